@@ -1,0 +1,59 @@
+"""Model and Version, and what analysis learnt about a version without running it."""
+
+from typing import Literal
+
+from modelyard.core.manifest import Manifest
+from modelyard.core.signature import Signature
+from modelyard.core.struct import Noun
+
+
+class Interval(Noun):
+    """An estimate with its bounds, in the unit that the field's name says."""
+
+    low: int
+    high: int
+
+
+class Analysis(Noun):
+    """What is this? The answer of the ``analyze`` room.
+
+    ``format`` is what the files are, ``adapter`` the code that serves them. ``signature`` is None
+    when only loading can tell it (a pickle): then the executor says. ``requirements`` are PEP 508
+    lines of what the model needs *beyond* nothing: the adapter's least is included. ``executes``
+    is True when loading runs code from the model's files (pickle, ``model.py``).
+    ``details`` holds facts for people (opset, producer, layers), by label.
+    """
+
+    format: str
+    adapter: str
+    signature: Signature | None = None
+    requirements: tuple[str, ...] = ()
+    options: dict[str, object] = {}
+    example: dict[str, object] | None = None
+    parameters: int | None = None
+    size_bytes: int = 0
+    memory_bytes: Interval | None = None
+    executes: Literal["no", "pickle", "code"] = "no"
+    details: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+
+
+class Version(Noun):
+    """One immutable version of a model. ``created`` is seconds since the epoch (UTC)."""
+
+    model: str
+    number: int
+    digest: str
+    manifest: Manifest
+    analysis: Analysis
+    trusted: bool = False
+    created: float = 0.0
+
+
+class Model(Noun):
+    """A named line of versions."""
+
+    name: str
+    created: float
+    latest: int
+    versions: tuple[int, ...] = ()

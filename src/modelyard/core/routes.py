@@ -1,0 +1,100 @@
+"""The table of routes: all that a node needs to know, pushed by the control plane, kept on disk."""
+
+from typing import Literal
+
+from modelyard.core.deployment import Resources, ServingOptions
+from modelyard.core.signature import Signature
+from modelyard.core.struct import Noun
+
+
+class ExecutorSpec(Noun):
+    """How to start one executor: interpreter of the environment, adapter, folder of the files."""
+
+    python: str
+    adapter: str
+    files: str
+    options: dict[str, object] = {}
+    trusted: bool = False
+
+
+class Pool(Noun):
+    """The replicas of one deployment on this node, and the queue in front of them."""
+
+    deployment: str
+    endpoint: str
+    model: str
+    version: int
+    digest: str
+    executor: ExecutorSpec
+    replicas: int = 1
+    resources: Resources = Resources()
+    serving: ServingOptions = ServingOptions()
+    signature: Signature | None = None
+    example: dict[str, object] | None = None
+
+
+class Route(Noun):
+    """Calls to ``endpoint`` go to the pool of ``deployment``."""
+
+    endpoint: str
+    deployment: str
+
+
+class RouteTable(Noun):
+    """What a node is to serve. A higher ``generation`` replaces a lower one, whole.
+
+    ``default`` is the endpoint behind ``/predict``. ``keys`` are SHA-256 digests (hex) of the API
+    keys that may predict; None: no key is asked for.
+    """
+
+    generation: int = 0
+    pools: tuple[Pool, ...] = ()
+    routes: tuple[Route, ...] = ()
+    default: str | None = None
+    keys: tuple[str, ...] | None = None
+
+
+class ReplicaStatus(Noun):
+    """One replica as the node sees it. Times are seconds since the epoch, memory is bytes."""
+
+    id: str
+    state: Literal["starting", "ready", "backing_off", "stopping"]
+    pid: int | None = None
+    since: float = 0.0
+    restarts: int = 0
+    memory: int | None = None
+
+
+class PoolStatus(Noun):
+    """One pool as the node sees it. ``failure`` is the last crash report, while it matters."""
+
+    deployment: str
+    endpoint: str
+    state: Literal["starting", "ready", "failing", "draining"]
+    replicas: tuple[ReplicaStatus, ...] = ()
+    signature: Signature | None = None
+    failure: str | None = None
+    queued: int = 0
+
+
+class EndpointTraffic(Noun):
+    """What an endpoint did lately: calls and errors a second, latency quantiles in seconds
+    (None when there was no call: unknown is not zero), totals since the node started."""
+
+    endpoint: str
+    calls_per_second: float
+    errors_per_second: float
+    p50: float | None
+    p99: float | None
+    calls: int
+    errors: int
+
+
+class NodeStatus(Noun):
+    """What a node reports to the control plane."""
+
+    pid: int
+    generation: int
+    started: float
+    pools: tuple[PoolStatus, ...] = ()
+    traffic: tuple[EndpointTraffic, ...] = ()

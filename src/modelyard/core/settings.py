@@ -1,0 +1,96 @@
+"""Where Modelyard lives and how it is set: ``modelyard.toml``, then ``MODELYARD_*``, then flags.
+
+This is the one file of core that reads from outside, because every program of ours (control plane,
+node, command line, client) needs the same answer before it can do anything.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from modelyard.core.errors import InvalidInput
+from modelyard.core.struct import Noun
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+class Settings(Noun):
+    """Every setting. Sizes in bytes, times in seconds; a port of 0 takes a free one.
+
+    ``authentication`` makes both addresses ask for an API key; without it they must be loopback.
+    """
+
+    home: str
+    control_host: str = "127.0.0.1"
+    control_port: Port = 8700
+    node_host: str = "127.0.0.1"
+    node_port: Port = 8701
+    authentication: bool = False
+    max_body: Annotated[int, msgspec.Meta(gt=0)] = 64 * 1024 * 1024
+    upload_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0
+    log_level: str = "info"
+
+
+class Home:
+    """The folders and files under ``MODELYARD_HOME``: names only, nothing is created here."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.database = self.root / "modelyard.db"
+        self.blobs = self.root / "blobs"
+        self.environments = self.root / "environments"
+        self.versions = self.root / "versions"  # files of a version, laid out for its executors
+        self.run = self.root / "run"  # process ids, locks, the kept table of routes, addresses
+        self.logs = self.root / "logs"
+        self.key = self.root / "key"  # the API key made at first start, mode 0600
+        self.node_key = self.root / "run" / "node.key"  # what control plane and node share, 0600
+        self.routes = self.root / "run" / "routes.json"
+        self.config = self.root / "modelyard.toml"
+
+    def address(self, program: str) -> Path:
+        """The file in which ``program`` ("control", "node") writes its URL once it listens."""
+        return self.run / f"{program}.url"
+
+
+def load_settings(**flags: object) -> Settings:
+    """Read all three sources. Flags that are None are not set.
+
+    Raises InvalidInput naming the source for an unknown or ill-typed setting.
+    """
+    home = str(flags.get("home") or os.environ.get("MODELYARD_HOME") or Path.home() / ".modelyard")
+    values: dict[str, object] = {}
+    config = Home(home).config
+    if config.is_file():
+        try:
+            values |= tomllib.loads(config.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{config} is not valid TOML: {error}.", field=str(config)) from error
+    _convert(values | {"home": home}, source=str(config))
+    known = {name.upper(): name for name in Settings.__struct_fields__}
+    for variable, value in os.environ.items():
+        if not variable.startswith("MODELYARD_") or variable in ENVIRONMENT_ELSEWHERE:
+            continue
+        if variable.removeprefix("MODELYARD_") not in known:
+            raise InvalidInput(
+                f"{variable} is not a setting of Modelyard; known: "
+                + ", ".join(f"MODELYARD_{name}" for name in sorted(known)) + ".",
+                field=variable,
+            )  # fmt: skip
+        values[known[variable.removeprefix("MODELYARD_")]] = value
+    _convert(values | {"home": home}, source="the environment (MODELYARD_*)")
+    values |= {name: value for name, value in flags.items() if value is not None}
+    return _convert(values | {"home": str(Path(home).expanduser().absolute())}, source="the command line")
+
+
+# Variables with our prefix that are read by one program only and are not settings.
+ENVIRONMENT_ELSEWHERE = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
+
+
+def _convert(values: dict[str, object], *, source: str) -> Settings:
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"A setting from {source} is wrong: {error}.", field=source) from error

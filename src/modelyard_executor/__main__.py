@@ -1,0 +1,83 @@
+"""Start of an executor: ``python -s <this folder> <number of the inherited socket>``.
+
+The folder is run by its path and puts itself, and nothing that lies beside it, where the package is
+found: whatever is installed next to Modelyard stays invisible to the model's environment.
+"""
+
+import importlib.util
+import os
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+
+def main(descriptor: int) -> int:
+    from modelyard_executor import loop, wire
+    from modelyard_executor.adapter import LoadError
+    from modelyard_executor.adapters import create
+
+    channel = wire.Channel(socket.socket(fileno=descriptor))
+    try:
+        start, _ = channel.receive()
+        spoken = set(start["versions"]) & set(wire.VERSIONS)
+        if not spoken:
+            raise LoadError(
+                "the node speaks versions %s of the wire, this executor %s"
+                % (start["versions"], list(wire.VERSIONS))
+            )
+        adapter = create(start["adapter"])
+        options = dict(start["options"], threads=start["threads"], trusted=start["trusted"])
+        adapter.load(Path(start["files"]), start["device"], options)
+        channel.send(
+            {
+                "type": "HELLO",
+                "version": max(spoken),
+                "adapter": start["adapter"],
+                "signature": adapter.signature(),
+                "cost": adapter.cost(),
+                "example": adapter.example(),
+                "resources": adapter.resources(),
+                "memory": loop.memory_bytes(),
+                "pid": os.getpid(),
+            }
+        )
+    except EOFError:
+        return 0
+    except BaseException as error:
+        # The process edge: whatever stopped the load, a model's sys.exit() too, is told to the node.
+        traceback.print_exc()
+        sys.stderr.flush()
+        channel.send(
+            {
+                "type": "FAILED",
+                "code": "load_error" if isinstance(error, LoadError) else type(error).__name__,
+                "message": str(error) or type(error).__name__,
+                "traceback": traceback.format_exc(),
+            }
+        )
+        return 1
+    try:
+        loop.serve(channel, adapter)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        loop.log("the node is gone; stopping")
+    return 0
+
+
+def _make_importable(folder: Path) -> None:
+    """Register ``modelyard_executor`` under its name, without its parent folder on ``sys.path``."""
+    sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != folder]
+    if "modelyard_executor" in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(
+        "modelyard_executor", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None and spec.loader is not None
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["modelyard_executor"] = package
+    spec.loader.exec_module(package)
+
+
+if __name__ == "__main__":
+    _make_importable(Path(__file__).resolve().parent)
+    sys.exit(main(int(sys.argv[1])))

@@ -1,0 +1,93 @@
+"""What an adapter is: the code that loads one family of models, validates and predicts.
+
+An adapter is a class named ``Adapter`` in ``modelyard_executor/adapters/<name>.py``. Its module imports
+the standard library only; the framework is imported inside ``load``. Signature, Cost, Resources and
+Container are plain dictionaries of the shapes below, because they travel as JSON:
+
+    Signature  {"inputs": [TensorSpec...], "outputs": [TensorSpec...], "parameters": [ParameterSpec...],
+                "batched": bool, "max_batch": int or None}
+    TensorSpec {"name", "datatype", "shape" (of one record; -1: any), "kind", "optional", "description"}
+    ParameterSpec {"name", "type" (bool, int, float, string), "default", "description"}
+    Cost       {"cost": "rows", "shape": "rows"}: what an item costs, computed by the node
+    Resources  {"memory_bytes": int, "device": "cpu"}: what loading needs, told before loading
+    Container  {"image": str, "system_packages": [...]}: what an image for it starts from
+"""
+
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Protocol, Sequence, Union
+
+from .tensor import Tensor
+
+Signature = Dict[str, Any]
+Cost = Dict[str, Any]
+Resources = Dict[str, Any]
+Container = Dict[str, Any]
+
+
+class Item:
+    """One call's inputs (with the batch axis where the signature has one) and its own parameters."""
+
+    __slots__ = ("inputs", "parameters")
+
+    def __init__(self, inputs: Dict[str, Tensor], parameters: Optional[Dict[str, Any]] = None) -> None:
+        self.inputs = inputs
+        self.parameters = parameters or {}
+
+
+class ItemError(Exception):
+    """One item failed; its batch-mates did not. ``code`` is an error code of the design."""
+
+    def __init__(self, message: str, *, code: str = "internal", field: Optional[str] = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.field = field
+
+
+class InvalidInput(ItemError):
+    """The caller's fault: ``field`` names the input (``inputs.text``), ``why`` is a sentence."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(why, code="invalid_input", field=field)
+
+
+class LoadError(Exception):
+    """The model cannot be loaded, for a reason that a sentence explains better than a traceback."""
+
+
+Outputs = Dict[str, Tensor]
+
+
+class Adapter(Protocol):
+    """The interface; see the module's docstring for the dictionaries."""
+
+    def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
+        """Load the model in the folder ``files``. Raises LoadError, or whatever the framework does.
+
+        ``options`` are those of the version's analysis plus ``threads`` (int) and ``trusted`` (bool).
+        """
+        ...
+
+    def signature(self) -> Signature: ...
+
+    def cost(self) -> Cost: ...
+
+    def example(self) -> Optional[Dict[str, Any]]:
+        """A record (inputs by name, JSON values, no batch axis) that the model can answer, or None."""
+        ...
+
+    def validate(self, item: Item) -> None:
+        """Raise InvalidInput for what the node's check of names, types and shapes cannot see."""
+        ...
+
+    def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
+        """One result per item, in order: outputs by name, or the error of that item alone.
+
+        An exception is taken as "this batch cannot be computed together": the loop then tries the
+        items one by one, and those that raise again get the error.
+        """
+        ...
+
+    def resources(self) -> Resources: ...
+
+    def container(self) -> Container: ...
