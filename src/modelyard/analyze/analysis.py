@@ -1,0 +1,14 @@
+"""The one entry: pick the format, let it describe the files, then let model.yaml refine the answer."""
+
+from modelyard.analyze.formats import pick
+from modelyard.core.files import Files
+from modelyard.core.model import Analysis
+
+
+def analyze(files: Files) -> Analysis:
+    """Say what the model in ``files`` is and how to serve it.
+
+    Reads headers only and executes nothing. Raises RejectedContent (``field`` is a path, an input or
+    a key of model.yaml) when the files cannot be served, with a sentence that says what they are.
+    """
+    return pick(files).analyze(files)
