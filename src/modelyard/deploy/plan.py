@@ -1,0 +1,36 @@
+"""What a deployment asks of a node: the pool of its replicas."""
+
+from modelyard.core.deployment import Deployment
+from modelyard.core.model import Version
+from modelyard.core.routes import ExecutorSpec, Pool
+
+
+def pool_of(version: Version, deployment: Deployment, environment_python: str, files: str) -> Pool:
+    """The pool of ``deployment``: a function of immutable values alone.
+
+    ``environment_python`` is the interpreter of the deployment's environment and ``files`` the folder
+    in which the version lies, both absolute. Equal arguments give an equal pool for as long as the
+    deployment lives, because a node takes a changed pool for a new one and starts its replicas again.
+    So a signature that was learnt only from a running executor is left out: the executor tells it.
+    """
+    analysis = version.analysis
+    known = analysis.options.get("signature") is not None
+    return Pool(
+        deployment=deployment.id,
+        endpoint=deployment.endpoint,
+        model=version.model,
+        version=version.number,
+        digest=version.digest,
+        executor=ExecutorSpec(
+            python=environment_python,
+            adapter=analysis.adapter,
+            files=files,
+            options=analysis.options,
+            trusted=version.trusted,
+        ),
+        replicas=deployment.settings.replicas,
+        resources=deployment.settings.resources,
+        serving=deployment.settings.serving,
+        signature=analysis.signature if known else None,
+        example=analysis.example,
+    )

@@ -1,0 +1,43 @@
+"""The pool of a deployment."""
+
+import msgspec
+
+from modelyard.core.deployment import Deployment, DeploymentSettings, Resources
+from modelyard.core.manifest import FileEntry, manifest_of
+from modelyard.core.model import Analysis, Version
+from modelyard.core.signature import Signature, TensorSpec
+from modelyard.deploy.plan import pool_of
+
+SIGNATURE = Signature(inputs=(TensorSpec(name="x", datatype="FP32"),))
+DEPLOYMENT = Deployment(
+    id="d1", endpoint="e", revision=1, model="m", version=2, state="pending",
+    settings=DeploymentSettings(replicas=3, resources=Resources(threads=2)),
+)  # fmt: skip
+
+
+def version(**analysis: object) -> Version:
+    manifest = manifest_of([FileEntry(path="model.onnx", size=1, sha256="0" * 64)])
+    return Version(
+        model="m", number=2, digest=manifest.digest, manifest=manifest,
+        analysis=msgspec.convert({"format": "f", "adapter": "a", **analysis}, Analysis),
+    )  # fmt: skip
+
+
+def test_it_carries_what_the_user_set() -> None:
+    pool = pool_of(version(), DEPLOYMENT, "/python", "/files")
+    assert (pool.replicas, pool.resources.threads) == (3, 2)
+    assert (pool.executor.python, pool.executor.files, pool.executor.adapter) == ("/python", "/files", "a")
+
+
+def test_a_signature_that_the_files_tell_is_in_it() -> None:
+    known = msgspec.to_builtins(SIGNATURE)
+    pool = pool_of(version(signature=known, options={"signature": known}), DEPLOYMENT, "/python", "/files")
+    assert pool.signature == SIGNATURE
+
+
+def test_a_signature_that_was_learnt_later_does_not_change_it() -> None:
+    before = version(options={"signature": None})
+    after = msgspec.structs.replace(
+        before, analysis=msgspec.structs.replace(before.analysis, signature=SIGNATURE)
+    )
+    assert pool_of(before, DEPLOYMENT, "/p", "/f") == pool_of(after, DEPLOYMENT, "/p", "/f")
