@@ -53,7 +53,7 @@ def encode_raw(header: bytes, chunks: Sequence[Any] = ()) -> List[Any]:
     return [LENGTHS.pack(len(header), size) + header, *chunks]
 
 
-def decode_lengths(prefix: bytes) -> Tuple[int, int]:
+def decode_lengths(prefix: Any) -> Tuple[int, int]:
     """The two lengths at the head of a frame. Raises WireError for an impossible header."""
     header, body = LENGTHS.unpack(prefix)
     if header < 2 or header > MAX_HEADER:

@@ -78,7 +78,7 @@ class Adapter:
             else:
                 feeds[spec["name"]] = numpy.zeros(shape, dtype=DATATYPES[spec["datatype"]][1])
         try:
-            outputs = self._session.run(None, feeds)
+            outputs: Any = self._session.run(None, feeds)
         except Exception:
             return True
         return all(output.ndim > 0 and output.shape[0] == 2 for output in outputs)
@@ -116,7 +116,7 @@ class Adapter:
         arrays = [{name: _array(tensor) for name, tensor in item.inputs.items()} for item in items]
         first = next(iter(arrays[0]))
         rows = [array[first].shape[0] for array in arrays]
-        outputs = self._session.run(
+        outputs: Any = self._session.run(
             self._names, {name: concatenate([array[name] for array in arrays]) for name in arrays[0]}
         )
         total = sum(rows)

@@ -1,0 +1,204 @@
+"""JSON values to raw tensors and back, strictly: no rounding, no silent conversion, no guessing."""
+
+import struct
+from array import array
+from collections.abc import Sequence
+from math import isfinite, prod
+from typing import cast
+
+import msgspec
+
+from modelyard.core.datatypes import DATATYPES, Datatype
+from modelyard.core.errors import InvalidInput
+from modelyard.core.signature import TensorSpec
+
+_FLOATS = frozenset({float, int})
+_ALLOWED: dict[str, frozenset[type]] = {
+    "float": _FLOATS,
+    "int": frozenset({int}),
+    "bool": frozenset({bool}),
+    "bytes": frozenset({str}),
+}
+_JSON_NAMES: dict[type, str] = {
+    str: "text",
+    bool: "true/false",
+    int: "a whole number",
+    float: "a number with a fraction",
+    list: "a list",
+    dict: "an object",
+    type(None): "null",
+}
+_WANTED = {"float": "numbers", "int": "whole numbers", "bool": "true or false", "bytes": "text"}
+_FP32_MAX = 3.4028235677973366e38  # the largest double that rounds to a finite FP32
+
+
+def pack(datatype: str, values: list[object], field: str) -> bytes:
+    """A flat list of JSON values as raw little-endian bytes of ``datatype``.
+
+    Raises InvalidInput for a value of another type, out of range, or not finite.
+    """
+    kind = DATATYPES[datatype]
+    types = set(map(type, values))
+    if not types <= _ALLOWED[kind.family]:
+        _refuse_types(datatype, kind, values, field)
+    if kind.family == "float":
+        return _pack_floats(datatype, kind, cast("list[float]", values), field)
+    if kind.family == "int":
+        try:
+            return array(kind.typecode or "", cast("list[int]", values)).tobytes()
+        except OverflowError:
+            position = next(i for i, v in enumerate(values) if not kind.low <= cast(int, v) <= kind.high)
+            raise InvalidInput(
+                f"{values[position]} does not fit into {datatype} ({kind.low} to {kind.high}).",
+                field=f"{field}[{position}]",
+            ) from None
+    if kind.family == "bool":
+        return bytes(cast("list[bool]", values))
+    try:
+        texts = [value.encode() for value in cast("list[str]", values)]
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            "This text holds half of a surrogate pair; send valid Unicode.", field=field
+        ) from None
+    return b"".join([len(text).to_bytes(4, "little") + text for text in texts])
+
+
+def _pack_floats(datatype: str, kind: Datatype, values: list[float], field: str) -> bytes:
+    try:
+        if kind.typecode is None:  # FP16
+            return struct.pack(f"<{len(values)}e", *values)
+        packed = array(kind.typecode, values)
+        # A value too large for FP32 became infinite; one sum tells whether to look closer.
+        if isfinite(sum(packed)) or all(map(isfinite, packed)):
+            return packed.tobytes()
+    except OverflowError:
+        pass
+    limit = {"FP16": 65519.99, "FP32": _FP32_MAX}.get(datatype, 1.7976931348623157e308)
+    position = next(i for i, value in enumerate(values) if not -limit <= value <= limit)
+    raise InvalidInput(
+        f"{values[position]!r:.40} does not fit into {datatype}.", field=f"{field}[{position}]"
+    )
+
+
+def _refuse_types(datatype: str, kind: Datatype, values: list[object], field: str) -> None:
+    allowed = _ALLOWED[kind.family]
+    position = next(i for i, value in enumerate(values) if type(value) not in allowed)
+    found = _JSON_NAMES[type(values[position])]
+    raise InvalidInput(
+        f"{datatype} takes {_WANTED[kind.family]}; this is {found}.", field=f"{field}[{position}]"
+    )
+
+
+def unpack(datatype: str, data: bytes | memoryview) -> list[object]:
+    """The elements of a raw tensor as a flat list of JSON values; BYTES as text (UTF-8).
+
+    NaN and infinities come out as they are; JSON writes them as null.
+    """
+    kind = DATATYPES[datatype]
+    if kind.typecode is not None:
+        numbers = cast("array[int]", array(kind.typecode))
+        numbers.frombytes(data)
+        if kind.family == "bool":
+            return [number != 0 for number in numbers]
+        return cast("list[object]", numbers.tolist())
+    raw = bytes(data)
+    if datatype == "FP16":
+        return list(struct.unpack(f"<{len(raw) // 2}e", raw))
+    texts: list[object] = []
+    position = 0
+    while position < len(raw):
+        length = int.from_bytes(raw[position : position + 4], "little")
+        position += 4
+        texts.append(raw[position : position + length].decode("utf-8", "replace"))
+        position += length
+    return texts
+
+
+def raw_size_fits(datatype: str, shape: Sequence[int], data: bytes | memoryview) -> bool:
+    """Whether ``data`` has the bytes that ``shape`` of ``datatype`` needs (BYTES: the elements)."""
+    size = DATATYPES[datatype].size
+    if size:
+        return len(data) == size * prod(shape)
+    raw, position, count = bytes(data), 0, 0
+    while position + 4 <= len(raw):
+        position += 4 + int.from_bytes(raw[position : position + 4], "little")
+        count += 1
+    return position == len(raw) and count == prod(shape)
+
+
+def flatten(value: object, depth: int, field: str) -> tuple[tuple[int, ...], list[object]]:
+    """A nested JSON list of exactly ``depth`` levels as (shape, flat list).
+
+    Raises InvalidInput where the nesting is not ``depth`` deep or lists differ in length.
+    """
+    if depth == 0:
+        if type(value) is list:
+            raise InvalidInput("Give one value here, not a list.", field=field)
+        return (), [value]
+    if type(value) is not list:
+        raise InvalidInput(f"Give a list here ({depth} levels deep).", field=field)
+    level = cast("list[object]", value)
+    shape = [len(level)]
+    for _ in range(depth - 1):
+        length: int | None = None
+        flat: list[object] = []
+        for index, part in enumerate(level):
+            if type(part) is not list:
+                raise InvalidInput(
+                    f"This must be nested {depth} lists deep; it is less.", field=f"{field}[{index}]"
+                )
+            items = cast("list[object]", part)
+            if length is None:
+                length = len(items)
+            elif len(items) != length:
+                raise InvalidInput(
+                    f"Lists of one level differ in length ({length} and {len(items)}); pad or split them.",
+                    field=field,
+                )
+            flat += items
+        shape.append(length or 0)
+        level = flat
+    return tuple(shape), level
+
+
+def nest(shape: Sequence[int], flat: list[object]) -> object:
+    """The reverse of :func:`flatten`."""
+    if not shape:
+        return flat[0] if flat else None
+    for axis in range(len(shape) - 1, 0, -1):
+        length = shape[axis]
+        flat = [flat[index * length : (index + 1) * length] for index in range(prod(shape[:axis]))]
+    return flat
+
+
+def pack_record(
+    spec: TensorSpec, value: object, field: str, batched: bool
+) -> tuple[tuple[int, ...], bytes]:
+    """One input of one record: JSON value → (shape with batch axis of 1, raw bytes)."""
+    if spec.kind == "json":
+        text = msgspec.json.encode(value)
+        return ((1,) if batched else ()), len(text).to_bytes(4, "little") + text
+    shape, flat = flatten(value, len(spec.shape), field)
+    if not shape_fits(shape, spec.shape):
+        raise InvalidInput(
+            f"{spec.name!r} has shape {list(shape)}; the model takes {list(spec.shape)} (-1: any length).",
+            field=field,
+        )
+    return ((1, *shape) if batched else shape), pack(spec.datatype, flat, field)
+
+
+def unpack_record(
+    spec: TensorSpec | None, datatype: str, shape: Sequence[int], data: bytes | memoryview, batched: bool
+) -> object:
+    """One output of one record: raw bytes → nested JSON value without the batch axis of 1."""
+    flat = unpack(datatype, data)
+    if spec is not None and spec.kind == "json":
+        flat = [msgspec.json.decode(cast(str, text)) for text in flat]
+    return nest(shape[1:] if batched else shape, flat)
+
+
+def shape_fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether a record's shape is the one wanted; -1 stands for any length."""
+    return len(shape) == len(wanted) and all(
+        have == want or want == -1 for have, want in zip(shape, wanted, strict=True)
+    )

@@ -1,0 +1,112 @@
+"""Two kinds of log: the node's own (JSON lines on stderr) and each deployment's (what its model printed)."""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+_RESERVED = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (ISO 8601, UTC), level, message, and whatever ``extra`` brought."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in record.__dict__.items() if name not in _RESERVED}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def configure(level: str) -> None:
+    """Send every logger of this process to stderr as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class ModelLog:
+    """What the replicas of one deployment wrote to stdout and stderr, with time and replica.
+
+    The file is cut at ``limit`` bytes: the older half stays in one ``.1`` beside it. A full disk
+    loses lines, never the model.
+    """
+
+    def __init__(self, path: Path, *, limit: int = 8 * 1024 * 1024) -> None:
+        self._path = path
+        self._limit = limit
+        self._file: BinaryIO | None = None
+        self._tails: dict[str, deque[str]] = {}
+
+    def write(self, replica: str, text: str) -> None:
+        """Append the lines of ``text``, which the replica's process printed."""
+        self._tails.setdefault(replica, deque(maxlen=200)).extend(text.splitlines())
+        self.note(replica, text)
+
+    def note(self, replica: str, text: str) -> None:
+        """Append what the node has to say about the replica."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        lines = text.splitlines()
+        data = "".join(f"{stamp} {replica} {line}\n" for line in lines).encode("utf-8", "replace")
+        with contextlib.suppress(OSError):
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("ab", buffering=0)
+            if self._file.tell() + len(data) > self._limit:
+                self._file.close()
+                self._path.replace(self._path.with_suffix(".log.1"))
+                self._file = self._path.open("ab", buffering=0)
+            self._file.write(data)
+
+    def last_lines(self, replica: str) -> list[str]:
+        """Up to 200 lines that this replica wrote last."""
+        return list(self._tails.get(replica, ()))
+
+    def forget(self, replica: str) -> None:
+        """The replica is gone and its lines are in the file."""
+        self._tails.pop(replica, None)
+
+    def close(self) -> None:
+        """Close the file; writing again opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def tail(path: Path, count: int) -> str:
+    """The last ``count`` lines of a log, from its ``.1`` too when it is there; empty without a log."""
+    lines: list[bytes] = []
+    for part in (path, path.with_suffix(".log.1")):
+        if len(lines) < count and part.is_file():
+            lines = _last(part, count - len(lines)) + lines
+    return b"".join(lines).decode("utf-8", "replace")
+
+
+def _last(path: Path, count: int) -> list[bytes]:
+    """The last lines of one file, read backwards in blocks: logs can be long."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        data = b""
+        while end > 0 and data.count(b"\n") <= count:
+            start = max(0, end - 65536)
+            file.seek(start)
+            data = file.read(end - start) + data
+            end = start
+    return data.splitlines(keepends=True)[-count:] if count else []

@@ -1,0 +1,206 @@
+"""The node: follows the table of routes, owns the pools, listens."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import msgspec
+import uvicorn
+from prometheus_client import generate_latest
+
+from modelyard.core import routes
+from modelyard.core.errors import Conflict, InvalidInput, Unavailable
+from modelyard.core.settings import Home, Settings
+from modelyard.serve import table as kept
+from modelyard.serve.dataplane import Dataplane
+from modelyard.serve.http import Application
+from modelyard.serve.logs import ModelLog
+from modelyard.serve.metrics import NodeCollector, registry_of
+from modelyard.serve.pool import Pool
+from modelyard.serve.protocols import Router
+from modelyard.serve.protocols.internal import Internal
+
+log = logging.getLogger("modelyard.node")
+
+DRAIN_LIMIT = 30.0  # seconds that a pool may take to answer what it has
+
+
+class Node:
+    """One node. Construct and :meth:`run` it inside its event loop."""
+
+    def __init__(self, settings: Settings, node_key: str) -> None:
+        self._home = Home(settings.home)
+        self._settings = settings
+        self._started = time.time()
+        self._collector = NodeCollector(lambda: [pool.gauge() for pool in self._pools.values()])
+        self._dataplane = Dataplane(self._collector)
+        self._pools: dict[str, Pool] = {}
+        self._draining: dict[asyncio.Task[None], Pool] = {}
+        self._applying = asyncio.Lock()
+        internal = Internal(node_key, self.status, self.apply, self._log_path)
+        registry = registry_of(self._collector)
+        self.router = Router(self._dataplane, internal, lambda: generate_latest(registry))
+
+    async def apply(self, table: routes.RouteTable) -> None:
+        """Serve by ``table``: start what is new, turn the routes, drain what is gone.
+
+        Raises Conflict for an older generation, InvalidInput for a route to no pool, Unavailable
+        when the table cannot be kept on disk.
+        """
+        async with self._applying:
+            current = self._dataplane.table
+            if table.generation < current.generation:
+                raise Conflict(
+                    f"This node follows generation {current.generation}; {table.generation} is older."
+                )
+            if table == current:
+                return
+            missing = {route.deployment for route in table.routes} - {
+                pool.deployment for pool in table.pools
+            }
+            if missing:
+                raise InvalidInput(
+                    f"There are routes to deployments without a pool: {missing}.", field="routes"
+                )
+            try:
+                await asyncio.to_thread(kept.save, self._home.routes, table)
+            except OSError as error:
+                raise Unavailable(f"The table of routes cannot be kept on disk: {error}.") from error
+            self._follow(table)
+
+    def _follow(self, table: routes.RouteTable) -> None:
+        former = self._pools
+        self._pools = {}
+        for spec in table.pools:
+            pool = former.get(spec.deployment)
+            if pool is None or _work(pool.spec) != _work(spec):
+                pool = self._open(spec)
+            self._pools[spec.deployment] = pool
+        self._dataplane.follow(table, self._pools)
+        for pool in former.values():
+            if pool not in self._pools.values():
+                task = asyncio.create_task(pool.drain(DRAIN_LIMIT), name=f"drain {pool.spec.deployment}")
+                self._draining[task] = pool
+                task.add_done_callback(self._drained)
+        log.info(
+            "a new table of routes",
+            extra={"generation": table.generation, "pools": len(table.pools), "routes": len(table.routes)},
+        )
+
+    def _drained(self, task: "asyncio.Task[None]") -> None:
+        pool = self._draining.pop(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error(
+                "draining failed", extra={"deployment": pool.spec.deployment}, exc_info=task.exception()
+            )
+
+    def _open(self, spec: routes.Pool) -> Pool:
+        return Pool(
+            spec,
+            self._collector.endpoint(spec.endpoint),
+            ModelLog(self._log_path(spec.deployment)),
+            self._home.run / "tmp",
+        )
+
+    def _log_path(self, deployment: str) -> Path:
+        return self._home.logs / "models" / f"{deployment}.log"
+
+    def status(self) -> routes.NodeStatus:
+        """What the control plane sees."""
+        live = {pool.spec.endpoint for pool in self._pools.values()}
+        pools = [*self._pools.values(), *self._draining.values()]
+        return routes.NodeStatus(
+            pid=os.getpid(),
+            generation=self._dataplane.table.generation,
+            started=self._started,
+            pools=tuple(pool.status() for pool in pools),
+            traffic=tuple(
+                metrics.traffic() for name, metrics in self._collector.endpoints.items() if name in live
+            ),
+        )
+
+    async def run(self, listener: socket.socket) -> None:
+        """Serve until SIGTERM or SIGINT, then answer what is there and stop."""
+        shutil.rmtree(self._home.run / "tmp", ignore_errors=True)
+        self._follow(kept.load(self._home.routes))
+        server = _Server(
+            uvicorn.Config(
+                Application(self.router, self._settings.max_body),
+                http="httptools",
+                loop="none",
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=int(DRAIN_LIMIT),
+                backlog=4096,
+            )
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        host, port = listener.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        _write_address(self._home.address("node"), url)
+        log.info("the node listens", extra={"url": url, "pid": os.getpid()})
+        await server.serve(sockets=[listener])
+        await asyncio.gather(
+            *self._draining,
+            *(pool.drain(DRAIN_LIMIT) for pool in self._pools.values()),
+            return_exceptions=True,
+        )
+        self._home.address("node").unlink(missing_ok=True)
+        log.info("the node stopped")
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, but signals are ours and its end is not a signal raised again."""
+
+    def stop(self) -> None:
+        """Stop listening; answer what is in flight; a second time: at once."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals to the node."""
+        yield
+
+
+def _work(spec: routes.Pool) -> routes.Pool:
+    """What, when it differs, needs new executors: all but what can be learnt while serving."""
+    return msgspec.structs.replace(spec, signature=None, example=None)
+
+
+def _write_address(path: Path, url: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(url)
+    temporary.replace(path)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises Unavailable, saying how to choose another port, when taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"The node cannot listen on {host}:{port} ({error.strerror}); choose another port with "
+            "--node-port or MODELYARD_NODE_PORT."
+        ) from error
+    listener.setblocking(False)
+    return listener

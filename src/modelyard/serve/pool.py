@@ -1,0 +1,304 @@
+"""The replicas of one deployment and the queue in front of them."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from modelyard.core import routes
+from modelyard.core.datatypes import DATATYPES
+from modelyard.core.errors import Deadline, Internal, ModelyardError, Overloaded, Unavailable
+from modelyard.core.signature import Signature
+from modelyard.policy.scheduler import Entry, Scheduler
+from modelyard.serve.call import Answer, Call, Result
+from modelyard.serve.codec import raw_size_fits, shape_fits
+from modelyard.serve.logs import ModelLog
+from modelyard.serve.metrics import EndpointMetrics, PoolGauge
+from modelyard.serve.replica import Replica
+
+
+class Ticket(Entry):
+    """A call in a pool's queue, and the future that its caller waits for."""
+
+    __slots__ = ("call", "future", "sent")
+
+    def __init__(
+        self, call: Call, deadline: float, future: "asyncio.Future[Result]", pin: Replica | None
+    ) -> None:
+        super().__init__(call.rows, deadline, pin=pin)
+        self.call = call
+        self.future = future
+        self.sent = 0.0
+
+
+class Pool:
+    """Queue and replicas of one deployment. All methods run on the event loop's thread."""
+
+    def __init__(self, spec: routes.Pool, metrics: EndpointMetrics, log: ModelLog, folder: Path) -> None:
+        self.spec = spec
+        self.log = log
+        self.metrics = metrics
+        self.signature = spec.signature
+        self.failure: str | None = None
+        self.draining = False
+        # Half of the cores for each pool: the node, and other models, compute too. Two busy
+        # OpenMP pools on the same cores collapse.
+        cores = len(os.sched_getaffinity(0))
+        self.threads = spec.resources.threads or max(1, cores // 2 // spec.replicas)
+        self._failing = False
+        self._retry_after = 1.0
+        self._loop = asyncio.get_running_loop()
+        self._scheduler: Scheduler[Ticket] = Scheduler(
+            max_batch=spec.serving.max_batch, max_queue=spec.serving.max_queue
+        )
+        self._idle: deque[Replica] = deque()
+        self._dispatching = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._emptied = asyncio.Event()
+        self._outputs: dict[str, tuple[str, tuple[int, ...]]] = {}
+        if spec.signature is not None:
+            self.learn(spec.signature)
+        self._replicas = [
+            Replica(self, number, folder / f"{spec.deployment}-{number}") for number in range(spec.replicas)
+        ]
+
+    # --- for the dataplane
+
+    @property
+    def ready(self) -> bool:
+        """Whether at least one replica serves."""
+        return any(replica.state == "ready" for replica in self._replicas)
+
+    def submit(self, call: Call, *, pin: Replica | None = None) -> Ticket:
+        """Queue one call; its ``future`` gets a Result.
+
+        Raises Overloaded when the queue is full, Unavailable when the model keeps crashing.
+        """
+        now = self._loop.time()
+        if self._failing and pin is None:
+            raise self._unavailable()
+        ticket = Ticket(call, now + call.timeout, self._loop.create_future(), pin)
+        if not self._scheduler.submit(ticket, now):
+            raise Overloaded(
+                f"{self.spec.endpoint!r} has {len(self._scheduler)} calls waiting, which is all that its "
+                "queue takes; come back later.",
+                retry_after=1.0,
+            )
+        if ticket.deadline < self._timer_at:
+            self._arm(ticket.deadline)
+        if pin is None and self._idle and not self._dispatching:
+            # At the end of this turn of the loop: calls that arrived in the same turn go together,
+            # and none waits for longer than that turn.
+            self._dispatching = True
+            self._loop.call_soon(self._dispatch)
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        """The caller left."""
+        self._scheduler.cancel(ticket)
+        ticket.future.cancel()
+
+    def learn(self, signature: Signature) -> None:
+        """The executor told the model's signature: the one that is checked from now on."""
+        self.signature = signature
+        self._outputs = {
+            spec.name: (spec.datatype, signature.batch_shape(spec)) for spec in signature.outputs
+        }
+
+    def check_answer(self, answer: Answer) -> None:
+        """Raise Internal when the model answers something other than its signature says."""
+        for tensor in answer:
+            expected = self._outputs.get(tensor.name)
+            if expected is None and self._outputs:
+                raise Internal(
+                    f"The model answered an output {tensor.name!r} that its signature does not have."
+                )
+            if expected is not None and (
+                tensor.datatype != expected[0] or not shape_fits(tensor.shape, expected[1])
+            ):
+                raise Internal(
+                    f"The model answered output {tensor.name!r} as {tensor.datatype} {list(tensor.shape)}; "
+                    f"its signature says {expected[0]} {list(expected[1])}."
+                )
+            if tensor.datatype not in DATATYPES or not raw_size_fits(
+                tensor.datatype, tensor.shape, tensor.data
+            ):
+                raise Internal(
+                    f"The model answered output {tensor.name!r} with bytes that do not fit its shape."
+                )
+
+    # --- for the replicas
+
+    def wake(self, replica: Replica) -> None:
+        """Let a starting replica take the canary that is queued for it."""
+        ticket = self._scheduler.pinned(replica)
+        if ticket is not None:
+            self._send(replica, [ticket])
+
+    def replica_ready(self, replica: Replica) -> None:
+        """The canary went through: traffic may come."""
+        self._failing = False
+        self.failure = None
+        self._idle.append(replica)
+        self._dispatch()
+
+    def answered(self, replica: Replica, batch: Sequence[Ticket], results: Sequence[Result]) -> None:
+        """A batch came back."""
+        for ticket, result in zip(batch, results, strict=True):
+            ticket.done = True
+            if not ticket.future.done():
+                ticket.future.set_result(result)
+        if replica.state == "ready":
+            self._idle.append(replica)
+            self._dispatch()
+
+    def give_back(self, replica: Replica, batch: list[Ticket], ending: str, *, blame: bool) -> None:
+        """The executor died under ``batch``: others compute it, but for what killed it twice."""
+        with contextlib.suppress(ValueError):
+            self._idle.remove(replica)
+        self.metrics.restarts += 1
+        retried = [ticket for ticket in batch if ticket.pin is None and not ticket.future.done()]
+        if self.draining and not any(
+            other is not replica and other.state == "ready" for other in self._replicas
+        ):
+            poison = retried
+        else:
+            poison = self._scheduler.give_back(retried, blame=blame)
+        for ticket in batch:
+            if ticket.pin is not None and not ticket.future.done():
+                ticket.future.set_result(Internal(f"The model's process ended: {ending}."))
+        for ticket in poison:
+            ticket.done = True
+            ticket.future.set_result(
+                Internal(f"The model's process died while it computed this call alone: {ending}.")
+            )
+        self._dispatch()
+
+    def replica_died(self, replica: Replica, report: str, *, fatal: bool, delay: float) -> None:
+        """Keep the crash report; when no replica can serve, tell who waits."""
+        self.failure = report
+        self._retry_after = max(1.0, delay)
+        if fatal and not self.ready:
+            self._failing = True
+            for ticket in self._scheduler.clear():
+                ticket.done = True
+                if not ticket.future.done():
+                    ticket.future.set_result(self._unavailable())
+
+    def _unavailable(self) -> ModelyardError:
+        reason = (self.failure or "").partition("\n")[0]
+        return Unavailable(
+            f"{self.spec.endpoint!r} cannot start: {reason} See: modelyard logs {self.spec.endpoint}",
+            retry_after=self._retry_after,
+        )
+
+    # --- the queue's hands
+
+    def _dispatch(self) -> None:
+        """Give idle replicas what waits."""
+        self._dispatching = False
+        now = self._loop.time()
+        while self._idle and len(self._scheduler):
+            batch = self._scheduler.next_batch(now)
+            if not batch:
+                break
+            self._send(self._idle.popleft(), batch, now)
+        if self.draining and self.busy == 0:
+            self._emptied.set()
+
+    def _send(self, replica: Replica, batch: list[Ticket], now: float | None = None) -> None:
+        now = self._loop.time() if now is None else now
+        for ticket in batch:
+            ticket.sent = now
+            if ticket.pin is None:
+                self.metrics.queue.observe(now - ticket.arrived)
+        self.metrics.batch.observe(len(batch))
+        replica.compute(batch, now)
+
+    def _arm(self, at: float) -> None:
+        """Have :meth:`_tick` called at ``at``, or at an earlier time that it is armed for."""
+        if at >= self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        """Answer every call whose time is over, waiting or computing; end what hangs."""
+        now = self._loop.time()
+        self._timer, self._timer_at = None, float("inf")
+        late = self._scheduler.expire(now)
+        following = self._scheduler.next_deadline
+        for replica in self._replicas:
+            late += [ticket for ticket in replica.batch if not ticket.done and ticket.deadline <= now]
+            for ticket in late:
+                ticket.done = True
+            following = min(following, replica.expire(now))
+        for ticket in late:
+            if not ticket.future.done():
+                waited = (
+                    "the model was computing it" if ticket.sent else "it was waiting for a free replica"
+                )
+                ticket.future.set_result(
+                    Deadline(f"The call's {ticket.call.timeout:g} s were over while {waited}.")
+                )
+        if following < float("inf"):
+            self._arm(following)
+
+    # --- for the node
+
+    @property
+    def busy(self) -> int:
+        """Calls that wait or are being computed."""
+        return len(self._scheduler) + sum(len(replica.batch) for replica in self._replicas)
+
+    def status(self) -> routes.PoolStatus:
+        """What the control plane sees."""
+        if self.draining:
+            state = "draining"
+        elif self.ready:
+            state = "ready"
+        else:
+            state = "failing" if self._failing else "starting"
+        return routes.PoolStatus(
+            deployment=self.spec.deployment,
+            endpoint=self.spec.endpoint,
+            state=state,
+            replicas=tuple(replica.status() for replica in self._replicas),
+            signature=self.signature,
+            failure=self.failure,
+            queued=len(self._scheduler),
+        )
+
+    def gauge(self) -> PoolGauge:
+        """What a scrape of the metrics sees."""
+        replicas = [replica.status() for replica in self._replicas]
+        return PoolGauge(
+            self.spec.endpoint,
+            self.spec.deployment,
+            len(self._scheduler),
+            sum(replica.state == "ready" for replica in replicas),
+            sum(replica.memory or 0 for replica in replicas),
+        )
+
+    async def drain(self, limit: float) -> None:
+        """Serve what is queued, up to ``limit`` seconds, then stop all replicas. No call comes any more."""
+        self.draining = True
+        started = time.monotonic()
+        if self.busy and self.ready:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), limit)
+        for ticket in self._scheduler.clear():
+            ticket.done = True
+            if not ticket.future.done():
+                ticket.future.set_result(Unavailable("This deployment has been stopped.", retry_after=1.0))
+        left = max(0.5, min(5.0, limit - (time.monotonic() - started)))
+        await asyncio.gather(*(replica.stop(left) for replica in self._replicas))
+        if self._timer is not None:
+            self._timer.cancel()
+        self.log.close()

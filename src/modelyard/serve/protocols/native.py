@@ -1,0 +1,171 @@
+"""The native protocol: a record in, a record out; inputs and parameters by name, as plain JSON.
+
+    POST /models/{m}/predict         {"text": "hello"}                  → {"embedding": [...]}
+    POST /models/{m}/predict/batch   {"records": [{...}, {...}]}        → {"predictions": [{...}, ...]}
+                                     {"texts": [...], "normalize": true}   columns: a list per input,
+                                     by its name or its plural; one value per parameter
+
+Errors of single records stand in their place in ``predictions``; the others are answered.
+"""
+
+import msgspec
+
+from modelyard.core.errors import InvalidInput, ModelyardError
+from modelyard.core.signature import Signature
+from modelyard.serve.call import Answer, Call, RawTensor
+from modelyard.serve.codec import pack_record, unpack_record
+from modelyard.serve.dataplane import Dataplane
+from modelyard.serve.http import Request, Response, decode_error, json_response
+from modelyard.serve.pool import Pool
+from modelyard.serve.protocols.timeout import timeout_of
+
+Record = dict[str, object]
+
+_decode = msgspec.json.Decoder(Record).decode
+MAX_RECORDS = 100_000
+
+
+async def predict(plane: Dataplane, request: Request, name: str) -> Response:
+    """One record."""
+    pool = plane.resolve(name)
+    record = _object(request)
+    call = record_call(plane, pool, record, "", timeout_of(request))
+    answer = await plane.predict(pool, call)
+    return json_response(_record_of(pool, answer), headers=_headers(pool))
+
+
+async def predict_batch(plane: Dataplane, request: Request, name: str) -> Response:
+    """Many records, each answered or refused by itself, in order."""
+    pool = plane.resolve(name)
+    body = _object(request)
+    records = records_of(plane.signature(pool), body)
+    if not records:
+        raise InvalidInput("There is no record in this batch; send at least one.", field="records")
+    if len(records) > MAX_RECORDS:
+        raise InvalidInput(f"{len(records)} records at once; send up to {MAX_RECORDS}.", field="records")
+    timeout = timeout_of(request)
+    calls: list[Call | ModelyardError] = []
+    for index, record in enumerate(records):
+        try:
+            calls.append(record_call(plane, pool, record, f"records[{index}].", timeout))
+        except ModelyardError as error:
+            calls.append(error)
+    results = await plane.predict_all(pool, calls)
+    predictions: list[Record] = []
+    for result in results:
+        if isinstance(result, ModelyardError):
+            body = result.body(request.id)
+            del body["request_id"]
+            predictions.append(body)
+        else:
+            predictions.append(_record_of(pool, result))
+    return json_response({"predictions": predictions}, headers=_headers(pool))
+
+
+async def models(plane: Dataplane) -> Response:
+    """``GET /models``: what can be called here."""
+    answer: list[Record] = []
+    for name in plane.endpoints():
+        pool = plane.resolve(name)
+        answer.append(
+            {
+                "name": name,
+                "model": pool.spec.model,
+                "version": str(pool.spec.version),
+                "ready": pool.ready,
+                "signature": pool.signature,
+            }
+        )
+    return json_response({"models": answer, "default": plane.table.default})
+
+
+def _object(request: Request) -> Record:
+    body = request.json_body()
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise decode_error(error, body) from None
+
+
+def record_call(plane: Dataplane, pool: Pool, record: Record, prefix: str, timeout: float | None) -> Call:
+    """A record as a call. Raises InvalidInput naming the field."""
+    signature = plane.signature(pool)
+    specs = {spec.name: spec for spec in signature.inputs}
+    options = {spec.name for spec in signature.parameters}
+    inputs: list[RawTensor] = []
+    parameters: Record = {}
+    for name, value in record.items():
+        spec = specs.get(name)
+        if spec is not None:
+            if value is None and spec.optional:
+                continue
+            shape, data = pack_record(spec, value, prefix + name, signature.batched)
+            inputs.append(RawTensor(name, spec.datatype, shape, data))
+        elif name in options:
+            parameters[name] = value
+        else:
+            known = ", ".join([*specs, *options])
+            raise InvalidInput(
+                f"{pool.spec.endpoint!r} takes no {name!r}; it takes: {known}.", field=prefix + name
+            )
+    given = {tensor.name for tensor in inputs}
+    for spec in signature.inputs:
+        if spec.name not in given and not spec.optional:
+            raise InvalidInput(f"The input {spec.name!r} is missing.", field=prefix + spec.name)
+    return plane.check(pool, inputs, parameters, timeout)
+
+
+def records_of(signature: Signature, body: Record) -> list[Record]:
+    """The records of a batch's body, given as records or as columns. Raises InvalidInput."""
+    if "records" in body and not any(spec.name == "records" for spec in signature.inputs):
+        records = body["records"]
+        if len(body) > 1 or not isinstance(records, list):
+            raise InvalidInput('Send {"records": [...]} and nothing beside it.', field="records")
+        for index, record in enumerate(records):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            if not isinstance(record, dict):
+                raise InvalidInput(
+                    "A record is a JSON object of inputs by name.", field=f"records[{index}]"
+                )
+        return records  # pyright: ignore[reportUnknownVariableType]
+    columns: dict[str, list[object]] = {}
+    shared: Record = {}
+    inputs = {spec.name for spec in signature.inputs}
+    options = {spec.name for spec in signature.parameters}
+    for name, value in body.items():
+        column = name if name in inputs else name.removesuffix("s")
+        if column in inputs:
+            if not isinstance(value, list):
+                raise InvalidInput(f"{name!r} is a column: give a list, one value per record.", field=name)
+            columns[column] = value  # pyright: ignore[reportUnknownArgumentType]
+        elif name in options:
+            shared[name] = value
+        else:
+            known = ", ".join(f"{name}s" for name in sorted(inputs))
+            raise InvalidInput(
+                f"{name!r} is neither a column nor a parameter; send 'records', or the columns {known}.",
+                field=name,
+            )
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        raise InvalidInput(f"The columns differ in length: {sorted(lengths)}.", field="records")
+    count = lengths.pop() if lengths else 0
+    return [{**{name: column[row] for name, column in columns.items()}, **shared} for row in range(count)]
+
+
+def _record_of(pool: Pool, answer: Answer) -> Record:
+    signature = pool.signature
+    specs = {spec.name: spec for spec in signature.outputs} if signature is not None else {}
+    batched = signature is not None and signature.batched
+    return {
+        tensor.name: unpack_record(
+            specs.get(tensor.name), tensor.datatype, tensor.shape, tensor.data, batched
+        )
+        for tensor in answer
+    }
+
+
+def _headers(pool: Pool) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"modelyard-model", pool.spec.model.encode()),
+        (b"modelyard-version", b"%d" % pool.spec.version),
+    )

@@ -1,0 +1,222 @@
+"""One supervised replica: start, canary, serve, die, back off, start again, until it is stopped."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from modelyard.core.errors import ModelyardError
+from modelyard.core.routes import ReplicaStatus
+from modelyard.policy.backoff import Backoff
+from modelyard.serve.call import Result
+from modelyard.serve.canary import canary_call
+from modelyard.serve.executor import BatchResult, ExecutorProcess, Failed, Hello
+from modelyard.serve.limits import MemoryLimit, resident_bytes
+
+if TYPE_CHECKING:
+    from modelyard.serve.pool import Pool, Ticket
+
+log = logging.getLogger("modelyard.replica")
+
+State = Literal["starting", "ready", "backing_off", "stopping"]
+HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
+
+
+class Replica:
+    """Keeps one executor of ``pool`` alive. All methods run on the event loop's thread."""
+
+    def __init__(self, pool: "Pool", number: int, folder: Path) -> None:
+        self.id = f"{pool.spec.deployment}-{number}"
+        self.state: State = "starting"
+        self.batch: list[Ticket] = []
+        self.restarts = 0
+        self._pool = pool
+        self._folder = folder
+        self._since = time.time()
+        self._backoff = Backoff(first=0.1, limit=30.0)
+        self._executor: ExecutorProcess | None = None
+        self._failed: Failed | None = None
+        self._hung = False
+        self._served = False  # this process answered its canary
+        self._canary: Ticket | None = None
+        self._sent = 0.0
+        self._died = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._task = asyncio.create_task(self._supervise(), name=f"replica {self.id}")
+
+    def status(self) -> ReplicaStatus:
+        """What the control plane sees."""
+        pid = self._executor.pid if self._executor is not None and self.state != "backing_off" else None
+        return ReplicaStatus(
+            id=self.id,
+            state=self.state,
+            pid=pid,
+            since=self._since,
+            restarts=self.restarts,
+            memory=resident_bytes(pid) if pid is not None else None,
+        )
+
+    async def _supervise(self) -> None:
+        while not self._stopping.is_set():
+            ending = await self._live_once()
+            if self._stopping.is_set():
+                return
+            self.restarts += 1
+            report = self._report(ending)
+            delay = self._backoff.failed(time.monotonic())
+            self._set_state("backing_off")
+            log.error(
+                "an executor died",
+                extra={"replica": self.id, "endpoint": self._pool.spec.endpoint, "ending": ending,
+                       "restart_in": delay, "failures": self._backoff.failures},
+            )  # fmt: skip
+            self._pool.log.note(
+                self.id, f"modelyard: the executor died: {ending}; next start in {delay:g} s"
+            )
+            # A model that says why it cannot load will say so again; a mere death may be chance.
+            fatal = not self._served and (self._failed is not None or self._backoff.failures >= 2)
+            self._pool.replica_died(self, report, fatal=fatal, delay=delay)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay)
+
+    async def _live_once(self) -> str:
+        """One process from start to end; returns how it ended."""
+        self._set_state("starting")
+        self._failed, self._served, self._hung = None, False, False
+        self._died.clear()
+        ending = ""
+
+        def on_exit(sentence: str) -> None:
+            nonlocal ending
+            ending = sentence
+            self._died.set()
+
+        spec = self._pool.spec
+        limit = MemoryLimit(self.id, spec.resources.memory)
+        self._executor = ExecutorProcess(
+            spec.executor,
+            threads=self._pool.threads,
+            limit=limit,
+            folder=self._folder,
+            on_hello=self._hello,
+            on_failed=self._on_failed,
+            on_result=self._result,
+            on_exit=on_exit,
+            on_output=lambda text: self._pool.log.write(self.id, text),
+        )
+        try:
+            await self._executor.start()
+        except OSError as error:
+            limit.close()
+            return f"it could not be started: {error}"
+        await self._died.wait()
+        batch, self.batch = self.batch, []
+        blame = "SIGKILL" not in ending or self._hung
+        self._pool.give_back(self, batch, ending, blame=blame)
+        if self._failed is not None:
+            return f"loading failed: {self._failed.message}"
+        return "a call outlived its deadline and it was killed" if self._hung else ending
+
+    def _report(self, ending: str) -> str:
+        """The crash report: what happened, and the model's own words."""
+        said = self._failed.traceback if self._failed is not None else ""
+        lines = self._pool.log.last_lines(self.id)
+        if not said and lines:
+            said = "\n".join(lines[-40:])
+        return f"The model's process ended: {ending}." + (f"\n{said.rstrip()}" if said else "")
+
+    def _hello(self, hello: Hello) -> None:
+        """Loaded. Now one real prediction has to come through the real queue."""
+        try:
+            self._pool.learn(hello.signature)
+            example = self._pool.spec.example or hello.example
+            call = canary_call(hello.signature, example, self._pool.spec.serving.timeout * 2)
+        except ModelyardError as error:
+            self._not_ready(f"the example of the model does not fit it: {error.message}")
+            return
+        self._canary = self._pool.submit(call, pin=self)
+        self._canary.future.add_done_callback(self._canary_answered)
+        self._pool.wake(self)
+
+    def _canary_answered(self, future: "asyncio.Future[Result]") -> None:
+        """Ready, if the answer is one. A made-up input that the model refuses proves the way too."""
+        self._canary = None
+        if future.cancelled() or self._stopping.is_set():
+            return
+        result = future.result()
+        if isinstance(result, ModelyardError):
+            if not (result.code == "invalid_input" and self._pool.spec.example is None):
+                self._not_ready(f"its first prediction failed: {result.message}")
+                return
+        else:
+            try:
+                self._pool.check_answer(result)
+            except ModelyardError as error:
+                self._not_ready(f"its first prediction was wrong: {error.message}")
+                return
+        self._served = True
+        self._backoff.succeeded(time.monotonic())
+        self._set_state("ready")
+        log.info("a replica is ready", extra={"replica": self.id, "endpoint": self._pool.spec.endpoint})
+        self._pool.replica_ready(self)
+
+    def _not_ready(self, why: str) -> None:
+        self._failed = Failed("canary", why, "\n".join([why, *self._pool.log.last_lines(self.id)[-40:]]))
+        self.kill()
+
+    def _on_failed(self, failed: Failed) -> None:
+        self._failed = failed
+
+    def compute(self, batch: "list[Ticket]", now: float) -> None:
+        """Send a batch; its results come to the pool."""
+        assert self._executor is not None and not self.batch
+        self.batch = batch
+        self._sent = now
+        self._executor.send_batch([ticket.call for ticket in batch])
+
+    def _result(self, message: BatchResult, results: list[Result]) -> None:
+        batch, self.batch = self.batch, []
+        if len(results) != len(batch):
+            self.batch = batch
+            raise ValueError(f"{len(results)} results for a batch of {len(batch)}")
+        self._pool.answered(self, batch, results)
+
+    def expire(self, now: float) -> float:
+        """Kill an executor that hangs; return when to look again.
+
+        It hangs when every caller of its batch has been answered (by a deadline) for HANG_GRACE.
+        """
+        if not self.batch:
+            return float("inf")
+        last = max(ticket.deadline for ticket in self.batch) + HANG_GRACE
+        if now >= last and not self._hung:
+            self._hung = True
+            self.kill()
+        waiting = [ticket.deadline for ticket in self.batch if not ticket.done]
+        return min(waiting, default=last if not self._hung else float("inf"))
+
+    def kill(self) -> None:
+        """End the process now; the supervisor notices and starts another."""
+        if self._executor is not None:
+            self._executor.kill()
+
+    async def stop(self, grace: float) -> None:
+        """Let the process finish what it computes, then end it; for good."""
+        self._stopping.set()
+        self._set_state("stopping")
+        executor = self._executor
+        if executor is not None and executor.pid is not None:
+            executor.drain()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(executor.closed(), grace)
+            executor.kill()
+            await executor.closed()
+        await self._task
+        self._pool.log.forget(self.id)
+
+    def _set_state(self, state: State) -> None:
+        if state != self.state:
+            self.state = state
+            self._since = time.time()
