@@ -1,1 +1,7 @@
-"""."""
+"""The command line: ``modelyard up | deploy | predict | …``, and the supervisor that keeps the platform up.
+
+``main`` is the entrance; each ``*_commands`` file declares a group of commands and imports what they
+need only when they run, so that ``--help`` stays fast. Commands speak to the platform through the
+client. ``start`` brings the platform up, ``supervisor`` restarts its programs, ``programs`` knows
+who runs; those two need the standard library only.
+"""

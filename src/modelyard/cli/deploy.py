@@ -1,0 +1,125 @@
+"""``modelyard deploy``: the platform up, the files there, the job followed, the endpoint shown."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from modelyard.cli.output import print_json, say
+from modelyard.cli.progress import StageProgress
+from modelyard.client import example
+from modelyard.client.answers import EndpointInfo
+from modelyard.client.deploy_flow import name_of, raise_failure
+from modelyard.client.location import find_home
+from modelyard.client.synchronous import Client
+from modelyard.core.deployment import DeploymentSettings
+from modelyard.core.errors import NotFound
+from modelyard.core.units import format_seconds
+
+
+def run(
+    path: Path,
+    name: str | None,
+    *,
+    trust_pickle: bool,
+    settings: DeploymentSettings,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    """Raises the deployment's error; exits 130 when interrupted, with a word on how to go on."""
+    begin = time.monotonic()
+    endpoint = name_of(path, name)
+    _ensure_up(quiet=as_json)
+    with Client() as client:
+        with StageProgress(quiet=as_json) as progress:
+            try:
+                job = client.begin_deploy(
+                    path, endpoint, trust_pickle=trust_pickle, settings=settings, on_event=progress.show
+                )
+            except KeyboardInterrupt:
+                progress.__exit__(None, None, None)
+                say("\nInterrupted. What was sent is kept: deploy again, and only the rest will be.")
+                sys.exit(130)
+            if not detach:
+                try:
+                    job = client.follow(job.id, progress.show)
+                except KeyboardInterrupt:
+                    progress.__exit__(None, None, None)
+                    say(f"\nDetached; the deployment goes on. Follow it with: modelyard jobs {job.id}")
+                    sys.exit(130)
+        if detach:
+            if as_json:
+                print_json({"job": job.id, "endpoint": endpoint, "state": job.state})
+            else:
+                print(f"Deploying {endpoint} as job {job.id}. Follow it with: modelyard jobs {job.id}")
+            return
+        raise_failure(job)
+        show_endpoint(client, endpoint, job.id, time.monotonic() - begin, as_json=as_json)
+
+
+def show_endpoint(client: Client, endpoint: str, job: str | None, seconds: float, *, as_json: bool) -> None:
+    """The endpoint's URL and a curl line that works."""
+    info = client.endpoint(endpoint)
+    record = example_of(client, info)
+    locked = client.status().authentication
+    line = example.curl_line(info.url, record, key=locked) if record is not None else None
+    if as_json:
+        print_json(
+            {
+                "job": job,
+                "endpoint": info.name,
+                "url": info.url,
+                "model": info.current.model,
+                "version": info.current.version,
+                "state": info.state,
+                "example": record,
+                "curl": line,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    version = f"{info.current.model} version {info.current.version}"
+    print(f"\n{info.name} is serving {version}, after {format_seconds(seconds)}.")
+    print(f"  {info.url}\n")
+    if line is None:
+        return
+    if "@record.json" in line:
+        print("Try it:")
+        print(f"  modelyard predict {info.name} --example > record.json")
+        print(f"  {line}")
+    else:
+        print(f"Try it:\n  {line}")
+
+
+def example_of(client: Client, info: EndpointInfo) -> dict[str, Any] | None:
+    """A record that the model can answer: its own example, else zeros by its signature."""
+    try:
+        known = client.version(info.current.model, info.current.version).analysis.example
+    except NotFound:
+        known = None
+    if known is not None:
+        return known
+    return example.example_record(info.signature) if info.signature is not None else None
+
+
+def _ensure_up(*, quiet: bool) -> None:
+    """Start the platform of this machine unless it is up, or another one is meant."""
+    if os.environ.get("MODELYARD_URL"):
+        return
+    from modelyard.cli.programs import MODULES, SUPERVISOR, holder
+
+    home = find_home()
+    if all(holder(home.run, program) is not None for program in (SUPERVISOR, *MODULES)) and all(
+        home.address(program).exists() for program in MODULES
+    ):
+        return
+    from modelyard.cli.start import Flags, bring_up
+    from modelyard.cli.ticker import Ticker
+
+    if not quiet:
+        say("No platform is running here; starting it.")
+    with Ticker(quiet=quiet) as ticker:
+        addresses = bring_up(Flags(), ticker.show)
+    if not quiet:
+        say(f"The platform is up: {addresses.control}")

@@ -1,0 +1,90 @@
+"""``modelyard deploy``, ``analyze``, ``jobs``: from files to an endpoint, and the runs that do it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.common import AsJson
+
+ModelPath = Annotated[
+    Path, typer.Argument(metavar="PATH", exists=True, help="A model's file, or the folder of its files.")
+]
+
+
+def deploy(
+    path: ModelPath,
+    name: Annotated[
+        str | None, typer.Option(help="The endpoint's name (default: the file's name).")
+    ] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
+    ] = False,
+    replicas: Annotated[int, typer.Option(min=1, help="How many copies run.")] = 1,
+    memory: Annotated[str | None, typer.Option(help="Memory limit of a copy, such as 512MiB.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads that a copy computes with.")] = None,
+    max_batch: Annotated[int | None, typer.Option(min=1, help="Most records computed at once.")] = None,
+    max_queue: Annotated[
+        int | None, typer.Option(min=1, help="Most calls that wait; more are refused.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds that a call may take.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Deploy a model and wait until its endpoint serves.
+
+    Uploads what the platform has not got, prepares the environment, starts the replicas, and moves the
+    endpoint's traffic when they have answered a real prediction. Starts the platform when none runs.
+    """
+    from modelyard.cli.deploy import run
+    from modelyard.client.options import deployment_settings
+    from modelyard.core.errors import InvalidInput
+    from modelyard.core.units import parse_bytes
+
+    try:
+        memory_bytes = parse_bytes(memory, field="--memory") if memory is not None else None
+        settings = deployment_settings(replicas, memory_bytes, threads, max_batch, max_queue, timeout)
+    except InvalidInput as error:
+        raise typer.BadParameter(error.message, param_hint=error.field) from error
+    run(path, name, trust_pickle=trust_pickle, settings=settings, detach=detach, as_json=as_json)
+
+
+def analyze(path: ModelPath, as_json: AsJson = False) -> None:
+    """Say what a model is, without running anything of it.
+
+    Format, signature, size, parameters, memory, dependencies. Needs no platform.
+    """
+    from modelyard.cli.analyze import run
+
+    run(path, as_json=as_json)
+
+
+def jobs(
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="Show this job's story, and follow it.")
+    ] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the job.")] = False,
+    state: Annotated[
+        str | None, typer.Option(help="Only jobs that are queued, running, done, failed or cancelled.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the latest jobs, or follow one to its end."""
+    from modelyard.cli import jobs as room
+
+    if cancel and job is None:
+        raise typer.BadParameter("Say which job: modelyard jobs JOB --cancel.", param_hint="--cancel")
+    if state is not None and state not in ("queued", "running", "done", "failed", "cancelled"):
+        raise typer.BadParameter(f"{state!r} is no state of a job.", param_hint="--state")
+    if job is None:
+        room.list_jobs(state, limit, as_json=as_json)
+    elif cancel:
+        room.cancel(job, as_json=as_json)
+    else:
+        room.follow(job, as_json=as_json)
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (deploy, analyze, jobs):
+        app.command()(command)

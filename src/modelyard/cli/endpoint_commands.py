@@ -1,0 +1,99 @@
+"""``modelyard predict``, ``endpoints``, ``logs``, ``delete``: what serves."""
+
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.common import AsJson
+
+EndpointName = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint.")]
+
+
+def predict(
+    name: EndpointName,
+    input: Annotated[
+        str | None,
+        typer.Option(
+            "--input", "-i", metavar="FILE", help="A record (or a list of records) as JSON; - reads stdin."
+        ),
+    ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="One input; a value that is JSON is taken as such."
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="The text, for a model with one text input.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", metavar="NAME=VALUE", help="One parameter of the call."),
+    ] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a record that the model can answer, and call nothing.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the answer.")] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an endpoint for a prediction and show it."""
+    from modelyard.cli import predict as room
+
+    if example:
+        room.print_example(name)
+        return
+    record = room.read_record(input, set or [], text, parameter or [])
+    room.run(name, record, timeout=timeout, as_json=as_json)
+
+
+def endpoints(as_json: AsJson = False) -> None:
+    """List the endpoints with their state and traffic."""
+    from modelyard.cli.endpoints import list_endpoints
+
+    list_endpoints(as_json=as_json)
+
+
+def logs(
+    name: EndpointName,
+    tail: Annotated[int, typer.Option(min=1, max=100_000, help="How many of the last lines.")] = 200,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what an endpoint's replicas wrote.
+
+    The model's own output, its tracebacks, the deaths of its processes.
+    """
+    from modelyard.cli.logs import run
+
+    if follow and as_json:
+        raise typer.BadParameter("--json prints one document; it cannot follow.", param_hint="--follow")
+    run(name, tail, follow=follow, as_json=as_json)
+
+
+def delete(
+    name: EndpointName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an endpoint.
+
+    Its replicas answer what they have and stop. The model stays.
+    """
+    from modelyard.cli.common import client, confirm
+    from modelyard.cli.output import print_json
+
+    with client() as platform:
+        platform.endpoint(name)
+        confirm(f"Delete the endpoint {name}? Calls to it will fail.", yes)
+        platform.delete(name)
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        print(f"The endpoint {name} is deleted. Its model is kept; see `modelyard models`.")
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (predict, endpoints, logs, delete):
+        app.command()(command)

@@ -1,0 +1,51 @@
+"""``modelyard endpoints``: every endpoint with its state and traffic."""
+
+from modelyard.cli.common import client
+from modelyard.cli.output import print_json, print_table
+from modelyard.client.answers import EndpointInfo
+from modelyard.core.units import format_seconds
+
+
+def list_endpoints(*, as_json: bool) -> None:
+    with client() as platform:
+        endpoints = platform.endpoints()
+    if as_json:
+        print_json(endpoints)
+        return
+    if not endpoints:
+        print("No endpoints yet. Deploy a model: modelyard deploy ./model.onnx")
+        return
+    print_table(
+        ["ENDPOINT", "STATE", "MODEL", "REPLICAS", "CALLS/S", "P50", "P99", "ERRORS", "URL"],
+        [_row(endpoint) for endpoint in endpoints],
+        right=(4, 5, 6, 7),
+    )
+    for endpoint in endpoints:
+        if endpoint.failure:
+            print(f"\n{endpoint.name}: {_last_line(endpoint.failure)}")
+            print(f"  the whole report: modelyard logs {endpoint.name}")
+
+
+def _row(endpoint: EndpointInfo) -> list[str]:
+    traffic = endpoint.traffic
+    ready = sum(replica.state == "ready" for replica in endpoint.replicas)
+    moving = endpoint.serving is not None and endpoint.serving.id != endpoint.wanted.id
+    version = f"{endpoint.current.model} v{endpoint.current.version}"
+    if moving:
+        version += f" -> v{endpoint.wanted.version}"
+    return [
+        endpoint.name,
+        endpoint.state,
+        version,
+        f"{ready}/{endpoint.current.settings.replicas}",
+        f"{traffic.calls_per_second:.1f}" if traffic else "-",
+        format_seconds(traffic.p50) if traffic and traffic.p50 is not None else "-",
+        format_seconds(traffic.p99) if traffic and traffic.p99 is not None else "-",
+        str(traffic.errors) if traffic else "-",
+        endpoint.url,
+    ]
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""

@@ -1,0 +1,43 @@
+"""The home folder at first start: its folders and its two keys, before any program runs."""
+
+import contextlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from modelyard.core.errors import Unavailable
+from modelyard.core.settings import Home
+
+
+def prepare(home: Home) -> None:
+    """Create what is not there yet: folders of mode 0700, keys of mode 0600. Safe to run twice at once.
+
+    Raises Unavailable when the place cannot be written.
+    """
+    try:
+        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (home.run, home.logs):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        _make_key(home.key, "my_")
+        _make_key(home.node_key, "")
+    except OSError as error:
+        raise Unavailable(
+            f"The home {home.root} cannot be prepared: {error.strerror or error}; set MODELYARD_HOME to a "
+            "folder that you may write."
+        ) from error
+
+
+def _make_key(path: Path, prefix: str) -> None:
+    """Write a new key unless there is one. It appears whole: linked into place, never over another."""
+    if path.exists():
+        return
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".key.")  # mkstemp makes it 0600
+    try:
+        os.write(descriptor, (prefix + secrets.token_urlsafe(32)).encode())
+        os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        os.close(descriptor)
+        Path(name).unlink()

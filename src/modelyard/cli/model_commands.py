@@ -1,0 +1,69 @@
+"""``modelyard models``: the registry."""
+
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.common import AsJson
+
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model.")]
+
+group = typer.Typer(
+    name="models",
+    help="List the models; show or delete one.",
+    rich_markup_mode=None,
+    invoke_without_command=True,
+)
+
+
+@group.callback()
+def models(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the models; show or delete one."""
+    if context.invoked_subcommand is None:
+        from modelyard.cli.models import list_models
+
+        list_models(as_json=as_json)
+    elif as_json:
+        raise typer.BadParameter(
+            "Put --json after the command: models show NAME --json.", param_hint="--json"
+        )
+
+
+@group.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the models."""
+    from modelyard.cli.models import list_models
+
+    list_models(as_json=as_json)
+
+
+@group.command()
+def show(name: ModelName, as_json: AsJson = False) -> None:
+    """Show a model's versions, and what is known of the latest."""
+    from modelyard.cli.models import show_model
+
+    show_model(name, as_json=as_json)
+
+
+@group.command()
+def delete(
+    name: ModelName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a model with all its versions. Refused while an endpoint uses it."""
+    from modelyard.cli.common import client, confirm
+    from modelyard.cli.output import print_json
+
+    with client() as platform:
+        found = platform.model(name)
+        confirm(f"Delete the model {name} with its {len(found.versions)} version(s)?", yes)
+        platform.delete_model(name)
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        print(f"The model {name} is deleted.")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(group)

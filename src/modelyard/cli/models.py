@@ -1,0 +1,62 @@
+"""``modelyard models``: the list, and one model with its versions."""
+
+import time
+
+from modelyard.cli.analyze import print_analysis
+from modelyard.cli.common import client
+from modelyard.cli.output import print_json, print_table
+from modelyard.core.model import Version
+from modelyard.core.units import format_bytes
+
+
+def list_models(*, as_json: bool) -> None:
+    with client() as platform:
+        models = platform.models()
+    if as_json:
+        print_json(models)
+    elif not models:
+        print("No models yet. Deploy one: modelyard deploy ./model.onnx")
+    else:
+        print_table(
+            ["MODEL", "LATEST", "VERSIONS", "CREATED"],
+            [
+                [model.name, f"v{model.latest}", str(len(model.versions)), _date(model.created)]
+                for model in models
+            ],
+            right=(2,),
+        )
+
+
+def show_model(name: str, *, as_json: bool) -> None:
+    with client() as platform:
+        model = platform.model(name)
+        versions = [
+            version if isinstance(version, Version) else platform.version(name, version)
+            for version in model.versions
+        ]
+    if as_json:
+        print_json(
+            {"name": model.name, "created": model.created, "latest": model.latest, "versions": versions}
+        )
+        return
+    versions.sort(key=lambda version: version.number)
+    print(f"{model.name}\n")
+    print_table(
+        ["VERSION", "FORMAT", "SIZE", "FILES", "TRUSTED", "DIGEST", "CREATED"],
+        [
+            [
+                f"v{version.number}", version.analysis.format, format_bytes(version.manifest.size),
+                str(len(version.manifest.files)), "yes" if version.trusted else "",
+                version.digest[:12], _date(version.created),
+            ]
+            for version in versions
+        ],
+        right=(2, 3),
+    )  # fmt: skip
+    if versions:
+        print(f"\nVersion {versions[-1].number}\n")
+        print_analysis(versions[-1].analysis)
+
+
+def _date(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -1,0 +1,94 @@
+"""``modelyard up``, ``down``, ``status``, ``doctor``: the platform as a whole."""
+
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.common import AsJson
+
+
+def up(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port of the control API and the pages (default 8700; 0: any)."
+        ),
+    ] = None,
+    node_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port that predictions go to (default 8701; 0: any)."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
+    authentication: Annotated[
+        bool, typer.Option("--authentication", help="Ask for the API key, which lies in the home's `key`.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start the platform on this machine.
+
+    It runs detached; the command waits until it is ready.
+    """
+    from modelyard.cli.output import print_json
+    from modelyard.cli.start import Flags, bring_up
+    from modelyard.cli.ticker import Ticker
+
+    with Ticker(quiet=as_json) as ticker:
+        addresses = bring_up(Flags(port, node_port, host, authentication or None), ticker.show)
+    if as_json:
+        print_json({"control": addresses.control, "node": addresses.node, "started": addresses.started})
+        return
+    print("The platform is up." if addresses.started else "The platform is running already.")
+    print(f"  pages and API   {addresses.control}")
+    print(f"  predictions     {addresses.node}")
+    if addresses.started:
+        print("Next: modelyard deploy ./model.onnx")
+
+
+def down(as_json: AsJson = False) -> None:
+    """Stop the platform.
+
+    Calls that are being answered are answered first.
+    """
+    from modelyard.cli.output import print_json
+    from modelyard.cli.start import take_down
+    from modelyard.cli.ticker import Ticker
+    from modelyard.client.location import find_home
+
+    home = find_home()
+    with Ticker(quiet=as_json) as ticker:
+        stopped = take_down(home, ticker.show)
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        print("The platform is down." if stopped else f"No platform runs in {home.root}; nothing to stop.")
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show programs, memory, and the endpoints' states."""
+    from modelyard.cli.output import print_json
+    from modelyard.cli.status import gather, print_status
+
+    found = gather()
+    if as_json:
+        print_json(found)
+    else:
+        print_status(found)
+
+
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be put right.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Examine the home for what should not be there.
+
+    Orphaned files, half versions, jobs that no one runs, executors without a node.
+    """
+    from modelyard.cli.doctor import run
+
+    if not run(repair=repair, as_json=as_json):
+        raise typer.Exit(1)
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (up, down, status, doctor):
+        app.command()(command)

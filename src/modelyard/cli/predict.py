@@ -1,0 +1,156 @@
+"""``modelyard predict``: a record from options, a file or stdin; the answer as a table or as JSON."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from modelyard.cli.deploy import example_of
+from modelyard.cli.output import print_error, print_facts, print_json
+from modelyard.client.synchronous import Client
+from modelyard.core.errors import InvalidInput, ModelyardError
+
+Record = dict[str, Any]
+
+
+class TextFor(str):
+    """A text whose input's name only the signature tells."""
+
+
+def read_record(input: str | None, pairs: list[str], text: str | None, parameters: list[str]) -> Any:
+    """The record, or the list of records, that the options mean. Raises BadParameter (exit 2) for wrong use."""
+    record: Any = {}
+    if input is not None:
+        record = _read_json(input)
+    elif not pairs and text is None and not sys.stdin.isatty():
+        record = _read_json("-")
+    elif not pairs and text is None:
+        raise typer.BadParameter(
+            "Nothing to predict from: give --set, --text or -i FILE (- for stdin).", param_hint="--input"
+        )
+    if isinstance(record, list) and (pairs or text is not None or parameters):
+        raise typer.BadParameter(
+            "A list of records takes no --set, --text or --parameter.", param_hint="--input"
+        )
+    if isinstance(record, dict):
+        for option, given in (("--set", pairs), ("--parameter", parameters)):
+            for pair in given:
+                name, value = _pair(pair, option)
+                record[name] = value
+        if text is not None:
+            record[TextFor("text")] = text
+    return record
+
+
+def run(name: str, record: Any, *, timeout: float, as_json: bool) -> None:
+    """Raises what the node says of the record; with a list, exits 1 when a record failed."""
+    with Client(timeout=timeout) as client:
+        if isinstance(record, list):
+            _run_batch(client, name, record, as_json=as_json)
+            return
+        if not isinstance(record, dict):
+            raise InvalidInput(
+                'A record is a JSON object of inputs by name, such as {"x": 1}.', field="--input"
+            )
+        if any(isinstance(key, TextFor) for key in record):
+            record = _place_text(client, name, record)
+        outputs = client.predict(name, record, raw=True)
+    if as_json:
+        print_json(outputs)
+    else:
+        print_facts([(output, show(value)) for output, value in outputs.items()])
+
+
+def print_example(name: str) -> None:
+    """A record that the model can answer, as JSON."""
+    with Client() as client:
+        record = example_of(client, client.endpoint(name))
+    if record is None:
+        raise InvalidInput(f"Nothing is known of the inputs of {name} until it is ready.", field="NAME")
+    print_json(record)
+
+
+def show(value: Any) -> str:
+    """A value for a person: a long list by its beginning, its length and its shape."""
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    if len(text) <= 400 or not isinstance(value, list):
+        return text
+    shape, inner = [], value
+    while isinstance(inner, list):
+        shape.append(str(len(inner)))
+        inner = inner[0] if inner else None
+    flat = value
+    while flat and isinstance(flat[0], list):
+        flat = flat[0]
+    beginning = ", ".join(json.dumps(item, ensure_ascii=False) for item in flat[:6])
+    return f"[{', '.join(shape)}]: {beginning}, … (--json shows all)"
+
+
+def _run_batch(client: Client, name: str, records: list[Any], *, as_json: bool) -> None:
+    outcomes = client.predict_batch(name, records, raw=True)
+    failed = [outcome for outcome in outcomes if isinstance(outcome, ModelyardError)]
+    if as_json:
+        print_json([_error_body(one) if isinstance(one, ModelyardError) else one for one in outcomes])
+    else:
+        for index, outcome in enumerate(outcomes):
+            print(f"record {index}")
+            if isinstance(outcome, ModelyardError):
+                print_error(outcome, as_json=False)
+            else:
+                print_facts([(f"  {output}", show(value)) for output, value in outcome.items()])
+    if failed:
+        raise typer.Exit(1)
+
+
+def _error_body(error: ModelyardError) -> Record:
+    return {"error": error.message, "code": error.code, "field": error.field}
+
+
+def _place_text(client: Client, name: str, record: Record) -> Record:
+    """Put the text under the name of the one text input of the signature."""
+    signature = client.endpoint(name).signature
+    inputs = signature.inputs if signature is not None else ()
+    candidates = [spec.name for spec in inputs if spec.kind == "text"] or [
+        spec.name for spec in inputs if spec.datatype == "BYTES"
+    ]
+    if len(candidates) != 1:
+        known = ", ".join(spec.name for spec in inputs) or "none yet"
+        raise InvalidInput(
+            f"--text needs a model with one text input; the inputs of {name} are: {known}. Use --set NAME=VALUE.",
+            field="--text",
+        )
+    if candidates[0] in [key for key in record if not isinstance(key, TextFor)]:
+        raise InvalidInput(
+            f"{candidates[0]!r} is given twice, by --text and in the record.", field="--text"
+        )
+    return {candidates[0] if isinstance(key, TextFor) else key: value for key, value in record.items()}
+
+
+def _pair(pair: str, option: str) -> tuple[str, Any]:
+    name, equals, value = pair.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"{pair!r} is not NAME=VALUE.", param_hint=option)
+    try:
+        return name, json.loads(value, parse_constant=_no_constant)
+    except ValueError:
+        return name, value
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is text here, JSON has no such number")
+
+
+def _read_json(source: str) -> Any:
+    try:
+        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{source} cannot be read: {error.strerror}.", param_hint="--input"
+        ) from error
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        place = "stdin" if source == "-" else source
+        raise InvalidInput(f"{place} is not JSON: {error}.", field="--input") from error

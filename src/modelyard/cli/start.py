@@ -1,0 +1,213 @@
+"""Bring the platform of this machine up, and down."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from modelyard.cli import ports, programs
+from modelyard.cli.home import prepare
+from modelyard.core.errors import Conflict, Internal, InvalidInput, Unavailable
+from modelyard.core.settings import Home, Settings, load_settings
+
+READY_WITHIN = 60.0  # seconds
+STOPPED_WITHIN = 70.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+Tell = Callable[[str], None]
+
+
+class Flags(NamedTuple):
+    """What `up` may be told; None: as configured."""
+
+    control_port: int | None = None
+    node_port: int | None = None
+    host: str | None = None
+    authentication: bool | None = None
+
+    def settings(self) -> dict[str, object]:
+        """As settings of core, only the given ones."""
+        values: dict[str, object] = {
+            "control_port": self.control_port,
+            "node_port": self.node_port,
+            "control_host": self.host,
+            "node_host": self.host,
+            "authentication": self.authentication,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Addresses(NamedTuple):
+    """Where the running platform is; ``started`` is False when it ran already."""
+
+    control: str
+    node: str
+    started: bool
+
+
+def is_up(home: Home) -> bool:
+    """Whether a supervisor watches over the platform of ``home``."""
+    return programs.holder(home.run, programs.SUPERVISOR) is not None
+
+
+def bring_up(flags: Flags, tell: Tell) -> Addresses:
+    """Start what does not run of the platform and wait until it is ready. ``tell`` is given progress.
+
+    Raises Conflict for a taken port or flags that the running platform does not have, InvalidInput for
+    settings that cannot be, Internal with the program's last words when it does not start.
+    """
+    settings = load_settings(**flags.settings())
+    home = Home(settings.home)
+    _check_exposure(settings)
+    prepare(home)
+    alive = [name for name in programs.MODULES if programs.holder(home.run, name) is not None]
+    former = programs.read_json(home.run / "up.json")
+    if alive or is_up(home):
+        _check_same(flags, former)
+        values: dict[str, object] = former
+    else:
+        # In whole, so that a later supervisor, started without these flags, keeps to them.
+        values = {f"MODELYARD_{name.upper()}": _text(getattr(settings, name)) for name in _KEPT}
+        programs.write_json(home.run / "up.json", values)
+    if is_up(home):
+        started = False
+    else:
+        if "control" not in alive:
+            ports.check_free(
+                settings.control_host, settings.control_port, "--port", "MODELYARD_CONTROL_PORT"
+            )
+        if "node" not in alive:
+            ports.check_free(settings.node_host, settings.node_port, "--node-port", "MODELYARD_NODE_PORT")
+        started = True
+        _spawn(home, values)
+    control, node = _wait_ready(home, tell)
+    return Addresses(control, node, started)
+
+
+def take_down(home: Home, tell: Tell) -> bool:
+    """Stop everything, the node last so that it drains. False when nothing ran."""
+    found = False
+    # Without a supervisor (it was killed) its programs are stopped one by one, in its order.
+    for name in (programs.SUPERVISOR, "control", "node"):
+        pid = programs.holder(home.run, name)
+        descriptor = programs.open_process(pid) if pid is not None else None
+        if descriptor is None:
+            continue
+        found = True
+        tell("stopping" if name == programs.SUPERVISOR else f"stopping {name}")
+        programs.send_signal(descriptor, signal.SIGTERM)
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        if not poller.poll(STOPPED_WITHIN * 1000):
+            raise Internal(
+                f"Process {pid} ({name}) does not stop; see {home.logs}, and end it with `kill -9 {pid}`."
+            )
+        os.close(descriptor)
+    return found
+
+
+def _spawn(home: Home, values: dict[str, object]) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in _CLIENT_VARIABLES}
+    environment |= {name: str(value) for name, value in values.items()} | {"MODELYARD_HOME": str(home.root)}
+    with (home.logs / "supervisor.log").open("ab") as output:
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "modelyard.cli.supervisor"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=home.root,
+            start_new_session=True,
+        ).returncode = 0  # detached: it outlives this command, which does not wait for it
+
+
+_KEPT = ("control_host", "control_port", "node_host", "node_port", "authentication")
+_CLIENT_VARIABLES = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
+
+
+def _wait_ready(home: Home, tell: Tell) -> tuple[str, str]:
+    """Until control plane and node answer. Raises Internal when one of them keeps dying."""
+    begin = time.monotonic()
+    deadline = begin + READY_WITHIN
+    while True:
+        waiting = [name for name in ("node", "control") if _address_if_ready(home, name) is None]
+        if not waiting:
+            control, node = _address_if_ready(home, "control"), _address_if_ready(home, "node")
+            if control is not None and node is not None:
+                return control, node
+        state = programs.read_json(home.run / "supervisor.json").get("programs", {})
+        for name in waiting:
+            if state.get(name, {}).get("restarts", 0) >= 3 and state[name].get("pid") is None:
+                take_down(home, tell)
+                raise Internal(
+                    f"The {name} does not start: {state[name].get('failure')}. Its last words, from "
+                    f"{home.logs / name}.log:\n{last_words(home, name)}"
+                )
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"Not ready after {READY_WITHIN:g} s: {' and '.join(waiting)}. It goes on starting; see "
+                f"`modelyard status` and {home.logs}."
+            )
+        if not is_up(home) and time.monotonic() - begin > 5:
+            raise Internal(f"The supervisor does not run; see {home.logs / 'supervisor.log'}.")
+        tell(f"starting {' and '.join(waiting)}")
+        time.sleep(0.05)
+
+
+def _address_if_ready(home: Home, name: str) -> str | None:
+    """The URL of a program that runs, has written its address and answers there; else None."""
+    import http.client
+    from urllib.parse import urlsplit
+
+    if programs.holder(home.run, name) is None:
+        return None
+    with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+        url = home.address(name).read_text().strip()
+        parts = urlsplit(url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=5)
+        try:
+            # A node whose models are still loading is up; its readiness is each model's own matter.
+            connection.request("GET", "/ready" if name == "control" else "/v2/health/live")
+            return url if connection.getresponse().status < 400 else None
+        finally:
+            connection.close()
+    return None
+
+
+def last_words(home: Home, name: str, lines: int = 15) -> str:
+    """The end of a program's log."""
+    try:
+        with (home.logs / f"{name}.log").open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 64 * 1024))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(it wrote nothing)"
+
+
+def _check_exposure(settings: Settings) -> None:
+    exposed = [host for host in (settings.control_host, settings.node_host) if host not in LOOPBACK]
+    if exposed and not settings.authentication:
+        raise InvalidInput(
+            f"Listening on {exposed[0]} would let everybody on the network in. Add `--authentication` "
+            "(or MODELYARD_AUTHENTICATION=true), or stay on 127.0.0.1.",
+            field="--host",
+        )
+
+
+def _check_same(flags: Flags, former: dict[str, object]) -> None:
+    for name, value in flags.settings().items():
+        known = former.get(f"MODELYARD_{name.upper()}")
+        if known != _text(value):
+            raise Conflict(
+                f"The platform runs already, with {name.replace('_', ' ')} {known}, not {_text(value)}. "
+                "To change it: `modelyard down`, then `modelyard up` again.",
+                field=name,
+            )
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,41 @@
+"""One changing line of progress at a terminal; each new text as a plain line elsewhere."""
+
+import contextlib
+import sys
+import time
+
+_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class Ticker:
+    """Shows the latest text with a spinner and the seconds since the start, on stderr; clears it at the end."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._begin = time.monotonic()
+        self._last = ""
+        self._frame = 0
+
+    def __enter__(self) -> "Ticker":
+        return self
+
+    def __exit__(self, *stopped: object) -> None:
+        if self._terminal and self._last and not self._quiet:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+
+    def show(self, text: str) -> None:
+        """Show ``text``; called often with the same, it only moves the spinner."""
+        if self._quiet:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            if self._terminal:
+                self._frame += 1
+                seconds = time.monotonic() - self._begin
+                mark = _FRAMES[self._frame % len(_FRAMES)]
+                sys.stderr.write(f"\r\x1b[2K{mark} {text} … {seconds:.1f} s")
+                sys.stderr.flush()
+            elif text != self._last:
+                print(f"{text} …", file=sys.stderr, flush=True)
+        self._last = text

@@ -1,0 +1,133 @@
+"""What the platform answers: the nouns of core, put together as the control API sends them."""
+
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from modelyard.core.deployment import Deployment, Endpoint
+from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
+from modelyard.core.manifest import Manifest
+from modelyard.core.model import Version
+from modelyard.core.routes import EndpointTraffic, ReplicaStatus
+from modelyard.core.signature import Signature
+
+T = TypeVar("T")
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer of the platform. Unlike a noun it lets unknown fields pass: the server may be newer."""
+
+
+class EndpointInfo(Answer, frozen=True):
+    """One endpoint as it stands. ``url`` is what clients call; ``failure`` the model's crash report."""
+
+    endpoint: Endpoint
+    wanted: Deployment
+    url: str
+    state: str
+    serving: Deployment | None = None
+    replicas: tuple[ReplicaStatus, ...] = ()
+    signature: Signature | None = None
+    traffic: EndpointTraffic | None = None
+    failure: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+        return self.endpoint.name
+
+    @property
+    def current(self) -> Deployment:
+        """The deployment that has the traffic; before the first is ready, the one that is wanted."""
+        return self.serving or self.wanted
+
+
+class ModelInfo(Answer, frozen=True):
+    """One model; ``version_list`` holds its versions when a single model was asked for."""
+
+    name: str
+    created: float
+    latest: int
+    versions: tuple[Version | int, ...] = ()
+
+
+class UploadInfo(Answer, frozen=True):
+    """An upload that has begun: the digests that the platform has not got yet."""
+
+    id: str
+    missing: tuple[str, ...] = ()
+    expires: float | None = None
+    manifest: Manifest | None = None
+
+
+class ProgramInfo(Answer, frozen=True):
+    """One program of the platform, as the control plane sees it."""
+
+    url: str | None = None
+    pid: int | None = None
+    up: bool = True
+    started: float | None = None
+    generation: int | None = None
+    memory: int | None = None
+
+
+class PlatformInfo(Answer, frozen=True):
+    """The platform as a whole."""
+
+    version: str
+    control: ProgramInfo
+    node: ProgramInfo
+    endpoints: int = 0
+    models: int = 0
+    home: str = ""
+    authentication: bool = False
+    memory_bytes: int | None = None
+
+
+def decode(body: bytes, type: type[T]) -> T:
+    """``body`` as ``type``. Raises Internal when the other side is no Modelyard that we understand."""
+    try:
+        return msgspec.json.decode(body, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Internal(
+            f"The platform's answer is not understood ({error}); is it a Modelyard of another version?"
+        ) from error
+
+
+class _ErrorBody(Answer, frozen=True):
+    error: str
+    code: str = "internal"
+    field: str | None = None
+    retryable: bool = False
+    request_id: Annotated[str | None, msgspec.Meta(description="for the platform's logs")] = None
+
+
+def error_of(status: int, headers: dict[str, str], body: bytes) -> ModelyardError:
+    """The error that an answer of ``status`` >= 400 brings, as the class of core that was raised there."""
+    retry_after = _seconds(headers.get("retry-after"))
+    try:
+        told = msgspec.json.decode(body, type=_ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        code = next((code for code, kind in ERROR_KINDS.items() if kind.http == status), "internal")
+        text = body[:300].decode(errors="replace").strip()
+        return rebuild(
+            code, f"The server answered {status}" + (f": {text}" if text else "."), None, retry_after
+        )
+    return rebuild(told.code, told.error, told.field, retry_after)
+
+
+def rebuild(
+    code: str, message: str, field: str | None = None, retry_after: float | None = None
+) -> ModelyardError:
+    """The error of ``code`` as its own class, so that ``except Overloaded`` works across the wire."""
+    for kind in ModelyardError.__subclasses__():
+        if kind.code == code:
+            return kind(message, field=field, retry_after=retry_after)
+    return Internal(message, field=field, retry_after=retry_after)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return max(0.0, float(text)) if text else None
+    except ValueError:
+        return None  # an HTTP date: no server of ours sends one

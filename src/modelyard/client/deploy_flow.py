@@ -1,0 +1,176 @@
+"""The flow of a deployment: hash, upload what is missing, create the job, follow it to its end."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from modelyard.client.answers import EndpointInfo, UploadInfo, decode, error_of, rebuild
+from modelyard.client.events import EventParser
+from modelyard.client.flows import Session, endpoint, job, part
+from modelyard.client.local_files import LocalFile, digest_files, find_files
+from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Wait, Work
+from modelyard.core.deployment import DeploymentSettings
+from modelyard.core.errors import Internal, ModelyardError, Unavailable
+from modelyard.core.job import Job, JobEvent
+from modelyard.core.manifest import Manifest
+from modelyard.core.names import check_name, suggest_name
+
+OnEvent = Callable[[JobEvent], None]
+PATIENCE = 60.0  # seconds that a job's stream may be away (the control plane restarts) before giving up
+_ENDS = ("done", "failed", "cancelled")
+
+
+def name_of(path: Path, name: str | None) -> str:
+    """The endpoint's name: the one given, else the nearest to the file's or folder's name."""
+    if name is not None:
+        return check_name(name)
+    place = path.absolute()
+    return suggest_name(place.stem if place.is_file() else place.name)
+
+
+def begin(
+    session: Session,
+    path: Path,
+    name: str | None,
+    trust_pickle: bool,
+    settings: DeploymentSettings,
+    on_event: OnEvent,
+) -> Flow[Job]:
+    """Upload the files of ``path`` and create the deployment's job.
+
+    What was uploaded stays when this is interrupted: the next time only the missing files are sent.
+    """
+    endpoint_name = name_of(path, name)
+    on_event(_event("stage_started", "hash", f"Reading {path}"))
+    files: list[LocalFile] = yield Work(lambda: find_files(path))
+    manifest: Manifest = yield Work(lambda: digest_files(files, _reading(on_event)))
+    on_event(_event("stage_done", "hash", f"{len(files)} file(s)", manifest.size, manifest.size))
+    reply = yield from session.api("POST", "/uploads", {"files": manifest.files})
+    upload = decode(reply.body, UploadInfo)
+    yield from _send_missing(session, upload, files, manifest, on_event)
+    wanted = {
+        "endpoint": endpoint_name,
+        "upload": upload.id,
+        "trust_pickle": trust_pickle,
+        "settings": settings,
+    }
+    reply = yield from session.api("POST", "/deployments", wanted)
+    return decode(reply.body, Job)
+
+
+def _send_missing(
+    session: Session, upload: UploadInfo, files: list[LocalFile], manifest: Manifest, on_event: OnEvent
+) -> Flow[None]:
+    missing = set(upload.missing)
+    if not missing:
+        on_event(_event("stage_done", "upload", "Nothing to send: the platform has these files"))
+        return
+    places = {file.path: file for file in files}
+    # One copy of each: the same bytes may stand under several paths.
+    wanted = {entry.sha256: places[entry.path] for entry in manifest.files if entry.sha256 in missing}
+    total = sum(file.size for file in wanted.values())
+    on_event(_event("stage_started", "upload", f"Sending {len(wanted)} file(s)", 0, total))
+    done = 0
+
+    def sent(count: int) -> None:
+        nonlocal done
+        done += count
+        on_event(_event("progress", "upload", "bytes", done, total))
+
+    for digest, file in wanted.items():
+        before = done
+        place = session.location
+        url = f"{place.url}/api/v1/uploads/{part(upload.id)}/blobs/{digest}"
+        try:
+            reply: Reply = yield Call("PUT", url, place.key, file=file, sent=sent)
+        except Refused as error:
+            raise Unavailable(
+                f"The platform went away during the upload; deploy again to go on. ({url})"
+            ) from error
+        if reply.status >= 400:
+            raise error_of(reply.status, reply.headers, reply.body)
+        done = before + file.size
+    on_event(_event("stage_done", "upload", f"{len(wanted)} file(s)", total, total))
+
+
+def follow(session: Session, id: str, on_event: OnEvent, after: int = 0) -> Flow[Job]:
+    """Hand every event of a job to ``on_event`` until it has ended; the job as it then stands.
+
+    A stream that breaks (the control plane was restarted) is taken up again where it was.
+    """
+    last_heard = time.monotonic()
+    while True:
+        place = session.location
+        url = f"{place.url}/api/v1/jobs/{part(id)}/events?after={after}"
+        try:
+            reply: Reply = yield Listen(url, place.key)
+        except (Refused, Unavailable) as error:
+            if time.monotonic() - last_heard > PATIENCE:
+                raise Unavailable(
+                    f"The platform does not answer any more; the job goes on when it is back: `modelyard jobs {id}`."
+                ) from error
+            session.relocate()
+            yield Wait(0.25)
+            continue
+        if reply.status >= 400:
+            raise error_of(reply.status, reply.headers, reply.body)
+        last_heard = time.monotonic()
+        parser = EventParser()
+        while (line := (yield NextLine())) is not None:
+            last_heard = time.monotonic()
+            data = parser.feed(line)
+            if data is None:
+                continue
+            event = decode(data.encode(), JobEvent)
+            if event.sequence <= after:
+                continue
+            after = event.sequence
+            on_event(event)
+            if event.kind in _ENDS:
+                return (yield from job(session, id))
+        yield Wait(0.1)
+
+
+def deploy(
+    session: Session,
+    path: Path,
+    name: str | None,
+    trust_pickle: bool,
+    settings: DeploymentSettings,
+    on_event: OnEvent,
+) -> Flow[EndpointInfo]:
+    """From a path to a living endpoint. Raises the job's error when it failed."""
+    created = yield from begin(session, path, name, trust_pickle, settings, on_event)
+    ended = yield from follow(session, created.id, on_event)
+    raise_failure(ended)
+    return (yield from endpoint(session, name_of(path, name)))
+
+
+def raise_failure(job: Job) -> None:
+    """Raise what went wrong in a job that has ended, if it is not done."""
+    if job.state == "done":
+        return
+    if job.state == "cancelled":
+        raise ModelyardError(f"The job {job.id} was cancelled.", code="cancelled")
+    told: dict[str, Any] = job.error or {}
+    message, field = told.get("error"), told.get("field")
+    if not isinstance(message, str):
+        raise Internal(
+            f"The job {job.id} ended as {job.state} without a reason; see `modelyard jobs {job.id}`."
+        )
+    raise rebuild(str(told.get("code", "internal")), message, field if isinstance(field, str) else None)
+
+
+def _reading(on_event: OnEvent) -> Callable[[int, int], None]:
+    return lambda done, total: on_event(_event("progress", "hash", "bytes", done, total))
+
+
+def _event(
+    kind: Any, stage: str, message: str, current: float | None = None, total: float | None = None
+) -> JobEvent:
+    """An event of what happens on this side, before there is a job (``job`` is empty, sequence 0)."""
+    return JobEvent(
+        job="", sequence=0, time=time.time(), kind=kind, stage=stage, message=message,
+        current=current, total=total,
+    )  # fmt: skip

@@ -1,0 +1,229 @@
+"""What each method of a client asks the platform for, step by step, without touching a socket."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from modelyard.client import records
+from modelyard.client.answers import EndpointInfo, ModelInfo, PlatformInfo, decode, error_of, rebuild
+from modelyard.client.location import Location, locate, read_address
+from modelyard.client.steps import Call, Flow, Refused, Reply, Wait
+from modelyard.core.errors import Internal, ModelyardError, Unavailable
+from modelyard.core.job import Job
+from modelyard.core.model import Version
+
+T = TypeVar("T")
+_FIRST_WAIT = 0.05
+_LONGEST_WAIT = 1.0
+
+
+class Session:
+    """Where the platform is, found on first use and again when it is not there any more."""
+
+    def __init__(self, url: str | None, api_key: str | None, home: str | None, timeout: float) -> None:
+        self._given = (url, api_key, home)
+        self._location: Location | None = None
+        self._node: str | None = None
+        self.timeout = timeout
+        self.output_types: dict[tuple[str, str], records.OutputTypes] = {}
+
+    @property
+    def location(self) -> Location:
+        """Raises Unavailable when no platform runs at the place that was given."""
+        if self._location is None:
+            self._location = locate(*self._given)
+        return self._location
+
+    def forget(self) -> None:
+        """Look for the addresses anew at the next call: a restart may have moved them."""
+        self._location = None
+        self._node = None
+
+    def relocate(self) -> None:
+        """As :meth:`forget`, but keep what is known when nothing is found now (it is being restarted)."""
+        known = self._location
+        self.forget()
+        try:
+            self._location = locate(*self._given)
+        except Unavailable:
+            self._location = known
+
+    def api(self, method: str, path: str, body: object = None, *, timeout: float = 60.0) -> Flow[Reply]:
+        """One call of the control API; the answer below 400. Raises the error that it brings."""
+        data = None if body is None else msgspec.json.encode(body)
+        place = self.location
+        call = Call(method, f"{place.url}/api/v1{path}", place.key, data, timeout=timeout)
+        try:
+            reply: Reply = yield call
+        except Refused as error:
+            self.forget()
+            raise Unavailable(
+                f"The platform does not answer at {place.url}; see `modelyard status`, start it with "
+                "`modelyard up`."
+            ) from error
+        if reply.status >= 400:
+            raise error_of(reply.status, reply.headers, reply.body)
+        return reply
+
+    def node(self) -> Flow[str]:
+        """The node's URL: from the home, so that it is found while the control plane is away, else asked."""
+        if self._node is None:
+            home = self.location.home
+            self._node = read_address(home, "node") if home is not None else None
+        if self._node is None:
+            info = decode((yield from self.api("GET", "/status")).body, PlatformInfo)
+            if info.node.url is None:
+                raise Unavailable("The platform's node is not running; see `modelyard status`.")
+            self._node = info.node.url.rstrip("/")
+        return self._node
+
+    def ask(self, type: type[T], path: str) -> Flow[T]:
+        """GET ``path`` of the control API as ``type``."""
+        return decode((yield from self.api("GET", path)).body, type)
+
+
+def endpoints(session: Session) -> Flow[list[EndpointInfo]]:
+    return (yield from session.ask(list[EndpointInfo], "/endpoints"))
+
+
+def endpoint(session: Session, name: str) -> Flow[EndpointInfo]:
+    return (yield from session.ask(EndpointInfo, f"/endpoints/{part(name)}"))
+
+
+def delete(session: Session, name: str) -> Flow[None]:
+    yield from session.api("DELETE", f"/endpoints/{part(name)}")
+
+
+def logs(session: Session, name: str, tail: int) -> Flow[str]:
+    reply = yield from session.api("GET", f"/endpoints/{part(name)}/logs?tail={tail}")
+    return reply.body.decode(errors="replace")
+
+
+def models(session: Session) -> Flow[list[ModelInfo]]:
+    return (yield from session.ask(list[ModelInfo], "/models"))
+
+
+def model(session: Session, name: str) -> Flow[ModelInfo]:
+    return (yield from session.ask(ModelInfo, f"/models/{part(name)}"))
+
+
+def version(session: Session, name: str, number: int) -> Flow[Version]:
+    return (yield from session.ask(Version, f"/models/{part(name)}/versions/{number}"))
+
+
+def delete_model(session: Session, name: str) -> Flow[None]:
+    yield from session.api("DELETE", f"/models/{part(name)}")
+
+
+def jobs(session: Session, state: str | None, limit: int) -> Flow[list[Job]]:
+    query = urlencode({"limit": limit} | ({} if state is None else {"state": state}))
+    return (yield from session.ask(list[Job], f"/jobs?{query}"))
+
+
+def job(session: Session, id: str) -> Flow[Job]:
+    return (yield from session.ask(Job, f"/jobs/{part(id)}"))
+
+
+def cancel(session: Session, id: str) -> Flow[None]:
+    yield from session.api("POST", f"/jobs/{part(id)}/cancel")
+
+
+def status(session: Session) -> Flow[PlatformInfo]:
+    return (yield from session.ask(PlatformInfo, "/status"))
+
+
+def predict(session: Session, name: str, record: dict[str, Any], raw: bool) -> Flow[dict[str, Any]]:
+    """One prediction through the node."""
+    body = records.encode(record)
+    reply = yield from _infer(session, f"/models/{part(name)}/predict", body)
+    outputs = decode(reply.body, dict[str, Any])
+    if raw or not records.has_numpy():
+        return outputs
+    return (yield from _types(session, name, reply)).apply(outputs)
+
+
+def predict_batch(
+    session: Session, name: str, batch: Sequence[Any], raw: bool
+) -> Flow[list[dict[str, Any] | ModelyardError]]:
+    """Many records in one request; one outcome for each, in order."""
+    if not batch:
+        return []
+    body = records.encode({"records": list(batch)})
+    reply = yield from _infer(session, f"/models/{part(name)}/predict/batch", body)
+    answer = decode(reply.body, _Predictions)
+    if len(answer.predictions) != len(batch):
+        raise Internal(f"The node answered {len(answer.predictions)} of {len(batch)} records.")
+    convert = None if raw or not records.has_numpy() else (yield from _types(session, name, reply))
+    outcomes: list[dict[str, Any] | ModelyardError] = []
+    for outcome in answer.predictions:
+        code, message, field = outcome.get("code"), outcome.get("error"), outcome.get("field")
+        if isinstance(code, str) and isinstance(message, str):
+            outcomes.append(rebuild(code, message, field if isinstance(field, str) else None))
+        else:
+            outcomes.append(outcome if convert is None else convert.apply(outcome))
+    return outcomes
+
+
+class _Predictions(msgspec.Struct, frozen=True):
+    predictions: list[dict[str, Any]]
+
+
+class _OutputMetadata(msgspec.Struct, frozen=True):
+    name: str
+    datatype: str
+
+
+class _ModelMetadata(msgspec.Struct, frozen=True):
+    outputs: list[_OutputMetadata] = []
+
+
+def _types(session: Session, name: str, reply: Reply) -> Flow[records.OutputTypes]:
+    """The datatypes of the outputs of the very version that answered, asked for once."""
+    key = (name, reply.headers.get("modelyard-version", ""))
+    known = session.output_types.get(key)
+    if known is None:
+        metadata = yield from _infer(session, f"/v2/models/{part(name)}", None)
+        outputs = decode(metadata.body, _ModelMetadata).outputs
+        known = records.OutputTypes({output.name: output.datatype for output in outputs})
+        session.output_types[key] = known
+    return known
+
+
+def _infer(session: Session, path: str, body: bytes | None) -> Flow[Reply]:
+    """One call of the node, tried again within the client's timeout while nothing can have been computed:
+
+    nobody listened (the node is being restarted), or it answered 503 with a Retry-After.
+    """
+    deadline = time.monotonic() + session.timeout
+    wait = _FIRST_WAIT
+    while True:
+        base = yield from session.node()
+        left = deadline - time.monotonic()
+        method = "GET" if body is None else "POST"
+        failure: ModelyardError
+        try:
+            reply: Reply = yield Call(
+                method, base + path, session.location.key, body, timeout=max(left, 0.01)
+            )
+        except Refused:
+            session.relocate()
+            failure = Unavailable(f"The node does not answer at {base}; see `modelyard status`.")
+        else:
+            if reply.status < 400:
+                return reply
+            failure = error_of(reply.status, reply.headers, reply.body)
+            if reply.status != 503 or failure.retry_after is None:
+                raise failure
+            wait = max(wait, failure.retry_after)
+        if time.monotonic() + wait >= deadline:
+            raise failure
+        yield Wait(wait)
+        wait = min(wait * 2, _LONGEST_WAIT)
+
+
+def part(text: str) -> str:
+    """One part of a path."""
+    return quote(text, safe="")

@@ -1,0 +1,175 @@
+"""The client that blocks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from modelyard.client import deploy_flow, flows, records
+from modelyard.client.answers import EndpointInfo, ModelInfo, PlatformInfo
+from modelyard.client.flows import Session
+from modelyard.client.options import deployment_settings
+from modelyard.client.transport import Transport
+from modelyard.core.deployment import DeploymentSettings
+from modelyard.core.errors import ModelyardError
+from modelyard.core.job import Job, JobEvent
+from modelyard.core.model import Version
+
+
+class Client:
+    """Speaks to one platform. Safe to share between threads; usable as a context manager.
+
+    ``url`` is the control plane's address (default: MODELYARD_URL, else the platform that runs in
+    ``home``); ``api_key`` defaults to MODELYARD_API_KEY, else the home's own. ``timeout``, in seconds,
+    is for one prediction, retries included; only calls that cannot have been computed are retried.
+
+    Every method raises the errors of ``modelyard.core.errors``; ``error.code``, ``error.field`` and
+    ``error.retry_after`` say more.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        home: str | None = None,
+        *,
+        timeout: float = 60.0,
+    ) -> None:
+        self._session = Session(url, api_key, home, timeout)
+        self._transport = Transport()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept for the next call."""
+        self._transport.close()
+
+    def deploy(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        trust_pickle: bool = False,
+        replicas: int = 1,
+        memory: int | None = None,
+        threads: int | None = None,
+        max_batch: int | None = None,
+        max_queue: int | None = None,
+        timeout: float | None = None,
+        on_event: Callable[[JobEvent], None] | None = None,
+    ) -> EndpointInfo:
+        """Deploy the file or folder ``path`` and wait until it serves; the endpoint as it then stands.
+
+        ``name`` defaults to the nearest to the file's name. ``memory`` (bytes) and ``threads`` limit
+        each replica; ``max_batch``, ``max_queue`` and ``timeout`` (seconds) set its queue.
+        ``trust_pickle`` allows a model whose loading runs code. ``on_event`` is told each step.
+        Raises RejectedContent for files that are no model, Internal with the model's traceback when
+        it does not start.
+        """
+        settings = deployment_settings(replicas, memory, threads, max_batch, max_queue, timeout)
+        return self._run(
+            deploy_flow.deploy(self._session, Path(path), name, trust_pickle, settings, on_event or _ignore)
+        )
+
+    def begin_deploy(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        trust_pickle: bool = False,
+        settings: DeploymentSettings | None = None,
+        on_event: Callable[[JobEvent], None] | None = None,
+    ) -> Job:
+        """Upload what is missing and create the deployment's job, without waiting for it."""
+        return self._run(
+            deploy_flow.begin(
+                self._session,
+                Path(path),
+                name,
+                trust_pickle,
+                settings or DeploymentSettings(),
+                on_event or _ignore,
+            )
+        )
+
+    def follow(self, job: str, on_event: Callable[[JobEvent], None], *, after: int = 0) -> Job:
+        """Tell ``on_event`` the story of a job, from the event after ``after``, until it has ended."""
+        return self._run(deploy_flow.follow(self._session, job, on_event, after))
+
+    def predict(
+        self, endpoint: str, record: Mapping[str, Any] | None = None, /, *, raw: bool = False, **inputs: Any
+    ) -> dict[str, Any]:
+        """The outputs, by name, for one record: inputs and parameters by name, numpy arrays welcome.
+
+        Inputs have the signature's shape, without a batch axis; so have the outputs, as numpy arrays of
+        the signature's datatypes when numpy is installed (``raw``: as JSON has them). Raises
+        InvalidInput naming the field, NotFound, Overloaded, Deadline.
+        """
+        return self._run(flows.predict(self._session, endpoint, records.merge(record, inputs), raw))
+
+    def predict_batch(
+        self, endpoint: str, batch: Sequence[Mapping[str, Any]], /, *, raw: bool = False
+    ) -> list[dict[str, Any] | ModelyardError]:
+        """As :meth:`predict` for many records in one request; a bad record's outcome is its error."""
+        return self._run(flows.predict_batch(self._session, endpoint, batch, raw))
+
+    def endpoints(self) -> list[EndpointInfo]:
+        """Every endpoint, with its state and traffic."""
+        return self._run(flows.endpoints(self._session))
+
+    def endpoint(self, name: str) -> EndpointInfo:
+        """One endpoint. Raises NotFound."""
+        return self._run(flows.endpoint(self._session, name))
+
+    def logs(self, endpoint: str, *, tail: int = 200) -> str:
+        """The last ``tail`` lines that the endpoint's replicas wrote. Raises NotFound."""
+        return self._run(flows.logs(self._session, endpoint, tail))
+
+    def delete(self, endpoint: str) -> None:
+        """Delete an endpoint: its replicas finish what they compute and stop. Raises NotFound."""
+        self._run(flows.delete(self._session, endpoint))
+
+    def models(self) -> list[ModelInfo]:
+        """Every model."""
+        return self._run(flows.models(self._session))
+
+    def model(self, name: str) -> ModelInfo:
+        """One model with its versions. Raises NotFound."""
+        return self._run(flows.model(self._session, name))
+
+    def version(self, model: str, number: int) -> Version:
+        """One version of a model. Raises NotFound."""
+        return self._run(flows.version(self._session, model, number))
+
+    def delete_model(self, name: str) -> None:
+        """Delete a model with all its versions. Raises Conflict while an endpoint uses it."""
+        self._run(flows.delete_model(self._session, name))
+
+    def jobs(self, *, state: str | None = None, limit: int = 50) -> list[Job]:
+        """The latest jobs, newest first."""
+        return self._run(flows.jobs(self._session, state, limit))
+
+    def job(self, id: str) -> Job:
+        """One job. Raises NotFound."""
+        return self._run(flows.job(self._session, id))
+
+    def cancel(self, job: str) -> None:
+        """Ask a job to stop. Raises Conflict when it has ended."""
+        self._run(flows.cancel(self._session, job))
+
+    def status(self) -> PlatformInfo:
+        """The platform as a whole: programs, addresses, memory."""
+        return self._run(flows.status(self._session))
+
+    def _run(self, flow: flows.Flow[flows.T]) -> flows.T:
+        return self._transport.run(flow)
+
+
+def _ignore(event: JobEvent) -> None:
+    """Nobody asked for the events."""

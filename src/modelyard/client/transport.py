@@ -1,0 +1,180 @@
+"""Carries out the steps of a flow with blocking sockets: http.client, because it imports fast."""
+
+import contextlib
+import http.client
+import select
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from modelyard.client.local_files import whole_chunks
+from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Wait, Work
+from modelyard.core.errors import Deadline, Unavailable
+
+T = TypeVar("T")
+_MAX_LINE = 16 * 1024 * 1024
+
+
+class Transport:
+    """Keeps connections for the next call. May be used by several threads at once."""
+
+    def __init__(self) -> None:
+        self._idle: dict[str, list[http.client.HTTPConnection]] = {}
+
+    def run(self, flow: Flow[T]) -> T:
+        """Walk ``flow`` to its end; what it returns or raises."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(flow.close)
+            stream: _Stream | None = None
+            outcome: Any = None
+            failure: BaseException | None = None
+            while True:
+                try:
+                    step = flow.send(outcome) if failure is None else flow.throw(failure)
+                except StopIteration as stop:
+                    return stop.value
+                outcome, failure = None, None
+                try:
+                    if isinstance(step, Call):
+                        outcome = self._call(step)
+                    elif isinstance(step, Listen):
+                        if stream is not None:
+                            stream.close()
+                        stream = _Stream(step)
+                        stack.callback(stream.close)
+                        outcome = stream.reply
+                    elif isinstance(step, NextLine):
+                        outcome = stream.next_line() if stream is not None else None
+                    elif isinstance(step, Wait):
+                        time.sleep(step.seconds)
+                    else:
+                        assert isinstance(step, Work)
+                        outcome = step.function()
+                except Exception as error:  # noqa: BLE001 - handed to the flow, which raises it on
+                    failure = error
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        for connections in self._idle.values():
+            while connections:
+                connections.pop().close()
+
+    def _call(self, call: Call) -> Reply:
+        origin, target = split(call.url)
+        connection = self._take(origin, call.timeout)
+        headers = headers_of(call.key)
+        body: Any = call.body
+        if call.file is not None:
+            headers["Content-Type"] = "application/octet-stream"
+            headers["Content-Length"] = str(call.file.size)
+            body = _body(call)
+        elif body is not None:
+            headers["Content-Type"] = "application/json"
+        keep = False
+        try:
+            # When the server refuses a body before all of it is sent, its answer says why.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(call.method, target, body, headers)
+            response = connection.getresponse()
+            content = response.read()
+            keep = not response.will_close
+            return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, content)
+        except TimeoutError as error:
+            raise Deadline(
+                f"No answer from {origin} within {call.timeout:g} s; is it overloaded?"
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"The connection to {origin} broke ({_why(error)}); try again.") from error
+        finally:
+            if keep:
+                self._idle.setdefault(origin, []).append(connection)
+            else:
+                connection.close()
+
+    def _take(self, origin: str, timeout: float) -> http.client.HTTPConnection:
+        """A kept connection on which the server has not hung up, else a new one."""
+        kept = self._idle.get(origin)
+        while kept:
+            try:
+                connection = kept.pop()
+            except IndexError:  # another thread took it
+                break
+            if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
+                connection.sock.settimeout(timeout)
+                return connection
+            connection.close()
+        return connect(origin, timeout)
+
+
+class _Stream:
+    """An open stream of lines."""
+
+    def __init__(self, step: Listen) -> None:
+        origin, target = split(step.url)
+        self._connection = connect(origin, step.timeout)
+        try:
+            self._connection.request(
+                "GET", target, headers=headers_of(step.key) | {"Accept": "text/event-stream"}
+            )
+            self._response = self._connection.getresponse()
+            headers = {name.lower(): value for name, value in self._response.getheaders()}
+            body = b"" if self._response.status == 200 else self._response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Unavailable(f"The connection to {origin} broke ({_why(error)}); try again.") from error
+        self.reply = Reply(self._response.status, headers, body)
+
+    def next_line(self) -> str | None:
+        try:
+            line = self._response.readline(_MAX_LINE)
+        except (OSError, http.client.HTTPException):
+            return None
+        return line.decode(errors="replace").rstrip("\r\n") if line else None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def connect(origin: str, timeout: float) -> http.client.HTTPConnection:
+    """A new connection. Raises Refused when nobody listens, Unavailable for any other failure."""
+    parts = urlsplit(origin)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout, blocksize=1024 * 1024)
+    try:
+        connection.connect()
+    except ConnectionRefusedError as error:
+        raise Refused(f"nobody listens at {origin}") from error
+    except socket.gaierror as error:
+        raise Unavailable(f"The host of {origin} is not known; check the address.") from error
+    except OSError as error:
+        raise Unavailable(f"{origin} cannot be reached ({_why(error)}).") from error
+    return connection
+
+
+def split(url: str) -> tuple[str, str]:
+    """``http://host:port`` and ``/path?query`` of ``url``."""
+    parts = urlsplit(url)
+    target = parts.path or "/"
+    return f"{parts.scheme}://{parts.netloc}", f"{target}?{parts.query}" if parts.query else target
+
+
+def headers_of(key: str | None) -> dict[str, str]:
+    """The headers of every request of ours."""
+    headers = {"User-Agent": "modelyard-client", "Accept": "application/json"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    return headers
+
+
+def _body(call: Call) -> Iterator[memoryview]:
+    assert call.file is not None
+    for chunk in whole_chunks(call.file):
+        yield chunk
+        if call.sent is not None:
+            call.sent(len(chunk))
+
+
+def _why(error: BaseException) -> str:
+    return str(error) or type(error).__name__
