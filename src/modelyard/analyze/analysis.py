@@ -1,5 +1,6 @@
 """The one entry: pick the format, let it describe the files, then let model.yaml refine the answer."""
 
+from modelyard.analyze import model_yaml
 from modelyard.analyze.formats import pick
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -11,4 +12,5 @@ def analyze(files: Files) -> Analysis:
     Reads headers only and executes nothing. Raises RejectedContent (``field`` is a path, an input or
     a key of model.yaml) when the files cannot be served, with a sentence that says what they are.
     """
-    return pick(files).analyze(files)
+    declared = model_yaml.read(files)
+    return model_yaml.apply(declared, pick(files, declared.adapter).analyze(files))

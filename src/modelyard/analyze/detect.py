@@ -92,11 +92,10 @@ def unsupported(files: Files) -> RejectedContent:
     paths = list(files.paths)
     if not paths:
         return RejectedContent(f"There is no file to analyze. {SERVED}.")
-    told: list[str] = []
-    for path in sorted(paths, key=lambda path: (path.count("/"), -files.size(path)))[:3]:
-        told.append(
-            f"{path} is {_named(path) or identify(head_of(files, path), files.size(path)) or 'not known'}"
-        )
+    told = [
+        f"{path} is {_named(path) or identify(head_of(files, path), files.size(path)) or 'not known'}"
+        for path in sorted(paths, key=lambda path: (path.count("/"), -files.size(path)))[:3]
+    ]
     rest = f" (and {len(paths) - 3} more files)" if len(paths) > 3 else ""
     return RejectedContent(
         f"This is not a model that Modelyard can serve: {'; '.join(told)}{rest}. {SERVED}.",

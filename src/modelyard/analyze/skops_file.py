@@ -1,0 +1,195 @@
+"""Reads what a skops file would build: its schema.json and the headers of its arrays, inside bounds.
+
+The form is that of https://github.com/skops-dev/skops: a zip with ``schema.json`` (a tree of nodes,
+each with ``__class__``, ``__module__``, ``__loader__``) and one ``.npy`` file per array.
+"""
+
+import ast
+import io
+import json
+import lzma
+import re
+import struct
+import zipfile
+import zlib
+
+import msgspec
+
+from modelyard.analyze.objects import Array, Global, Instance, refuse_harmful
+from modelyard.analyze.window import Window
+from modelyard.core.errors import RejectedContent
+from modelyard.core.files import Files
+from modelyard.core.units import format_bytes
+
+MAX_DIRECTORY = 8 * 1024 * 1024
+MAX_SCHEMA = 32 * 1024 * 1024
+MAX_EXPANDED = 1024**3
+MAX_DEPTH = 100
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError, EOFError, RuntimeError,
+    zlib.error, lzma.LZMAError, OverflowError, KeyError, IndexError, TypeError,
+)  # fmt: skip
+
+
+class SkopsFile:
+    """One skops file. ``root`` is the object that it holds; ``globals`` all classes that it names."""
+
+    def __init__(self, files: Files, path: str) -> None:
+        self.path = path
+        self.globals: dict[str, Global] = {}
+        self._seen: dict[int, object] = {}
+        try:
+            self._zip = zipfile.ZipFile(_File(Window(files, path)))
+        except _ZIP_ERRORS as error:
+            raise self._corrupt(f"its zip directory cannot be read ({error})") from error
+        self._check_members()
+        schema = self._member("schema.json", MAX_SCHEMA)
+        try:
+            tree = msgspec.json.decode(schema)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise self._corrupt(f"its schema.json is not valid ({error})") from error
+        self.root = self._node(tree, 0)
+
+    def _check_members(self) -> None:
+        names: set[str] = set()
+        expanded = stored = 0
+        for member in self._zip.infolist():
+            name = member.filename
+            if name in names:
+                raise self._corrupt(f"it has two members named {name[:100]!r}")
+            if name.startswith("/") or "\\" in name or ".." in name.split("/") or ":" in name[:2]:
+                raise self._corrupt(f"its member {name[:100]!r} would lie outside of the file")
+            names.add(name)
+            expanded += member.file_size
+            stored += member.compress_size
+        if expanded > MAX_EXPANDED and expanded > 100 * max(stored, 1):
+            raise self._corrupt(f"it would expand from {format_bytes(stored)} to {format_bytes(expanded)}")
+        if "schema.json" not in names:
+            raise self._corrupt("it has no schema.json")
+
+    def _member(self, name: str, limit: int, exact: bool = True) -> bytes:
+        try:
+            with self._zip.open(name) as file:
+                data = file.read(limit + 1) if exact else file.read(limit)
+        except _ZIP_ERRORS as error:
+            raise self._corrupt(f"its member {name[:100]!r} cannot be read ({error})") from error
+        if exact and len(data) > limit:
+            raise self._corrupt(f"its member {name!r} is over {format_bytes(limit)}")
+        return data
+
+    def _node(self, node: object, depth: int) -> object:
+        """One node of the schema as an object's description."""
+        if depth > MAX_DEPTH:
+            raise self._corrupt(f"its objects are nested deeper than {MAX_DEPTH}")
+        if not isinstance(node, dict):
+            raise self._corrupt("a node of its schema is not an object")
+        identity = node.get("__id__")
+        loader, content = node.get("__loader__"), node.get("content")
+        if loader == "CachedNode" and isinstance(identity, int):
+            return self._seen.get(identity)
+        found = Global(str(node.get("__module__", "")), str(node.get("__class__", "")))
+        if found.module or found.name:
+            refuse_harmful(self.path, found)
+            self.globals.setdefault(found.path, found)
+        value = self._value(node, loader, content, found, depth)
+        if isinstance(identity, int):
+            self._seen[identity] = value
+        return value
+
+    def _value(
+        self, node: dict[str, object], loader: object, content: object, found: Global, depth: int
+    ) -> object:
+        if loader == "JsonNode":
+            try:
+                return json.loads(content) if isinstance(content, str) else None  # may hold NaN
+            except (ValueError, RecursionError) as error:
+                raise self._corrupt(f"a value of its schema is not valid ({error})") from error
+        if loader in ("ListNode", "TupleNode", "SetNode") and isinstance(content, list):
+            values = [self._node(item, depth + 1) for item in content]
+            return tuple(values) if loader == "TupleNode" else values
+        if loader in ("DictNode", "DefaultDictNode", "OrderedDictNode") and isinstance(content, dict):
+            return {str(key): self._node(item, depth + 1) for key, item in content.items()}
+        if loader == "NdArrayNode":
+            return self._array(node, content, depth)
+        if loader == "FunctionNode" and isinstance(content, dict):
+            function = Global(str(content.get("module_path", "")), str(content.get("function", "")))
+            refuse_harmful(self.path, function)
+            self.globals.setdefault(function.path, function)
+            return function
+        state = (
+            self._node(content, depth + 1)
+            if isinstance(content, dict) and "__loader__" in content
+            else None
+        )
+        return Instance(found, state=state)
+
+    def _array(self, node: dict[str, object], content: object, depth: int) -> Array | None:
+        if node.get("type") == "json" and isinstance(content, list):
+            values = [self._node(item, depth + 1) for item in content]
+            shape = self._node(node.get("shape"), depth + 1)
+            if not isinstance(shape, tuple) or not all(isinstance(length, int) for length in shape):
+                raise self._corrupt("an array of its schema has no shape")
+            return Array(tuple(int(str(length)) for length in shape), "O", values)
+        file = node.get("file")
+        if not isinstance(file, str):
+            raise self._corrupt("an array of its schema has no file")
+        return self._npy(file)
+
+    def _npy(self, name: str) -> Array:
+        """The header of a ``.npy`` member (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html)."""
+        head = self._member(name, 10_000, exact=False)
+        if head[:6] != b"\x93NUMPY" or len(head) < 12:
+            raise self._corrupt(f"its member {name[:100]!r} is not an array")
+        width = 2 if head[6] == 1 else 4
+        length = int.from_bytes(head[8 : 8 + width], "little")
+        text = head[8 + width : 8 + width + length].decode("latin-1")
+        shape = re.search(r"'shape': *(\([0-9, ]*\))", text)
+        kind = re.search(r"'descr': *'[<>|=]?(\w+)'", text)
+        if len(text) != length or shape is None or (kind is None and "'descr': [" not in text):
+            raise self._corrupt(f"the header of its member {name[:100]!r} is not valid")
+        try:
+            lengths: object = ast.literal_eval(shape[1])
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            raise self._corrupt(f"the shape of its member {name[:100]!r} is not valid") from error
+        if not isinstance(lengths, tuple):
+            raise self._corrupt(f"the shape of its member {name[:100]!r} is not valid")
+        return Array(tuple(int(length) for length in lengths), kind[1] if kind else "V")
+
+    def _corrupt(self, why: str) -> RejectedContent:
+        return RejectedContent(
+            f"{self.path} is not a skops file, or it is corrupt: {why}. Save it again with skops.io.dump.",
+            field=self.path,
+        )
+
+
+class _File(io.RawIOBase):
+    """A file of ``Files`` as zipfile wants it; a read is at most 8 MiB."""
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        base = (0, self._position, self._window.size)[whence]
+        if base + offset < 0:
+            raise ValueError("a negative place in the file")
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._window.size - self._position, 0)
+        length = left if size < 0 else min(size, left)
+        if length > MAX_DIRECTORY:
+            raise ValueError("its directory is too large")
+        data = self._window.read(self._position, length)
+        self._position += length
+        return data

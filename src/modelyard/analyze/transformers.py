@@ -1,0 +1,342 @@
+"""A transformers or sentence-transformers folder that turns text into embeddings."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+import yaml
+
+from modelyard.analyze import detect as content
+from modelyard.analyze import onnx
+from modelyard.analyze.footprint import estimate
+from modelyard.analyze.model_yaml import load_yaml
+from modelyard.analyze.onnx_graph import Graph
+from modelyard.analyze.plain import plain
+from modelyard.analyze.safetensors import read_sharded, read_weights
+from modelyard.analyze.sentence import Sentence, read_sentence
+from modelyard.analyze.small_json import number, read_object
+from modelyard.core.errors import RejectedContent
+from modelyard.core.files import Files
+from modelyard.core.model import Analysis
+from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
+from modelyard.core.units import format_bytes
+
+NAME = "sentence_embedding"
+TORCH = (
+    "torch>=2.6,<3",
+    "transformers>=4.46,<6",
+    "safetensors>=0.4.3,<1",
+    "tokenizers>=0.20,<1",
+    "numpy>=1.26,<3",
+)
+ONNX = ("onnxruntime>=1.20,<2", "numpy>=1.26,<3", "tokenizers>=0.20,<1")
+SERVED = "From such folders, Modelyard serves models that embed text (encoders such as BERT or MPNet) today"
+# Encoders whose bare model gives one vector per token, of which the mean is a sensible embedding.
+ENCODERS = frozenset(
+    {"bert", "roberta", "xlm-roberta", "distilbert", "mpnet", "albert", "electra", "deberta", "deberta-v2"}
+    | {
+        "camembert",
+        "modernbert",
+        "longformer",
+        "big_bird",
+        "ernie",
+        "convbert",
+        "squeezebert",
+        "mobilebert",
+    }
+    | {
+        "nomic_bert",
+        "bert-generation",
+        "roformer",
+        "nystromformer",
+        "funnel",
+        "xlm",
+        "flaubert",
+        "ibert",
+        "esm",
+    }
+)
+_TASKS = {
+    "ForSequenceClassification": "a text classifier",
+    "ForTokenClassification": "a token classifier",
+    "ForQuestionAnswering": "a question-answering model",
+    "ForMultipleChoice": "a multiple-choice model",
+    "ForMaskedLM": "a masked language model",
+    "ForPreTraining": "a model in pre-training",
+    "ForCausalLM": "a language model that generates text",
+    "LMHeadModel": "a language model that generates text",
+    "ForConditionalGeneration": "a model that generates text from text or images",
+    "ForImageClassification": "an image classifier",
+    "ForObjectDetection": "an object detector",
+    "ForSpeechSeq2Seq": "a speech recogniser",
+    "ForCTC": "a speech recogniser",
+    "ForAudioClassification": "an audio classifier",
+}
+
+
+class _Backend(NamedTuple):
+    """The weights that were chosen: how they are run, where they lie, how large they are."""
+
+    name: str
+    file: str
+    parameters: int
+    size: int
+    weights: int
+    precision: str
+    dimension: int | None
+
+
+def detect(files: Files) -> bool:
+    """Whether the top folder has a ``config.json`` of a model, or the ``modules.json`` of one."""
+    paths = set(files.paths)
+    beside = any(
+        path.endswith((".safetensors", ".safetensors.index.json", ".onnx", ".bin")) for path in paths
+    )
+    return "modules.json" in paths or (
+        "config.json" in paths and (beside or "tokenizer.json" in paths or "tokenizer_config.json" in paths)
+    )
+
+
+def analyze(files: Files) -> Analysis:
+    """Describe the folder. Raises RejectedContent."""
+    config = _config(files)
+    sentence = read_sentence(files)
+    model_type = str(config.get("model_type", ""))
+    architectures = _architectures(config)
+    if sentence is None:
+        _check_task(model_type, architectures)
+    if "tokenizer.json" not in files.paths:
+        raise RejectedContent(
+            "The folder has no tokenizer.json, so text cannot be turned into tokens. Save the fast tokenizer into "
+            "it: AutoTokenizer.from_pretrained(folder).save_pretrained(folder).",
+            field="tokenizer.json",
+        )
+    read_object(files, "tokenizer.json", limit=256 * 1024 * 1024, whole=False)
+    backend = _backend(files)
+    dimension = _dimension(config, sentence, backend)
+    pooling = sentence.pooling if sentence else "mean"
+    normalize = sentence.normalize if sentence else False
+    max_length = _max_length(files, config, model_type, sentence)
+    signature = Signature(
+        inputs=(TensorSpec(name="text", datatype="BYTES", shape=(), kind="text"),),
+        outputs=(TensorSpec(name="embedding", datatype="FP32", shape=(dimension,), kind="embedding"),),
+        parameters=(
+            ParameterSpec(
+                name="normalize",
+                type="bool",
+                default=normalize,
+                description="Scale the embedding to length 1.",
+            ),
+        ),
+        batched=True,
+    )
+    warnings = () if sentence else ("There is no modules.json: the mean of the token vectors is taken.",)
+    return Analysis(
+        format="sentence-transformers" if sentence else "transformers",
+        adapter="sentence_embedding",
+        signature=signature,
+        requirements=TORCH if backend.name == "torch" else ONNX,
+        options={
+            "backend": backend.name,
+            "file": backend.file,
+            "pooling": pooling,
+            "normalize": normalize,
+            "max_length": max_length,
+            "dimension": dimension,
+            "signature": plain(signature),
+        },
+        parameters=backend.parameters,
+        size_bytes=backend.size + files.size("tokenizer.json"),
+        memory_bytes=estimate("torch" if backend.name == "torch" else "onnx", backend.weights),
+        details=_details(files, model_type, architectures, backend, max_length, pooling),
+        warnings=warnings,
+    )
+
+
+def _config(files: Files) -> Mapping[str, object]:
+    if "config.json" not in files.paths:
+        raise RejectedContent(
+            "The folder has modules.json but no config.json at its top; save the model with a present release of "
+            "sentence-transformers (model.save_pretrained).",
+            field="config.json",
+        )
+    config = read_object(files, "config.json")
+    if config.get("auto_map"):
+        raise RejectedContent(
+            "config.json asks for code from the model's repository (auto_map), which is not run here. Export the "
+            "model to ONNX, or serve it as a Python function (model.py).",
+            field="config.json",
+        )
+    return config
+
+
+def _architectures(config: Mapping[str, object]) -> list[str]:
+    listed = config.get("architectures")
+    return [str(name) for name in listed] if isinstance(listed, list) else []
+
+
+def _check_task(model_type: str, architectures: list[str]) -> None:
+    """Without modules.json only the bare encoders are certain to embed. Raises RejectedContent."""
+    for name in architectures:
+        for ending, what in _TASKS.items():
+            if name.endswith(ending):
+                raise RejectedContent(
+                    f"config.json says that this is {name[:100]}, {what}. {SERVED}; others can be exported to ONNX, "
+                    "or served as a Python function (model.py).",
+                    field="config.json",
+                )
+    if model_type not in ENCODERS:
+        raise RejectedContent(
+            f"config.json says that this is a model of the type {model_type[:100]!r}. {SERVED}; others can be "
+            "exported to ONNX, or served as a Python function (model.py).",
+            field="config.json",
+        )
+
+
+def _backend(files: Files) -> _Backend:
+    """safetensors through PyTorch; ONNX when that is all there is."""
+    paths = set(files.paths)
+    for file in ("model.safetensors", "model.safetensors.index.json"):
+        if file in paths:
+            found = read_weights(files, file) if file == "model.safetensors" else read_sharded(files, file)
+            return _Backend("torch", file, found.parameters, found.size, found.size, found.precision, None)
+    graphs = sorted(path for path in paths if path.endswith(".onnx") and path.count("/") <= 1)
+    preferred = [path for path in ("onnx/model.onnx", "model.onnx") if path in paths] or graphs
+    if len(preferred) == 1 or (preferred and preferred[0] in ("onnx/model.onnx", "model.onnx")):
+        return _onnx_backend(files, preferred[0])
+    if preferred:
+        raise RejectedContent(
+            f"There are several ONNX files: {', '.join(preferred[:8])}. Keep the one to serve, or name it "
+            "onnx/model.onnx.",
+            field=preferred[0],
+        )
+    others = [path for path in files.paths if path.endswith((".bin", ".h5", ".msgpack", ".pt"))]
+    if others:
+        what = (
+            content.identify(content.head_of(files, others[0]), files.size(others[0]))
+            or "weights of another form"
+        )
+        raise RejectedContent(
+            f"The weights are in {others[0]} ({what}), which can run code when loaded. Convert them to safetensors: "
+            "AutoModel.from_pretrained(folder).save_pretrained(folder, safe_serialization=True).",
+            field=others[0],
+        )
+    raise RejectedContent(
+        "The folder has a config.json but no weights: model.safetensors or onnx/model.onnx is needed.",
+        field="model.safetensors",
+    )
+
+
+def _onnx_backend(files: Files, path: str) -> _Backend:
+    graph = onnx.load_graph(files, path)
+    onnx.check_external(files, path, graph)
+    names = {value.name for value in graph.inputs} - graph.initializers
+    unknown = names - {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+    if "input_ids" not in names or unknown:
+        raise RejectedContent(
+            f"{path} takes {', '.join(sorted(names))[:300]}; a text encoder takes input_ids, attention_mask and "
+            "perhaps token_type_ids. Export it with the task feature-extraction.",
+            field=path,
+        )
+    size = files.size(path) + sum(files.size(item) for item in onnx.external_files(path, graph))
+    return _Backend(
+        "onnx",
+        path,
+        graph.parameters,
+        size,
+        onnx.weight_bytes(graph),
+        onnx.precision(graph),
+        _last_axis(graph, path),
+    )
+
+
+def _last_axis(graph: Graph, path: str) -> int | None:
+    """The width of the token vectors that the graph gives, when its shape tells."""
+    for value in graph.outputs:
+        if value.name in ("last_hidden_state", "token_embeddings") or (
+            value.shape and len(value.shape) == 3
+        ):
+            last = value.shape[-1] if value.shape else None
+            return last if isinstance(last, int) else None
+    raise RejectedContent(
+        f"{path} gives {', '.join(value.name for value in graph.outputs)[:300]}, and no vectors per token "
+        "(last_hidden_state). Export it with the task feature-extraction.",
+        field=path,
+    )
+
+
+def _dimension(config: Mapping[str, object], sentence: Sentence | None, backend: _Backend) -> int:
+    declared = {
+        "config.json": number(config, "hidden_size") or number(config, "dim") or number(config, "d_model"),
+        "the pooling's config.json": sentence.dimension if sentence else None,
+        backend.file: backend.dimension,
+    }
+    known = {place: value for place, value in declared.items() if value is not None}
+    if not known:
+        raise RejectedContent("config.json does not say the model's hidden_size.", field="config.json")
+    if len(set(known.values())) > 1:
+        told = ", ".join(f"{value} in {place}" for place, value in known.items())
+        raise RejectedContent(
+            f"The width of the embedding is told in different ways: {told}.", field="config.json"
+        )
+    return next(iter(known.values()))
+
+
+def _max_length(
+    files: Files, config: Mapping[str, object], model_type: str, sentence: Sentence | None
+) -> int:
+    """Tokens that one text may have: the least of what tokenizer, module and position table allow."""
+    limits: list[int] = []
+    positions = number(config, "max_position_embeddings")
+    if positions is not None:
+        # These keep two places of the table for themselves (padding_idx + 1).
+        offset = 2 if model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer") else 0
+        limits.append(max(positions - offset, 1))
+    if sentence and sentence.max_length:
+        limits.append(sentence.max_length)
+    elif "tokenizer_config.json" in files.paths:
+        told = number(
+            read_object(files, "tokenizer_config.json", limit=64 * 1024 * 1024), "model_max_length"
+        )
+        if told is not None and told < 1_000_000:  # transformers writes 1e30 for "no limit"
+            limits.append(told)
+    return min(limits) if limits else 512
+
+
+def _details(
+    files: Files,
+    model_type: str,
+    architectures: list[str],
+    backend: _Backend,
+    max_length: int,
+    pooling: str,
+) -> dict[str, str]:
+    details = {
+        "type": model_type[:100],
+        "architecture": ", ".join(architectures)[:200],
+        "backend": backend.name,
+        "precision": backend.precision,
+        "weights": format_bytes(backend.weights),
+        "tokens at most": str(max_length),
+        "pooling": pooling,
+        "licence": _licence(files),
+    }
+    return {label: value for label, value in details.items() if value}
+
+
+class _FrontMatter(msgspec.Struct):
+    license: str | list[str] = ""
+
+
+def _licence(files: Files) -> str:
+    """The licence in the front matter of README.md; a README that says none, or nothing valid, is no error."""
+    if "README.md" not in files.paths:
+        return ""
+    text = files.read("README.md", 0, 64 * 1024).decode("utf-8", "replace")
+    if not text.startswith("---\n") or "\n---" not in text[4:]:
+        return ""
+    try:
+        front = msgspec.convert(load_yaml(text[4 : text.index("\n---", 4)], "README.md"), _FrontMatter)
+    except (RejectedContent, yaml.YAMLError, msgspec.ValidationError):
+        return ""
+    return (front.license if isinstance(front.license, str) else ", ".join(front.license))[:200]
