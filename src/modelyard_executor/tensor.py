@@ -20,7 +20,11 @@ DATATYPES: Dict[str, Tuple[int, str]] = {
     "FP64": (8, "float64"),
     "BYTES": (0, "object"),
 }
-_FROM_NUMPY = {name: datatype for datatype, (_, name) in DATATYPES.items()}
+# numpy's own short names, little-endian
+_FROM_NUMPY = {
+    "|b1": "BOOL", "|u1": "UINT8", "<u2": "UINT16", "<u4": "UINT32", "<u8": "UINT64", "|i1": "INT8",
+    "<i2": "INT16", "<i4": "INT32", "<i8": "INT64", "<f2": "FP16", "<f4": "FP32", "<f8": "FP64",
+}  # fmt: skip
 _TYPECODES = {
     "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b", "INT16": "h",
     "INT32": "i", "INT64": "q", "FP32": "f", "FP64": "d",
@@ -69,14 +73,40 @@ def from_numpy(value: Any) -> Tensor:
     import numpy
 
     value = numpy.asarray(value)
+    datatype = _FROM_NUMPY.get(value.dtype.str)
+    if datatype is not None and value.flags.c_contiguous:
+        return Tensor(datatype, value.shape, value.reshape(-1).view("uint8").data)
     if value.dtype.kind in "USO":
         texts = [item if isinstance(item, bytes) else str(item).encode() for item in value.ravel().tolist()]
         return Tensor("BYTES", value.shape, join_bytes(texts))
-    datatype = _FROM_NUMPY.get(value.dtype.name)
+    value = numpy.ascontiguousarray(value.astype(value.dtype.newbyteorder("<"), copy=False)).reshape(
+        value.shape
+    )
+    datatype = _FROM_NUMPY.get(value.dtype.str)
     if datatype is None:
         raise TypeError("an array of %s cannot be sent; use numbers, booleans or text" % value.dtype)
-    value = numpy.ascontiguousarray(value.astype(value.dtype.newbyteorder("<"), copy=False))
     return Tensor(datatype, value.shape, value.reshape(-1).view("uint8").data)
+
+
+def split_rows(name: str, array: Any, rows: Sequence[int], results: Sequence[Dict[str, Tensor]]) -> None:
+    """Give each of ``results`` its rows of ``array`` (first axis) as the tensor ``name``."""
+    whole = from_numpy(array)
+    inner = whole.shape[1:]
+    position = 0
+    if whole.datatype == "BYTES":
+        texts = split_bytes(whole.data)
+        per_row = len_of(inner)
+        for count, result in zip(rows, results):
+            end = position + count * per_row
+            result[name] = Tensor("BYTES", (count, *inner), join_bytes(texts[position:end]))
+            position = end
+        return
+    data = memoryview(whole.data)
+    stride = len_of(inner) * DATATYPES[whole.datatype][0]
+    for count, result in zip(rows, results):
+        end = position + count * stride
+        result[name] = Tensor(whole.datatype, (count, *inner), data[position:end])
+        position = end
 
 
 def from_values(datatype: str, shape: Sequence[int], values: Sequence[Any]) -> Tensor:

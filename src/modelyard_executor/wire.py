@@ -27,6 +27,8 @@ import socket
 import struct
 from typing import Any, List, Sequence, Tuple
 
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 VERSIONS = (1,)
 LENGTHS = struct.Struct("<II")
 MAX_HEADER = 64 * 1024 * 1024
@@ -39,8 +41,7 @@ class WireError(Exception):
 
 def encode(header: Any, chunks: Sequence[Any] = ()) -> List[Any]:
     """One frame as a list of buffers for ``sendmsg`` or ``writelines``."""
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
-    return encode_raw(text, chunks)
+    return encode_raw(_to_json(header).encode("utf-8", "replace"), chunks)
 
 
 def encode_raw(header: bytes, chunks: Sequence[Any] = ()) -> List[Any]:
@@ -83,7 +84,11 @@ class Channel:
 
     def send(self, header: Any, chunks: Sequence[Any] = ()) -> None:
         """Send one frame; raises BrokenPipeError when the node is gone."""
-        buffers = [memoryview(buffer).cast("B") for buffer in encode(header, chunks) if len(buffer)]
+        frame = encode(header, chunks)
+        if sum(map(len, frame[1:])) < 256 * 1024:
+            self._socket.sendall(b"".join(frame))
+            return
+        buffers = [memoryview(buffer).cast("B") for buffer in frame if len(buffer)]
         while buffers:
             # The kernel takes at most IOV_MAX (1024) buffers at a time.
             sent = self._socket.sendmsg(buffers[:1000])

@@ -11,7 +11,8 @@ import uvloop
 from modelyard.core.errors import Conflict, Forbidden, ModelyardError, Unavailable
 from modelyard.core.settings import Home, Settings, load_settings
 from modelyard.serve.logs import configure
-from modelyard.serve.node import Node, listen
+from modelyard.serve.node import Node
+from modelyard.serve.server import listen
 
 
 def main() -> int:

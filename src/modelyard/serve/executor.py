@@ -133,6 +133,7 @@ class ExecutorProcess(asyncio.Protocol):
         self._on_exit = on_exit
         self._on_output = on_output
         self._transport: asyncio.WriteTransport | None = None
+        self._socket: socket.socket | None = None
         self._buffer = bytearray()
         self._needed = wire.LENGTHS.size
         self._process: subprocess.Popen[bytes] | None = None
@@ -171,6 +172,8 @@ class ExecutorProcess(asyncio.Protocol):
         output = asyncio.StreamReader(limit=64 * 1024)
         assert self._process.stdout is not None
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), self._process.stdout)
+        ours.setblocking(False)
+        self._socket = ours
         await loop.create_unix_connection(lambda: self, sock=ours)
         self._watcher = loop.create_task(self._watch(output), name=f"watch executor {self.pid}")
         try:
@@ -241,8 +244,23 @@ class ExecutorProcess(asyncio.Protocol):
             await asyncio.shield(self._watcher)
 
     def _write(self, header: bytes, chunks: Sequence[bytes | memoryview]) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(wire.encode_raw(header, chunks)))
+        transport, direct = self._transport, self._socket
+        if transport is None or direct is None or transport.is_closing():
+            return
+        frame = b"".join(wire.encode_raw(header, chunks))
+        if transport.get_write_buffer_size() == 0:
+            # Straight to the kernel: the transport would wait for the end of the loop's turn, and
+            # the executor is idle.
+            try:
+                sent = direct.send(frame)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return  # it died; its end is noticed by the watch
+            if sent == len(frame):
+                return
+            frame = memoryview(frame)[sent:]
+        transport.write(frame)
 
     # --- what the event loop calls
 
@@ -303,6 +321,7 @@ class ExecutorProcess(asyncio.Protocol):
             os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(reading, 1.0)
+        self._socket = None
         if self._transport is not None:
             self._transport.close()
         ending = self._ending(status)

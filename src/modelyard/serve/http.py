@@ -1,29 +1,14 @@
-"""HTTP on the node: an ASGI application that turns a connection's request into one ``Request``.
+"""HTTP as the node sees it: one ``Request`` in, one ``Response`` out, errors as the one JSON object.
 
-Here are the limits (body size, time to send it), the request id, the watch for a caller that leaves,
-and the one place where errors become statuses. What a path means is in ``protocols``.
+How bytes of a connection become a Request is in ``connection``; what a path means, in ``protocols``.
 """
 
-import asyncio
-import itertools
-import logging
 import math
-import os
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, cast
+from collections.abc import Mapping
 
 import msgspec
 
-from modelyard.core.errors import Cancelled, Deadline, Internal, InvalidInput, ModelyardError, TooLarge
-
-log = logging.getLogger("modelyard.http")
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-BODY_TIMEOUT = 30.0  # seconds between two pieces of a body
-DISCARD_LIMIT = 1 << 30  # bytes of a refused body that are read, so that the caller sees the answer
-WATCH_AFTER = 0.05  # seconds after which a waiting call looks whether its caller is still there
+from modelyard.core.errors import InvalidInput, ModelyardError
 
 
 class Request:
@@ -85,123 +70,6 @@ class Response:
         self.status = status
         self.content_type = content_type
         self.headers = headers
-
-
-Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Application:
-    """The ASGI application around ``handle``, which answers a Request or raises a ModelyardError."""
-
-    def __init__(self, handle: Handler, max_body: int) -> None:
-        self._handle = handle
-        self._max_body = max_body
-        self._prefix = os.urandom(4).hex()
-        self._numbers = itertools.count(1)
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """One request of one connection (ASGI 3)."""
-        if scope["type"] != "http":
-            raise RuntimeError(f"no {scope['type']} here")
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        request_id = self._request_id(headers.get(b"x-request-id"))
-        watch: asyncio.TimerHandle | None = None
-        watcher: list[asyncio.Task[None]] = []
-        try:
-            body = await self._body(headers, receive)
-            if body is None:
-                return
-            request = Request(
-                scope["method"],
-                scope["path"],
-                scope["query_string"].decode("latin-1"),
-                headers,
-                request_id,
-                body,
-            )
-            task = cast("asyncio.Task[None]", asyncio.current_task())
-            loop = asyncio.get_running_loop()
-            watch = loop.call_later(
-                WATCH_AFTER, lambda: watcher.append(loop.create_task(_cancel_when_left(receive, task)))
-            )
-            response = await self._handle(request)
-        except ModelyardError as error:
-            response = error_response(error, request_id)
-        except asyncio.CancelledError:
-            if not (watcher and watcher[0].done() and not watcher[0].cancelled()):
-                raise  # the server stops; the caller did not leave
-            response = error_response(Cancelled("The caller left."), request_id)
-        except Exception:
-            log.exception("an error of ours", extra={"request_id": request_id, "path": scope["path"]})
-            response = error_response(
-                Internal(f"Something went wrong on our side; the node's log names it by {request_id}."),
-                request_id,
-            )
-        finally:
-            if watch is not None:
-                watch.cancel()
-            if watcher:
-                watcher[0].cancel()
-        await send(
-            {
-                "type": "http.response.start",
-                "status": response.status,
-                "headers": [
-                    (b"content-type", response.content_type),
-                    (b"content-length", b"%d" % len(response.body)),
-                    (b"x-request-id", request_id.encode()),
-                    *response.headers,
-                ],
-            }
-        )
-        body = b"" if scope["method"] == "HEAD" else response.body
-        await send({"type": "http.response.body", "body": body})
-
-    def _request_id(self, given: bytes | None) -> str:
-        """The caller's id when it is harmless in logs and headers, else one of ours."""
-        if given and len(given) <= 128 and given.isascii() and given.decode().isprintable():
-            return given.decode()
-        return f"{self._prefix}-{next(self._numbers):x}"
-
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
-        """The whole body; None when the caller left while sending. Raises TooLarge, Deadline."""
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body: bytes = message.get("body", b"")
-        length = headers.get(b"content-length", b"")
-        too_large = (length.isdigit() and int(length) > self._max_body) or len(body) > self._max_body
-        if message.get("more_body"):
-            parts = [body]
-            size = len(body)
-            while message.get("more_body"):
-                try:
-                    async with asyncio.timeout(BODY_TIMEOUT):
-                        message = await receive()
-                except TimeoutError:
-                    raise Deadline(f"The body stopped coming for {BODY_TIMEOUT:g} s.") from None
-                if message["type"] == "http.disconnect":
-                    return None
-                part: bytes = message.get("body", b"")
-                size += len(part)
-                too_large = too_large or size > self._max_body
-                if too_large:
-                    parts.clear()
-                    if size > DISCARD_LIMIT:
-                        break
-                else:
-                    parts.append(part)
-            body = b"".join(parts)
-        if too_large:
-            raise TooLarge(f"The body is over the limit of {self._max_body} bytes; send less at a time.")
-        return body
-
-
-async def _cancel_when_left(receive: Receive, task: "asyncio.Task[None]") -> None:
-    """Cancel ``task`` when its caller disconnects."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    task.cancel()
 
 
 def error_response(error: ModelyardError, request_id: str) -> Response:

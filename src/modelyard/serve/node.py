@@ -1,18 +1,15 @@
 """The node: follows the table of routes, owns the pools, listens."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
 import signal
 import socket
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import msgspec
-import uvicorn
 from prometheus_client import generate_latest
 
 from modelyard.core import routes
@@ -20,12 +17,12 @@ from modelyard.core.errors import Conflict, InvalidInput, Unavailable
 from modelyard.core.settings import Home, Settings
 from modelyard.serve import table as kept
 from modelyard.serve.dataplane import Dataplane
-from modelyard.serve.http import Application
 from modelyard.serve.logs import ModelLog
 from modelyard.serve.metrics import NodeCollector, registry_of
 from modelyard.serve.pool import Pool
 from modelyard.serve.protocols import Router
 from modelyard.serve.protocols.internal import Internal
+from modelyard.serve.server import Server
 
 log = logging.getLogger("modelyard.node")
 
@@ -130,30 +127,18 @@ class Node:
         """Serve until SIGTERM or SIGINT, then answer what is there and stop."""
         shutil.rmtree(self._home.run / "tmp", ignore_errors=True)
         self._follow(kept.load(self._home.routes))
-        server = _Server(
-            uvicorn.Config(
-                Application(self.router, self._settings.max_body),
-                http="httptools",
-                loop="none",
-                lifespan="off",
-                ws="none",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=int(DRAIN_LIMIT),
-                backlog=4096,
-            )
-        )
+        server = Server(self.router, self._settings.max_body)
+        await server.start(listener)
         loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stop)
+            loop.add_signal_handler(number, stopping.set)
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         _write_address(self._home.address("node"), url)
         log.info("the node listens", extra={"url": url, "pid": os.getpid()})
-        await server.serve(sockets=[listener])
+        await stopping.wait()
+        await server.stop(DRAIN_LIMIT)
         await asyncio.gather(
             *self._draining,
             *(pool.drain(DRAIN_LIMIT) for pool in self._pools.values()),
@@ -161,20 +146,6 @@ class Node:
         )
         self._home.address("node").unlink(missing_ok=True)
         log.info("the node stopped")
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn, but signals are ours and its end is not a signal raised again."""
-
-    def stop(self) -> None:
-        """Stop listening; answer what is in flight; a second time: at once."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave the signals to the node."""
-        yield
 
 
 def _work(spec: routes.Pool) -> routes.Pool:
@@ -187,20 +158,3 @@ def _write_address(path: Path, url: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(url)
     temporary.replace(path)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises Unavailable, saying how to choose another port, when taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise Unavailable(
-            f"The node cannot listen on {host}:{port} ({error.strerror}); choose another port with "
-            "--node-port or MODELYARD_NODE_PORT."
-        ) from error
-    listener.setblocking(False)
-    return listener

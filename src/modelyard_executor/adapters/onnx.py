@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ..adapter import Container, Cost, Item, ItemError, LoadError, Outputs, Resources, Signature
-from ..tensor import DATATYPES, Tensor, from_numpy
+from ..tensor import DATATYPES, Tensor, from_numpy, split_rows
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -102,6 +102,8 @@ class Adapter:
         for index, item in enumerate(items):
             key = tuple([(name, tensor.shape[1:]) for name, tensor in item.inputs.items()])
             groups.setdefault(key, []).append(index)
+        if len(groups) == 1:
+            return self._run_together(items)
         results: List[Any] = [None] * len(items)
         for indexes in groups.values():
             for index, outputs in zip(indexes, self._run_together([items[index] for index in indexes])):
@@ -112,27 +114,20 @@ class Adapter:
         """Items of one inner shape, one run; raises when the graph does not keep the rows apart."""
         if len(items) == 1:
             return [self._run_one(items[0])]
-        concatenate = self._numpy.concatenate
-        arrays = [{name: _array(tensor) for name, tensor in item.inputs.items()} for item in items]
-        first = next(iter(arrays[0]))
-        rows = [array[first].shape[0] for array in arrays]
-        outputs: Any = self._session.run(
-            self._names, {name: concatenate([array[name] for array in arrays]) for name in arrays[0]}
-        )
+        first = next(iter(items[0].inputs))
+        rows = [item.inputs[first].shape[0] for item in items]
         total = sum(rows)
+        feeds = {}
+        for name, tensor in items[0].inputs.items():
+            # Rows lie one after the other in raw bytes too: joining those is one copy and one array.
+            together = b"".join([item.inputs[name].data for item in items])
+            feeds[name] = _array(Tensor(tensor.datatype, (total, *tensor.shape[1:]), together))
+        results: List[Outputs] = [{} for _ in items]
+        outputs: Any = self._session.run(self._names, feeds)
         for name, output in zip(self._names, outputs):
             if output.ndim == 0 or output.shape[0] != total:
                 raise ItemError("output %r does not have one row per record" % name)
-        results: List[Outputs] = []
-        position = 0
-        for count in rows:
-            results.append(
-                {
-                    name: from_numpy(output[position : position + count])
-                    for name, output in zip(self._names, outputs)
-                }
-            )
-            position += count
+            split_rows(name, output, rows, results)
         return results
 
     def _run_one(self, item: Item) -> Any:

@@ -1,0 +1,62 @@
+"""The listening side of HTTP: accepts connections, closes slow ones, stops without losing an answer."""
+
+import asyncio
+import socket
+
+from modelyard.core.errors import Unavailable
+from modelyard.serve.connection import Connection, Counters, Handler
+
+CHECK_EVERY = 5.0  # seconds
+
+
+class Server:
+    """An HTTP/1.1 server on an already bound socket."""
+
+    def __init__(self, handler: Handler, max_body: int) -> None:
+        self._shared = Counters(handler, max_body)
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Accept connections from now on."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self._shared), sock=listener, backlog=4096
+        )
+        self._check()
+
+    def _check(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in list(self._shared.connections):
+            connection.check(loop.time())
+        self._timer = loop.call_later(CHECK_EVERY, self._check)
+
+    async def stop(self, limit: float) -> None:
+        """Accept nothing more; give open calls up to ``limit`` seconds."""
+        if self._server is not None:
+            self._server.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + limit
+        for connection in list(self._shared.connections):
+            connection.finish()
+        while self._shared.connections and loop.time() < end:
+            await asyncio.sleep(0.02)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises Unavailable, saying how to choose another port, when it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise Unavailable(
+            f"The node cannot listen on {host}:{port} ({error.strerror}); choose another port with "
+            "--node-port or MODELYARD_NODE_PORT."
+        ) from error
+    listener.setblocking(False)
+    return listener
