@@ -1,0 +1,106 @@
+"""What computes the hidden states of a sentence embedding model: PyTorch or ONNX Runtime.
+
+A backend is called with ids, mask and token types, INT64 [texts, tokens], and gives FP32
+[texts, tokens, dimension]; or [texts, dimension] when the graph pools by itself.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..adapter import LoadError
+
+_HIDDEN = ("last_hidden_state", "token_embeddings", "hidden_states")
+_POOLED = ("sentence_embedding", "sentence_embeddings", "embedding", "embeddings")
+
+
+class TorchBackend:
+    """``AutoModel`` in evaluation mode, from safetensors only, without code of the model's own."""
+
+    def __init__(self, folder: Path, device: str, threads: int) -> None:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        import torch
+        import transformers
+
+        torch.set_num_threads(threads)
+        transformers.utils.logging.disable_progress_bar()
+        config = transformers.AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        encoder = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel"}.get(config.model_type, "AutoModel")
+        newer = tuple(int(part) for part in transformers.__version__.split(".")[:2]) >= (4, 56)
+        try:
+            model = getattr(transformers, encoder).from_pretrained(
+                folder,
+                config=config,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                **{"dtype" if newer else "torch_dtype": torch.float32},
+            )
+        except (OSError, ValueError) as error:
+            raise LoadError("transformers cannot load the model: %s" % error) from error
+        self._torch = torch
+        self._device = device
+        self._model = model.to(device).eval()
+        self._types = getattr(config, "type_vocab_size", 0) and config.model_type not in (
+            "roberta",
+            "xlm-roberta",
+        )
+
+    def __call__(self, ids: Any, mask: Any, types: Any) -> Any:
+        torch = self._torch
+        feeds = {"input_ids": ids, "attention_mask": mask}
+        if self._types:
+            feeds["token_type_ids"] = types
+        with torch.inference_mode():
+            tensors = {name: torch.from_numpy(array).to(self._device) for name, array in feeds.items()}
+            return self._model(**tensors)[0].float().cpu().numpy()
+
+
+class OnnxBackend:
+    """A graph as exported from transformers or sentence-transformers."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = threads
+        settings.inter_op_num_threads = 1
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), settings, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            # ONNX Runtime's own exceptions share no base class that is public.
+            raise LoadError("ONNX Runtime cannot load %s: %s" % (path.name, error)) from error
+        self._inputs = {
+            value.name: "int32" if value.type == "tensor(int32)" else "int64"
+            for value in self._session.get_inputs()
+        }
+        unknown = sorted(set(self._inputs) - {"input_ids", "attention_mask", "token_type_ids"})
+        if unknown or "input_ids" not in self._inputs:
+            raise LoadError(
+                "the graph %s has the inputs %s; supported: input_ids, attention_mask, token_type_ids"
+                % (path.name, ", ".join(sorted(self._inputs)))
+            )
+        self._output = self._choose_output(path.name)
+
+    def _choose_output(self, file: str) -> str:
+        names = [output.name for output in self._session.get_outputs()]
+        for name in (*_HIDDEN, *_POOLED):
+            if name in names:
+                return name
+        if len(names) == 1:
+            return names[0]
+        raise LoadError(
+            "the graph %s has the outputs %s; none is known as hidden states" % (file, ", ".join(names))
+        )
+
+    def __call__(self, ids: Any, mask: Any, types: Any) -> Any:
+        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        feeds = {name: given[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
+        hidden: Any = self._session.run([self._output], feeds)[0]
+        return hidden.astype("float32", copy=False)

@@ -1,0 +1,261 @@
+"""Python functions: a ``model.py`` with ``predict(...)``, or with a class ``Model``.
+
+    def predict(text: str, limit: int = 3): ...
+
+    class Model:
+        def load(self, folder): ...            # optional; ``folder`` is a Path to the model's files
+        def predict(self, text): ...           # one record: inputs and parameters by name
+        def predict_batch(self, records): ...  # optional, instead or as well: a list of dicts, a list of results
+
+A dict is outputs by name; anything else is the output ``output`` (so is a dict when the only output
+declared is one of kind json under a name that the dict does not have). A model tells the caller that an
+input is wrong by ``raise InvalidInput("inputs.text", "why")`` from ``modelyard_executor.adapter``; any
+other exception is an error of the model.
+"""
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+
+from ..adapter import (
+    Container,
+    Cost,
+    InvalidInput,
+    Item,
+    ItemError,
+    LoadError,
+    Outputs,
+    Resources,
+    Signature,
+)
+from .values import python_values, stack, tensor_of
+
+_MODULE = "_modelyard_model"
+
+
+class Adapter:
+    """One imported module; records are computed one by one, or together by ``predict_batch``."""
+
+    def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
+        """``options``: ``file`` (relative), ``entry`` (``predict`` or ``Model``), ``signature``."""
+        # Prints belong into the log when they are made, not when a buffer is full.
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        path = files / str(options["file"])
+        self._size = sum(file.stat().st_size for file in files.rglob("*") if file.is_file())
+        self._signature: Signature = dict(options["signature"])
+        self._inputs = {spec["name"]: spec for spec in self._signature["inputs"]}
+        self._outputs = {spec["name"]: spec for spec in self._signature.get("outputs") or ()}
+        try:
+            entry = _entry(_import(path), str(options["entry"]), path.name)
+            self._predict, self._predict_batch = _methods(entry, files, path.name)
+        except SystemExit as error:
+            raise LoadError(
+                "%s called sys.exit(%s) while it was loaded" % (path.name, error.code)
+            ) from error
+        self._arrays = self._check_call(path.name) if self._predict is not None else set()
+
+    def _check_call(self, file: str) -> "set[str]":
+        """Signature and function must agree. Gives the inputs that are annotated as numpy arrays."""
+        parameters = inspect.signature(self._predict).parameters  # type: ignore[arg-type]
+        names = set(self._inputs) | {each["name"] for each in self._signature.get("parameters") or ()}
+        open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        for name in sorted(names):
+            known = parameters.get(name)
+            if not open_ended and (known is None or known.kind is known.POSITIONAL_ONLY):
+                raise LoadError("the signature has %r, which predict() in %s does not take" % (name, file))
+        for name, known in parameters.items():
+            by_name = known.kind in (known.POSITIONAL_OR_KEYWORD, known.KEYWORD_ONLY, known.POSITIONAL_ONLY)
+            if by_name and known.default is known.empty and name not in names:
+                raise LoadError(
+                    "predict() in %s takes %r, which the signature does not have" % (file, name)
+                )
+            if by_name and known.default is known.empty and self._inputs.get(name, {}).get("optional"):
+                raise LoadError(
+                    "the input %r is optional, so predict() in %s must give it a default" % (name, file)
+                )
+        return {
+            name
+            for name in self._inputs
+            if name in parameters and "ndarray" in str(parameters[name].annotation).lower()
+        }
+
+    def signature(self) -> Signature:
+        return self._signature
+
+    def cost(self) -> Cost:
+        return {"cost": "rows", "shape": "rows"}
+
+    def example(self) -> Optional[Dict[str, Any]]:
+        return None
+
+    def validate(self, item: Item) -> None:
+        """What a value must be beyond its type is the model's to say; it raises InvalidInput."""
+
+    def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
+        records: List[List[Dict[str, Any]]] = []
+        results: List[Any] = [None] * len(items)
+        for index, item in enumerate(items):
+            try:
+                records.append(self._records(item))
+            except InvalidInput as error:
+                records.append([])
+                results[index] = error
+        answered: List[List[Any]] = []
+        if self._predict_batch is not None:
+            flat = [record for rows in records for record in rows]
+            answers = iter(self._together(flat) if flat else [])
+            answered = [[next(answers) for _ in rows] for rows in records]
+        for index, rows in enumerate(records):
+            if results[index] is not None:
+                continue
+            try:
+                if self._predict_batch is None:
+                    computed = [_guarded(self._predict, **record) for record in rows]
+                else:
+                    computed = answered[index]
+                results[index] = self._answer(computed)
+            except ItemError as error:
+                results[index] = error
+        return results
+
+    def _records(self, item: Item) -> List[Dict[str, Any]]:
+        """The item as records of Python values; one, unless the signature has a batch axis."""
+        batched = self._signature.get("batched", True)
+        columns: Dict[str, List[Any]] = {}
+        for name, tensor in item.inputs.items():
+            columns[name] = python_values(
+                tensor, self._inputs[name], batched=batched, array=name in self._arrays
+            )
+        count = max([len(column) for column in columns.values()], default=1)
+        return [
+            dict(item.parameters, **{name: column[row] for name, column in columns.items()})
+            for row in range(count)
+        ]
+
+    def _together(self, records: List[Dict[str, Any]]) -> List[Any]:
+        """The results of ``predict_batch``, one per record. Raises what makes the loop try them apart."""
+        answers = _guarded(self._predict_batch, records)
+        if isinstance(answers, (str, bytes, dict)) or not hasattr(answers, "__len__"):
+            raise ItemError(
+                "The model answered a %s from predict_batch, which must return a list."
+                % type(answers).__name__
+            )
+        if len(answers) != len(records):
+            raise ItemError("The model answered %d results for %d records." % (len(answers), len(records)))
+        return list(answers)
+
+    def _answer(self, results: Sequence[Any]) -> Outputs:
+        rows = [self._named(result) for result in results]
+        tensors = [
+            {name: tensor_of(name, value, self._outputs.get(name)) for name, value in row.items()}
+            for row in rows
+        ]
+        if not self._signature.get("batched", True):
+            return tensors[0]
+        if any(row.keys() != tensors[0].keys() for row in tensors):
+            raise ItemError("The model answered different outputs for the records of one call.")
+        return {name: stack(name, [row[name] for row in tensors]) for name in tensors[0]} if tensors else {}
+
+    def _named(self, result: Any) -> Dict[str, Any]:
+        """The result by the names of the outputs; checked against those that are declared."""
+        declared = self._outputs
+        if not isinstance(result, dict):
+            result = {"output": result}
+        elif len(declared) == 1:
+            (spec,) = declared.values()
+            if spec.get("kind") == "json" and spec["name"] not in result:
+                result = {spec["name"]: result}
+        for name in result:
+            if not isinstance(name, str):
+                raise ItemError("The model answered an output named %r; names are text." % (name,))
+            if declared and name not in declared:
+                raise ItemError(
+                    "The model answered an output %r; its signature has %s."
+                    % (name, ", ".join(sorted(declared)))
+                )
+        for name, spec in declared.items():
+            if name not in result and not spec.get("optional"):
+                raise ItemError("The model answered without its output %r." % name)
+        return result
+
+    def resources(self) -> Resources:
+        return {"memory_bytes": self._size, "device": "cpu"}
+
+    def container(self) -> Container:
+        return {"image": "python", "system_packages": []}
+
+
+def _import(path: Path) -> Any:
+    """The module at ``path``, under a name that no package has; its folder comes first on the path."""
+    if not path.is_file():
+        raise LoadError("there is no file %s among the model's files" % path.name)
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(_MODULE, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MODULE] = module
+    # The files are shared by all replicas and are not ours to add to.
+    sys.dont_write_bytecode = True
+    spec.loader.exec_module(module)
+    return module
+
+
+def _entry(module: Any, name: str, file: str) -> Any:
+    entry = getattr(module, name, None)
+    if not callable(entry):
+        raise LoadError("%s has no %s" % (file, "class Model" if name == "Model" else "function %s" % name))
+    return entry
+
+
+def _methods(entry: Any, files: Path, file: str) -> Any:
+    """``predict`` and ``predict_batch`` of the entry; either may be None, not both."""
+    if not inspect.isclass(entry):
+        return _plain(entry, "predict", file), None
+    model = entry()
+    load = getattr(model, "load", None)
+    if load is not None:
+        _plain(load, "load", file)(files)
+    predict = getattr(model, "predict", None)
+    together = getattr(model, "predict_batch", None)
+    if predict is None and together is None:
+        raise LoadError("the class Model in %s has neither predict nor predict_batch" % file)
+    return predict and _plain(predict, "predict", file), together and _plain(
+        together, "predict_batch", file
+    )
+
+
+def _plain(function: Any, name: str, file: str) -> Callable[..., Any]:
+    if not callable(function):
+        raise LoadError("%s in %s cannot be called" % (name, file))
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise LoadError(
+            "%s in %s is an async function; write a plain one that returns its result" % (name, file)
+        )
+    if inspect.isgeneratorfunction(function):
+        raise LoadError("%s in %s is a generator; write a function that returns its result" % (name, file))
+    return function
+
+
+def _guarded(function: Any, *args: Any, **values: Any) -> Any:
+    """Call the model. Whatever it raises becomes this item's error; its sys.exit() stops nothing."""
+    try:
+        result = function(*args, **values)
+    except ItemError:
+        raise
+    except SystemExit as error:
+        raise ItemError("The model called sys.exit(%s) instead of answering." % error.code) from error
+    except BaseException as error:
+        traceback.print_exc()
+        sys.stderr.flush()
+        raise ItemError(
+            "The model raised %s: %s" % (type(error).__name__, str(error)[:500] or "no message")
+        ) from error
+    if inspect.iscoroutine(result):
+        result.close()
+        raise ItemError("The model answered a coroutine; predict must return its result, not await it.")
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise ItemError("The model answered a generator; predict must return its whole result.")
+    return result

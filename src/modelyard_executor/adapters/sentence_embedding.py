@@ -1,0 +1,275 @@
+"""Sentence embeddings: a tokenizer and a transformer (PyTorch or ONNX), pooled to one vector a text.
+
+The steps and constants are those of sentence-transformers (https://www.sbert.net): special tokens and
+truncation to ``max_length`` by the tokenizer, padding to the longest text computed together, pooling
+over the tokens that are not padding, L2 normalisation.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+from ..adapter import (
+    Container,
+    Cost,
+    InvalidInput,
+    Item,
+    ItemError,
+    LoadError,
+    Outputs,
+    Resources,
+    Signature,
+)
+from ..loop import log
+from ..tensor import from_numpy
+from .embedding_backends import OnnxBackend, TorchBackend
+
+# Texts computed at once; sentence-transformers' own default.
+_CHUNK = 32
+_MODULES = ("Transformer", "Pooling", "Normalize")
+_PARAMETERS = (
+    ("normalize", "Scale each embedding to length 1."),
+    ("truncate", "Cut a text that is longer than the model reads; false refuses it."),
+)
+
+
+class Adapter:
+    """Texts of all items are sorted by length, so that little is padded, and answered in order."""
+
+    def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
+        """``options``: ``backend`` (torch, onnx), ``file`` (weights or graph, relative), ``pooling``
+        (mean, cls, max), ``normalize``, ``max_length`` (tokens), ``dimension``, ``signature``,
+        ``threads``."""
+        threads = int(options["threads"])
+        os.environ["RAYON_NUM_THREADS"] = str(threads)
+        os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
+        import numpy
+
+        self._numpy = numpy
+        path = files / str(options["file"])
+        if not path.is_file():
+            raise LoadError("there is no file %s among the model's files" % options["file"])
+        self._size = path.stat().st_size
+        self._pooling = str(options["pooling"])
+        if self._pooling not in ("mean", "cls", "max"):
+            raise LoadError("the pooling %r is not known; known: mean, cls, max" % self._pooling)
+        self._normalize = bool(options["normalize"])
+        self._max_length = int(options["max_length"])
+        _check_modules(files)
+        self._prepare = _Preparation(files)
+        self._tokenizer = self._load_tokenizer([path.parent, files])
+        if options["backend"] == "torch":
+            self._backend: Any = TorchBackend(path.parent, device, threads)
+        elif options["backend"] == "onnx":
+            self._backend = OnnxBackend(path, threads)
+        else:
+            raise LoadError("the backend %r is not known; known: torch, onnx" % options["backend"])
+        self._dimension = self._embed(["warm up"])[0].shape[1]
+        if self._dimension != int(options["dimension"]):
+            raise LoadError(
+                "the model gives embeddings of %d numbers; its files say %s"
+                % (self._dimension, options["dimension"])
+            )
+        self._signature = self._complete(options["signature"])
+
+    def _complete(self, given: Optional[Mapping[str, Any]]) -> Signature:
+        """The signature, with the parameters that are answered here."""
+        signature: Signature = dict(
+            given
+            or {
+                "inputs": [_spec("text", "BYTES", (), "text")],
+                "outputs": [_spec("embedding", "FP32", (self._dimension,), "embedding")],
+                "batched": True,
+                "max_batch": None,
+            }
+        )
+        if [spec["name"] for spec in signature["inputs"]] != ["text"]:
+            raise LoadError("a sentence embedding model has one input, text; the signature has others")
+        if [spec["name"] for spec in signature["outputs"]] != ["embedding"]:
+            raise LoadError(
+                "a sentence embedding model has one output, embedding; the signature has others"
+            )
+        parameters = {each["name"]: each for each in signature.get("parameters") or ()}
+        defaults = {"normalize": self._normalize, "truncate": True}
+        for name, description in _PARAMETERS:
+            parameters.setdefault(
+                name, {"name": name, "type": "bool", "default": defaults[name], "description": description}
+            )
+            # A call without the parameter gets what the signature promises.
+            if parameters[name].get("default") is not None:
+                defaults[name] = bool(parameters[name]["default"])
+        self._defaults = defaults
+        signature["parameters"] = list(parameters.values())
+        return signature
+
+    def _load_tokenizer(self, folders: Sequence[Path]) -> Any:
+        import tokenizers
+
+        for folder in folders:
+            path = folder / "tokenizer.json"
+            if path.is_file():
+                break
+        else:
+            raise LoadError(
+                "there is no tokenizer.json beside the model; save the model with a fast tokenizer"
+            )
+        try:
+            tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:
+            # The tokenizers library raises plain Exception.
+            raise LoadError("tokenizer.json cannot be read: %s" % error) from error
+        config = _read_json(path.parent / "config.json")
+        padding = tokenizer.padding or {}
+        self._pad_id = int(padding.get("pad_id", config.get("pad_token_id") or 0))
+        self._pad_type = int(padding.get("pad_type_id", 0))
+        side = _read_json(path.parent / "tokenizer_config.json").get("padding_side")
+        self._pad_left = (side or padding.get("direction", "right")) == "left"
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_length=self._max_length)
+        return tokenizer
+
+    def signature(self) -> Signature:
+        return self._signature
+
+    def cost(self) -> Cost:
+        return {"cost": "rows", "shape": "rows"}
+
+    def example(self) -> Optional[Dict[str, Any]]:
+        return {"text": "The quick brown fox jumps over the lazy dog."}
+
+    def validate(self, item: Item) -> None:
+        _texts(item)
+
+    def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
+        texts = [_texts(item) for item in items]
+        embeddings, too_long = self._embed([text for group in texts for text in group])
+        results: List[Union[Outputs, ItemError]] = []
+        position = 0
+        for item, group in zip(items, texts):
+            rows = slice(position, position + len(group))
+            position += len(group)
+            cut = int(too_long[rows].sum())
+            if cut and not item.parameters.get("truncate", self._defaults["truncate"]):
+                results.append(
+                    InvalidInput(
+                        "inputs.text",
+                        "The text is longer than the %d tokens that the model reads; shorten it, or set truncate to "
+                        "true to have it cut." % self._max_length,
+                    )
+                )
+                continue
+            if cut:
+                log("%d of %d texts were cut to %d tokens" % (cut, len(group), self._max_length))
+            results.append({"embedding": from_numpy(self._scaled(embeddings[rows], item))})
+        return results
+
+    def _scaled(self, rows: Any, item: Item) -> Any:
+        if not item.parameters.get("normalize", self._defaults["normalize"]):
+            return rows
+        lengths = self._numpy.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / self._numpy.maximum(lengths, 1e-12)
+
+    def _embed(self, texts: Sequence[str]) -> Any:
+        """Embeddings [texts, dimension] as FP32, not normalised, and which texts were cut [texts]."""
+        numpy = self._numpy
+        encodings = self._tokenizer.encode_batch([self._prepare(text) for text in texts]) if texts else []
+        too_long = numpy.array([bool(encoding.overflowing) for encoding in encodings], dtype=bool)
+        order = sorted(range(len(texts)), key=lambda index: len(encodings[index].ids))
+        result = numpy.empty((len(texts), getattr(self, "_dimension", 0)), dtype="float32")
+        for start in range(0, len(order), _CHUNK):
+            chosen = order[start : start + _CHUNK]
+            pooled = self._run([encodings[index] for index in chosen])
+            if not hasattr(self, "_dimension"):
+                return pooled, too_long
+            result[chosen] = pooled
+        return result, too_long
+
+    def _run(self, encodings: Sequence[Any]) -> Any:
+        """One computation: padded to the longest, pooled. Float32 [texts, dimension]."""
+        numpy = self._numpy
+        longest = max(1, max(len(encoding.ids) for encoding in encodings))
+        shape = (len(encodings), longest)
+        ids = numpy.full(shape, self._pad_id, dtype="int64")
+        types = numpy.full(shape, self._pad_type, dtype="int64")
+        mask = numpy.zeros(shape, dtype="int64")
+        for row, encoding in enumerate(encodings):
+            length = len(encoding.ids)
+            place = slice(longest - length, longest) if self._pad_left else slice(0, length)
+            ids[row, place] = encoding.ids
+            types[row, place] = encoding.type_ids
+            mask[row, place] = 1
+        hidden = self._backend(ids, mask, types)
+        return hidden if hidden.ndim == 2 else self._pool(hidden, mask)
+
+    def _pool(self, hidden: Any, mask: Any) -> Any:
+        """[texts, tokens, dimension] to [texts, dimension]."""
+        numpy = self._numpy
+        if self._pooling == "cls":
+            # With padding in front the first token is not at 0.
+            return hidden[numpy.arange(len(hidden)), mask.argmax(axis=1)]
+        weights = mask[:, :, None].astype("float32")
+        if self._pooling == "max":
+            return numpy.where(weights == 0, numpy.float32(-1e9), hidden).max(axis=1)
+        return (hidden * weights).sum(axis=1) / numpy.maximum(weights.sum(axis=1), 1e-9)
+
+    def resources(self) -> Resources:
+        return {"memory_bytes": self._size * 2, "device": "cpu"}
+
+    def container(self) -> Container:
+        return {"image": "python", "system_packages": []}
+
+
+class _Preparation:
+    """What sentence-transformers does to a text before tokenizing: the prompt that its files set."""
+
+    def __init__(self, files: Path) -> None:
+        config = _read_json(files / "config_sentence_transformers.json")
+        name = config.get("default_prompt_name")
+        self._prompt = str((config.get("prompts") or {}).get(name, "")) if name else ""
+        self._lower = bool(_read_json(files / "sentence_bert_config.json").get("do_lower_case"))
+        if self._prompt and _read_json(files / "1_Pooling" / "config.json").get("include_prompt") is False:
+            raise LoadError("the model leaves its prompt out of the pooling, which is not supported")
+
+    def __call__(self, text: str) -> str:
+        text = self._prompt + text
+        return text.lower() if self._lower else text
+
+
+def _check_modules(files: Path) -> None:
+    """A module that is left out (a Dense layer) would change every number without a word."""
+    modules = _read_json(files / "modules.json")
+    for module in modules if isinstance(modules, list) else ():
+        kind = str(module.get("type", "")).split(".")[-1]
+        if kind not in _MODULES:
+            raise LoadError(
+                "the model has a module %r, which is not supported; supported: %s"
+                % (kind, ", ".join(_MODULES))
+            )
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise LoadError("%s is not JSON: %s" % (path.name, error)) from error
+
+
+def _texts(item: Item) -> List[str]:
+    try:
+        return [text.decode("utf-8") for text in item.inputs["text"].values()]
+    except UnicodeDecodeError:
+        raise InvalidInput("inputs.text", "The input 'text' is not UTF-8 text.") from None
+
+
+def _spec(name: str, datatype: str, shape: Sequence[int], kind: str) -> Dict[str, Any]:
+    return {
+        "name": name,
+        "datatype": datatype,
+        "shape": list(shape),
+        "kind": kind,
+        "optional": False,
+        "description": "",
+    }

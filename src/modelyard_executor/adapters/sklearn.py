@@ -1,0 +1,382 @@
+"""Fitted scikit-learn estimators, saved by skops, joblib or pickle."""
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+from ..adapter import (
+    Container,
+    Cost,
+    InvalidInput,
+    Item,
+    ItemError,
+    LoadError,
+    Outputs,
+    Resources,
+    Signature,
+)
+from ..loop import log
+from ..tensor import DATATYPES, Tensor, from_numpy
+from .sklearn_inputs import derive_inputs, known_categories
+
+_FLOAT32_MAX = 3.4028234663852886e38
+# Above this many columns, trying each with NaN would cost more than it tells.
+_COLUMNS_TO_TRY = 64
+
+
+class Adapter:
+    """One estimator; the rows of all items are computed in one call and split again."""
+
+    def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
+        """``options``: ``file``, ``loader`` (skops, joblib, pickle), ``signature`` (or None: derived
+        from the estimator), ``threads``, ``trusted`` (whether code in the file may run)."""
+        import numpy
+        import threadpoolctl
+
+        self._numpy = numpy
+        path = files / str(options["file"])
+        self._size = path.stat().st_size
+        self._limits = threadpoolctl.threadpool_limits(int(options["threads"]))
+        self._estimator = _read(path, str(options["loader"]), bool(options["trusted"]))
+        if not hasattr(self._estimator, "predict") and not hasattr(self._estimator, "transform"):
+            raise LoadError(
+                "%s holds a %s, which has neither predict nor transform; save a fitted estimator"
+                % (path.name, type(self._estimator).__name__)
+            )
+        _limit_jobs(self._estimator, int(options["threads"]))
+        # Columns are put into the order of feature_names_in_ here, with or without their names.
+        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        warnings.filterwarnings("ignore", message="X has feature names, but")
+        self._names = [str(name) for name in getattr(self._estimator, "feature_names_in_", ())]
+        self._categories = known_categories(self._estimator)
+        given = options["signature"]
+        inputs = list(given["inputs"]) if given else derive_inputs(self._estimator)
+        self._inputs = {spec["name"]: spec for spec in inputs}
+        self._columns = self._order()
+        self._pandas = _pandas() if self._names or self._has_text_columns() else None
+        self._output_types: Dict[str, str] = {}
+        outputs = self._describe_outputs(derived=not given)
+        if given:
+            self._check_outputs(given, outputs)
+            self._signature = dict(given, outputs=list(given["outputs"]) or outputs)
+        else:
+            self._signature = {
+                "inputs": inputs,
+                "outputs": outputs,
+                "parameters": [],
+                "batched": True,
+                "max_batch": None,
+            }
+        self._declared = {spec["name"]: spec["datatype"] for spec in self._signature["outputs"]}
+        self._not_finite, self._limit = self._try_extremes()
+
+    def _order(self) -> List[str]:
+        """The inputs in the order of the estimator's columns."""
+        names = list(self._inputs)
+        if len(names) > 1 and self._names and set(names) != set(self._names):
+            raise LoadError(
+                "the signature has the inputs %s; the estimator was fitted on the columns %s"
+                % (", ".join(names), ", ".join(self._names))
+            )
+        return self._names if len(names) > 1 and self._names else names
+
+    def _has_text_columns(self) -> bool:
+        return len(self._inputs) > 1 and any(spec["datatype"] == "BYTES" for spec in self._inputs.values())
+
+    def _describe_outputs(self, *, derived: bool) -> List[Dict[str, Any]]:
+        """The outputs, learnt by computing the example."""
+        try:
+            rows = self._compute([_item_of(self._example_arrays())])
+        except Exception as error:
+            if not derived:
+                log("the model cannot answer a record of zeros: %s" % error)
+                return []
+            raise LoadError(
+                "the outputs cannot be learnt, because the model cannot answer a record of zeros (%s); "
+                "write its signature into model.yaml" % error
+            ) from error
+        specs = []
+        for name, array in rows.items():
+            kind = "label" if name == "label" else "tensor"
+            specs.append(
+                {"name": name, "datatype": from_numpy(array).datatype, "shape": list(array.shape[1:]), "kind": kind,
+                 "optional": False, "description": self._describe(name)}
+            )  # fmt: skip
+        return specs
+
+    def _describe(self, name: str) -> str:
+        classes = getattr(self._estimator, "classes_", None)
+        if name != "probabilities" or classes is None:
+            return ""
+        text = ", ".join(str(label) for label in classes)
+        return "in the order of the classes: " + (text if len(text) <= 500 else text[:500] + " …")
+
+    def _check_outputs(self, given: Signature, outputs: Sequence[Dict[str, Any]]) -> None:
+        known = {spec["name"] for spec in outputs}
+        for spec in given["outputs"]:
+            if known and spec["name"] not in known:
+                raise LoadError(
+                    "the signature has an output %r; the estimator gives %s"
+                    % (spec["name"], ", ".join(sorted(known)))
+                )
+
+    def _try_extremes(self) -> "tuple[set[str], float]":
+        """The inputs that take NaN or infinity, and the largest number that all others take.
+
+        Tried rather than read from the estimator's tags, which a pipeline with an imputer for some of
+        its columns does not tell.
+        """
+        floats = [name for name, spec in self._inputs.items() if spec["datatype"].startswith("FP")]
+        self._nan, self._infinity = set(), set()
+        if not floats:
+            return set(), float("inf")
+        if self._takes(floats, float("nan")):
+            self._nan = set(floats)
+        elif 1 < len(floats) <= _COLUMNS_TO_TRY:
+            self._nan = {name for name in floats if self._takes([name], float("nan"))}
+        if self._takes(floats, float("inf")):
+            self._infinity = set(floats)
+        takes_large = self._infinity or self._takes(floats, 1e39)
+        return self._nan | self._infinity, float("inf") if takes_large else _FLOAT32_MAX
+
+    def _takes(self, names: Sequence[str], value: float) -> bool:
+        arrays = self._example_arrays()
+        for name in names:
+            if arrays[name].dtype.itemsize < 8 and abs(value) == 1e39:
+                return True
+            arrays[name] = self._numpy.full_like(arrays[name], value)
+        try:
+            with warnings.catch_warnings(), self._numpy.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                self._compute([_item_of(arrays)])
+        except Exception:
+            # Estimators of other packages raise what they like.
+            return False
+        return True
+
+    def _example_arrays(self) -> Dict[str, Any]:
+        """One row that the model can answer: zeros, and of each category the first."""
+        arrays = {}
+        for name, spec in self._inputs.items():
+            shape = [1] + [1 if length < 0 else length for length in spec["shape"]]
+            if spec["datatype"] == "BYTES":
+                first = self._categories.get(name, (("a text",), False))[0][0]
+                arrays[name] = self._numpy.full(shape, str(first).encode(), dtype=object)
+            else:
+                arrays[name] = self._numpy.zeros(shape, dtype=DATATYPES[spec["datatype"]][1])
+        return arrays
+
+    def signature(self) -> Signature:
+        return self._signature
+
+    def cost(self) -> Cost:
+        return {"cost": "rows", "shape": "rows"}
+
+    def example(self) -> Optional[Dict[str, Any]]:
+        record = {}
+        for name, array in self._example_arrays().items():
+            value = array[0].tolist() if hasattr(array[0], "tolist") else array[0]
+            record[name] = value.decode() if isinstance(value, bytes) else value
+        return record
+
+    def validate(self, item: Item) -> None:
+        """NaN, infinity and unknown categories make scikit-learn refuse a whole batch: find them here."""
+        numpy = self._numpy
+        for name, tensor in item.inputs.items():
+            field = "inputs." + name
+            if tensor.datatype == "BYTES":
+                self._validate_text(name, tensor)
+            elif tensor.datatype.startswith("FP"):
+                array = tensor.numpy()
+                if not numpy.isfinite(array).all():
+                    if name not in self._nan and numpy.isnan(array).any():
+                        raise InvalidInput(
+                            field, "The input %r holds NaN, which this model cannot take." % name
+                        )
+                    if name not in self._infinity and numpy.isinf(array).any():
+                        raise InvalidInput(
+                            field, "The input %r holds infinity, which this model cannot take." % name
+                        )
+                elif self._limit < float("inf") and array.size and numpy.abs(array).max() > self._limit:
+                    raise InvalidInput(
+                        field, "The input %r holds a number beyond ±3.4e38, the model's range." % name
+                    )
+
+    def _validate_text(self, name: str, tensor: Tensor) -> None:
+        try:
+            texts = [text.decode("utf-8") for text in tensor.values()]
+        except UnicodeDecodeError:
+            raise InvalidInput("inputs." + name, "The input %r is not UTF-8 text." % name) from None
+        categories, only_these = self._categories.get(name, ((), False))
+        if only_these:
+            for text in texts:
+                if text not in categories:
+                    raise InvalidInput(
+                        "inputs." + name,
+                        "%.60r is not a value that the model knows for %r; it knows %s."
+                        % (text, name, ", ".join(str(each) for each in categories[:20])),
+                    )
+
+    def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
+        first = next(iter(self._inputs))
+        counts = [item.inputs[first].shape[0] for item in items]
+        arrays = {
+            name: array
+            for name, array in self._compute(items).items()
+            if not self._declared or name in self._declared
+        }
+        total = sum(counts)
+        for name, array in arrays.items():
+            if array.shape[0] != total:
+                raise ItemError(
+                    "The model answered %d rows of %r for %d records." % (array.shape[0], name, total)
+                )
+        results: List[Outputs] = []
+        position = 0
+        for count in counts:
+            results.append(
+                {name: from_numpy(array[position : position + count]) for name, array in arrays.items()}
+            )
+            position += count
+        return results
+
+    def _compute(self, items: Sequence[Item]) -> Dict[str, Any]:
+        """Outputs by name, the rows of all items one after the other."""
+        rows = self._matrix(items)
+        estimator = self._estimator
+        numpy = self._numpy
+        if not hasattr(estimator, "predict"):
+            output = estimator.transform(rows)
+            output = output.toarray() if hasattr(output, "toarray") else numpy.asarray(output)
+            return {"output": _sendable(output, numpy)}
+        answer = _sendable(numpy.asarray(estimator.predict(rows)), numpy)
+        if not _labels(estimator):
+            return {"prediction": answer}
+        outputs = {"label": answer}
+        if hasattr(estimator, "predict_proba"):
+            probabilities = estimator.predict_proba(rows)
+            # Several targets give a list, one array each, of which the shapes may differ.
+            if not isinstance(probabilities, list):
+                outputs["probabilities"] = numpy.asarray(probabilities).astype("float64", copy=False)
+        return outputs
+
+    def _matrix(self, items: Sequence[Item]) -> Any:
+        """The rows of all items as the estimator was fitted: a matrix, a list of texts, a table."""
+        numpy = self._numpy
+        columns = {
+            name: numpy.concatenate([_array(item.inputs[name], numpy) for item in items])
+            if len(items) > 1
+            else _array(items[0].inputs[name], numpy)
+            for name in self._columns
+        }
+        if len(columns) == 1 and (len(self._names) != 1 or self._inputs[self._columns[0]]["shape"]):
+            (column,) = columns.values()
+            if self._pandas is not None and column.ndim == 2 and column.shape[1] == len(self._names):
+                return self._pandas.DataFrame(column, columns=self._names)
+            return column if column.ndim > 1 or column.dtype == object else column.reshape(-1, 1)
+        if self._pandas is not None:
+            return self._pandas.DataFrame(columns)
+        return numpy.stack(list(columns.values()), axis=1)
+
+    def resources(self) -> Resources:
+        return {"memory_bytes": self._size * 3, "device": "cpu"}
+
+    def container(self) -> Container:
+        return {"image": "python", "system_packages": ["libgomp1"]}
+
+
+def _read(path: Path, loader: str, trusted: bool) -> Any:
+    try:
+        if loader == "skops":
+            return _read_skops(path, trusted)
+        if not trusted:
+            raise LoadError(
+                "loading %s can run any code that its maker put into it; deploy it with --trust-pickle if you "
+                "trust where it comes from, or save the estimator with skops" % path.name
+            )
+        if loader == "joblib":
+            import joblib
+
+            return joblib.load(path)
+        if loader == "pickle":
+            with path.open("rb") as file:
+                return pickle.load(file)  # noqa: S301 (trusted: checked above)
+    except ModuleNotFoundError as error:
+        raise LoadError(
+            "%s needs the package of the module %r; add it to the model's requirements"
+            % (path.name, error.name)
+        ) from error
+    raise LoadError("there is no loader %r; known: skops, joblib, pickle" % loader)
+
+
+def _read_skops(path: Path, trusted: bool) -> Any:
+    from skops import io
+
+    unknown = sorted(io.get_untrusted_types(file=path))
+    if unknown and not trusted:
+        raise LoadError(
+            "%s uses types that skops does not know to be safe: %s; deploy it with --trust-pickle if you trust "
+            "where it comes from" % (path.name, ", ".join(unknown))
+        )
+    return io.load(path, trusted=unknown)
+
+
+def _limit_jobs(estimator: Any, threads: int) -> None:
+    """An estimator saved with n_jobs=-1 would start a thread for each core that others need."""
+    if not hasattr(estimator, "get_params"):
+        return
+    for name, value in estimator.get_params(deep=True).items():
+        if name.split("__")[-1] == "n_jobs" and isinstance(value, int) and not 1 <= value <= threads:
+            estimator.set_params(**{name: threads})
+
+
+def _labels(estimator: Any) -> bool:
+    """Whether ``predict`` gives labels (classes, clusters, outliers), not quantities."""
+    from sklearn import base
+
+    if base.is_classifier(estimator) or hasattr(estimator, "classes_"):
+        return True
+    cluster = getattr(base, "is_clusterer", None)
+    if cluster is not None:
+        return bool(cluster(estimator) or base.is_outlier_detector(estimator))
+    return getattr(estimator, "_estimator_type", None) in ("clusterer", "outlier_detector")
+
+
+def _sendable(array: Any, numpy: Any) -> Any:
+    """Integers as INT64; objects that are all numbers or booleans as such; anything else as text."""
+    if array.dtype.kind in "iu":
+        return array.astype("int64", copy=False)
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+        return array.astype("float64")
+    if array.dtype.kind == "O":
+        kinds = {type(element) for element in array.ravel().tolist()}
+        if kinds <= {bool}:
+            return array.astype("bool")
+        if kinds <= {int}:
+            return array.astype("int64")
+        if kinds <= {int, float}:
+            return array.astype("float64")
+    return array
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        return None
+    return pandas
+
+
+def _item_of(arrays: Mapping[str, Any]) -> Item:
+    return Item({name: from_numpy(array) for name, array in arrays.items()})
+
+
+def _array(tensor: Tensor, numpy: Any) -> Any:
+    """As scikit-learn wants it: text as str."""
+    array = tensor.numpy()
+    if tensor.datatype != "BYTES":
+        return array
+    texts = numpy.empty(array.size, dtype=object)
+    texts[:] = [text.decode("utf-8") for text in array.ravel().tolist()]
+    return texts.reshape(array.shape)
