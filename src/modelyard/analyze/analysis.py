@@ -1,7 +1,10 @@
 """The one entry: pick the format, let it describe the files, then let model.yaml refine the answer."""
 
+import msgspec
+
 from modelyard.analyze import model_yaml
 from modelyard.analyze.formats import pick
+from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
 
@@ -13,4 +16,13 @@ def analyze(files: Files) -> Analysis:
     a key of model.yaml) when the files cannot be served, with a sentence that says what they are.
     """
     declared = model_yaml.read(files)
-    return model_yaml.apply(declared, pick(files, declared.adapter).analyze(files))
+    try:
+        analysis = model_yaml.apply(declared, pick(files, declared.adapter).analyze(files))
+        # Half a surrogate pair in a name, or a number over 64 bits, can be in a file but not in our JSON.
+        msgspec.json.encode(analysis)
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise RejectedContent(
+            "The model's files hold a name that is not valid Unicode, or a number that is not possible. Save "
+            "the model again."
+        ) from error
+    return analysis

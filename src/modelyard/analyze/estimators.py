@@ -155,7 +155,7 @@ def _regressor(last: object) -> tuple[TensorSpec, ...] | None:
             shape = () if len(coefficients.shape) == 1 else (coefficients.shape[0],)
     elif kind.name in _BY_OUTPUTS:
         count = held.get("n_outputs_")
-        if isinstance(count, int) and count > 0:
+        if isinstance(count, int) and 0 < count < 1 << 31:
             shape = () if count == 1 else (count,)
     if shape is None:
         return None

@@ -20,7 +20,7 @@ MAX_SIZE = 1024 * 1024
 MAX_DEPTH = 32
 
 
-class DeclaredSignature(Noun):
+class DeclaredSignature(Noun, frozen=True):
     """A signature, or the parts of one that refine what was found."""
 
     inputs: tuple[TensorSpec, ...] | None = None
@@ -30,7 +30,7 @@ class DeclaredSignature(Noun):
     max_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-class ModelYaml(Noun):
+class ModelYaml(Noun, frozen=True):
     """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try."""
 
     adapter: Literal["onnx", "sklearn", "sentence_embedding", "function"] | None = None
@@ -41,7 +41,8 @@ class ModelYaml(Noun):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of model.yaml; ``docs/model.yaml.schema.json`` is a copy."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(ModelYaml)
+    described = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(ModelYaml)
+    return msgspec.json.decode(msgspec.json.encode(described))  # lists where Python has tuples
 
 
 def read(files: Files) -> ModelYaml:
@@ -93,6 +94,8 @@ def load_yaml(text: str, path: str) -> object:
                 raise _wrong(
                     f"line {event.start_mark.line + 1} uses an alias (*name); write the value out", path
                 )
+            if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) is not None:
+                raise _wrong(f"line {event.start_mark.line + 1} uses a tag (!name); leave it out", path)
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
             elif isinstance(event, yaml.CollectionEndEvent):

@@ -18,6 +18,7 @@ from modelyard.core.units import format_bytes
 NAME = "onnx"
 REQUIREMENTS = ("onnxruntime>=1.20,<2", "numpy>=1.26,<3")
 SUFFIXES = (".onnx",)
+MAX_WEIGHTS = 1 << 50  # bytes
 # Operators of these domains are in ONNX Runtime's own packages.
 DOMAINS = frozenset(
     {
@@ -73,6 +74,8 @@ def load_graph(files: Files, path: str) -> Graph:
         raise reader.malformed("it imports no operator set; it may be truncated")
     if not graph.operators and not graph.outputs:
         raise reader.malformed("its graph is empty")
+    if weight_bytes(graph) > MAX_WEIGHTS:
+        raise reader.malformed("the shapes of its tensors add up to an impossible size")
     for domain, operator in graph.operators:
         if domain not in DOMAINS and (domain, operator) not in graph.functions:
             raise RejectedContent(

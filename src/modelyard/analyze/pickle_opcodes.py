@@ -18,7 +18,9 @@ MAX_OPCODES = 8_000_000
 MAX_VALUE = 1024  # longer texts and byte strings are passed over
 MAX_KEPT = 64 * 1024 * 1024  # bytes of texts that are kept
 _WRAPPER = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+MAX_LENGTH = 1 << 48  # of one axis of an array
 _MARK = object()
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 
 class Unpickling:
@@ -49,7 +51,7 @@ class Unpickling:
                 if self._left < 0 or self._kept > MAX_KEPT:
                     self.complete = False
                     return stack[0] if stack else None
-                opcode = pickletools.code2op.get(stream.read(1).decode("latin-1"))
+                opcode = _OPCODES.get(stream.read(1).decode("latin-1"))
                 if opcode is None:
                     raise self._corrupt(f"at byte {stream.position - 1} there is no opcode of a pickle")
                 name = opcode.name
@@ -211,7 +213,7 @@ def array_of(value: object) -> Array | None:
 def _array(shape: object, dtype: object, values: object) -> Array | None:
     if not isinstance(shape, tuple) or not isinstance(dtype, Instance) or not dtype.arguments:
         return None
-    lengths = [length for length in shape if isinstance(length, int) and length >= 0]
+    lengths = [length for length in shape if isinstance(length, int) and 0 <= length < MAX_LENGTH]
     text = dtype.arguments[0]
     if len(lengths) != len(shape) or len(shape) > 64 or not isinstance(text, str):
         return None

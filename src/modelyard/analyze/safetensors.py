@@ -71,7 +71,7 @@ def read_weights(files: Files, path: str, into: Weights | None = None) -> Weight
         header = msgspec.json.decode(window.read(8, length), type=dict[str, msgspec.Raw])
         header.pop("__metadata__", None)
         tensors = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in header.items()}
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _corrupt(path, f"its header is not valid ({error})") from error
     _check_cover(path, tensors, window.size - 8 - length, window.size)
     for name, tensor in tensors.items():
@@ -88,7 +88,7 @@ def read_sharded(files: Files, index: str) -> Weights:
     try:
         listed = msgspec.json.decode(files.read(index, 0, MAX_HEADER), type=dict[str, msgspec.Raw])
         places = msgspec.json.decode(listed["weight_map"], type=dict[str, str])
-    except (msgspec.MsgspecError, KeyError, RecursionError) as error:
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
         raise _corrupt(index, f"its weight_map is not valid ({error})") from error
     folder = index.rpartition("/")[0]
     weights = Weights()
@@ -117,8 +117,8 @@ def _check_cover(path: str, tensors: dict[str, _Tensor], room: int, size: int) -
         bits = _BITS.get(tensor.dtype)
         if bits is None:
             raise _corrupt(path, f"the tensor {name[:100]!r} has the unknown type {tensor.dtype[:40]!r}")
-        if any(length < 0 for length in tensor.shape):
-            raise _corrupt(path, f"the tensor {name[:100]!r} has a negative axis")
+        if any(length < 0 for length in tensor.shape) or end > 1 << 62:
+            raise _corrupt(path, f"the tensor {name[:100]!r} has an impossible size")
         if begin != position or (_count(tensor.shape) * bits + 7) // 8 != end - begin:
             raise _corrupt(
                 path, f"the place of the tensor {name[:100]!r} does not fit its shape and neighbours"

@@ -25,6 +25,7 @@ MAX_DIRECTORY = 8 * 1024 * 1024
 MAX_SCHEMA = 32 * 1024 * 1024
 MAX_EXPANDED = 1024**3
 MAX_DEPTH = 100
+MAX_LENGTH = 1 << 48  # of one axis of an array
 _ZIP_ERRORS = (
     zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError, EOFError, RuntimeError,
     zlib.error, lzma.LZMAError, OverflowError, KeyError, IndexError, TypeError,
@@ -46,7 +47,7 @@ class SkopsFile:
         schema = self._member("schema.json", MAX_SCHEMA)
         try:
             tree = msgspec.json.decode(schema)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._corrupt(f"its schema.json is not valid ({error})") from error
         self.root = self._node(tree, 0)
 
@@ -127,9 +128,9 @@ class SkopsFile:
         if node.get("type") == "json" and isinstance(content, list):
             values = [self._node(item, depth + 1) for item in content]
             shape = self._node(node.get("shape"), depth + 1)
-            if not isinstance(shape, tuple) or not all(isinstance(length, int) for length in shape):
+            if not isinstance(shape, tuple):
                 raise self._corrupt("an array of its schema has no shape")
-            return Array(tuple(int(str(length)) for length in shape), "O", values)
+            return Array(self._lengths(shape), "O", values)
         file = node.get("file")
         if not isinstance(file, str):
             raise self._corrupt("an array of its schema has no file")
@@ -153,7 +154,13 @@ class SkopsFile:
             raise self._corrupt(f"the shape of its member {name[:100]!r} is not valid") from error
         if not isinstance(lengths, tuple):
             raise self._corrupt(f"the shape of its member {name[:100]!r} is not valid")
-        return Array(tuple(int(length) for length in lengths), kind[1] if kind else "V")
+        return Array(self._lengths(lengths), kind[1] if kind else "V")
+
+    def _lengths(self, shape: tuple[object, ...]) -> tuple[int, ...]:
+        lengths = [length for length in shape if isinstance(length, int) and 0 <= length < MAX_LENGTH]
+        if len(lengths) != len(shape) or len(shape) > 64:
+            raise self._corrupt("an array of it has an impossible shape")
+        return tuple(lengths)
 
     def _corrupt(self, why: str) -> RejectedContent:
         return RejectedContent(

@@ -1,0 +1,70 @@
+"""model.yaml: refines what was found, and is refused where it is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelyard.analyze import analyze
+from modelyard.analyze.model_yaml import schema
+from modelyard.core.errors import RejectedContent
+
+FUNCTION = {"model.py": b"def predict(a: int, b: int = 1): ..."}
+
+
+def test_the_published_schema_is_this_one():
+    published = Path(__file__).parents[2] / "docs" / "model.yaml.schema.json"
+    assert json.loads(published.read_text()) == schema()
+
+
+def test_an_empty_file_changes_nothing(files_of):
+    assert (
+        analyze(files_of(FUNCTION | {"model.yaml": b""})).signature == analyze(files_of(FUNCTION)).signature
+    )
+
+
+def test_outputs_of_a_function_can_be_told(files_of):
+    text = b"signature:\n  outputs:\n  - {name: score, datatype: FP64}\nrequirements: [numpy]\nexample: {a: 3}\n"
+    analysis = analyze(files_of(FUNCTION | {"model.yaml": text}))
+    assert [spec.name for spec in analysis.signature.outputs] == ["score"]
+    assert analysis.options["signature"]["outputs"][0]["name"] == "score"
+    assert analysis.requirements == ("numpy",)
+    assert analysis.example == {"a": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("adaptor: onnx", "adaptor"),
+        ("adapter: magic", "magic"),
+        ("a: 1\na: 2", "the key a again|key 'a' again|has the key"),
+        ("a: &x [1]\nb: *x", "an alias"),
+        ("a: !!python/name:os.system x", "a tag"),
+        ("[" * 40 + "]" * 40, "nested deeper"),
+        ("a: [", "line 1|line 2"),
+        ("signature: {outputs: [{name: y, datatype: FP31}]}", "FP31"),
+        ("signature: {outputs: [{name: y, datatype: FP32}, {name: y, datatype: FP32}]}", "there twice"),
+        ("signature: {inputs: [{name: z, datatype: FP32}]}", "inputs are z; the model's files have a, b"),
+        ("signature: {batched: true}", "one record at a time"),
+        ("requirements: ['not a requirement !']", "not a requirement"),
+        ("example: {b: 1}", "lacks the input 'a'"),
+        ("example: {a: 1, c: 1}", "example has 'c'"),
+        ("example: {a: 2020-01-01}", "a date"),
+        ("adapter: onnx", "no file for it"),
+    ],
+)
+def test_what_is_wrong_is_told(files_of, text, why):
+    with pytest.raises(RejectedContent, match=why) as caught:
+        analyze(files_of(FUNCTION | {"model.yaml": text.encode()}))
+    assert caught.value.field.startswith("model.yaml")
+
+
+def test_names_of_a_graph_cannot_be_changed(files_of, onnx_bytes):
+    text = b"signature: {inputs: [{name: x, datatype: INT64, shape: [4]}]}"
+    with pytest.raises(RejectedContent, match="'x' is INT64; the model's files say FP32"):
+        analyze(files_of({"m.onnx": onnx_bytes, "model.yaml": text}))
+
+
+def test_over_a_mebibyte_is_not_read(files_of):
+    with pytest.raises(RejectedContent, match="at most 1048576"):
+        analyze(files_of(FUNCTION | {"model.yaml": b"#" * (1024 * 1024 + 1)}))
