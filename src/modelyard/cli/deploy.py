@@ -63,13 +63,13 @@ def show_endpoint(client: Client, endpoint: str, job: str | None, seconds: float
     info = client.endpoint(endpoint)
     record = example_of(client, info)
     locked = client.status().authentication
-    line = example.curl_line(info.url, record, key=locked) if record is not None else None
+    line = example.curl_line(info.predict_url, record, key=locked) if record is not None else None
     if as_json:
         print_json(
             {
                 "job": job,
                 "endpoint": info.name,
-                "url": info.url,
+                "url": info.predict_url,
                 "model": info.current.model,
                 "version": info.current.version,
                 "state": info.state,
@@ -81,7 +81,7 @@ def show_endpoint(client: Client, endpoint: str, job: str | None, seconds: float
         return
     version = f"{info.current.model} version {info.current.version}"
     print(f"\n{info.name} is serving {version}, after {format_seconds(seconds)}.")
-    print(f"  {info.url}\n")
+    print(f"  {info.predict_url}\n")
     if line is None:
         return
     if "@record.json" in line:

@@ -42,7 +42,7 @@ def _row(endpoint: EndpointInfo) -> list[str]:
         format_seconds(traffic.p50) if traffic and traffic.p50 is not None else "-",
         format_seconds(traffic.p99) if traffic and traffic.p99 is not None else "-",
         str(traffic.errors) if traffic else "-",
-        endpoint.url,
+        endpoint.predict_url,
     ]
 
 

@@ -76,7 +76,12 @@ def status(as_json: AsJson = False) -> None:
 
 
 def doctor(
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be put right.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put right what can be put right; the platform must be down.")
+    ] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Read every stored file and compare its digest, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Examine the home for what should not be there.
@@ -85,7 +90,7 @@ def doctor(
     """
     from modelyard.cli.doctor import run
 
-    if not run(repair=repair, as_json=as_json):
+    if not run(fix=repair, thorough=thorough, as_json=as_json):
         raise typer.Exit(1)
 
 

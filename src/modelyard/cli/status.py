@@ -71,7 +71,7 @@ def _endpoint(info: Any) -> dict[str, Any]:
         "version": info.current.version,
         "ready": sum(replica.state == "ready" for replica in info.replicas),
         "replicas": info.current.settings.replicas,
-        "url": info.url,
+        "url": info.predict_url,
     }
 
 

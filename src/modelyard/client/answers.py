@@ -19,7 +19,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointInfo(Answer, frozen=True):
-    """One endpoint as it stands. ``url`` is what clients call; ``failure`` the model's crash report."""
+    """One endpoint as it stands. ``url`` with ``/predict`` is what clients call;
+    ``failure`` is the model's crash report."""
 
     endpoint: Endpoint
     wanted: Deployment
@@ -35,6 +36,11 @@ class EndpointInfo(Answer, frozen=True):
     def name(self) -> str:
         """The endpoint's name."""
         return self.endpoint.name
+
+    @property
+    def predict_url(self) -> str:
+        """Where a record is posted to."""
+        return f"{self.url}/predict"
 
     @property
     def current(self) -> Deployment:

@@ -1,0 +1,206 @@
+"""The pages: what is shown at which path, and what a form that comes back does."""
+
+import hmac
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from modelyard.client.example import curl_line, example_record
+from modelyard.control.edge import COOKIE
+from modelyard.control.endpoints import describe, describe_all, logs_of
+from modelyard.control.platform import Platform
+from modelyard.core.errors import Forbidden, InvalidInput, ModelyardError, NotFound, Unavailable
+from modelyard.core.units import format_seconds
+from modelyard.web import form
+from modelyard.web.node_call import Outcome, predict
+from modelyard.web.rendering import render
+from modelyard.web.rows import row_of
+
+HERE = Path(__file__).parent
+LOG_LINES = 200
+_HEADERS = {
+    # Nothing but our own files; no framing, so that no other page can put a button over ours.
+    "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'self'; object-src 'none'",
+    "x-content-type-options": "nosniff",
+    # Not "no-referrer": browsers then send "Origin: null", which the edge refuses.
+    "referrer-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+def mount(app: FastAPI) -> None:
+    """Add the pages to the control plane's app."""
+    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    app.include_router(router)
+    app.state.public.update({"/login", "/static/"})
+    app.state.login.append("/login")
+
+
+@router.get("/")
+def show_endpoints(request: Request) -> Response:
+    """All endpoints."""
+    return _page(request, "endpoints.html", **_endpoints(_platform(request)))
+
+
+@router.get("/fragment/endpoints")
+def refresh_endpoints(request: Request) -> Response:
+    """The table alone, for the page that is open."""
+    return _page(request, "endpoints_fragment.html", **_endpoints(_platform(request)))
+
+
+@router.get("/endpoints/{name}")
+def show_endpoint(request: Request, name: str) -> Response:
+    """One endpoint with its form."""
+    return _or_problem(
+        request, lambda: _page(request, "endpoint.html", **_endpoint(_platform(request), name))
+    )
+
+
+@router.get("/fragment/endpoints/{name}")
+def refresh_endpoint(request: Request, name: str) -> Response:
+    """The numbers of one endpoint, for the page that is open."""
+    return _or_problem(
+        request,
+        lambda: _page(request, "endpoint_fragment.html", row=row_of(describe(_platform(request), name))),
+    )
+
+
+@router.post("/endpoints/{name}")
+async def try_endpoint(request: Request, name: str) -> Response:
+    """Predict from the filled-in form, and show the page again with the answer."""
+    filled = await _filled(request)
+    return await run_in_threadpool(_or_problem, request, lambda: _predicted(request, name, filled))
+
+
+@router.get("/login")
+def show_login(request: Request) -> Response:
+    """The form that asks for the key."""
+    if not _platform(request).settings.authentication:
+        return RedirectResponse("/", 303)
+    return _page(request, "login.html", wrong=None)
+
+
+@router.post("/login")
+async def login(request: Request) -> Response:
+    """Keep the key in a cookie that scripts and other sites cannot use."""
+    platform = _platform(request)
+    _same_origin(request)
+    key = (await _filled(request)).get("key", "").strip()
+    if not hmac.compare_digest(key.encode(), platform.key.encode()):
+        response = _page(request, "login.html", wrong="This key is not known here.")
+        response.status_code = 401
+        return response
+    response = RedirectResponse("/", 303)
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
+    return response
+
+
+@router.post("/logout")
+def logout(request: Request) -> Response:
+    """Forget the key."""
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+def _endpoints(platform: Platform) -> dict[str, Any]:
+    answers = describe_all(platform)
+    # "unknown" is what every endpoint is while the node does not answer.
+    node_up = all(answer.state != "unknown" for answer in answers)
+    return {"endpoints": [row_of(answer) for answer in answers], "node_up": node_up}
+
+
+def _endpoint(
+    platform: Platform, name: str, filled: dict[str, str] | None = None, outcome: Outcome | None = None
+) -> dict[str, Any]:
+    answer = describe(platform, name)
+    row = row_of(answer)
+    example = platform.versions.get(row.model, row.version).analysis.example
+    fields, curl = [], None
+    if answer.signature is not None:
+        fields = form.fields_of(answer.signature, example, filled)
+        record = example if example is not None else example_record(answer.signature)
+        curl = curl_line(row.url, record, key=platform.settings.authentication)
+    try:
+        log = logs_of(platform, name, LOG_LINES)
+    except Unavailable as error:
+        log = error.message
+    return {
+        "row": row,
+        "signature": answer.signature,
+        "failure": answer.failure,
+        "fields": fields,
+        "curl": curl,
+        "log": log.strip(),
+        "outcome": outcome,
+        "outputs": [(output, _show(value)) for output, value in (outcome.outputs or {}).items()]
+        if outcome
+        else [],
+        "took": format_seconds(outcome.seconds) if outcome else "",
+    }
+
+
+def _predicted(request: Request, name: str, filled: dict[str, str]) -> Response:
+    _same_origin(request)
+    platform = _platform(request)
+    signature = describe(platform, name).signature
+    if signature is None:
+        raise Unavailable(f"{name} has not been loaded yet; its inputs are not known.")
+    try:
+        record = form.record_of(signature, filled)
+    except InvalidInput as error:
+        outcome = Outcome(0.0, error=error.message, code=error.code, field=error.field)
+    else:
+        outcome = predict(platform.node_url, platform.key, name, record)
+    return _page(request, "endpoint.html", **_endpoint(platform, name, filled, outcome))
+
+
+def _show(value: Any) -> str:
+    """An output as text; a long list is cut, the log of a browser is no place for a million numbers."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 20_000 else f"{text[:20_000]}… ({len(text)} characters in all)"
+
+
+async def _filled(request: Request) -> dict[str, str]:
+    async with request.form() as fields:
+        return {name: value for name, value in fields.items() if not isinstance(value, UploadFile)}
+
+
+def _same_origin(request: Request) -> None:
+    """Raise Forbidden when a browser says that another site made this request.
+
+    The edge compares the Origin header already; this also holds where a browser leaves that out.
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Forbidden("Another site may not fill in this form.")
+
+
+def _or_problem(request: Request, make: Callable[[], Response]) -> Response:
+    """The page, or one that says why there is none."""
+    try:
+        return make()
+    except ModelyardError as error:
+        title = "There is no such endpoint" if isinstance(error, NotFound) else "This did not work"
+        response = _page(request, "problem.html", title=title, sentence=error.message)
+        response.status_code = error.kind.http
+        return response
+
+
+def _platform(request: Request) -> Platform:
+    return cast(Platform, request.app.state.platform)
+
+
+def _page(request: Request, template: str, **values: Any) -> Response:
+    signed_in = _platform(request).settings.authentication and COOKIE in request.cookies
+    return HTMLResponse(render(template, signed_in=signed_in, **values), headers=_HEADERS)
