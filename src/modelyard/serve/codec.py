@@ -184,7 +184,13 @@ def pack_record(
             f"{spec.name!r} has shape {list(shape)}; the model takes {list(spec.shape)} (-1: any length).",
             field=field,
         )
-    return ((1, *shape) if batched else shape), pack(spec.datatype, flat, field)
+    try:
+        packed = pack(spec.datatype, flat, field)
+    except InvalidInput as error:
+        if not shape:
+            error.field = field  # one value has no position
+        raise
+    return ((1, *shape) if batched else shape), packed
 
 
 def unpack_record(

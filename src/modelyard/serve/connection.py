@@ -110,9 +110,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(
-                InvalidInput("This node does not switch protocols; speak HTTP/1.1.", field="upgrade")
-            )
+            self._closing = True  # answered in on_message_complete; the rest is not HTTP to the parser
         except httptools.HttpParserError as error:
             self._refuse(
                 self._refused or InvalidInput(f"This is not valid HTTP/1.1: {error}.", field="request")
@@ -185,6 +183,9 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         request_id = self._shared.request_id(headers.get(b"x-request-id"))
         keep = self._parser.should_keep_alive()
+        if self._parser.should_upgrade():
+            self._refused = InvalidInput("This node does not switch protocols; speak HTTP/1.1.", field="upgrade")
+            keep = False
         path, _, query = self._url.partition(b"?")
         request = self._refused or Request(
             self._parser.get_method().decode("latin-1"),

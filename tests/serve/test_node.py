@@ -1,0 +1,343 @@
+"""A real node with real executors: the two protocols, their errors, and what a table of routes does."""
+
+import json
+import socket
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+from support.models import function_pool, mlp_pool
+from support.node import NodeProcess, wait_until
+
+from modelyard.core.signature import ParameterSpec, TensorSpec
+
+ECHO = """
+def predict(text: str, times: int = 1):
+    if text == "boom":
+        raise ValueError("no boom, please")
+    return text * times
+"""
+ECHO_INPUTS = (
+    TensorSpec(name="text", datatype="BYTES", kind="text"),
+    TensorSpec(name="times", datatype="INT64", optional=True),
+)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory):
+    root = tmp_path_factory.mktemp("node")
+    process = NodeProcess(root / "home", MODELYARD_MAX_BODY="1000000")
+    process.serve(
+        mlp_pool(root / "mlp"), function_pool(root / "echo", ECHO, name="echo", inputs=ECHO_INPUTS)
+    )
+    with process:
+        process.model = onnxruntime.InferenceSession(root / "mlp" / "model.onnx")
+        yield process
+
+
+def infer_body(x: np.ndarray, **changes: object) -> dict:
+    tensor = {"name": "x", "shape": list(x.shape), "datatype": "FP32", "data": x.ravel().tolist(), **changes}
+    return {"inputs": [tensor]}
+
+
+def test_v2_answers_what_onnxruntime_answers(node: NodeProcess) -> None:
+    x = np.random.default_rng(1).standard_normal((3, 64)).astype("f")
+    status, answer = node.post("/v2/models/mlp/infer", infer_body(x) | {"id": "mine"})
+    assert status == 200
+    (output,) = answer["outputs"]
+    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("mlp", "1", "mine")
+    assert (output["name"], output["shape"], output["datatype"]) == ("y", [3, 10], "FP32")
+    expected = node.model.run(None, {"x": x})[0]
+    assert np.abs(np.array(output["data"]).reshape(3, 10) - expected).max() <= 1e-5
+
+
+def test_v2_takes_nested_data_and_chosen_outputs(node: NodeProcess) -> None:
+    x = np.ones((1, 64), "f")
+    body = infer_body(x, data=x.tolist()) | {"outputs": [{"name": "y"}]}
+    assert node.post("/v2/models/mlp/versions/1/infer", body)[0] == 200
+
+
+def test_v2_describes_server_and_model(node: NodeProcess) -> None:
+    assert node.get("/v2")[1]["name"] == "modelyard"
+    status, metadata = node.get("/v2/models/mlp")
+    assert status == 200
+    assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 64]}]
+    assert metadata["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [-1, 10]}]
+    assert node.get("/v2/models/mlp/ready")[0] == 200
+    assert node.get("/v2/health/live")[0] == 200
+    assert node.get("/v2/health/ready")[0] == 200
+
+
+def test_a_record_goes_in_and_a_record_comes_out(node: NodeProcess) -> None:
+    x = np.random.default_rng(2).standard_normal(64).astype("f")
+    status, answer = node.post("/models/mlp/predict", {"x": x.tolist()})
+    assert status == 200
+    assert np.abs(np.array(answer["y"]) - node.model.run(None, {"x": x[None]})[0][0]).max() <= 1e-5
+    assert node.post("/models/echo/predict", {"text": "ab", "times": 2}) == (200, {"output": "abab"})
+    assert node.post("/models/echo/predict", {"text": "ab"}) == (200, {"output": "ab"})
+
+
+def test_the_default_endpoint_answers_at_the_short_paths(node: NodeProcess) -> None:
+    x = [0.0] * 64
+    assert node.post("/predict", {"x": x})[0] == 200
+    for path in ("/predict/batch", "/batch_predict"):
+        assert len(node.post(path, {"records": [{"x": x}] * 3})[1]["predictions"]) == 3
+
+
+def test_a_batch_answers_in_order_with_each_error_in_its_place(node: NodeProcess) -> None:
+    records = [{"text": "a"}, {"text": "boom"}, {"text": "b", "times": "two"}, {"text": "c"}]
+    status, answer = node.post("/models/echo/predict/batch", {"records": records})
+    first, raised, invalid, last = answer["predictions"]
+    assert status == 200
+    assert (first, last) == ({"output": "a"}, {"output": "c"})
+    assert raised["code"] == "internal"
+    assert "no boom, please" in raised["error"]
+    assert (invalid["code"], invalid["field"]) == ("invalid_input", "records[2].times")
+
+
+def test_a_batch_may_come_as_columns(node: NodeProcess) -> None:
+    status, answer = node.post("/models/echo/predict/batch", {"texts": ["a", "b"], "times": [1, 2]})
+    assert (status, answer["predictions"]) == (200, [{"output": "a"}, {"output": "bb"}])
+
+
+GOOD = infer_body(np.zeros((1, 64), "f"))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code", "field"),
+    [
+        ("/v2/models/nobody/infer", GOOD, 404, "not_found", "model"),
+        ("/v2/models/mlp/versions/7/infer", GOOD, 404, "not_found", "version"),
+        ("/v2/models/mlp/infer", {}, 400, "invalid_input", "body"),
+        ("/v2/models/mlp/infer", {"inputs": []}, 400, "invalid_input", "inputs"),
+        ("/v2/models/mlp/infer", GOOD | {"colour": 1}, 400, "invalid_input", "body"),
+        ("/v2/models/mlp/infer", GOOD | {"parameters": {"k": 1}}, 400, "invalid_input", "parameters.k"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 64)), name="z"), 400, "invalid_input", "inputs[0].name"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 63))), 400, "invalid_input", "inputs[0].shape"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((0, 64))), 400, "invalid_input", "inputs[0].shape"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 64)), shape=[1, -64]), 400, "invalid_input", "inputs[0].shape"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 64)), shape=[64]), 400, "invalid_input", "inputs[0].shape"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 64)), datatype="FP64"), 400, "invalid_input", "inputs[0].datatype"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 64)), datatype="F32"), 400, "invalid_input", "inputs[0].datatype"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 64)), data=["a"] * 64), 400, "invalid_input", "inputs[0].data[0]"),
+        ("/v2/models/mlp/infer", {"inputs": GOOD["inputs"] * 2}, 400, "invalid_input", "inputs[1].name"),
+        ("/v2/models/mlp/infer", GOOD | {"outputs": [{"name": "q"}]}, 400, "invalid_input", "outputs[0].name"),
+        ("/models/echo/predict", {}, 400, "invalid_input", "text"),
+        ("/models/echo/predict", {"text": "a", "other": 1}, 400, "invalid_input", "other"),
+        ("/models/echo/predict", {"text": ["a"]}, 400, "invalid_input", "text"),
+        ("/models/echo/predict", {"text": None}, 400, "invalid_input", "text"),
+        ("/models/echo/predict/batch", {"records": []}, 400, "invalid_input", "records"),
+        ("/models/echo/predict/batch", {"records": [1]}, 400, "invalid_input", "records[0]"),
+        ("/models/echo/predict/batch", {"texts": ["a"], "times": [1, 2]}, 400, "invalid_input", "records"),
+        ("/models/echo/predict/batch", {"colours": ["a"]}, 400, "invalid_input", "colours"),
+        ("/models/echo/predict", {"text": "boom"}, 500, "internal", None),
+        ("/nowhere", {}, 404, "not_found", None),
+    ],
+)  # fmt: skip
+def test_a_wrong_call_gets_its_code_and_the_field_at_fault(
+    node: NodeProcess, path: str, body: dict, status: int, code: str, field: str | None
+) -> None:
+    got, answer = node.post(path, body)
+    assert (got, answer["code"], answer.get("field")) == (status, code, field)
+    assert answer["error"].endswith((".", "\n", "endpoints", "please"))
+    assert answer["request_id"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[1]", b"null", b'{"inputs": NaN}', b"\xff\xfe", b"[" * 100_000, b'{"text": ' * 5000, b'{"x": 1e999}'],
+)
+@pytest.mark.parametrize("path", ["/v2/models/mlp/infer", "/models/echo/predict", "/predict/batch"])
+def test_rubbish_is_invalid_input(node: NodeProcess, path: str, body: bytes) -> None:
+    status, _, answer = node.call("POST", path, body, {"content-type": "application/json"})
+    assert (status, json.loads(answer)["code"]) == (400, "invalid_input")
+
+
+def test_another_content_type_is_told(node: NodeProcess) -> None:
+    status, _, answer = node.call(
+        "POST", "/predict", b"{}", {"content-type": "application/x-www-form-urlencoded"}
+    )
+    assert (status, json.loads(answer)["field"]) == (400, "content-type")
+
+
+def test_a_body_over_the_limit_is_refused_and_the_connection_lives(node: NodeProcess) -> None:
+    status, _, answer = node.call("POST", "/predict", b" " * 1_000_001, {"content-type": "application/json"})
+    assert (status, json.loads(answer)["code"]) == (413, "too_large")
+    assert node.get("/health")[0] == 200
+
+
+def test_the_callers_request_id_comes_back_unless_it_is_harmful(node: NodeProcess) -> None:
+    assert node.call("GET", "/health", headers={"x-request-id": "abc-1"})[1]["x-request-id"] == "abc-1"
+    assert node.call("GET", "/health", headers={"x-request-id": "a" * 200})[1]["x-request-id"] != "a" * 200
+
+
+def test_metrics_count_calls_by_code(node: NodeProcess) -> None:
+    node.post("/models/echo/predict", {"text": "a"})
+    text = node.call("GET", "/metrics")[2].decode()
+    assert 'modelyard_calls_total{code="ok",endpoint="echo",version="1"}' in text
+    assert "modelyard_latency_seconds_bucket" in text
+    assert 'modelyard_replicas_ready{deployment="echo-1",endpoint="echo"} 1.0' in text
+
+
+def test_the_internal_paths_need_the_nodes_key(node: NodeProcess) -> None:
+    assert node.get("/node/status")[0] == 403
+    assert node.get("/node/status", {"authorization": "Bearer wrong"})[0] == 403
+    assert {pool.endpoint for pool in node.status().pools} == {"mlp", "echo"}
+
+
+@pytest.mark.parametrize("deployment", ["..", "a%2f..%2f..%2fkey", "%2e%2e", "x" * 200])
+def test_logs_never_leave_their_folder(node: NodeProcess, deployment: str) -> None:
+    from support.node import KEY
+
+    status, body = node.get(f"/node/logs/{deployment}", {"authorization": f"Bearer {KEY}"})
+    assert (status, body["code"]) in [(400, "invalid_input"), (404, "not_found")]
+
+
+def test_keys_are_asked_for_when_the_table_has_them(tmp_path) -> None:
+    import hashlib
+
+    known = hashlib.sha256(b"right").hexdigest()
+    with NodeProcess(tmp_path / "home").serve(mlp_pool(tmp_path / "mlp"), keys=(known,)) as node:
+        body = {"x": [0.0] * 64}
+        assert node.post("/predict", body)[0] == 401
+        assert node.post("/predict", body, {"authorization": "Bearer wrong"})[0] == 401
+        assert node.post("/predict", body, {"authorization": "Bearer right"})[0] == 200
+        assert node.get("/health")[0] == 200
+
+
+def test_an_empty_node_says_how_to_begin(tmp_path) -> None:
+    with NodeProcess(tmp_path / "home") as node:
+        assert node.get("/ready")[0] == 200
+        status, answer = node.post("/predict", {})
+        assert (status, answer["code"]) == (404, "not_found")
+        assert "modelyard deploy" in answer["error"]
+
+
+def test_a_second_node_on_one_home_is_refused(tmp_path) -> None:
+    import os
+    import subprocess
+
+    with NodeProcess(tmp_path / "home"):
+        second = subprocess.run(
+            [sys.executable, "-m", "modelyard.serve"],
+            env={"PATH": os.environ["PATH"], "MODELYARD_HOME": str(tmp_path / "home"), "MODELYARD_NODE_PORT": "0"},
+            capture_output=True,
+            timeout=30,
+        )
+        assert second.returncode == 1
+        assert b"running" in second.stderr
+
+
+def test_off_loopback_it_does_not_start_without_authentication(tmp_path) -> None:
+    import os
+    import subprocess
+
+    refused = subprocess.run(
+        [sys.executable, "-m", "modelyard.serve"],
+        env={"PATH": os.environ["PATH"], "MODELYARD_HOME": str(tmp_path), "MODELYARD_NODE_HOST": "0.0.0.0"},
+        capture_output=True,
+        timeout=30,
+    )
+    assert refused.returncode == 1
+    assert b"authentication" in refused.stderr
+
+
+def test_an_older_table_is_refused_and_a_broken_one_told(tmp_path) -> None:
+    from support.node import KEY
+
+    with NodeProcess(tmp_path / "home").serve(mlp_pool(tmp_path / "mlp")) as node:
+        headers = {"authorization": f"Bearer {KEY}"}
+        assert node.call("PUT", "/node/routes", b'{"generation": 0}', headers)[0] == 409
+        assert node.call("PUT", "/node/routes", b'{"generation": 9, "color": 1}', headers)[0] == 400
+        route = b'{"generation": 9, "routes": [{"endpoint": "a", "deployment": "b"}]}'
+        assert node.call("PUT", "/node/routes", route, headers)[0] == 400
+        assert node.post("/predict", {"x": [0.0] * 64})[0] == 200
+
+
+def test_parameters_are_checked_and_stay_with_their_call(tmp_path) -> None:
+    code = "def predict(text: str, **options):\n    return options\n"
+    pool = function_pool(
+        tmp_path / "m",
+        code,
+        inputs=(TensorSpec(name="text", datatype="BYTES", kind="text"),),
+        parameters=(ParameterSpec(name="loud", type="bool", default=False),),
+    )
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        status, answer = node.post("/predict", {"text": "a", "loud": "yes"})
+        assert (status, answer["field"]) == (400, "parameters.loud")
+
+
+def test_pipelined_requests_are_answered_in_order(node: NodeProcess) -> None:
+    one = b"GET /health HTTP/1.1\r\nhost: a\r\nx-request-id: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as client:
+        client.sendall(b"".join(one % number for number in range(50)))
+        received = b""
+        while received.count(b"HTTP/1.1 200") < 50:
+            received += client.recv(65536)
+    ids = [part.split(b"\r\n")[0] for part in received.split(b"x-request-id: ")[1:]]
+    assert ids == [b"%d" % number for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /health HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET",
+        b"GET /health HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+        b"GET /health HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nhost : a\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /health HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nx: " + b"a" * 70_000 + b"\r\n\r\n",
+    ],
+)
+def test_what_could_be_smuggled_or_is_not_http_ends_the_connection(
+    node: NodeProcess, request_bytes: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as client:
+        client.sendall(request_bytes)
+        received = b""
+        while part := client.recv(65536):
+            received += part
+    assert received.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in received
+
+
+def test_a_client_that_asks_before_sending_is_answered_first(node: NodeProcess) -> None:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as client:
+        head = b"POST /predict HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+        client.sendall(head % 900_000_000)
+        assert client.recv(65536).startswith(b"HTTP/1.1 413")
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as client:
+        client.sendall(head % 2)
+        assert client.recv(65536).startswith(b"HTTP/1.1 100")
+        client.sendall(b"{}")
+        assert client.recv(65536).startswith(b"HTTP/1.1 400")
+
+
+def test_a_replaced_pool_drains_and_the_new_one_answers(tmp_path) -> None:
+    slow = "import time\ndef predict(x: float):\n    time.sleep(0.5)\n    return 'old'\n"
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "a", slow)) as node:
+        import threading
+
+        import msgspec
+
+        answers: list[tuple[int, dict]] = []
+        calls = [
+            threading.Thread(target=lambda: answers.append(node.post("/predict", {"x": 1.0}))) for _ in range(4)
+        ]
+        for call in calls:
+            call.start()
+        wait_until(lambda: node.status().pools[0].queued > 0, what="a queue")
+        new = function_pool(tmp_path / "b", "def predict(x: float):\n    return 'new'\n")
+        new = msgspec.structs.replace(new, deployment="function-2", version=2)
+        node.serve(new)
+        for call in calls:
+            call.join()
+        assert [status for status, _ in answers] == [200] * 4
+        assert {answer["output"] for _, answer in answers} == {"old"}
+        wait_until(lambda: node.get("/ready")[0] == 200)
+        assert node.post("/predict", {"x": 1.0}) == (200, {"output": "new"})
+        wait_until(lambda: len(node.status().pools) == 1, what="the old pool's end")

@@ -1,0 +1,1 @@
+"""What several tests start: real nodes, real models, small enough to be quick."""
