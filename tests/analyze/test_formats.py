@@ -86,3 +86,8 @@ def test_models_of_two_formats_are_listed(files_of, onnx_bytes, skops_bytes):
 def test_a_function_owns_what_lies_beside_it(files_of, onnx_bytes):
     files = files_of({"model.py": b"def predict(a): ...", "net.onnx": onnx_bytes})
     assert analyze(files).adapter == "function"
+
+
+def test_a_config_of_something_else_beside_a_graph_changes_nothing(files_of, onnx_bytes):
+    files = files_of({"model.onnx": onnx_bytes, "config.json": b'{"threshold": 0.5}'})
+    assert analyze(files).adapter == "onnx"

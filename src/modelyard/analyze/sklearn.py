@@ -86,10 +86,11 @@ def _pickle(files: Files, path: str) -> Analysis:
     _refuse_others(path, walked.root, walked.globals)
     joblib = path.lower().endswith(".joblib") or walked.raw_arrays or stream.compression != ""
     details = {"compression": stream.compression} if stream.compression else {}
-    analysis = _describe(
+    if not walked.complete:
+        details["read"] = "the first part only: the pickle is too long to be read whole without loading it"
+    return _describe(
         files, path, walked.root, walked.globals, "joblib" if joblib else "pickle", "pickle", details
     )
-    return analysis
 
 
 def _refuse_others(path: str, root: object, found: dict[str, Global]) -> None:

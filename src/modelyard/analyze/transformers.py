@@ -87,14 +87,24 @@ class _Backend(NamedTuple):
 
 
 def detect(files: Files) -> bool:
-    """Whether the top folder has a ``config.json`` of a model, or the ``modules.json`` of one."""
+    """Whether the top folder has ``modules.json``, or a ``config.json`` of a model.
+
+    A ``config.json`` beside an ONNX file may be anybody's: there it must name a type or architecture.
+    """
     paths = set(files.paths)
-    beside = any(
-        path.endswith((".safetensors", ".safetensors.index.json", ".onnx", ".bin")) for path in paths
-    )
-    return "modules.json" in paths or (
-        "config.json" in paths and (beside or "tokenizer.json" in paths or "tokenizer_config.json" in paths)
-    )
+    if "modules.json" in paths:
+        return True
+    if "config.json" not in paths:
+        return False
+    if paths & {
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "model.safetensors",
+        "model.safetensors.index.json",
+    }:
+        return True
+    head = files.read("config.json", 0, 64 * 1024)
+    return b'"model_type"' in head or b'"architectures"' in head
 
 
 def analyze(files: Files) -> Analysis:
