@@ -41,7 +41,7 @@ class NodeProcess:
         self.port = 0
 
     def __enter__(self) -> "NodeProcess":
-        return self.start()
+        return self if self.process is not None else self.start()
 
     def __exit__(self, *exc: object) -> None:
         self.stop()

@@ -1,0 +1,283 @@
+"""What breaks stays where it broke: dead, hanging, greedy and raising models on a real node."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.models import function_pool, mlp_pool
+from support.node import NodeProcess, wait_until
+
+from modelyard.core.signature import TensorSpec
+
+DOUBLE = "import time\ndef predict(x: float):\n    time.sleep(0.01)\n    return 2 * x\n"
+
+
+def test_killed_executors_cost_no_call(tmp_path: Path) -> None:
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", DOUBLE, max_batch=8)) as node:
+        with ThreadPoolExecutor(200) as clients:
+            calls = [clients.submit(node.post, "/predict", {"x": float(n)}) for n in range(200)]
+            killed: set[int] = set()
+            while len(killed) < 3:
+                wait_until(lambda: set(node.pids("function")) - killed, what="a fresh executor")
+                busy = wait_until(lambda: node.status().pools[0].queued > 0, what="work in flight")
+                assert busy
+                (pid,) = node.pids("function")[:1] or (None,)
+                if pid is not None:
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            answers = [call.result() for call in calls]
+        assert answers == [(200, {"output": 2 * float(n)}) for n in range(200)]
+        assert node.log().count("SIGKILL") >= 3
+        assert "killed by SIGKILL" in node.call(
+            "GET", "/node/logs/function-1", headers={"authorization": "Bearer a-key-that-only-this-test-knows"}
+        )[2].decode()  # fmt: skip
+
+
+def test_a_call_that_kills_its_executor_fails_alone(tmp_path: Path) -> None:
+    code = "import os\ndef predict(x: float):\n    if x == 13:\n        os._exit(7)\n    return x\n"
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:
+        records = [{"x": float(n)} for n in range(20)]
+        _, answer = node.post("/predict/batch", {"records": records})
+        for n, prediction in enumerate(answer["predictions"]):
+            if n == 13:
+                assert prediction["code"] == "internal"
+                assert "status 7" in prediction["error"]
+            else:
+                assert prediction == {"output": float(n)}
+
+
+def test_a_hanging_call_ends_at_its_deadline_and_the_executor_is_replaced(tmp_path: Path) -> None:
+    code = "import time\ndef predict(x: float):\n    time.sleep(3600 if x == 13 else 0)\n    return x\n"
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code, timeout=20)) as node:
+        (first,) = node.pids("function")
+        started = time.monotonic()
+        status, answer = node.post("/predict", {"x": 13.0}, {"modelyard-timeout": "0.5"})
+        assert (status, answer["code"]) == (504, "deadline")
+        assert time.monotonic() - started < 5
+        # This one waits for the next executor: the hanging one is ended, not waited for.
+        assert node.post("/predict", {"x": 1.0}) == (200, {"output": 1.0})
+        assert first not in node.pids("function")
+
+
+def test_a_model_that_raises_at_load_says_so_and_the_others_do_not_notice(tmp_path: Path) -> None:
+    broken = function_pool(tmp_path / "b", "raise RuntimeError('no weights today')\n", name="broken")
+    with NodeProcess(tmp_path / "home").serve(mlp_pool(tmp_path / "mlp"), broken).start(wait=False) as node:
+        wait_until(lambda: node.get("/v2/models/mlp/ready")[0] == 200)
+        status = wait_until(
+            lambda: next((p for p in node.status().pools if p.state == "failing"), None), what="failing"
+        )
+        assert status.endpoint == "broken"
+        assert "RuntimeError: no weights today" in (status.failure or "")
+        code, answer = node.post("/models/broken/predict", {"x": 1.0})
+        assert (code, answer["code"]) == (503, "unavailable")
+        assert "no weights today" in answer["error"]
+        assert node.post("/models/mlp/predict", {"x": [0.0] * 64})[0] == 200
+        assert node.get("/ready")[0] == 503
+
+
+@pytest.mark.parametrize("exit_line", ["import sys; sys.exit(3)", "import os; os._exit(3)", "import os; os.abort()"])
+def test_a_model_that_exits_at_load_is_failing(tmp_path: Path, exit_line: str) -> None:
+    pool = function_pool(tmp_path / "m", f"print('almost there')\n{exit_line}\n")
+    with NodeProcess(tmp_path / "home").serve(pool).start(wait=False) as node:
+        status = wait_until(lambda: next((p for p in node.status().pools if p.state == "failing"), None))
+        assert status.failure
+
+
+def test_too_much_memory_at_load_is_told_with_the_limit(tmp_path: Path) -> None:
+    code = "hoard = bytearray(600 * 2**20)\nhoard[::4096] = b'x' * len(hoard[::4096])\ndef predict(x: float):\n    return x\n"
+    pool = function_pool(tmp_path / "m", code, name="greedy", memory=128 * 2**20)
+    with NodeProcess(tmp_path / "home").serve(mlp_pool(tmp_path / "mlp"), pool).start(wait=False) as node:
+        status = wait_until(lambda: next((p for p in node.status().pools if p.state == "failing"), None))
+        assert "memory limit of 128 MiB" in (status.failure or "") or "MemoryError" in (status.failure or "")
+        wait_until(lambda: node.post("/models/mlp/predict", {"x": [0.0] * 64})[0] == 200)
+
+
+def test_an_answer_of_the_wrong_shape_is_the_models_error(tmp_path: Path) -> None:
+    outputs = (TensorSpec(name="y", datatype="FP64", shape=(2,)),)
+    code = "def predict(x: float):\n    return {'y': [x] * (3 if x == 13 else 2)}\n"
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code, outputs=outputs)) as node:
+        assert node.post("/predict", {"x": 1.0}) == (200, {"y": [1.0, 1.0]})
+        status, answer = node.post("/predict", {"x": 13.0})
+        assert (status, answer["code"]) == (500, "internal")
+        assert "y" in answer["error"]
+
+
+def test_a_model_that_fails_its_own_example_is_not_ready(tmp_path: Path) -> None:
+    import msgspec
+
+    pool = function_pool(tmp_path / "m", "def predict(x: float):\n    return 1 / x\n")
+    pool = msgspec.structs.replace(pool, example={"x": 0.0})
+    with NodeProcess(tmp_path / "home").serve(pool).start(wait=False) as node:
+        status = wait_until(lambda: next((p for p in node.status().pools if p.state == "failing"), None))
+        assert "ZeroDivisionError" in (status.failure or "")
+
+
+def test_a_full_queue_answers_429_with_retry_after(tmp_path: Path) -> None:
+    code = "import time\ndef predict(x: float):\n    time.sleep(0.3)\n    return x\n"
+    pool = function_pool(tmp_path / "m", code, max_batch=1, max_queue=2)
+    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(12) as clients:
+        answers = list(clients.map(lambda n: node.post("/predict", {"x": float(n)}), range(12)))
+        statuses = sorted(status for status, _ in answers)
+        assert set(statuses) == {200, 429}
+        assert statuses.count(200) >= 3
+        refused = next(answer for status, answer in answers if status == 429)
+        assert (refused["code"], refused["retryable"]) == ("overloaded", True)
+
+
+def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    code = (
+        "import time\ndef predict(x: float):\n"
+        f"    open({str(seen)!r}, 'a').write(f'{{x}}\\n')\n    time.sleep(0.3 if x else 0)\n    return x\n"
+    )
+    pool = function_pool(tmp_path / "m", code, max_batch=1)
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        body = b'{"x": %d}'
+        head = b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n"
+        leavers = []
+        for number in (1, 2, 3):
+            client = socket.create_connection(("127.0.0.1", node.port))
+            client.sendall(head + body % number)
+            leavers.append(client)
+            wait_until(lambda number=number: node.status().pools[0].queued == number - 1 or number == 1)
+        for client in leavers[1:]:
+            client.close()
+        assert node.post("/predict", {"x": 4.0}) == (200, {"output": 4.0})
+        leavers[0].close()
+        assert seen.read_text().split() == ["0.0", "1.0", "4.0"]
+
+
+def test_a_killed_node_leaves_no_executor_and_serves_from_its_kept_table(tmp_path: Path) -> None:
+    with NodeProcess(tmp_path / "home").serve(mlp_pool(tmp_path / "mlp")) as node:
+        (executor,) = node.pids("mlp")
+        node.kill()
+        wait_until(lambda: not Path(f"/proc/{executor}").exists(), what="the end of the executor")
+        node.start()
+        assert node.post("/predict", {"x": [0.0] * 64})[0] == 200
+
+
+def test_a_node_told_to_stop_answers_what_it_has(tmp_path: Path) -> None:
+    code = "import time\ndef predict(x: float):\n    time.sleep(0.2)\n    return x\n"
+    pool = function_pool(tmp_path / "m", code, max_batch=1)
+    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(5) as clients:
+        calls = [clients.submit(node.post, "/predict", {"x": float(n)}) for n in range(5)]
+        wait_until(lambda: node.status().pools[0].queued == 4, what="a queue")
+        node.stop()
+        assert [call.result() for call in calls] == [(200, {"output": float(n)}) for n in range(5)]
+        assert node.process is not None
+        assert node.process.returncode == 0
+
+
+def test_chatter_of_a_model_lands_in_its_log_and_only_so_much_of_it(tmp_path: Path) -> None:
+    code = "def predict(x: float):\n    print('line', x, 'y' * 1000, flush=True)\n    return x\n"
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:
+        node.post("/predict", {"x": 5.0})
+        path = node.home.logs / "models" / "function-1.log"
+        wait_until(lambda: path.is_file() and "line 5.0" in path.read_text())
+
+
+def test_the_log_is_cut_at_its_limit(tmp_path: Path) -> None:
+    from modelyard.serve.logs import ModelLog, tail
+
+    log = ModelLog(tmp_path / "a.log", limit=10_000)
+    for number in range(1000):
+        log.write("r", f"{number} " + "x" * 100)
+    log.close()
+    assert (tmp_path / "a.log").stat().st_size <= 10_000
+    assert (tmp_path / "a.log.1").stat().st_size <= 10_000
+    assert tail(tmp_path / "a.log", 100).count("\n") == 100
+    assert tail(tmp_path / "a.log", 1).split()[2] == "999"
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory):
+    root = tmp_path_factory.mktemp("fuzz")
+    with NodeProcess(root / "home").serve(mlp_pool(root / "mlp")) as node:
+        yield node
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(
+        st.sampled_from(["inputs", "name", "shape", "datatype", "data", "x", "records", "id", "outputs", "xs"]),
+        children, max_size=5,
+    ),
+    max_leaves=20,
+)  # fmt: skip
+paths = st.sampled_from(
+    ["/v2/models/mlp/infer", "/models/mlp/predict", "/models/mlp/predict/batch", "/predict", "/v2/models/%00/infer"]
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(paths, json_values)
+def test_no_json_makes_the_node_fail(fuzzed: NodeProcess, path: str, value: object) -> None:
+    status, answer = fuzzed.post(path, value)
+    assert status in (200, 400, 404)
+    assert status == 200 or answer["error"]
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=300))
+def test_no_bytes_make_the_node_fail(fuzzed: NodeProcess, data: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", fuzzed.port), timeout=20) as client:
+        client.sendall(data)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_WR)
+        received = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := client.recv(65536):
+                received += part
+        assert received == b"" or received.startswith(b"HTTP/1.1 4")
+    assert fuzzed.get("/health")[0] == 200
+
+
+def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from modelyard.serve import connection, server
+    from modelyard.serve.http import Response
+
+    for name in ("READ_TIMEOUT", "HEADER_TIMEOUT", "IDLE_TIMEOUT", "WRITE_TIMEOUT"):
+        monkeypatch.setattr(connection, name, 0.2)
+    monkeypatch.setattr(server, "CHECK_EVERY", 0.05)
+
+    async def handler(request: object) -> Response:
+        return Response(b"x" * 50_000_000 if request.path == "/large" else b"ok")
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    listener = server.listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    http = server.Server(handler, 1000)
+    asyncio.run_coroutine_threadsafe(http.start(listener), loop).result()
+    try:
+        for sent, answer in [
+            (b"", b""),
+            (b"POST / HTTP/1.1\r\nhost: a\r\n", b"HTTP/1.1 504"),
+            (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nab", b"HTTP/1.1 504"),
+            (b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", b"HTTP/1.1 200"),
+        ]:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+                client.sendall(sent)
+                received = b""
+                while part := client.recv(65536):
+                    received += part
+                assert received.startswith(answer)
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+            wait_until(lambda: not http._shared.connections, what="the unread answer's end")
+    finally:
+        asyncio.run_coroutine_threadsafe(http.stop(1.0), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
