@@ -1,0 +1,266 @@
+"""Environments are built once, shared, whole or not there, and say what is wrong when they cannot be."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modelyard.core.errors import ModelyardError, NotFound, RejectedContent, Unavailable
+from modelyard.package.environment import Environments, base_python
+from modelyard.package.locks import hold
+
+SMALL = ["iniconfig>=2"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "environments"
+
+
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is fetched from now on goes nowhere, at once."""
+    for name in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+
+
+def left_over(root: Path) -> list[str]:
+    return sorted(path.name for path in root.glob(".building-*")) + sorted(
+        path.name for path in root.glob(".locks/*")
+    )
+
+
+def run(python: str, code: str) -> str:
+    return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_environment_has_what_was_asked_for_and_nothing_of_modelyards(root):
+    said: list[str] = []
+    environment = Environments(root).ensure(SMALL, said.append)
+    assert run(environment.python, "import iniconfig; print(iniconfig.__name__)") == "iniconfig"
+    code = "import importlib.util as u; print(u.find_spec('modelyard'), u.find_spec('msgspec'))"
+    assert run(environment.python, code) == "None None"
+    assert environment.lock.startswith("iniconfig==2")
+    assert environment.size > 1000
+    assert [line for line in said if not line.startswith("download")] == [
+        "resolving",
+        "installing 1 package",
+    ]
+
+
+def test_the_interpreter_is_the_one_that_modelyard_runs_on(root):
+    environment = Environments(root).ensure([])
+    assert run(environment.python, "import sys; print(sys.version)") == sys.version
+    assert str(Path(environment.python).resolve()) == str(base_python().resolve())
+
+
+def test_a_second_ensure_needs_no_network_and_touches_nothing(root, monkeypatch):
+    first = Environments(root).ensure(SMALL)
+    before = [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(root.rglob("*"))]
+    unreachable(monkeypatch)
+    monkeypatch.setenv("UV_CACHE_DIR", str(root.parent / "empty"))
+    said: list[str] = []
+    started = time.perf_counter()
+    again = Environments(root).ensure(["Iniconfig >= 2   # the same", "", "# comment"], said.append)
+    assert time.perf_counter() - started < 0.5
+    assert again == first
+    assert said == []
+    after = [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(root.rglob("*"))]
+    assert after == before
+
+
+def test_other_requirements_that_resolve_to_the_same_lock_share_the_environment(root):
+    environments = Environments(root)
+    first = environments.ensure(["iniconfig==2.1.0"])
+    second = environments.ensure(["iniconfig<=2.1.0,>2"])
+    assert second.id == first.id
+    assert [each.id for each in environments.list()] == [first.id]
+
+
+def test_other_versions_are_another_environment(root):
+    environments = Environments(root)
+    assert environments.ensure(["iniconfig==2.1.0"]).id != environments.ensure(["iniconfig==2.0.0"]).id
+    assert len(environments.list()) == 2
+
+
+def test_requirements_at_odds_are_named_in_the_refusal(root):
+    with pytest.raises(RejectedContent) as caught:
+        Environments(root).ensure(["numpy<1.20", "scikit-learn==1.5.0"])
+    assert "numpy<1.20" in caught.value.message
+    assert "scikit-learn==1.5.0" in caught.value.message
+    assert left_over(root) == []
+
+
+def test_a_package_that_does_not_exist_is_named(root):
+    with pytest.raises(RejectedContent, match="no package named 'modelyard-no-such-package'"):
+        Environments(root).ensure(["modelyard-no-such-package"])
+
+
+def test_a_version_that_does_not_exist_is_named(root):
+    with pytest.raises(RejectedContent, match=r"no version of iniconfig==99"):
+        Environments(root).ensure(["iniconfig==99"])
+
+
+def test_an_index_that_cannot_be_reached_is_unavailable_and_leaves_nothing(root, monkeypatch):
+    unreachable(monkeypatch)
+    monkeypatch.setenv("UV_CACHE_DIR", str(root.parent / "empty"))
+    with pytest.raises(Unavailable, match="cannot be fetched"):
+        Environments(root).ensure(SMALL)
+    assert Environments(root).list() == []
+    assert left_over(root) == []
+
+
+def test_an_index_that_goes_away_between_resolving_and_installing_is_unavailable(root, monkeypatch):
+    environments = Environments(root)
+    first = environments.ensure(SMALL)
+    shutil.rmtree(root / first.id)
+    unreachable(monkeypatch)
+    monkeypatch.setenv("UV_CACHE_DIR", str(root.parent / "empty"))
+    with pytest.raises(Unavailable):
+        environments.ensure(SMALL)
+    assert left_over(root) == []
+
+
+def test_an_environment_whose_interpreter_is_gone_is_built_again(root):
+    environments = Environments(root)
+    first = environments.ensure(SMALL)
+    Path(first.python).unlink()
+    assert environments.list() == []
+    again = environments.ensure(SMALL)
+    assert again.id == first.id
+    assert run(again.python, "import iniconfig; print(1)") == "1"
+
+
+def test_a_broken_description_is_built_again(root):
+    environments = Environments(root)
+    first = environments.ensure(SMALL)
+    (root / first.id / "environment.json").write_text("{")
+    (path,) = (root / ".resolutions").glob("*.json")
+    path.write_text("")
+    assert environments.ensure(SMALL).id == first.id
+
+
+def test_delete_forgets_the_environment_and_its_resolutions(root):
+    environments = Environments(root)
+    first = environments.ensure(SMALL)
+    environments.delete(first.id)
+    assert environments.list() == []
+    assert list((root / ".resolutions").iterdir()) == []
+    with pytest.raises(NotFound):
+        environments.get(first.id)
+    with pytest.raises(NotFound):
+        environments.delete(first.id)
+
+
+def test_a_name_that_leaves_the_folder_is_not_an_environment(root):
+    for name in ("../x", "..", ".locks", ""):
+        with pytest.raises(NotFound):
+            Environments(root).get(name)
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from modelyard.package.environment import Environments
+print(Environments(Path(sys.argv[1])).ensure(sys.argv[2:], lambda line: print(line, flush=True)).id, flush=True)
+"""
+
+
+def builder(root: Path, *requirements: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", BUILD, str(root), *requirements], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_a_builder_that_is_killed_leaves_nothing_that_the_next_one_trusts(root):
+    with builder(root, "scikit-learn", "scipy") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("installing"):
+                process.send_signal(signal.SIGKILL)
+                break
+    assert Environments(root).list() == []
+    assert list(root.glob(".building-*")) != []
+    environment = Environments(root).ensure(["scikit-learn", "scipy"])
+    assert run(environment.python, "import sklearn.linear_model; print(1)") == "1"
+    assert left_over(root) == []
+
+
+def test_sweep_removes_what_was_left_and_not_what_is_being_built(root):
+    environments = Environments(root)
+    kept = environments.ensure(SMALL)
+    for name in (".building-dead", ".removed-dead", ".building-alive"):
+        (root / name).mkdir()
+    with hold(root / ".locks" / "alive", lambda: None):
+        assert environments.sweep() == 2
+        assert (root / ".building-alive").exists()
+    assert environments.sweep() == 1
+    assert environments.list() == [kept]
+    assert left_over(root) == []
+
+
+def test_sweep_of_a_folder_that_is_not_there_does_nothing(root):
+    assert Environments(root).sweep() == 0
+    assert Environments(root).list() == []
+
+
+def test_two_processes_build_once(root):
+    builders = [builder(root, *SMALL) for _ in range(3)]
+    said = [process.communicate(timeout=120)[0].splitlines() for process in builders]
+    assert {process.returncode for process in builders} == {0}
+    assert len({lines[-1] for lines in said}) == 1
+    assert sum("installing 1 package" in lines for lines in said) == 1
+    assert left_over(root) == []
+
+
+def test_two_threads_build_once(root):
+    said: list[str] = []
+    threads = [
+        threading.Thread(target=Environments(root).ensure, args=(SMALL, said.append)) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said.count("installing 1 package") == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_unavailable_and_the_space_comes_back(small_disk):
+    with pytest.raises(Unavailable, match="The disk is full"):
+        Environments(small_disk / "environments").ensure(["numpy"])
+    assert shutil.disk_usage(small_disk).used < 200_000
+    assert left_over(small_disk / "environments") == []
+
+
+def test_the_description_is_whole_json(root):
+    environment = Environments(root).ensure(SMALL)
+    described = json.loads((root / environment.id / "environment.json").read_text())
+    assert described["requirements"] == ["iniconfig>=2"]
+    assert (root / environment.id / "lock.txt").read_text() == environment.lock
+
+
+def test_errors_hold_no_credentials(root, monkeypatch):
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://someone:secret@127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with pytest.raises(ModelyardError) as caught:
+        Environments(root).ensure(SMALL)
+    assert "secret" not in caught.value.message
