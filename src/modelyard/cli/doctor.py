@@ -21,7 +21,9 @@ def run(*, fix: bool, thorough: bool, as_json: bool) -> bool:
     for finding in findings:
         print(f"{_line(finding)}{' (--repair puts it right)' if finding.repairable else ''}")
     if not findings:
-        print(f"{home.root} is in order." if home.root.is_dir() else f"There is no home at {home.root} yet.")
+        print(
+            f"{home.root} is in order." if home.root.is_dir() else f"There is no home at {home.root} yet."
+        )
     return not findings
 
 

@@ -43,7 +43,7 @@ def predict(
         room.print_example(name)
         return
     record = room.read_record(input, set or [], text, parameter or [])
-    room.run(name, record, timeout=timeout, as_json=as_json)
+    room.run(name, record, text, timeout=timeout, as_json=as_json)
 
 
 def endpoints(as_json: AsJson = False) -> None:

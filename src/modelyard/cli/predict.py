@@ -15,12 +15,11 @@ from modelyard.core.errors import InvalidInput, ModelyardError
 Record = dict[str, Any]
 
 
-class TextFor(str):
-    """A text whose input's name only the signature tells."""
-
-
 def read_record(input: str | None, pairs: list[str], text: str | None, parameters: list[str]) -> Any:
     """The record, or the list of records, that the options mean. Raises BadParameter (exit 2) for wrong use."""
+    given = dict(
+        [*(_pair(pair, "--set") for pair in pairs), *(_pair(pair, "--parameter") for pair in parameters)]
+    )
     record: Any = {}
     if input is not None:
         record = _read_json(input)
@@ -35,16 +34,11 @@ def read_record(input: str | None, pairs: list[str], text: str | None, parameter
             "A list of records takes no --set, --text or --parameter.", param_hint="--input"
         )
     if isinstance(record, dict):
-        for option, given in (("--set", pairs), ("--parameter", parameters)):
-            for pair in given:
-                name, value = _pair(pair, option)
-                record[name] = value
-        if text is not None:
-            record[TextFor("text")] = text
+        record |= given
     return record
 
 
-def run(name: str, record: Any, *, timeout: float, as_json: bool) -> None:
+def run(name: str, record: Any, text: str | None, *, timeout: float, as_json: bool) -> None:
     """Raises what the node says of the record; with a list, exits 1 when a record failed."""
     with Client(timeout=timeout) as client:
         if isinstance(record, list):
@@ -54,8 +48,8 @@ def run(name: str, record: Any, *, timeout: float, as_json: bool) -> None:
             raise InvalidInput(
                 'A record is a JSON object of inputs by name, such as {"x": 1}.', field="--input"
             )
-        if any(isinstance(key, TextFor) for key in record):
-            record = _place_text(client, name, record)
+        if text is not None:
+            record = _place_text(client, name, record, text)
         outputs = client.predict(name, record, raw=True)
     if as_json:
         print_json(outputs)
@@ -108,7 +102,7 @@ def _error_body(error: ModelyardError) -> Record:
     return {"error": error.message, "code": error.code, "field": error.field}
 
 
-def _place_text(client: Client, name: str, record: Record) -> Record:
+def _place_text(client: Client, name: str, record: Record, text: str) -> Record:
     """Put the text under the name of the one text input of the signature."""
     signature = client.endpoint(name).signature
     inputs = signature.inputs if signature is not None else ()
@@ -121,11 +115,11 @@ def _place_text(client: Client, name: str, record: Record) -> Record:
             f"--text needs a model with one text input; the inputs of {name} are: {known}. Use --set NAME=VALUE.",
             field="--text",
         )
-    if candidates[0] in [key for key in record if not isinstance(key, TextFor)]:
+    if candidates[0] in record:
         raise InvalidInput(
             f"{candidates[0]!r} is given twice, by --text and in the record.", field="--text"
         )
-    return {candidates[0] if isinstance(key, TextFor) else key: value for key, value in record.items()}
+    return record | {candidates[0]: text}
 
 
 def _pair(pair: str, option: str) -> tuple[str, Any]:
