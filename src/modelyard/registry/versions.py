@@ -1,0 +1,44 @@
+"""How an uploaded manifest becomes a version: all bytes there, understood, and safe or trusted."""
+
+from modelyard.analyze import analyze
+from modelyard.core.errors import Conflict, RejectedContent
+from modelyard.core.manifest import Manifest
+from modelyard.core.model import Version
+from modelyard.core.names import check_name
+from modelyard.store.blobs import BlobStore
+from modelyard.store.versions import Versions
+
+
+def register(
+    blobs: BlobStore, versions: Versions, model: str, manifest: Manifest, *, trusted: bool
+) -> tuple[Version, bool]:
+    """The version of ``manifest`` in ``model``, and whether it is new.
+
+    Raises Conflict while bytes are missing, RejectedContent for files that cannot be served or that
+    would execute code without ``trusted``, InvalidInput for a name that cannot be one.
+    """
+    check_name(model, field="model")
+    require_blobs(blobs, manifest)
+    analysis = analyze(blobs.files(manifest))
+    if analysis.executes == "pickle" and not trusted:
+        raise RejectedContent(
+            "This model is a pickle, and loading one runs whatever code is in it. Save it in a format that "
+            "cannot execute (skops, ONNX or safetensors); or, when you trust where it came from, deploy it "
+            "with --trust-pickle.",
+            field=str(analysis.options.get("file", manifest.files[0].path)),
+        )
+    # The upload may have expired meanwhile: no version is made of bytes that were collected.
+    with blobs.referring():
+        require_blobs(blobs, manifest)
+        return versions.add(model, manifest, analysis, trusted)
+
+
+def require_blobs(blobs: BlobStore, manifest: Manifest) -> None:
+    """Raise Conflict unless the bytes of every file are there."""
+    missing = [file.path for file in manifest.files if not blobs.has(file.sha256)]
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise Conflict(
+            f"The bytes of {', '.join(missing[:5])}{more} have not been uploaded; send them first.",
+            field=missing[0],
+        )

@@ -1,0 +1,40 @@
+"""Audit: who changed what, when and why. Rows are added in the transaction of the change itself."""
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Connection, insert, select
+
+from modelyard.core.struct import Noun
+from modelyard.store.database import Database
+from modelyard.store.tables import audit
+
+
+class AuditEntry(Noun):
+    """One change. ``time`` is seconds since the epoch; ``what`` is ``noun.verb``."""
+
+    id: int
+    time: float
+    who: str
+    what: str
+    subject: str
+    why: str = ""
+
+
+class Audit:
+    """The audit rows of one database."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+
+    def record(self, who: str, what: str, subject: str, why: str, session: Connection) -> None:
+        """Add a row in the transaction ``session`` (of ``Database.begin``)."""
+        row = {"time": self._clock(), "who": who, "what": what, "subject": subject, "why": why}
+        session.execute(insert(audit).values(row))
+
+    def list(self, limit: int) -> list[AuditEntry]:
+        """The latest entries, the newest first."""
+        with self._database.session() as session:
+            rows = session.execute(select(audit).order_by(audit.c.id.desc()).limit(limit))
+            return [AuditEntry(**row) for row in rows.mappings()]

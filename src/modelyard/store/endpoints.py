@@ -1,0 +1,299 @@
+"""Endpoints and their deployments: what is wanted, what has the traffic, and how they came there."""
+
+import builtins
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from modelyard.core.deployment import Deployment, DeploymentSettings, DeploymentState, Endpoint
+from modelyard.core.errors import Conflict, NotFound
+from modelyard.core.names import check_name
+from modelyard.store import tables
+from modelyard.store.audit import Audit
+from modelyard.store.database import Database
+from modelyard.store.nouns import new_id, pack, unpack
+
+_ENDED: Final = ("failed", "retired")
+
+_deployments = select(tables.deployments, tables.endpoints.c.name.label("endpoint")).join(tables.endpoints)
+_endpoints = select(tables.endpoints, tables.traffic.c.wanted, tables.traffic.c.serving).join(
+    tables.traffic, tables.traffic.c.endpoint_id == tables.endpoints.c.id
+)
+
+
+class Endpoints:
+    """The endpoints and deployments of one database."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._audit = Audit(database, clock)
+
+    def deploy(
+        self,
+        endpoint: str,
+        model: str,
+        version: int,
+        settings: DeploymentSettings,
+        environment: str | None,
+        *,
+        who: str = "system",
+        why: str = "",
+    ) -> Deployment:
+        """A new revision that the endpoint now wants; the endpoint is made when there is none.
+
+        When the wanted one is the same in everything and has not failed, it is that one. Raises
+        NotFound when there is no such version, InvalidInput for a name that cannot be one.
+        """
+        check_name(endpoint, field="endpoint")
+        with self._database.begin() as session:
+            self._require_version(session, model, version)
+            found = self._find(session, endpoint)
+            if found is not None:
+                wanted = self._deployment(session, found.wanted)
+                if (
+                    wanted.state not in _ENDED
+                    and (wanted.model, wanted.version) == (model, version)
+                    and (wanted.settings, wanted.environment) == (settings, environment)
+                ):
+                    return wanted
+                # Under way, it is told by the reconciler; ready but without traffic, by nobody else.
+                if wanted.state == "ready" and found.serving != wanted.id:
+                    self._set(session, wanted.id, "retired", "Replaced before it had the traffic.")
+            endpoint_id = found.id if found is not None else self._create(session, endpoint, who)
+            deployment = Deployment(
+                id=new_id(),
+                endpoint=endpoint,
+                revision=self._last_revision(session, endpoint_id) + 1,
+                model=model,
+                version=version,
+                settings=settings,
+                state="pending",
+                environment=environment,
+                created=self._clock(),
+            )
+            session.execute(
+                insert(tables.deployments).values(
+                    id=deployment.id,
+                    endpoint_id=endpoint_id,
+                    revision=deployment.revision,
+                    model=model,
+                    version=version,
+                    settings_json=pack(settings),
+                    state=deployment.state,
+                    environment=environment,
+                    created=deployment.created,
+                )
+            )
+            if found is None:
+                session.execute(
+                    insert(tables.traffic).values(endpoint_id=endpoint_id, wanted=deployment.id)
+                )
+            else:
+                self._point(session, endpoint_id, wanted=deployment.id)
+            what = f"revision {deployment.revision} ({deployment.id}) of {model} version {version}"
+            reason = f"{what}: {why}" if why else what
+            self._changed(session, who, "deployment.create", endpoint, reason)
+        return deployment
+
+    def get(self, name: str) -> Endpoint:
+        """Raises NotFound."""
+        with self._database.session() as session:
+            return _endpoint(self._require(session, name))
+
+    def list(self) -> builtins.list[Endpoint]:
+        """All endpoints, the oldest first."""
+        with self._database.session() as session:
+            return [_endpoint(row) for row in session.execute(_endpoints.order_by(tables.endpoints.c.id))]
+
+    def deployments(self, endpoint: str | None = None) -> builtins.list[Deployment]:
+        """All revisions, of one endpoint when it is named; by endpoint's age and revision."""
+        query = _deployments.order_by(tables.deployments.c.endpoint_id, tables.deployments.c.revision)
+        if endpoint is not None:
+            query = query.where(tables.endpoints.c.name == endpoint)
+        with self._database.session() as session:
+            return [_noun(row) for row in session.execute(query)]
+
+    def deployment(self, id: str) -> Deployment:
+        """Raises NotFound."""
+        with self._database.session() as session:
+            return self._deployment(session, id)
+
+    def set_state(
+        self, deployment_id: str, state: DeploymentState, reason: str | None = None, *, who: str = "system"
+    ) -> None:
+        """Record what became of a deployment. Raises NotFound, and Conflict when a deployment that has
+        ended would live again, or the one that has the traffic would be retired."""
+        with self._database.begin() as session:
+            deployment = self._deployment(session, deployment_id)
+            if (deployment.state, deployment.reason) == (state, reason):
+                return
+            if deployment.state in _ENDED and state not in _ENDED:
+                raise Conflict(
+                    f"Revision {deployment.revision} of {deployment.endpoint!r} is {deployment.state} and "
+                    f"cannot be {state} again; deploy it anew."
+                )
+            if state == "retired" and self._require(session, deployment.endpoint).serving == deployment_id:
+                raise Conflict(
+                    f"Revision {deployment.revision} of {deployment.endpoint!r} has the traffic; move that "
+                    "before it is retired."
+                )
+            self._set(session, deployment_id, state, reason)
+            what = f"revision {deployment.revision} ({deployment_id})"
+            why = f"{what}: {reason}" if reason else what
+            self._changed(session, who, f"deployment.{state}", deployment.endpoint, why)
+
+    def serve(self, endpoint: str, deployment_id: str, *, who: str = "system") -> None:
+        """The traffic has moved to a deployment; the former one is retired.
+
+        Raises NotFound, and Conflict for a deployment that has ended or is another endpoint's.
+        """
+        with self._database.begin() as session:
+            found = self._require(session, endpoint)
+            deployment = self._deployment(session, deployment_id)
+            if deployment.endpoint != endpoint:
+                raise Conflict(
+                    f"The deployment {deployment_id} is {deployment.endpoint!r}'s, not {endpoint!r}'s."
+                )
+            if deployment.state in _ENDED:
+                raise Conflict(
+                    f"Revision {deployment.revision} of {endpoint!r} is {deployment.state} and cannot take "
+                    "the traffic."
+                )
+            if found.serving == deployment_id:
+                return
+            self._set(session, deployment_id, "ready", None)
+            self._point(session, found.id, serving=deployment_id)
+            why = f"revision {deployment.revision} ({deployment_id})"
+            if found.serving is not None:
+                former = self._deployment(session, found.serving)
+                self._set(session, former.id, "retired", f"Replaced by revision {deployment.revision}.")
+                if found.wanted == former.id:
+                    # A wanted one that is retired would never be brought back.
+                    self._point(session, found.id, wanted=deployment_id)
+                why = f"{why} in place of revision {former.revision} ({former.id})"
+            self._changed(session, who, "endpoint.serve", endpoint, why)
+
+    def revert(self, endpoint: str, *, who: str = "system", why: str = "") -> None:
+        """Want what has the traffic, after a rollout failed. Raises NotFound, and Conflict when
+        nothing has the traffic."""
+        with self._database.begin() as session:
+            found = self._require(session, endpoint)
+            if found.serving is None:
+                raise Conflict(
+                    f"The endpoint {endpoint!r} has nothing to go back to; nothing serves it yet."
+                )
+            if found.wanted == found.serving:
+                return
+            left = self._deployment(session, found.wanted)
+            self._point(session, found.id, wanted=found.serving)
+            if left.state == "ready":
+                self._set(session, left.id, "retired", "Taken back before it had the traffic.")
+            reason = why or f"revision {left.revision} ({left.id}) is not wanted any more"
+            self._changed(session, who, "endpoint.revert", endpoint, reason)
+
+    def delete(self, endpoint: str, *, who: str = "system", why: str = "") -> None:
+        """Delete an endpoint and its deployments. Raises NotFound."""
+        with self._database.begin() as session:
+            found = self._require(session, endpoint)
+            # First what points, then what is pointed at.
+            session.execute(delete(tables.traffic).where(tables.traffic.c.endpoint_id == found.id))
+            session.execute(delete(tables.endpoints).where(tables.endpoints.c.id == found.id))
+            self._changed(session, who, "endpoint.delete", endpoint, why)
+
+    def default(self) -> str | None:
+        """The oldest endpoint, which answers calls that name none; None when there is none."""
+        with self._database.session() as session:
+            oldest = select(tables.endpoints.c.name).order_by(
+                tables.endpoints.c.created, tables.endpoints.c.id
+            )
+            return session.execute(oldest.limit(1)).scalar()
+
+    def generation(self) -> int:
+        """Grows with every change of an endpoint or a deployment."""
+        with self._database.session() as session:
+            return session.execute(
+                select(tables.counters.c.value).where(tables.counters.c.name == "generation")
+            ).scalar_one()
+
+    def _changed(self, session: Connection, who: str, what: str, subject: str, why: str) -> None:
+        session.execute(
+            update(tables.counters)
+            .where(tables.counters.c.name == "generation")
+            .values(value=tables.counters.c.value + 1)
+        )
+        self._audit.record(who, what, subject, why, session)
+
+    def _create(self, session: Connection, name: str, who: str) -> int:
+        made = session.execute(insert(tables.endpoints).values(name=name, created=self._clock()))
+        self._audit.record(who, "endpoint.create", name, "", session)
+        (id,) = made.inserted_primary_key or (None,)
+        assert isinstance(id, int)
+        return id
+
+    def _find(self, session: Connection, name: str) -> Row[Any] | None:
+        return session.execute(_endpoints.where(tables.endpoints.c.name == name)).one_or_none()
+
+    def _require(self, session: Connection, name: str) -> Row[Any]:
+        row = self._find(session, name)
+        if row is None:
+            raise NotFound(f"There is no endpoint {name!r}.", field="endpoint")
+        return row
+
+    def _deployment(self, session: Connection, id: str) -> Deployment:
+        row = session.execute(_deployments.where(tables.deployments.c.id == id)).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no deployment {id!r}.", field="deployment")
+        return _noun(row)
+
+    @staticmethod
+    def _require_version(session: Connection, model: str, version: int) -> None:
+        query = (
+            select(tables.versions.c.id)
+            .join(tables.models)
+            .where(tables.models.c.name == model, tables.versions.c.number == version)
+        )
+        if session.execute(query).first() is None:
+            raise NotFound(f"There is no version {version} of a model {model!r}.", field="version")
+
+    @staticmethod
+    def _last_revision(session: Connection, endpoint_id: int) -> int:
+        last = select(func.max(tables.deployments.c.revision)).where(
+            tables.deployments.c.endpoint_id == endpoint_id
+        )
+        return session.execute(last).scalar() or 0
+
+    @staticmethod
+    def _set(session: Connection, id: str, state: str, reason: str | None) -> None:
+        session.execute(
+            update(tables.deployments)
+            .where(tables.deployments.c.id == id)
+            .values(state=state, reason=reason)
+        )
+
+    @staticmethod
+    def _point(session: Connection, endpoint_id: int, **columns: str) -> None:
+        session.execute(
+            update(tables.traffic).where(tables.traffic.c.endpoint_id == endpoint_id).values(columns)
+        )
+
+
+def _endpoint(row: Row[Any]) -> Endpoint:
+    return Endpoint(name=row.name, wanted=row.wanted, serving=row.serving, created=row.created)
+
+
+def _noun(row: Row[Any]) -> Deployment:
+    return Deployment(
+        id=row.id,
+        endpoint=row.endpoint,
+        revision=row.revision,
+        model=row.model,
+        version=row.version,
+        settings=unpack(row.settings_json, DeploymentSettings),
+        state=row.state,
+        environment=row.environment,
+        reason=row.reason,
+        created=row.created,
+    )

@@ -1,0 +1,148 @@
+"""The tables of the database, as SQLAlchemy Core sees them; ``migrations`` builds the same ones.
+
+Times are seconds since the epoch, sizes are bytes; columns named ``*_json`` hold nouns as JSON text.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+models: Final = Table(
+    "models",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(63), nullable=False, unique=True),
+    Column("created", Float, nullable=False),
+)
+
+versions: Final = Table(
+    "versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("manifest_json", Text, nullable=False),
+    Column("analysis_json", Text, nullable=False),
+    Column("trusted", Boolean, nullable=False),
+    Column("created", Float, nullable=False),
+    UniqueConstraint("model_id", "number"),
+    UniqueConstraint("model_id", "digest"),
+)
+
+uploads: Final = Table(
+    "uploads",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("manifest_json", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+)
+
+endpoints: Final = Table(
+    "endpoints",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(63), nullable=False, unique=True),
+    Column("created", Float, nullable=False),
+)
+
+# A deployment names its version instead of pointing at it: a retired one is history, and does not
+# keep its model from being deleted.
+deployments: Final = Table(
+    "deployments",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("endpoint_id", ForeignKey("endpoints.id", ondelete="CASCADE"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("model", String(63), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("settings_json", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("environment", String(64)),
+    Column("reason", Text),
+    Column("created", Float, nullable=False),
+    UniqueConstraint("endpoint_id", "revision"),
+    UniqueConstraint("endpoint_id", "id"),
+    Index("ix_deployments_model", "model"),
+)
+
+# Apart from ``endpoints`` so that no two tables point at each other, and with both columns in the
+# key so that an endpoint can only be served by a deployment that exists and is its own.
+traffic: Final = Table(
+    "traffic",
+    metadata,
+    Column("endpoint_id", ForeignKey("endpoints.id", ondelete="CASCADE"), primary_key=True),
+    Column("wanted", String(32), nullable=False),
+    Column("serving", String(32)),
+    ForeignKeyConstraint(["endpoint_id", "wanted"], ["deployments.endpoint_id", "deployments.id"]),
+    ForeignKeyConstraint(["endpoint_id", "serving"], ["deployments.endpoint_id", "deployments.id"]),
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stages_json", Text, nullable=False),
+    Column("stage", String(64)),
+    Column("parameters_json", Text, nullable=False),
+    Column("result_json", Text),
+    Column("error_json", Text),
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("owner", String(255)),
+    Column("lease", Float),
+    Index("ix_jobs_state", "state"),
+)
+
+job_events: Final = Table(
+    "job_events",
+    metadata,
+    Column("job_number", ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("event_json", Text, nullable=False),
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("what", String(64), nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+counters: Final = Table(
+    "counters",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Integer, nullable=False),
+)

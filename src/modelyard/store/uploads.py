@@ -1,0 +1,77 @@
+"""Uploads: manifests whose bytes are still on their way. While the row is there, its blobs are kept."""
+
+import builtins
+import time
+from collections.abc import Callable
+
+from sqlalchemy import delete, insert, select
+
+from modelyard.core.errors import NotFound
+from modelyard.core.manifest import FileEntry, Manifest, manifest_of
+from modelyard.core.struct import Noun
+from modelyard.store.database import Database
+from modelyard.store.nouns import new_id, pack, unpack
+from modelyard.store.tables import uploads
+
+
+class Upload(Noun):
+    """An upload. Times are seconds since the epoch; after ``expires`` it is forgotten."""
+
+    id: str
+    manifest: Manifest
+    created: float
+    expires: float
+
+
+class Uploads:
+    """The uploads of one database. ``lifetime`` is in seconds."""
+
+    def __init__(
+        self, database: Database, *, lifetime: float = 24 * 3600.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._lifetime = lifetime
+        self._clock = clock
+
+    def create(self, files: builtins.list[FileEntry]) -> Upload:
+        """A new upload. Raises InvalidInput for files that cannot make a version."""
+        now = self._clock()
+        upload = Upload(id=new_id(), manifest=manifest_of(files), created=now, expires=now + self._lifetime)
+        with self._database.begin() as session:
+            session.execute(
+                insert(uploads).values(
+                    id=upload.id,
+                    manifest_json=pack(upload.manifest),
+                    created=upload.created,
+                    expires=upload.expires,
+                )
+            )
+        return upload
+
+    def get(self, id: str) -> Upload:
+        """Raises NotFound, also for one that has expired and was forgotten."""
+        with self._database.session() as session:
+            row = session.execute(select(uploads).where(uploads.c.id == id)).one_or_none()
+        if row is None:
+            raise NotFound(
+                f"There is no upload {id!r}; it was finished, deleted or has expired. Start a new one.",
+                field="upload",
+            )
+        manifest = unpack(row.manifest_json, Manifest)
+        return Upload(id=row.id, manifest=manifest, created=row.created, expires=row.expires)
+
+    def delete(self, id: str) -> None:
+        """Forget an upload; nothing happens when it is gone already (it may have become a version)."""
+        with self._database.begin() as session:
+            session.execute(delete(uploads).where(uploads.c.id == id))
+
+    def expire(self, now: float) -> int:
+        """Forget the uploads whose time is over; how many there were."""
+        with self._database.begin() as session:
+            return session.execute(delete(uploads).where(uploads.c.expires <= now)).rowcount
+
+    def referenced_digests(self) -> set[str]:
+        """SHA-256 of every blob that an upload waits for or has."""
+        with self._database.session() as session:
+            rows = session.execute(select(uploads.c.manifest_json)).scalars().all()
+        return {file.sha256 for row in rows for file in unpack(row, Manifest).files}
