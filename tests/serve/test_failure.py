@@ -164,6 +164,16 @@ def test_a_killed_node_leaves_no_executor_and_serves_from_its_kept_table(tmp_pat
         assert node.post("/predict", {"x": [0.0] * 64})[0] == 200
 
 
+def test_even_a_hanging_executor_ends_with_its_node(tmp_path: Path) -> None:
+    code = "import time\ndef predict(x: float):\n    time.sleep(3600 if x else 0)\n    return x\n"
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:
+        (executor,) = node.pids("function")
+        status, _ = node.post("/predict", {"x": 1.0}, {"modelyard-timeout": "0.2"})
+        assert status == 504
+        node.kill()
+        wait_until(lambda: not Path(f"/proc/{executor}").exists(), what="the end of the executor")
+
+
 def test_a_node_told_to_stop_answers_what_it_has(tmp_path: Path) -> None:
     code = "import time\ndef predict(x: float):\n    time.sleep(0.2)\n    return x\n"
     pool = function_pool(tmp_path / "m", code, max_batch=1)

@@ -1,0 +1,75 @@
+# The two commands that do all the set-up on a fresh machine are `make demo` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Half as many workers again as there are cores: most tests wait for processes that they started.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n + (n + 1) / 2)))
+
+.PHONY: help demo test check bench format clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.installed  ## install, start the platform, deploy three real models, predict, print URLs
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.installed-dev .setup/system  ## install everything, then all checks and all tests
+	$(MAKE) --no-print-directory static
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+check: $(VENV)/.installed-dev  ## the fast inner loop: lint, types, imports, unit tests (no platform is started)
+	$(MAKE) --no-print-directory static
+	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not system" tests/core tests/policy tests/store tests/analyze tests/registry tests/deploy tests/client tests/web
+
+.PHONY: static
+static: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check --quiet . || { echo 'Run: make format' >&2; exit 1; }
+	$(BIN)/ruff check --quiet .
+	$(BIN)/lint-imports --no-logo | tail -n 1
+	$(BIN)/basedpyright --level error
+
+format: $(VENV)/.installed-dev  ## format the code, mend what the linter can
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
+
+bench: $(VENV)/.installed-dev .setup/bench  ## measure; peers and limits beside us (docs/performance.md)
+	$(BIN)/python -m bench
+
+clean:  ## remove what set-up and tests left in this folder
+	rm -rf $(VENV) .setup .cache build dist
+
+# --- set-up; each step is done once and leaves a stamp
+
+$(VENV)/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Modelyard needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { $(call apt,python3-venv); $(PYTHON) -m venv --clear $(VENV); }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8,<1'
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
+	@touch $@ $(VENV)/.installed
+
+.setup/system:
+	@command -v chromium >/dev/null || { $(call apt,chromium); }
+	@mkdir -p .setup && touch $@
+
+.setup/bench:
+	@command -v wrk >/dev/null || { $(call apt,wrk); }
+	@mkdir -p .setup && touch $@
+
+# apt-get as root, or through sudo; without either the package is named.
+define apt
+if [ "$$(id -u)" = 0 ]; then run=; elif command -v sudo >/dev/null; then run=sudo; \
+else echo 'Install this system package first: $(1)' >&2; exit 1; fi; \
+echo 'Installing $(1) ...'; $$run apt-get update -qq; \
+DEBIAN_FRONTEND=noninteractive $$run apt-get install -y -qq --no-install-recommends $(1) >/dev/null
+endef

@@ -1,0 +1,1 @@
+"""The node behind other HTTP servers, for ``bench.http_server`` alone."""
