@@ -137,6 +137,6 @@ class LocalTarget:
     @staticmethod
     def _unexpected(call: str, status: int, body: bytes) -> Unavailable | Internal:
         text = body[:300].decode("utf-8", "replace")
-        if status == 401 or status >= 500:
+        if status in (401, 403) or status >= 500:
             return Unavailable(f"The node answered {call} with {status}: {text}", retry_after=1.0)
         return Internal(f"The node answered {call} with {status}: {text}")

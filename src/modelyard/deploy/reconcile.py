@@ -97,7 +97,8 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Actions:
     moving = any(_moving(line) for line in wanted.lines)
     if status is None:
         return Actions(calm=False)
-    reported = {pool.deployment: pool for pool in status.pools}
+    # A pool that was opened anew stands beside its former self, which drains.
+    reported = {pool.deployment: pool for pool in status.pools if pool.state != "draining"}
     changes: list[StateChange] = []
     reverts: list[Deployment] = []
     serves: list[Deployment] = []

@@ -1,0 +1,100 @@
+"""What the control API answers where it is not a noun of core by itself."""
+
+from typing import Literal
+
+from modelyard.core.deployment import Deployment, Endpoint
+from modelyard.core.manifest import Manifest
+from modelyard.core.model import Version
+from modelyard.core.routes import EndpointTraffic, ReplicaStatus
+from modelyard.core.signature import Signature
+from modelyard.core.struct import Noun
+
+EndpointState = Literal["starting", "ready", "updating", "failing", "failed", "unknown"]
+
+
+class ErrorBody(Noun, omit_defaults=True):
+    """Every error, on every address; the codes are those of ``core.errors``."""
+
+    error: str
+    code: str
+    retryable: bool
+    request_id: str
+    field: str | None = None
+
+
+class UploadAnswer(Noun):
+    """An upload: what it will contain, what has not come yet, until when it is kept."""
+
+    id: str
+    manifest: Manifest
+    missing: tuple[str, ...]
+    created: float
+    expires: float
+
+
+class ModelAnswer(Noun):
+    """One model with its versions."""
+
+    name: str
+    created: float
+    latest: int
+    versions: tuple[Version, ...]
+
+
+class EndpointAnswer(Noun):
+    """One endpoint as it stands.
+
+    ``state``: *starting* (no revision was ready yet, or the one that serves starts again), *ready*,
+    *updating* (ready, and another revision is on its way), *failing* (the node cannot keep the
+    serving revision up), *failed* (its first revision failed), *unknown* (the node does not answer).
+    ``failure`` is the last report of the revision that failed, also of a newer one than serves.
+    """
+
+    endpoint: Endpoint
+    serving: Deployment | None
+    wanted: Deployment
+    url: str
+    state: EndpointState
+    replicas: tuple[ReplicaStatus, ...]
+    signature: Signature | None
+    traffic: EndpointTraffic | None
+    failure: str | None
+
+
+class ControlAnswer(Noun):
+    """The control plane itself. Times in seconds since the epoch, memory (resident) in bytes."""
+
+    pid: int
+    started: float
+    url: str | None
+    memory: int | None
+
+
+class NodeAnswer(Noun):
+    """The node as the control plane sees it."""
+
+    url: str | None
+    up: bool
+    pid: int | None = None
+    generation: int | None = None
+    started: float | None = None
+    memory: int | None = None
+
+
+class StatusAnswer(Noun):
+    """The platform. ``memory_bytes``: control plane, node and all executors together."""
+
+    version: str
+    control: ControlAnswer
+    node: NodeAnswer
+    endpoints: int
+    models: int
+    home: str
+    authentication: bool
+    memory_bytes: int | None
+
+
+class HealthAnswer(Noun):
+    """``ok`` when the process answers; ``ready`` also asks the database."""
+
+    status: Literal["ok", "ready"]

@@ -1,0 +1,58 @@
+"""``/deployments``: revisions of endpoints, and the job that makes one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from modelyard.control.api.common import PREFIX, Here, IdPath
+from modelyard.control.openapi import NounResponse, answers
+from modelyard.control.requests import NAME_PATTERN, DeploymentRequest
+from modelyard.core.deployment import Deployment
+from modelyard.core.errors import InvalidInput
+from modelyard.core.job import Job
+from modelyard.pipeline.deploy import DeployParameters
+
+router = APIRouter(prefix=PREFIX, tags=["deployments"])
+
+
+@router.post(
+    "/deployments",
+    status_code=202,
+    responses=answers(Job, "not_found", "conflict", "unavailable", status=202),
+    response_model=None,
+)
+def deploy(here: Here, request: DeploymentRequest) -> NounResponse:
+    """Start the job that brings an upload or a version to an endpoint; follow it at ``/jobs``."""
+    if request.upload is not None and request.version is not None:
+        raise InvalidInput(
+            "Give either an upload, which becomes a new version, or the number of a version.",
+            field="version",
+        )
+    job = here.deploy.submit(
+        DeployParameters(
+            endpoint=request.endpoint,
+            model=request.model or request.endpoint,
+            upload=request.upload,
+            version=request.version,
+            settings=request.settings.noun(),
+            trusted=request.trust_pickle,
+        )
+    )
+    here.runner.wake()
+    return NounResponse(job, status_code=202)
+
+
+@router.get("/deployments", responses=answers(list[Deployment], "not_found"), response_model=None)
+def list_deployments(
+    here: Here, endpoint: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None
+) -> NounResponse:
+    """All revisions, of one endpoint when it is named."""
+    if endpoint is not None:
+        here.endpoints.get(endpoint)
+    return NounResponse(here.endpoints.deployments(endpoint))
+
+
+@router.get("/deployments/{id}", responses=answers(Deployment, "not_found"), response_model=None)
+def get_deployment(here: Here, id: IdPath) -> NounResponse:
+    """One revision."""
+    return NounResponse(here.endpoints.deployment(id))

@@ -1,0 +1,70 @@
+"""``/status``, ``/health``, ``/ready``, ``/audit``: the platform itself."""
+
+import os
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from sqlalchemy.exc import SQLAlchemyError
+
+import modelyard
+from modelyard.control.answers import ControlAnswer, HealthAnswer, NodeAnswer, StatusAnswer
+from modelyard.control.api.common import PREFIX, Here
+from modelyard.control.memory import resident_bytes
+from modelyard.control.openapi import NounResponse, answers
+from modelyard.core.errors import Unavailable
+from modelyard.store.audit import AuditEntry
+
+router = APIRouter(tags=["system"])
+
+
+@router.get(PREFIX + "/status", responses=answers(StatusAnswer), response_model=None)
+def status(here: Here) -> NounResponse:
+    """The platform as a whole."""
+    node = here.node_status()
+    own = resident_bytes(os.getpid())
+    of_node = resident_bytes(node.pid) if node is not None else None
+    replicas = [replica for pool in node.pools for replica in pool.replicas] if node is not None else []
+    known = [own, of_node, *(replica.memory for replica in replicas)]
+    return NounResponse(
+        StatusAnswer(
+            version=modelyard.__version__,
+            control=ControlAnswer(pid=os.getpid(), started=here.started, url=here.url, memory=own),
+            node=NodeAnswer(
+                url=here.node_url,
+                up=node is not None,
+                pid=node.pid if node is not None else None,
+                generation=node.generation if node is not None else None,
+                started=node.started if node is not None else None,
+                memory=of_node,
+            ),
+            endpoints=len(here.endpoints.list()),
+            models=len(here.versions.models()),
+            home=str(here.home.root),
+            authentication=here.settings.authentication,
+            memory_bytes=sum(size for size in known if size is not None) if own is not None else None,
+        )
+    )
+
+
+@router.get("/health", include_in_schema=False, response_model=None)
+@router.get(PREFIX + "/health", responses=answers(HealthAnswer), response_model=None)
+async def health() -> NounResponse:
+    """The process answers."""
+    return NounResponse(HealthAnswer(status="ok"))
+
+
+@router.get("/ready", include_in_schema=False, response_model=None)
+@router.get(PREFIX + "/ready", responses=answers(HealthAnswer, "unavailable"), response_model=None)
+def ready(here: Here) -> NounResponse:
+    """The API can be used: the database answers. The node has a readiness of its own."""
+    try:
+        here.endpoints.generation()
+    except SQLAlchemyError as error:
+        raise Unavailable(f"The database does not answer: {error}.", retry_after=1.0) from error
+    return NounResponse(HealthAnswer(status="ready"))
+
+
+@router.get(PREFIX + "/audit", responses=answers(list[AuditEntry]), response_model=None)
+def audit(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> NounResponse:
+    """Who changed what, when and why; the newest first."""
+    return NounResponse(here.audit.list(limit))

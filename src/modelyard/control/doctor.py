@@ -1,0 +1,210 @@
+"""Examines a home for what a crash may have left, and repairs what can be repaired safely.
+
+Everything that is found here is removed by the platform itself in time (the janitor, the node's start,
+the resumed jobs); this is for a home whose platform does not run, and for whoever wants to know.
+"""
+
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from modelyard.control.lock import HomeLock
+from modelyard.core.deployment import Deployment
+from modelyard.core.errors import ModelyardError
+from modelyard.core.settings import Home
+from modelyard.core.struct import Noun
+from modelyard.store.blobs import BlobStore
+from modelyard.store.database import Database
+from modelyard.store.endpoints import Endpoints
+from modelyard.store.jobs import Jobs
+from modelyard.store.uploads import Uploads
+from modelyard.store.versions import Versions
+
+FindingKind = Literal[
+    "orphan_blob",
+    "missing_blob",
+    "corrupt_blob",
+    "leftover",
+    "unused_version_folder",
+    "missing_environment",
+    "abandoned_job",
+    "orphan_executor",
+    "stale_address",
+    "broken_database",
+]
+
+
+class Finding(Noun):
+    """One thing that is not in order. ``repairable``: :func:`repair` puts it right without loss."""
+
+    kind: FindingKind
+    subject: str
+    message: str
+    repairable: bool = False
+
+
+def examine(home: Home, *, thorough: bool = False) -> list[Finding]:
+    """Look at everything; change nothing. ``thorough`` also reads every blob and compares its digest.
+
+    While the platform runs, what is under way (uploads, drains, jobs) is not reported.
+    """
+    findings = [*_addresses(home), *_executors(home)]
+    if not home.database.is_file():
+        return findings
+    broken = _integrity(home)
+    if broken:
+        return [*findings, *broken]
+    with _database(home) as database:
+        findings += _blobs(home, database, thorough)
+        findings += _folders(home, database)
+        findings += _jobs(home, database)
+    return findings
+
+
+def repair(home: Home) -> list[Finding]:
+    """Put right what can be, and return what was. Raises Conflict while a control plane runs."""
+    lock = HomeLock(home.run / "control.lock")
+    lock.acquire()
+    try:
+        findings = [finding for finding in examine(home) if finding.repairable]
+        for finding in findings:
+            _repair(home, finding)
+    finally:
+        lock.release()
+    return findings
+
+
+@contextmanager
+def _database(home: Home) -> Iterator[Database]:
+    database = Database(home.database)
+    try:
+        database.migrate()
+        yield database
+    finally:
+        database.close()
+
+
+def _integrity(home: Home) -> list[Finding]:
+    try:
+        connection = sqlite3.connect(f"file:{home.database}?mode=ro", uri=True)
+        try:
+            (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        answer = str(error)
+    if answer == "ok":
+        return []
+    message = f"The database is damaged ({answer}); put a backup of {home.database.name} in its place."
+    return [Finding(kind="broken_database", subject=str(home.database), message=message)]
+
+
+def _blobs(home: Home, database: Database, thorough: bool) -> Iterator[Finding]:
+    blobs = BlobStore(home.blobs)
+    versions, uploads = Versions(database), Uploads(database)
+    # In this order: what is uploaded meanwhile is in the second set, never an orphan.
+    present = set(blobs.digests())
+    needed = versions.referenced_digests()
+    for digest in sorted(present - needed - uploads.referenced_digests()):
+        message = "No version and no upload refers to this blob."
+        yield Finding(kind="orphan_blob", subject=digest, message=message, repairable=True)
+    for model in versions.models():
+        for number in versions.model(model.name).versions:
+            for file in versions.get(model.name, number).manifest.files:
+                subject = f"{model.name}/{number}/{file.path}"
+                if file.sha256 not in present:
+                    message = f"The bytes of this file ({file.sha256}) are gone; deploy the model again."
+                    yield Finding(kind="missing_blob", subject=subject, message=message)
+                elif blobs.size(file.sha256) != file.size or (thorough and not blobs.verify(file.sha256)):
+                    message = (
+                        f"The bytes of this file ({file.sha256}) have changed; deploy the model again."
+                    )
+                    yield Finding(kind="corrupt_blob", subject=subject, message=message)
+
+
+def _folders(home: Home, database: Database) -> Iterator[Finding]:
+    endpoints, versions = Endpoints(database), Versions(database)
+    living = _living(endpoints)
+    digests = {versions.get(each.model, each.version).digest for each in living}
+    busy = HomeLock(home.run / "control.lock").holder() is not None
+    if home.versions.is_dir() and not busy:
+        for path in sorted(home.versions.iterdir()):
+            if path.name.startswith(".") or len(path.name) != 64:
+                message = "A folder that was being laid out or removed when its process was killed."
+                yield Finding(kind="leftover", subject=str(path), message=message, repairable=True)
+            elif path.name not in digests:
+                message = "No endpoint uses these files; they can be laid out again from the blobs."
+                yield Finding(
+                    kind="unused_version_folder", subject=str(path), message=message, repairable=True
+                )
+    if home.environments.is_dir() and not busy:
+        for path in sorted(home.environments.iterdir()):
+            if path.name.startswith((".building-", ".removed-")):
+                message = "An environment that was being built or removed when its process was killed."
+                yield Finding(kind="leftover", subject=str(path), message=message, repairable=True)
+    for deployment in living:
+        python = home.environments / (deployment.environment or "-") / "bin" / "python"
+        if not python.exists():
+            message = f"The environment {deployment.environment} is gone; deploy the endpoint again."
+            yield Finding(kind="missing_environment", subject=deployment.endpoint, message=message)
+
+
+def _living(endpoints: Endpoints) -> list[Deployment]:
+    roles = {id for endpoint in endpoints.list() for id in (endpoint.wanted, endpoint.serving)}
+    return [each for each in endpoints.deployments() if each.id in roles and each.state != "failed"]
+
+
+def _jobs(home: Home, database: Database) -> Iterator[Finding]:
+    if HomeLock(home.run / "control.lock").holder() is not None:
+        return
+    for state in ("queued", "running"):
+        for job in Jobs(database).list(1000, state):
+            message = f"The job ({job.kind} {job.subject}) goes on when the platform is started."
+            yield Finding(kind="abandoned_job", subject=job.id, message=message)
+
+
+def _addresses(home: Home) -> Iterator[Finding]:
+    # The control plane leaves its address for the next start; a node removes it when it stops.
+    address = home.address("node")
+    if address.exists() and HomeLock(home.run / "node.lock").holder() is None:
+        message = "The address of a node that does not run any more; the next one replaces it."
+        yield Finding(kind="stale_address", subject=str(address), message=message, repairable=True)
+
+
+def _executors(home: Home) -> Iterator[Finding]:
+    node = HomeLock(home.run / "node.lock").holder()
+    place = str(home.run.absolute() / "tmp")
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            folder = str((entry / "cwd").readlink())
+            command = (entry / "cmdline").read_bytes()
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError, ValueError):
+            continue  # it ended, or is another user's
+        if folder.startswith(place) and b"modelyard_executor" in command and parent != node:
+            message = "An executor whose node is gone; it ends by itself when its batch is done, or now."
+            yield Finding(kind="orphan_executor", subject=entry.name, message=message, repairable=True)
+
+
+def _repair(home: Home, finding: Finding) -> None:
+    match finding.kind:
+        case "orphan_blob":
+            BlobStore(home.blobs).delete(finding.subject)
+        case "leftover" | "unused_version_folder":
+            shutil.rmtree(finding.subject)
+        case "stale_address":
+            Path(finding.subject).unlink(missing_ok=True)
+        case "orphan_executor":
+            try:
+                os.kill(int(finding.subject), signal.SIGKILL)
+            except ProcessLookupError:
+                return
+        case _:
+            raise ModelyardError(f"There is no repair for {finding.kind}.")

@@ -1,0 +1,99 @@
+"""What an endpoint looks like to people: the database's word and the node's, put together."""
+
+from modelyard.control.answers import EndpointAnswer, EndpointState
+from modelyard.control.platform import Platform
+from modelyard.core.deployment import Deployment, Endpoint
+from modelyard.core.errors import NotFound
+from modelyard.core.routes import NodeStatus, PoolStatus
+
+
+def describe(platform: Platform, name: str) -> EndpointAnswer:
+    """One endpoint. Raises NotFound."""
+    endpoint = platform.endpoints.get(name)
+    return _describe(platform, endpoint, platform.endpoints.deployments(name), platform.node_status())
+
+
+def describe_all(platform: Platform) -> list[EndpointAnswer]:
+    """All endpoints, by name."""
+    revisions: dict[str, list[Deployment]] = {}
+    endpoints = platform.endpoints.list()
+    for deployment in platform.endpoints.deployments():
+        revisions.setdefault(deployment.endpoint, []).append(deployment)
+    status = platform.node_status() if endpoints else None
+    return [
+        _describe(platform, endpoint, revisions[endpoint.name], status)
+        for endpoint in sorted(endpoints, key=lambda endpoint: endpoint.name)
+        if endpoint.name in revisions
+    ]
+
+
+def logs_of(platform: Platform, name: str, tail: int) -> str:
+    """The logs of the serving revision and of the newest one, headed when they are two.
+
+    Raises NotFound when there is no such endpoint, Unavailable when the node does not answer.
+    """
+    endpoint = platform.endpoints.get(name)
+    revisions = platform.endpoints.deployments(name)
+    shown = [each for each in revisions if each.id == endpoint.serving]
+    newest = max(revisions, key=lambda each: each.revision)
+    if newest.id != endpoint.serving:
+        shown.append(newest)
+    texts: list[str] = []
+    for deployment in shown:
+        try:
+            text = platform.target.logs(deployment.id, tail)
+        except NotFound:
+            text = ""
+        if len(shown) > 1:
+            text = f"==> revision {deployment.revision} ({deployment.state}) <==\n{text}"
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def _describe(
+    platform: Platform, endpoint: Endpoint, revisions: list[Deployment], status: NodeStatus | None
+) -> EndpointAnswer:
+    by_id = {deployment.id: deployment for deployment in revisions}
+    wanted = by_id[endpoint.wanted]
+    serving = by_id[endpoint.serving] if endpoint.serving is not None else None
+    newest = max(revisions, key=lambda each: each.revision)
+    pools = {pool.deployment: pool for pool in status.pools} if status is not None else {}
+    shown = pools.get((serving or wanted).id)
+    version = platform.versions.get((serving or wanted).model, (serving or wanted).version)
+    signature = version.analysis.signature
+    if signature is None and shown is not None:
+        signature = shown.signature
+    traffic = None
+    if status is not None:
+        traffic = next((each for each in status.traffic if each.endpoint == endpoint.name), None)
+    return EndpointAnswer(
+        endpoint=endpoint,
+        serving=serving,
+        wanted=wanted,
+        url=platform.endpoint_url(endpoint.name),
+        state=_state(wanted, serving, shown, status is not None),
+        replicas=shown.replicas if shown is not None else (),
+        signature=signature,
+        traffic=traffic,
+        failure=_failure(newest, serving, shown, pools.get(wanted.id)),
+    )
+
+
+def _state(
+    wanted: Deployment, serving: Deployment | None, pool: PoolStatus | None, node_answers: bool
+) -> EndpointState:
+    if serving is None and wanted.state == "failed":
+        return "failed"
+    if not node_answers:
+        return "unknown"
+    if serving is None or pool is None:
+        return "starting"
+    if pool.state == "ready":
+        return "ready" if serving.id == wanted.id else "updating"
+    return "failing" if pool.state == "failing" else "starting"
+
+
+def _failure(newest: Deployment, serving: Deployment | None, *pools: PoolStatus | None) -> str | None:
+    if newest.state == "failed" and (serving is None or newest.revision > serving.revision):
+        return newest.reason
+    return next((pool.failure for pool in pools if pool is not None and pool.failure is not None), None)

@@ -1,0 +1,91 @@
+"""What clients may send: pydantic models that refuse unknown keys and never convert types."""
+
+from typing import Annotated
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from modelyard.core.deployment import DeploymentSettings
+from modelyard.core.manifest import FileEntry
+
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$"
+DIGEST_PATTERN = r"^[0-9a-f]{64}$"
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+LARGEST = 2**53 - 1  # the largest integer that every JSON reader keeps exact
+
+NameField = Annotated[str, Field(pattern=NAME_PATTERN, description="lower-case letters, digits, - _ .")]
+IdField = Annotated[str, Field(pattern=ID_PATTERN)]
+VersionField = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class Strict(BaseModel):
+    """Base of every request body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class FileRequest(Strict):
+    """One file that will be uploaded: relative path, size in bytes, SHA-256 in hex."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024)]
+    size: Annotated[int, Field(ge=0, le=LARGEST)]
+    sha256: Annotated[str, Field(pattern=DIGEST_PATTERN)]
+
+
+class UploadRequest(Strict):
+    """The files of a model, before their bytes."""
+
+    files: Annotated[list[FileRequest], Field(min_length=1, max_length=10_000)]
+
+    def entries(self) -> list[FileEntry]:
+        """As nouns of core."""
+        return [FileEntry(path=file.path, size=file.size, sha256=file.sha256) for file in self.files]
+
+
+class VersionRequest(Strict):
+    """Make a version of a complete upload."""
+
+    upload: IdField
+    trust_pickle: bool = False
+
+
+class ResourcesRequest(Strict):
+    """Limits of one replica: memory in bytes, threads for computing."""
+
+    memory: Annotated[int, Field(ge=1024 * 1024, le=LARGEST)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+
+
+class ServingRequest(Strict):
+    """How calls are queued and batched; ``timeout`` in seconds."""
+
+    max_batch: Annotated[int, Field(ge=1, le=65536)] = 32
+    max_queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    timeout: Annotated[float, Field(gt=0, le=86400)] = 30.0
+
+
+class SettingsRequest(Strict):
+    """Everything that can be set on a deployment."""
+
+    replicas: Annotated[int, Field(ge=1, le=256)] = 1
+    resources: ResourcesRequest = ResourcesRequest()
+    serving: ServingRequest = ServingRequest()
+    target: Annotated[str, Field(pattern="^local$")] = "local"
+
+    def noun(self) -> DeploymentSettings:
+        """As the noun of core."""
+        return msgspec.convert(self.model_dump(), DeploymentSettings)
+
+
+class DeploymentRequest(Strict):
+    """Deploy an upload, or a version that is there (without a number: the latest of the model).
+
+    ``model`` is the endpoint's name when it is not given.
+    """
+
+    endpoint: NameField
+    upload: IdField | None = None
+    model: NameField | None = None
+    version: VersionField | None = None
+    trust_pickle: bool = False
+    settings: SettingsRequest = SettingsRequest()

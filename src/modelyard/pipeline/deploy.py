@@ -1,0 +1,278 @@
+"""The durable run of a deployment: register, environment, start, ready, route.
+
+Every stage is idempotent: a run that was killed in the middle of one does that stage again and finds
+what is there. What a stage brought (``stage_done``'s data) is not done twice:
+
+    register     {"model", "version"}      the upload has become a version, and is gone
+    environment  {"environment"}           its identity; the folder is made again when it is missing
+    start        {"deployment"}            the revision exists and the reconciler brings it up
+    ready        {}                        a real prediction went through a replica's queue
+    route        {}                        the endpoint's traffic is on it
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from modelyard.core.deployment import Deployment, DeploymentSettings
+from modelyard.core.errors import Cancelled, Conflict, NotFound, RejectedContent
+from modelyard.core.job import Job
+from modelyard.core.model import Version
+from modelyard.core.names import check_name
+from modelyard.core.settings import Home
+from modelyard.core.struct import Noun
+from modelyard.deploy.reconciler import Reconciler
+from modelyard.deploy.signal import Signal
+from modelyard.package.environment import Environments
+from modelyard.pipeline.run import Run
+from modelyard.registry.versions import register
+from modelyard.store.blobs import BlobStore
+from modelyard.store.endpoints import Endpoints
+from modelyard.store.jobs import Jobs
+from modelyard.store.uploads import Uploads
+from modelyard.store.versions import Versions
+
+STAGES: Final = ("register", "environment", "start", "ready", "route")
+KIND: Final = "deploy"
+_UNNOTICED = 2.0  # seconds after which a state is looked at though nobody notified
+
+_log = logging.getLogger("modelyard.deploy")
+
+
+class DeployParameters(Noun):
+    """What a job of kind ``deploy`` is asked to do: an upload or a version (None: the latest)."""
+
+    endpoint: str
+    model: str
+    upload: str | None = None
+    version: int | None = None
+    settings: DeploymentSettings = DeploymentSettings()
+    trusted: bool = False
+
+
+class DeployPipeline:
+    """The rooms that a deployment walks through, put together. Instances are callable on a Run."""
+
+    def __init__(
+        self,
+        *,
+        home: Home,
+        blobs: BlobStore,
+        uploads: Uploads,
+        versions: Versions,
+        endpoints: Endpoints,
+        jobs: Jobs,
+        environments: Environments,
+        reconciler: Reconciler,
+        changes: threading.RLock,
+        changed: Signal,
+        node_url: Callable[[], str | None],
+    ) -> None:
+        self._home = home
+        self._blobs = blobs
+        self._uploads = uploads
+        self._versions = versions
+        self._endpoints = endpoints
+        self._jobs = jobs
+        self._environments = environments
+        self._reconciler = reconciler
+        self._changes = changes
+        self._changed = changed
+        self._node_url = node_url
+
+    def submit(self, parameters: DeployParameters) -> Job:
+        """Create the job. Raises what can be known to be wrong at once."""
+        check_name(parameters.endpoint, field="endpoint")
+        check_name(parameters.model, field="model")
+        if parameters.upload is not None:
+            self._uploads.get(parameters.upload)
+        elif parameters.version is not None:
+            self._versions.get(parameters.model, parameters.version)
+        else:
+            self._versions.latest(parameters.model)
+        return self._jobs.create(KIND, parameters.endpoint, STAGES, msgspec.to_builtins(parameters))
+
+    def __call__(self, run: Run) -> dict[str, Any]:
+        """Do it; the result names endpoint, version, deployment and the addresses to call."""
+        parameters = msgspec.convert(run.job.parameters, DeployParameters)
+        version = self._register(run, parameters)
+        self._environment(run, version)
+        deployment = self._start(run, parameters, version)
+        try:
+            self._ready(run, deployment)
+            self._route(run, deployment)
+        except Cancelled:
+            self._withdraw(deployment)
+            raise
+        url = f"{self._node_url() or ''}/models/{parameters.endpoint}"
+        return {
+            "endpoint": parameters.endpoint,
+            "model": version.model,
+            "version": version.number,
+            "deployment": deployment,
+            "url": url,
+            "predict_url": f"{url}/predict",
+            "example": version.analysis.example,
+        }
+
+    def _register(self, run: Run, parameters: DeployParameters) -> Version:
+        done = run.brought("register")
+        if done is not None:
+            version = self._versions.get(done["model"], done["version"])
+        else:
+            with run.stage("register", "Looking at the files") as result:
+                version, message = self._version(parameters)
+                result |= {"model": version.model, "version": version.number, "message": message}
+        if parameters.upload is not None:
+            self._uploads.delete(parameters.upload)
+        return version
+
+    def _version(self, parameters: DeployParameters) -> tuple[Version, str]:
+        if parameters.upload is not None:
+            manifest = self._uploads.get(parameters.upload).manifest
+            version, new = register(
+                self._blobs, self._versions, parameters.model, manifest, trusted=parameters.trusted
+            )
+            what = "is new" if new else "was there already"
+            return version, f"{version.model} version {version.number} ({version.analysis.format}) {what}"
+        if parameters.version is not None:
+            version = self._versions.get(parameters.model, parameters.version)
+        else:
+            version = self._versions.latest(parameters.model)
+        return version, f"{version.model} version {version.number} ({version.analysis.format})"
+
+    def _environment(self, run: Run, version: Version) -> None:
+        if run.brought("environment") is not None:
+            return
+        with run.stage("environment", "Python environment") as result:
+            requirements = version.analysis.requirements
+            environment = self._environments.ensure(requirements, self._build_progress(run))
+            result |= {"environment": environment.id, "message": f"environment {environment.id[:12]}"}
+
+    @staticmethod
+    def _build_progress(run: Run) -> Callable[[str], None]:
+        def progress(line: str) -> None:
+            run.check()
+            run.progress(line)
+
+        return progress
+
+    def _start(self, run: Run, parameters: DeployParameters, version: Version) -> str:
+        done = run.brought("start")
+        if done is not None:
+            return done["deployment"]
+        with run.stage("start", "Laying out the files") as result:
+            deployment = self._create(run, parameters, version)
+            self._reconciler.wake()
+            result |= {"deployment": deployment.id, "message": f"revision {deployment.revision}"}
+        return deployment.id
+
+    def _create(self, run: Run, parameters: DeployParameters, version: Version) -> Deployment:
+        """The new revision, its files and environment there at the moment when it begins to count."""
+        folder = self._home.versions.absolute() / version.digest
+        while True:
+            run.check()
+            self._blobs.lay_out(version.manifest, folder)
+            requirements = version.analysis.requirements
+            environment = self._environments.ensure(requirements, self._build_progress(run)).id
+            with self._changes:
+                # The janitor removes under this lock what no revision uses yet.
+                if not folder.is_dir() or not self._is_there(environment):
+                    continue
+                self._refuse_when_outrun(run, parameters)
+                return self._endpoints.deploy(
+                    parameters.endpoint, version.model, version.number, parameters.settings, environment
+                )
+
+    def _is_there(self, environment: str) -> bool:
+        try:
+            self._environments.get(environment)
+        except NotFound:
+            return False
+        return True
+
+    def _refuse_when_outrun(self, run: Run, parameters: DeployParameters) -> None:
+        """The later of two deployments of one endpoint wins, also when its stages were faster."""
+        for other in self._jobs.list(200):
+            if (
+                other.kind == KIND
+                and other.subject == parameters.endpoint
+                and other.created > run.job.created
+                and (other.state == "done" or other.stage in STAGES[2:])
+                and other.state not in ("failed", "cancelled")
+            ):
+                raise Conflict(
+                    f"A later deployment of {parameters.endpoint!r} (job {other.id}) has overtaken this one."
+                )
+
+    def _ready(self, run: Run, deployment: str) -> None:
+        if run.brought("ready") is not None:
+            return
+        with run.stage("ready", "Waiting for a first prediction") as result:
+            warned = False
+
+            def look() -> Deployment | None:
+                nonlocal warned
+                run.check()
+                now = self._living(deployment)
+                if now.state == "failed":
+                    raise RejectedContent(now.reason or "The replicas failed without giving a reason.")
+                if now.state == "retired":
+                    raise Conflict(now.reason or f"Revision {now.revision} was replaced by a later one.")
+                if now.state == "ready":
+                    return now
+                if self._reconciler.node_answers is False and not warned:
+                    warned = True
+                    run.warning("The node does not answer; the deployment goes on when it is back.")
+                return None
+
+            self._changed.until(look, every=_UNNOTICED)
+            result["message"] = "it answered a first prediction"
+
+    def _route(self, run: Run, deployment: str) -> None:
+        if run.brought("route") is not None:
+            return
+        with run.stage("route", "Moving the traffic"):
+
+            def look() -> bool | None:
+                run.check()
+                now = self._living(deployment)
+                if self._endpoints.get(now.endpoint).serving == deployment or now.state == "retired":
+                    return True
+                if now.state == "failed":
+                    raise RejectedContent(now.reason or "The replicas failed without giving a reason.")
+                return None
+
+            self._changed.until(look, every=_UNNOTICED)
+
+    def _living(self, deployment: str) -> Deployment:
+        try:
+            return self._endpoints.deployment(deployment)
+        except NotFound as error:
+            raise Conflict("The endpoint was deleted while it was deployed.") from error
+
+    def withdraw(self, job_id: str) -> None:
+        """After a job was cancelled: what it has started does not go on either."""
+        for event in self._jobs.events(job_id, 0):
+            if event.kind == "stage_done" and event.stage == "start":
+                self._withdraw(event.data["deployment"])
+
+    def _withdraw(self, deployment: str) -> None:
+        reason = "The deployment was cancelled before it had the traffic."
+        with self._changes:
+            try:
+                now = self._endpoints.deployment(deployment)
+                endpoint = self._endpoints.get(now.endpoint)
+            except NotFound:
+                return
+            if endpoint.serving == deployment or now.state in ("failed", "retired"):
+                return
+            self._endpoints.set_state(deployment, "failed", reason)
+            if endpoint.wanted == deployment and endpoint.serving is not None:
+                self._endpoints.revert(endpoint.name)
+        _log.info("deployment %s was withdrawn", deployment)
+        self._reconciler.wake()
+        self._changed.notify()
