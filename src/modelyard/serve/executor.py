@@ -205,7 +205,6 @@ class ExecutorProcess(asyncio.Protocol):
             "HOME": str(self._folder),
             "TMPDIR": str(self._folder),
             "PYTHONNOUSERSITE": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONIOENCODING": "utf-8:replace",
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,

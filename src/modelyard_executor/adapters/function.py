@@ -193,6 +193,7 @@ def _import(path: Path) -> Any:
     if not path.is_file():
         raise LoadError("there is no file %s among the model's files" % path.name)
     sys.path.insert(0, str(path.parent))
+    sys.dont_write_bytecode = True  # a version's folder stays as it was laid out
     spec = importlib.util.spec_from_file_location(_MODULE, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
