@@ -96,6 +96,13 @@ def test_a_nest_too_deep_is_a_sentence() -> None:
         record_of(SIGNATURE, FILLED | {"input.image": "[" * 100_000})
 
 
+def test_an_optional_truth_value_can_be_left_out() -> None:
+    signature = Signature(inputs=(TensorSpec(name="flag", datatype="BOOL", optional=True),))
+    assert fields_of(signature, None, None)[0].widget == "json"
+    assert record_of(signature, {"input.flag": ""}) == {}
+    assert record_of(signature, {"input.flag": "true"}) == {"flag": True}
+
+
 def test_the_placeholder_shows_the_shape() -> None:
     assert placeholder(SIGNATURE.inputs[3]) == (
         "[[0.0, 0.0, … any number of them], [0.0, 0.0, … any number of them]]"

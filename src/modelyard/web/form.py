@@ -99,7 +99,8 @@ def _input(spec: TensorSpec, example: Mapping[str, Any]) -> Field:
         required=not spec.optional,
         description=spec.description,
     )
-    if not spec.shape and spec.kind != "json":
+    # A box that is not ticked cannot say "left out": an optional truth value is written.
+    if not spec.shape and spec.kind != "json" and not (family == "bool" and spec.optional):
         if family == "bytes":
             return made._replace(
                 widget="text", value=value if isinstance(value, str) else "", placeholder="Some text"

@@ -1,0 +1,181 @@
+"""``modelyard deploy`` and what follows, for real: a Python function without dependencies."""
+
+import json
+import os
+import pty
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import PROGRAM, Shell
+
+pytestmark = pytest.mark.timeout(240)
+
+DOUBLE = """
+def predict(x: int, note: str = "none"):
+    print("asked for", x)
+    return {"double": 2 * x, "note": note}
+"""
+BROKEN = """
+class Model:
+    def load(self, *anything):
+        raise RuntimeError("the weights are missing")
+    def predict(self, x: int):
+        return x
+"""
+
+
+def save(folder: Path, source: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "model.py").write_text(source)
+    return folder
+
+
+def test_from_nothing_to_a_prediction_and_back(shell: Shell, tmp_path: Path) -> None:
+    done = shell.run("deploy", str(save(tmp_path / "Double", DOUBLE)))
+    assert done.returncode == 0, done.stderr
+    assert "No platform is running here; starting it." in done.stderr
+    for stage in ("read", "upload", "analyze", "environment", "first prediction"):
+        assert stage in done.stderr
+    assert "double is serving double version 1" in done.stdout
+
+    curl = next(line for line in done.stdout.splitlines() if line.strip().startswith("curl"))
+    answer = json.loads(subprocess.run(shlex.split(curl), capture_output=True, check=True).stdout)
+    assert "error" not in answer
+
+    assert shell.json("predict", "double", "--set", "x=21", "--set", "note=2 words")["output"] == {
+        "double": 42, "note": "2 words",
+    }  # fmt: skip
+    table = shell.run("predict", "double", "--set", "x=1").stdout
+    assert table.startswith("output")
+    piped = shell.run("predict", "double", "-i", "-", "--json", text='{"x": 5}')
+    assert json.loads(piped.stdout)["output"]["double"] == 10
+    assert shell.json("predict", "double", "--example").keys() >= {"x"}
+
+    wrong = shell.run("predict", "double", "--set", "x=many", "--json")
+    assert wrong.returncode == 1
+    told = json.loads(wrong.stdout)
+    assert told["code"] == "invalid_input"
+    assert "x" in told["field"]
+    assert told["error"] in wrong.stderr
+
+    (tmp_path / "records.json").write_text('[{"x": 1}, {}]')
+    batch = shell.run("predict", "double", "-i", str(tmp_path / "records.json"), "--json")
+    assert batch.returncode == 1
+    good, bad = json.loads(batch.stdout)
+    assert good["output"]["double"] == 2
+    assert bad["code"] == "invalid_input"
+
+    (endpoint,) = shell.json("endpoints")
+    assert endpoint["state"] == "ready"
+    assert "double" in shell.run("endpoints").stdout
+    assert "asked for 21" in shell.run("logs", "double").stdout
+    assert [model["name"] for model in shell.json("models")] == ["double"]
+    assert "python-function" in shell.run("models", "show", "double").stdout
+    assert shell.json("jobs")[0]["state"] == "done"
+
+    kept = shell.run("models", "delete", "double", "--yes", "--json")
+    assert json.loads(kept.stdout)["code"] == "conflict"
+    assert shell.run("delete", "double").returncode == 2  # nobody can answer, and --yes is not given
+    assert shell.json("delete", "double", "--yes") == {"deleted": "double"}
+    assert shell.json("endpoints") == []
+
+
+def test_the_same_again_sends_nothing_and_is_fast(shell: Shell, tmp_path: Path) -> None:
+    folder = save(tmp_path / "double", DOUBLE)
+    (folder / "weights.bin").write_bytes(os.urandom(90_000_000))
+    assert shell.run("deploy", str(folder)).returncode == 0
+    times: list[float] = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        again = shell.run("deploy", str(folder))
+        times.append(time.perf_counter() - begin)
+        assert again.returncode == 0
+        assert "Nothing to send" in again.stderr
+        assert "version 1" in again.stdout
+    print("identical deploy:", [round(seconds, 3) for seconds in times])
+    assert min(times) < 2  # the budget of 0.5 s is measured in bench, on a quiet machine
+
+
+def test_a_model_that_does_not_start_shows_its_own_traceback(shell: Shell, tmp_path: Path) -> None:
+    done = shell.run("deploy", str(save(tmp_path / "broken", BROKEN)), "--json")
+    assert done.returncode == 1
+    assert "the weights are missing" in done.stderr
+    assert "model.py" in done.stderr
+    assert "the weights are missing" in json.loads(done.stdout)["error"]
+    assert "the weights are missing" in shell.run("logs", "broken").stdout
+
+
+def test_a_rejected_file_is_told_in_a_sentence(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"not a graph" * 100)
+    done = shell.run("deploy", str(tmp_path / "model.onnx"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "model.onnx" in done.stderr
+
+
+def test_a_detached_deploy_is_followed_by_its_job(shell: Shell, tmp_path: Path) -> None:
+    job = shell.json("deploy", str(save(tmp_path / "double", DOUBLE)), "--detach")["job"]
+    story = shell.json("jobs", job)
+    assert story["job"]["state"] == "done"
+    assert [event["sequence"] for event in story["events"]] == list(range(1, len(story["events"]) + 1))
+
+
+def test_ctrl_c_while_following_detaches_and_the_deployment_goes_on(shell: Shell, tmp_path: Path) -> None:
+    shell.json("up")
+    slow = "import time\ntime.sleep(3)\n" + DOUBLE
+    told: list[str] = []
+    with shell.start("deploy", str(save(tmp_path / "slow", slow))) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            told.append(line)
+            if "environment" in line:
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    (follow,) = [line for line in told if "modelyard jobs" in line]
+    assert shell.json("jobs", follow.split()[-1])["job"]["state"] == "done"
+    assert shell.json("predict", "slow", "--set", "x=1")["output"]["double"] == 2
+
+
+def test_a_terminal_sees_a_tick_per_stage(shell: Shell, tmp_path: Path) -> None:
+    shell.json("up")
+    folder = save(tmp_path / "double", DOUBLE)
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*PROGRAM, "deploy", str(folder)],
+        env=shell.environment | {"TERM": "xterm-256color"}, stdin=follower, stdout=follower, stderr=follower,
+    )  # fmt: skip
+    os.close(follower)
+    seen: list[bytes] = []
+
+    def read() -> None:
+        try:
+            while chunk := os.read(leader, 65536):
+                seen.append(chunk)
+        except OSError:  # the other end is closed
+            pass
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert process.wait(120) == 0
+    thread.join()
+    os.close(leader)
+    text = b"".join(seen).decode()
+    assert text.count("✓") >= 6
+    assert "double is serving" in text
+
+
+def test_the_key_is_asked_for_when_authentication_is_on(shell: Shell, tmp_path: Path) -> None:
+    assert shell.json("up") and shell.json("down")
+    shell.environment["MODELYARD_AUTHENTICATION"] = "true"
+    done = shell.json("deploy", str(save(tmp_path / "double", DOUBLE)))
+    assert "$MODELYARD_API_KEY" in done["curl"]
+    assert shell.json("predict", "double", "--set", "x=1")["output"]["double"] == 2
+    command = ["curl", "-s", done["url"], "-d", '{"x": 1}', "-H", "Content-Type: application/json"]
+    refused = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert refused["code"] == "unauthenticated"

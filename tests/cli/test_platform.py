@@ -1,0 +1,189 @@
+"""The platform's programs for real: up, down, status, and what happens when one is killed."""
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelyard.cli import programs
+
+from .conftest import Shell
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def within(seconds: float, fact: Callable[[], Any]) -> Any:
+    """The first true answer of ``fact``; fails when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := fact():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {fact}")
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def holder(shell: Shell, program: str) -> int | None:
+    return programs.holder(shell.home / "run", program)
+
+
+def kill(shell: Shell, program: str) -> int:
+    pid = holder(shell, program)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    within(5, lambda: holder(shell, program) != pid)
+    return pid
+
+
+def test_up_starts_everything_and_down_stops_everything(shell: Shell) -> None:
+    up = shell.json("up")
+    assert up["started"] is True
+    assert answers(up["control"] + "/ready")
+    assert answers(up["node"] + "/v2/health/live")
+    status = shell.json("status")
+    assert {name: entry["state"] for name, entry in status["programs"].items()} == {
+        "supervisor": "running", "control": "running", "node": "running",
+    }  # fmt: skip
+    assert status["problem"] is None
+
+    again = shell.run("up")
+    assert again.returncode == 0
+    assert "running already" in again.stdout
+
+    pids = [shell.pid(program) for program in ("supervisor", "control", "node")]
+    assert shell.json("down") == {"stopped": True}
+    assert not [pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and programs._alive(pid)]
+    assert shell.json("down") == {"stopped": False}
+
+
+def test_the_supervisor_is_small_and_detached(shell: Shell) -> None:
+    shell.json("up")
+    pid = shell.pid("supervisor")
+    described = programs.describe(pid)
+    assert described is not None
+    assert described.memory <= 20 * 1024 * 1024
+    assert os.getsid(pid) == pid
+    assert Path(f"/proc/{pid}/fd/1").readlink() == shell.home / "logs" / "supervisor.log"
+
+
+def test_whichever_program_is_killed_comes_back_at_the_same_address(shell: Shell) -> None:
+    up = shell.json("up")
+    for program, url in (("node", up["node"] + "/v2/health/live"), ("control", up["control"] + "/ready")):
+        killed = kill(shell, program)
+        within(30, lambda url=url: answers(url))
+        assert holder(shell, program) not in (None, killed)
+    state = shell.json("status")["programs"]
+    assert [state[name]["restarts"] for name in ("node", "control")] == [1, 1]
+    assert "signal 9" in state["node"]["failure"]
+
+
+def test_a_killed_supervisor_leaves_both_serving_and_the_next_adopts_them(shell: Shell) -> None:
+    up = shell.json("up")
+    before = (holder(shell, "control"), holder(shell, "node"))
+    kill(shell, "supervisor")
+    assert answers(up["control"] + "/ready")
+    assert answers(up["node"] + "/v2/health/live")
+    assert "No supervisor" in shell.json("status")["problem"]
+
+    shell.json("up")
+    assert (holder(shell, "control"), holder(shell, "node")) == before
+    assert holder(shell, "supervisor") is not None
+    state = json.loads((shell.home / "run" / "supervisor.json").read_text())["programs"]
+    assert state["node"]["adopted"] and state["control"]["adopted"]
+
+    killed = kill(shell, "node")
+    within(30, lambda: answers(up["node"] + "/v2/health/live"))
+    assert holder(shell, "node") != killed
+
+
+def test_down_without_a_supervisor_stops_its_programs(shell: Shell) -> None:
+    shell.json("up")
+    kill(shell, "supervisor")
+    assert shell.json("down") == {"stopped": True}
+    assert holder(shell, "node") is None
+    assert holder(shell, "control") is None
+
+
+def test_two_ups_at_once_make_one_platform(shell: Shell) -> None:
+    both = [shell.start("up", "--json") for _ in range(2)]
+    told = [json.loads(process.communicate(timeout=90)[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert told[0]["control"] == told[1]["control"]
+    assert told[0]["node"] == told[1]["node"]
+
+
+def test_a_taken_port_is_named_and_nothing_is_left(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = shell.run("up", "--port", port, "--json")
+        assert done.returncode == 1
+        assert port in done.stderr and "--port" in done.stderr
+        assert json.loads(done.stdout)["code"] == "conflict"
+        done = shell.run("up", "--node-port", port)
+        assert done.returncode == 1
+        assert "MODELYARD_NODE_PORT" in done.stderr
+    assert holder(shell, "supervisor") is None
+
+
+def test_other_flags_than_the_running_platform_has_are_refused(shell: Shell) -> None:
+    shell.json("up")
+    done = shell.run("up", "--port", "1")
+    assert done.returncode == 1
+    assert "modelyard down" in done.stderr
+    assert shell.run("up", "--port", "0").returncode == 0
+
+
+def test_the_network_is_not_let_in_without_authentication(shell: Shell) -> None:
+    done = shell.run("up", "--host", "0.0.0.0")
+    assert done.returncode == 1
+    assert "--authentication" in done.stderr
+    assert not (shell.home / "run" / "supervisor.json").exists()
+
+
+def test_a_program_that_cannot_start_is_told_with_its_last_words(shell: Shell) -> None:
+    shell.home.mkdir(mode=0o700)
+    (shell.home / "modelyard.db").mkdir()  # no database can be opened there
+    done = shell.run("up")
+    assert done.returncode == 1
+    assert "control does not start" in done.stderr
+    assert "last words" in done.stderr
+    assert holder(shell, "supervisor") is None
+    assert holder(shell, "node") is None
+
+
+def test_a_log_of_more_than_ten_megabytes_starts_anew(shell: Shell) -> None:
+    (shell.home / "logs").mkdir(parents=True)
+    (shell.home / "logs" / "node.log").write_bytes(b"x" * (10 * 1024 * 1024 + 1))
+    shell.json("up")
+    assert (shell.home / "logs" / "node.log.1").stat().st_size == 10 * 1024 * 1024 + 1
+    assert (shell.home / "logs" / "node.log").stat().st_size < 1024 * 1024
+
+
+def test_a_terminal_that_closes_does_not_take_the_platform_along(shell: Shell) -> None:
+    """The command's whole process group is gone; what it started is not in it."""
+    process = shell.start("up", "--json", start_new_session=True)
+    up = json.loads(process.communicate(timeout=90)[0])
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    assert answers(up["control"] + "/ready")
+
+
+def test_the_doctor_finds_nothing_in_a_home_that_was_used(shell: Shell) -> None:
+    shell.json("up")
+    shell.json("down")
+    assert shell.json("doctor")["healthy"] is True
+    assert "in order" in shell.run("doctor").stdout
