@@ -4,25 +4,24 @@
 between those who begin to refer to blobs and the one who removes what nobody refers to.
 """
 
-import asyncio
 import fcntl
 import hashlib
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import obstore
-from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.files import Files
 from modelyard.core.manifest import Manifest, check_digest
-from modelyard.core.struct import Noun
+from modelyard.store.aside import aside
 from modelyard.store.blob_files import BlobFiles
-from modelyard.store.durable import disk_error, make_folder, sync_file, sync_folder
+from modelyard.store.blob_writer import BlobWriter, FileDigest
+from modelyard.store.durable import make_folder, sync_file, sync_folder
 from modelyard.store.incoming import Incoming
 from modelyard.store.layout import lay_out
 
@@ -30,15 +29,9 @@ if TYPE_CHECKING:
     from obstore import GetResult
 
 _CHUNK: Final = 1024 * 1024
-_PART: Final = 4 * _CHUNK  # the object store buffers two of these for each writer
-_T = TypeVar("_T")
 
 
-class FileDigest(Noun):
-    """What a blob is: SHA-256 in hex, size in bytes."""
-
-    sha256: str
-    size: int
+__all__ = ["BlobStore", "FileDigest"]
 
 
 class BlobStore:
@@ -65,7 +58,7 @@ class BlobStore:
         """
         if sha256 is not None and (known := self._known(sha256, size)) is not None:
             return known
-        with _Writer(self, sha256, size) as writer:
+        with self._writer(sha256, size) as writer:
             for chunk in chunks:
                 writer.write(chunk)
             return writer.commit()
@@ -74,18 +67,18 @@ class BlobStore:
         self, chunks: AsyncIterable[bytes], *, sha256: str | None = None, size: int | None = None
     ) -> FileDigest:
         """As :meth:`put`, for the body of a request. The disk is waited for in other threads."""
-        if sha256 is not None and (known := await _aside(self._known, sha256, size)) is not None:
+        if sha256 is not None and (known := await aside(self._known, sha256, size)) is not None:
             return known
-        writer = await _aside(_Writer, self, sha256, size)
+        writer = await aside(self._writer, sha256, size)
         try:
             gathered = bytearray()
             async for chunk in chunks:
                 gathered += chunk
                 if len(gathered) >= _CHUNK:
-                    await _aside(writer.write, gathered)
+                    await aside(writer.write, gathered)
                     gathered = bytearray()
-            await _aside(writer.write, gathered)
-            return await _aside(writer.commit)
+            await aside(writer.write, gathered)
+            return await aside(writer.commit)
         finally:
             # In this thread: a cancelled task gets no second turn to wait for another one.
             writer.discard()
@@ -136,7 +129,9 @@ class BlobStore:
 
     def digests(self) -> Iterator[str]:
         """The name of every blob, in no order."""
-        for batch in obstore.list(self._store, "objects", chunk_size=1000):
+        # One of its overloads speaks of Arrow, which is not installed.
+        listed = obstore.list(self._store, "objects", chunk_size=1000)  # pyright: ignore[reportUnknownMemberType]
+        for batch in listed:
             for found in batch:
                 folder, _, name = found["path"].removeprefix("objects/").partition("/")
                 if len(name) == 64 and name.startswith(folder):
@@ -159,20 +154,20 @@ class BlobStore:
         return lay_out(manifest, folder, self._local)
 
     @contextmanager
-    def referring(self) -> Iterator[None]:
+    def referring(self) -> Generator[None, None, None]:
         """While this is held, nothing is collected: for whoever looks which blobs are there and then
         makes a row that refers to them. Many may hold it at once."""
         with self._guard(fcntl.LOCK_SH):
             yield
 
     @contextmanager
-    def collecting(self) -> Iterator[None]:
+    def collecting(self) -> Generator[None, None, None]:
         """While this is held, no row begins to refer to a blob: for whoever removes the others."""
         with self._guard(fcntl.LOCK_EX):
             yield
 
     @contextmanager
-    def _guard(self, kind: int) -> Iterator[None]:
+    def _guard(self, kind: int) -> Generator[None, None, None]:
         descriptor = os.open(self._root / "collection.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, kind)
@@ -181,7 +176,7 @@ class BlobStore:
             os.close(descriptor)
 
     @contextmanager
-    def _reading(self, sha256: str) -> Iterator[None]:
+    def _reading(self, sha256: str) -> Generator[None, None, None]:
         check_digest(sha256)
         try:
             yield
@@ -192,6 +187,10 @@ class BlobStore:
         with self._reading(sha256):
             for piece in result.stream(min_chunk_size=_CHUNK):
                 yield bytes(piece)
+
+    def _writer(self, sha256: str | None, size: int | None) -> BlobWriter:
+        place = self._incoming.place()
+        return BlobWriter(self._store, self._root, place, self._keep, sha256=sha256, size=size)
 
     def _known(self, sha256: str, size: int | None) -> FileDigest | None:
         try:
@@ -209,97 +208,15 @@ class BlobStore:
         return self._root / _path(sha256)
 
     def _keep(self, place: Path, sha256: str) -> None:
-        """Make the temporary object a blob: durable first, then visible."""
+        """Make the temporary object a blob, unless there is one: durable first, then visible."""
+        if self.has(sha256):
+            return
         place.chmod(0o444)  # it is linked into the folders of its versions
         sync_file(place)
         shard = self._local(sha256).parent
         make_folder(shard)
         obstore.rename(self._store, str(place.relative_to(self._root)), _path(sha256))
         sync_folder(shard)
-
-
-class _Writer:
-    """One blob on its way: hashed while it is written to a temporary object."""
-
-    def __init__(self, blobs: BlobStore, sha256: str | None, size: int | None) -> None:
-        self._blobs = blobs
-        self._sha256 = sha256
-        self._size = size
-        self._hash = hashlib.sha256()
-        self._written = 0
-        with self._told():
-            self._place = blobs._incoming.place()
-            self._file = obstore.open_writer(
-                blobs._store,
-                str(self._place.relative_to(blobs._root)),
-                buffer_size=_PART,
-                max_concurrency=1,
-            )
-
-    def __enter__(self) -> "_Writer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.discard()
-
-    def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        self._written += len(chunk)
-        if self._size is not None and self._written > self._size:
-            raise InvalidInput(
-                f"More than the announced {self._size} bytes came; send the file again.", field="size"
-            )
-        self._hash.update(chunk)
-        with self._told():
-            for start in range(0, len(chunk), _CHUNK):
-                self._file.write(memoryview(chunk)[start : start + _CHUNK])
-
-    def commit(self) -> FileDigest:
-        digest = FileDigest(sha256=self._hash.hexdigest(), size=self._written)
-        if self._size not in (None, digest.size):
-            raise InvalidInput(
-                f"{digest.size} bytes came instead of {self._size}; send the file again.", field="size"
-            )
-        if self._sha256 not in (None, digest.sha256):
-            raise InvalidInput(
-                f"The bytes that came have the digest {digest.sha256}, not the announced {self._sha256}; the "
-                "file changed or was damaged on its way. Send it again.",
-                field="sha256",
-            )
-        with self._told():
-            self._file.close()
-            if not self._blobs.has(digest.sha256):
-                self._blobs._keep(self._place, digest.sha256)
-        return digest
-
-    def discard(self) -> None:
-        """Remove what has not become a blob."""
-        self._blobs._incoming.discard(self._place)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, BaseError) as error:
-            told = disk_error(error, self._blobs._root)
-            if told is None:
-                raise
-            raise told from error
-
-
-async def _aside(call: Callable[..., _T], *arguments: object) -> _T:
-    """Run ``call`` in a thread, and do not leave before it has ended, not even when cancelled."""
-    task = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
-                continue
-        # Its own failure, if any, is not what ended this.
-        task.cancelled() or task.exception()
-        raise
 
 
 def _path(sha256: str) -> str:

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -47,13 +47,13 @@ class Database:
         self._writing: Engine = self._engine.execution_options(**{_WRITES: True})
 
     @contextmanager
-    def session(self) -> Iterator[Connection]:
+    def session(self) -> Generator[Connection, None, None]:
         """A transaction that only reads: one consistent picture, which no writer disturbs."""
         with _told(self.path), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self) -> Generator[Connection, None, None]:
         """A transaction that writes, the only one at its time; kept whole or not at all.
 
         It takes the write lock at its start, so that what it has read stays true until it ends.
@@ -108,7 +108,7 @@ class Database:
             command.upgrade(config, "head")
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self) -> Generator[None, None, None]:
         path = self.path.with_name(f"{self.path.name}.migrate.lock")
         with _told(self.path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,12 +134,17 @@ def _begin(connection: Connection) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path) -> Generator[None, None, None]:
     """What the disk or a lock did wrong, as one of our errors; a fault in a statement stays as it is."""
     try:
         yield
     except DBAPIError as error:
         told = _translate(error.orig, path)
+        if told is None:
+            raise
+        raise told from error
+    except sqlite3.Error as error:
+        told = _translate(error, path)
         if told is None:
             raise
         raise told from error

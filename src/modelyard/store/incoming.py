@@ -34,11 +34,6 @@ class Incoming:
                 weakref.finalize(self, _leave, self._folder, descriptor, self._pid)
             return self._folder / secrets.token_hex(8)
 
-    def discard(self, place: Path) -> None:
-        """Remove a temporary object and what the object store has staged beside it."""
-        for path in place.parent.glob(f"{place.name}*"):
-            path.unlink(missing_ok=True)
-
     def sweep(self) -> int:
         """Remove what dead processes left; how many temporary objects that were."""
         removed = 0

@@ -41,7 +41,7 @@ versions: Final = Table(
     "versions",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("model_id", ForeignKey("models.id", ondelete="CASCADE"), nullable=False),
+    Column("model_id", Integer, ForeignKey("models.id", ondelete="CASCADE"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("manifest_json", Text, nullable=False),
@@ -75,7 +75,7 @@ deployments: Final = Table(
     "deployments",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("endpoint_id", ForeignKey("endpoints.id", ondelete="CASCADE"), nullable=False),
+    Column("endpoint_id", Integer, ForeignKey("endpoints.id", ondelete="CASCADE"), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("model", String(63), nullable=False),
     Column("version", Integer, nullable=False),
@@ -94,7 +94,7 @@ deployments: Final = Table(
 traffic: Final = Table(
     "traffic",
     metadata,
-    Column("endpoint_id", ForeignKey("endpoints.id", ondelete="CASCADE"), primary_key=True),
+    Column("endpoint_id", Integer, ForeignKey("endpoints.id", ondelete="CASCADE"), primary_key=True),
     Column("wanted", String(32), nullable=False),
     Column("serving", String(32)),
     ForeignKeyConstraint(["endpoint_id", "wanted"], ["deployments.endpoint_id", "deployments.id"]),
@@ -124,7 +124,7 @@ jobs: Final = Table(
 job_events: Final = Table(
     "job_events",
     metadata,
-    Column("job_number", ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
+    Column("job_number", Integer, ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
     Column("sequence", Integer, primary_key=True, autoincrement=False),
     Column("event_json", Text, nullable=False),
 )

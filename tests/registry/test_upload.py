@@ -1,0 +1,150 @@
+"""Uploads: only what is missing is sent, and nothing that somebody refers to is ever collected."""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from modelyard.core.errors import Conflict, InvalidInput, NotFound
+from modelyard.core.manifest import FileEntry
+from modelyard.core.model import Analysis
+from modelyard.registry.upload import begin, collect_garbage, finish, missing, receive
+from modelyard.store.blobs import BlobStore
+from modelyard.store.database import Database
+from modelyard.store.uploads import Uploads
+from modelyard.store.versions import Versions
+
+ANALYSIS = Analysis(format="onnx", adapter="onnx")
+
+
+@pytest.fixture
+def uploads(database: Database) -> Uploads:
+    return Uploads(database)
+
+
+@pytest.fixture
+def versions(database: Database) -> Versions:
+    return Versions(database)
+
+
+def _entry(path: str, data: bytes) -> FileEntry:
+    return FileEntry(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+async def _body(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def test_only_what_is_not_there_is_asked_for(uploads: Uploads, blobs: BlobStore) -> None:
+    blobs.put([b"old"])
+    files = [_entry("a", b"old"), _entry("b", b"new"), _entry("c", b"new")]
+    upload, asked = begin(uploads, blobs, files)
+    assert asked == [_entry("b", b"new").sha256]
+    assert uploads.get(upload.id) == upload
+
+
+def test_an_upload_is_finished_when_all_has_come(uploads: Uploads, blobs: BlobStore) -> None:
+    new = _entry("b", b"new")
+    upload, _ = begin(uploads, blobs, [new])
+    with pytest.raises(Conflict) as caught:
+        finish(uploads, blobs, upload.id)
+    assert caught.value.field == "b"
+    asyncio.run(receive(uploads, blobs, upload.id, new.sha256, _body(b"new")))
+    assert finish(uploads, blobs, upload.id) == upload.manifest
+    assert missing(blobs, upload) == []
+
+
+def test_a_digest_that_was_not_announced_is_not_received(uploads: Uploads, blobs: BlobStore) -> None:
+    upload, _ = begin(uploads, blobs, [_entry("a", b"data")])
+    other = _entry("x", b"other")
+    with pytest.raises(NotFound):
+        asyncio.run(receive(uploads, blobs, upload.id, other.sha256, _body(b"other")))
+    assert list(blobs.digests()) == []
+
+
+def test_nothing_is_received_for_an_upload_that_is_gone(uploads: Uploads, blobs: BlobStore) -> None:
+    data = _entry("a", b"data")
+    upload, _ = begin(uploads, blobs, [data])
+    assert uploads.expire(upload.expires - 1) == 0
+    assert uploads.expire(upload.expires) == 1
+    with pytest.raises(NotFound):
+        asyncio.run(receive(uploads, blobs, upload.id, data.sha256, _body(b"data")))
+
+
+def test_wrong_bytes_are_refused(uploads: Uploads, blobs: BlobStore) -> None:
+    data = _entry("a", b"data")
+    upload, _ = begin(uploads, blobs, [data])
+    with pytest.raises(InvalidInput):
+        asyncio.run(receive(uploads, blobs, upload.id, data.sha256, _body(b"atad")))
+
+
+def test_a_file_cannot_be_a_folder_too(uploads: Uploads, blobs: BlobStore) -> None:
+    with pytest.raises(InvalidInput, match="a file and a folder"):
+        begin(uploads, blobs, [_entry("a", b"1"), _entry("a/b/c", b"2")])
+
+
+def test_one_digest_has_one_size(uploads: Uploads, blobs: BlobStore) -> None:
+    data = _entry("a", b"data")
+    with pytest.raises(InvalidInput) as caught:
+        begin(uploads, blobs, [data, FileEntry(path="b", size=9, sha256=data.sha256)])
+    assert caught.value.field == "files[1].size"
+
+
+def test_what_nothing_refers_to_is_collected(
+    uploads: Uploads, blobs: BlobStore, versions: Versions
+) -> None:
+    kept, begun, orphan = (blobs.put([data]).sha256 for data in (b"kept", b"begun", b"orphan"))
+    finished, _ = begin(uploads, blobs, [_entry("a", b"kept")])
+    versions.add("m", finished.manifest, ANALYSIS, False)
+    uploads.delete(finished.id)
+    begin(uploads, blobs, [_entry("a", b"begun")])
+    assert collect_garbage(blobs, uploads, versions) == 1
+    assert set(blobs.digests()) == {kept, begun}
+    assert not blobs.has(orphan)
+
+
+def test_what_an_upload_need_not_send_is_still_there_when_it_ends(
+    uploads: Uploads, blobs: BlobStore, versions: Versions
+) -> None:
+    """Blobs that nothing refers to are begun upon while they are collected, again and again."""
+    stop = threading.Event()
+
+    def collect() -> None:
+        while not stop.is_set():
+            collect_garbage(blobs, uploads, versions)
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    try:
+        known = number = 0
+        while known < 20:
+            number += 1
+            data = b"%d" % number
+            blobs.put([data])
+            upload, asked = begin(uploads, blobs, [_entry("a", data)])
+            if not asked:
+                known += 1
+                assert finish(uploads, blobs, upload.id) == upload.manifest
+            uploads.delete(upload.id)
+    finally:
+        stop.set()
+        collector.join()
+
+
+def test_collecting_waits_for_who_begins_to_refer(
+    uploads: Uploads, blobs: BlobStore, versions: Versions, tmp_path: Path
+) -> None:
+    """The lock itself, without luck: another store of the same folder cannot collect meanwhile."""
+    blobs.put([b"data"])
+    other = BlobStore(tmp_path / "blobs")
+    collector = threading.Thread(target=collect_garbage, args=(other, uploads, versions))
+    with blobs.referring():
+        collector.start()
+        collector.join(0.3)
+        assert collector.is_alive()
+        uploads.create([_entry("a", b"data")])
+    collector.join()
+    assert len(list(blobs.digests())) == 1

@@ -1,0 +1,144 @@
+"""The database: migrated once by whoever comes first, written by several processes at once."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from modelyard.core.errors import Conflict, Unavailable
+from modelyard.store import tables
+from modelyard.store.database import REVISION, Database
+from modelyard.store.jobs import Jobs
+
+
+def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
+    with database.session() as session:
+        context = MigrationContext.configure(session, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_the_constant_names_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", "modelyard.store:migrations")
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+
+
+def test_it_is_written_ahead_with_foreign_keys_and_full_syncs(database: Database) -> None:
+    with database.session() as session:
+        pragmas = {
+            name: session.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "foreign_keys", "synchronous")
+        }
+    assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2}
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    job = Jobs(database).create("deploy", "kept", (), {})
+    database.migrate()
+    assert Jobs(database).get(job.id) == job
+
+
+def test_alembic_is_not_imported_when_there_is_nothing_to_migrate(database: Database) -> None:
+    code = (
+        "import sys; from pathlib import Path; from modelyard.store.database import Database;"
+        "Database(Path(sys.argv[1])).migrate(); sys.exit('alembic' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(database.path)], check=True)
+
+
+def test_a_database_of_a_newer_modelyard_is_refused(database: Database) -> None:
+    with database.begin() as session:
+        session.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Conflict, match="newer Modelyard"):
+        database.migrate()
+
+
+def test_a_migration_that_breaks_leaves_the_former_revision(tmp_path: Path) -> None:
+    path = tmp_path / "modelyard.db"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE audit (mine INTEGER)")  # the last but one table that the migration makes
+    other.close()
+    database = Database(path)
+    with pytest.raises(Exception, match="already exists"):
+        database.migrate()
+    with database.session() as session:
+        names = (
+            session.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
+        )
+    assert names == ["audit"]
+    database.close()
+
+
+def test_rubbish_in_its_place_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "modelyard.db"
+    path.write_bytes(b"this is no database" * 1000)
+    database = Database(path)
+    with pytest.raises(Unavailable, match="damaged"):
+        database.migrate()
+    database.close()
+
+
+def test_what_a_transaction_raises_takes_its_writes_back(database: Database) -> None:
+    def fail() -> None:
+        with database.begin() as session:
+            session.execute(insert(tables.models).values(name="half", created=0.0))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with database.session() as session:
+        assert session.execute(select(tables.models)).all() == []
+
+
+def test_traffic_cannot_point_at_a_deployment_that_is_not_there(database: Database) -> None:
+    with pytest.raises(IntegrityError), database.begin() as session:
+        session.execute(insert(tables.endpoints).values(id=1, name="e", created=0.0))
+        session.execute(insert(tables.traffic).values(endpoint_id=1, wanted="nowhere"))
+
+
+MIGRATE_AND_WRITE = """
+import sys
+from pathlib import Path
+from modelyard.store.database import Database
+from modelyard.store.jobs import Jobs
+database = Database(Path(sys.argv[1]))
+sys.stdin.readline()
+database.migrate()
+jobs = Jobs(database)
+for number in range(25):
+    job = jobs.create("deploy", sys.argv[2], ("one",), {"number": number})
+    jobs.event(job.id, "progress", "one", "hello")
+"""
+
+
+def test_four_processes_migrate_and_write_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "modelyard.db"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", MIGRATE_AND_WRITE, str(path), str(number)],
+            stdin=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0, 0, 0]
+    database = Database(path)
+    jobs = Jobs(database)
+    written = sorted((job.subject, job.parameters["number"]) for job in jobs.list(1000))
+    assert written == sorted((str(process), number) for process in range(4) for number in range(25))
+    database.close()
