@@ -39,7 +39,7 @@ def answer() -> Rows:
             time.sleep(3)
             memory = json.loads(run("status", "--json"))["memory_bytes"]
             run("deploy", str(save_mlp(Path(folder, "small.onnx"))), "--name", "small")
-            node = json.loads(run("status", "--json"))["node"]["url"]
+            node = json.loads(run("status", "--json"))["programs"]["node"]["url"]
             first, again = [], []
             for seed in range(3):
                 path = save_mlp(Path(folder, f"large-{seed}.onnx"), seed=seed + 1, sizes=(4096, 4096, 1400))

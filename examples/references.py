@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # the weights are in the package; nothing is fetched
+os.environ["TQDM_DISABLE"] = "1"
 
 
 def embeddings(texts: list[str]) -> tuple[str, list[list[float]]]:
