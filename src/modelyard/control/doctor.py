@@ -30,7 +30,6 @@ FindingKind = Literal[
     "missing_blob",
     "corrupt_blob",
     "leftover",
-    "unused_version_folder",
     "missing_environment",
     "abandoned_job",
     "orphan_executor",
@@ -51,19 +50,9 @@ class Finding(Noun):
 def examine(home: Home, *, thorough: bool = False) -> list[Finding]:
     """Look at everything; change nothing. ``thorough`` also reads every blob and compares its digest.
 
-    While the platform runs, what is under way (uploads, drains, jobs) is not reported.
+    While the control plane runs, what is under way (uploads, builds, jobs) is not reported.
     """
-    findings = [*_addresses(home), *_executors(home)]
-    if not home.database.is_file():
-        return findings
-    broken = _integrity(home)
-    if broken:
-        return [*findings, *broken]
-    with _database(home) as database:
-        findings += _blobs(home, database, thorough)
-        findings += _folders(home, database)
-        findings += _jobs(home, database)
-    return findings
+    return _examine(home, thorough, busy=HomeLock(home.run / "control.lock").holder() is not None)
 
 
 def repair(home: Home) -> list[Finding]:
@@ -71,11 +60,28 @@ def repair(home: Home) -> list[Finding]:
     lock = HomeLock(home.run / "control.lock")
     lock.acquire()
     try:
-        findings = [finding for finding in examine(home) if finding.repairable]
+        findings = [finding for finding in _examine(home, False, busy=False) if finding.repairable]
         for finding in findings:
             _repair(home, finding)
     finally:
         lock.release()
+    return findings
+
+
+def _examine(home: Home, thorough: bool, *, busy: bool) -> list[Finding]:
+    findings = [*_addresses(home), *_executors(home)]
+    if not busy:
+        findings += _leftovers(home)
+    if not home.database.is_file():
+        return findings
+    broken = _integrity(home)
+    if broken:
+        return [*findings, *broken]
+    with _database(home) as database:
+        findings += _blobs(home, database, thorough)
+        findings += _environments(home, database)
+        if not busy:
+            findings += _jobs(database)
     return findings
 
 
@@ -127,27 +133,23 @@ def _blobs(home: Home, database: Database, thorough: bool) -> Iterator[Finding]:
                     yield Finding(kind="corrupt_blob", subject=subject, message=message)
 
 
-def _folders(home: Home, database: Database) -> Iterator[Finding]:
-    endpoints, versions = Endpoints(database), Versions(database)
-    living = _living(endpoints)
-    digests = {versions.get(each.model, each.version).digest for each in living}
-    busy = HomeLock(home.run / "control.lock").holder() is not None
-    if home.versions.is_dir() and not busy:
-        for path in sorted(home.versions.iterdir()):
-            if path.name.startswith(".") or len(path.name) != 64:
-                message = "A folder that was being laid out or removed when its process was killed."
+def _leftovers(home: Home) -> Iterator[Finding]:
+    """What a process that was killed was writing. Whole things never have such names."""
+    killed = "its process was killed while it was made or removed"
+    for folder, prefixes in ((home.versions, (".",)), (home.environments, (".building-", ".removed-"))):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name.startswith(prefixes):
+                message = f"Part of a folder; {killed}."
                 yield Finding(kind="leftover", subject=str(path), message=message, repairable=True)
-            elif path.name not in digests:
-                message = "No endpoint uses these files; they can be laid out again from the blobs."
-                yield Finding(
-                    kind="unused_version_folder", subject=str(path), message=message, repairable=True
-                )
-    if home.environments.is_dir() and not busy:
-        for path in sorted(home.environments.iterdir()):
-            if path.name.startswith((".building-", ".removed-")):
-                message = "An environment that was being built or removed when its process was killed."
-                yield Finding(kind="leftover", subject=str(path), message=message, repairable=True)
-    for deployment in living:
+    incoming = home.blobs / "incoming"
+    for path in sorted(incoming.iterdir()) if incoming.is_dir() else ():
+        if HomeLock(path / ".owner").holder() is None:
+            message = f"Part of an upload; {killed}."
+            yield Finding(kind="leftover", subject=str(path), message=message, repairable=True)
+
+
+def _environments(home: Home, database: Database) -> Iterator[Finding]:
+    for deployment in _living(Endpoints(database)):
         python = home.environments / (deployment.environment or "-") / "bin" / "python"
         if not python.exists():
             message = f"The environment {deployment.environment} is gone; deploy the endpoint again."
@@ -159,9 +161,7 @@ def _living(endpoints: Endpoints) -> list[Deployment]:
     return [each for each in endpoints.deployments() if each.id in roles and each.state != "failed"]
 
 
-def _jobs(home: Home, database: Database) -> Iterator[Finding]:
-    if HomeLock(home.run / "control.lock").holder() is not None:
-        return
+def _jobs(database: Database) -> Iterator[Finding]:
     for state in ("queued", "running"):
         for job in Jobs(database).list(1000, state):
             message = f"The job ({job.kind} {job.subject}) goes on when the platform is started."
@@ -197,7 +197,7 @@ def _repair(home: Home, finding: Finding) -> None:
     match finding.kind:
         case "orphan_blob":
             BlobStore(home.blobs).delete(finding.subject)
-        case "leftover" | "unused_version_folder":
+        case "leftover":
             shutil.rmtree(finding.subject)
         case "stale_address":
             Path(finding.subject).unlink(missing_ok=True)

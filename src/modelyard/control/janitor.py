@@ -36,12 +36,14 @@ class Janitor:
     """
 
     EVERY = 3600.0
+    AGAIN = 60.0  # when it could not be told what is in use
     SETTLE = 5.0  # seconds after a deletion, in which the node drains what was deleted
 
     def __init__(self, platform: "Platform") -> None:
         self._platform = platform
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._settled = True
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -67,7 +69,7 @@ class Janitor:
             except Exception:  # noqa: BLE001 - the edge of a thread that must not end
                 if not self._stop.is_set():
                     _log.exception("collecting failed; it is tried again in an hour")
-            if self._wake.wait(self.EVERY):
+            if self._wake.wait(self.EVERY if self._settled else self.AGAIN):
                 self._wake.clear()
                 self._stop.wait(self.SETTLE)
 
@@ -82,6 +84,7 @@ class Janitor:
         # A deployment is created under the same lock, and a job that is under way keeps all.
         with platform.changes:
             used = self._in_use()
+            self._settled = used is not None
             if used is not None:
                 folders, environment_ids = used
                 for folder in self._laid_out():

@@ -20,6 +20,7 @@ import msgspec
 from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Cancelled, Conflict, NotFound, RejectedContent
 from modelyard.core.job import Job
+from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
 from modelyard.core.settings import Home
@@ -133,8 +134,13 @@ class DeployPipeline:
     def _version(self, parameters: DeployParameters) -> tuple[Version, str]:
         if parameters.upload is not None:
             manifest = self._uploads.get(parameters.upload).manifest
-            version, new = register(
-                self._blobs, self._versions, parameters.model, manifest, trusted=parameters.trusted
+            known = self._known(parameters, manifest)
+            version, new = (
+                (known, False)
+                if known is not None
+                else register(
+                    self._blobs, self._versions, parameters.model, manifest, trusted=parameters.trusted
+                )
             )
             what = "is new" if new else "was there already"
             return version, f"{version.model} version {version.number} ({version.analysis.format}) {what}"
@@ -143,6 +149,16 @@ class DeployPipeline:
         else:
             version = self._versions.latest(parameters.model)
         return version, f"{version.model} version {version.number} ({version.analysis.format})"
+
+    def _known(self, parameters: DeployParameters, manifest: Manifest) -> Version | None:
+        """The model's latest version when it is just these files: nothing to analyze again."""
+        try:
+            latest = self._versions.latest(parameters.model)
+        except NotFound:
+            return None
+        # Whether more or less trust changes something is for the registry to say.
+        same = latest.digest == manifest.digest and latest.trusted == parameters.trusted
+        return latest if same else None
 
     def _environment(self, run: Run, version: Version) -> None:
         if run.brought("environment") is not None:
@@ -258,7 +274,7 @@ class DeployPipeline:
         """After a job was cancelled: what it has started does not go on either."""
         for event in self._jobs.events(job_id, 0):
             if event.kind == "stage_done" and event.stage == "start":
-                self._withdraw(event.data["deployment"])
+                self._withdraw(str(event.data["deployment"]))
 
     def _withdraw(self, deployment: str) -> None:
         reason = "The deployment was cancelled before it had the traffic."

@@ -1,0 +1,132 @@
+"""What a crash may leave in a home, found and put right."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from modelyard.control import doctor
+from modelyard.control.lock import HomeLock
+from modelyard.control.platform import Platform
+from modelyard.core.deployment import DeploymentSettings
+from modelyard.core.errors import Conflict
+from modelyard.core.manifest import FileEntry, manifest_of
+from modelyard.core.model import Analysis
+from modelyard.core.settings import Home, Settings
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    """A home with one version that one endpoint wants; nothing runs."""
+    platform = Platform(Settings(home=str(tmp_path / "home")))
+    digest = platform.blobs.put([b"weights"])
+    manifest = manifest_of([FileEntry(path="model.onnx", size=7, sha256=digest.sha256)])
+    version, _ = platform.versions.add("m", manifest, Analysis(format="onnx", adapter="onnx"), False)
+    platform.blobs.lay_out(manifest, platform.version_folder(version.digest))
+    environment = platform.environments.ensure([])
+    platform.endpoints.deploy("e", "m", 1, DeploymentSettings(), environment.id)
+    yield platform
+    platform.database.close()
+
+
+def kinds(home: Home, **options: bool) -> list[str]:
+    return [finding.kind for finding in doctor.examine(home, **options)]
+
+
+def test_a_home_in_order_has_no_findings(platform: Platform) -> None:
+    assert doctor.examine(platform.home, thorough=True) == []
+
+
+def test_a_home_that_was_never_used_has_no_findings(tmp_path: Path) -> None:
+    assert doctor.examine(Home(tmp_path)) == []
+
+
+def test_an_orphan_blob_is_found_and_removed_and_the_others_stay(platform: Platform) -> None:
+    orphan = platform.blobs.put([b"nobody wants me"]).sha256
+    assert kinds(platform.home) == ["orphan_blob"]
+    assert [finding.subject for finding in doctor.repair(platform.home)] == [orphan]
+    assert kinds(platform.home, thorough=True) == []
+
+
+def test_a_blob_that_an_upload_waits_for_is_no_orphan(platform: Platform) -> None:
+    platform.blobs.put([b"half way"])
+    entry = FileEntry(path="a", size=8, sha256=hashlib.sha256(b"half way").hexdigest())
+    platform.uploads.create([entry])
+    assert kinds(platform.home) == []
+
+
+def test_a_version_whose_bytes_are_gone_is_told_and_cannot_be_repaired(platform: Platform) -> None:
+    file = platform.versions.get("m", 1).manifest.files[0]
+    platform.blobs.delete(file.sha256)
+    (finding,) = doctor.examine(platform.home)
+    assert (finding.kind, finding.subject, finding.repairable) == ("missing_blob", "m/1/model.onnx", False)
+
+
+def test_bytes_that_have_changed_are_found_when_it_looks_thoroughly(platform: Platform) -> None:
+    file = platform.versions.get("m", 1).manifest.files[0]
+    path = next(platform.home.blobs.rglob(file.sha256))
+    path.chmod(0o644)
+    path.write_bytes(b"WEIGHTS")
+    assert kinds(platform.home) == []
+    assert kinds(platform.home, thorough=True) == ["corrupt_blob"]
+
+
+def test_half_written_folders_are_found_and_removed(platform: Platform) -> None:
+    (platform.home.versions / ".laying-abc").mkdir()
+    (platform.home.versions / ".removed-abc").mkdir()
+    (platform.home.environments / ".building-abc").mkdir()
+    (platform.home.blobs / "incoming" / "abc").mkdir(parents=True)
+    assert sorted(kinds(platform.home)) == ["leftover"] * 4
+    doctor.repair(platform.home)
+    assert kinds(platform.home) == []
+
+
+def test_a_job_that_nobody_runs_is_told(platform: Platform) -> None:
+    platform.jobs.create("deploy", "e", ("register",), {})
+    assert kinds(platform.home) == ["abandoned_job"]
+
+
+def test_an_environment_that_is_gone_is_told(platform: Platform) -> None:
+    platform.environments.delete(platform.environments.list()[0].id)
+    assert kinds(platform.home) == ["missing_environment"]
+
+
+def test_the_address_of_a_dead_node_is_found_and_removed(platform: Platform) -> None:
+    platform.home.address("node").write_text("http://127.0.0.1:1")
+    assert kinds(platform.home) == ["stale_address"]
+    doctor.repair(platform.home)
+    assert kinds(platform.home) == []
+
+
+def test_an_executor_without_a_node_is_found_and_ended(platform: Platform) -> None:
+    place = platform.home.run / "tmp" / "replica"
+    place.mkdir(parents=True)
+    command = [sys.executable, "-c", "import time; time.sleep(600)", "modelyard_executor"]
+    with subprocess.Popen(command, cwd=place) as process:
+        (finding,) = doctor.examine(platform.home)
+        assert (finding.kind, finding.subject) == ("orphan_executor", str(process.pid))
+        doctor.repair(platform.home)
+        assert process.wait(10) < 0
+
+
+def test_a_damaged_database_is_told(platform: Platform) -> None:
+    platform.database.close()
+    with platform.home.database.open("r+b") as file:
+        file.write(b"rubbish" * 1000)
+    for extra in ("-wal", "-shm"):
+        Path(f"{platform.home.database}{extra}").unlink(missing_ok=True)
+    assert kinds(platform.home) == ["broken_database"]
+
+
+def test_it_does_not_repair_under_a_running_control_plane(platform: Platform) -> None:
+    lock = HomeLock(platform.home.run / "control.lock")
+    lock.acquire()
+    try:
+        with pytest.raises(Conflict, match=str(os.getpid())):
+            doctor.repair(platform.home)
+    finally:
+        lock.release()
