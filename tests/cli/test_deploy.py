@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.client import Client
+from modelyard.core.job import JobEvent
+
 from .conftest import PROGRAM, Shell
 
 pytestmark = pytest.mark.timeout(240)
@@ -179,3 +182,33 @@ def test_the_key_is_asked_for_when_authentication_is_on(shell: Shell, tmp_path: 
     command = ["curl", "-s", done["url"], "-d", '{"x": 1}', "-H", "Content-Type: application/json"]
     refused = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert refused["code"] == "unauthenticated"
+
+
+def test_an_interrupted_upload_goes_on_where_it_was(shell: Shell, tmp_path: Path) -> None:
+    shell.json("up")
+    folder = save(tmp_path / "double", DOUBLE)
+    for number in range(4):
+        (folder / f"weights{number}.bin").write_bytes(os.urandom(3_000_000))
+
+    def interrupt(event: JobEvent) -> None:
+        if event.stage == "upload" and event.kind == "progress" and (event.current or 0) > 7_000_000:
+            raise KeyboardInterrupt
+
+    with Client(home=str(shell.home)) as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.begin_deploy(folder, on_event=interrupt)
+        assert client.models() == []
+        told: list[JobEvent] = []
+        client.deploy(folder, on_event=told.append)
+    (started,) = [event for event in told if event.stage == "upload" and event.kind == "stage_started"]
+    assert (started.message, started.total) == ("Sending 2 file(s)", 6_000_000)
+
+
+def test_deploy_gives_a_platform_without_supervisor_a_new_one(shell: Shell, tmp_path: Path) -> None:
+    shell.json("up")
+    before = (shell.pid("control"), shell.pid("node"))
+    os.kill(shell.pid("supervisor"), signal.SIGKILL)
+    done = shell.run("deploy", str(save(tmp_path / "double", DOUBLE)))
+    assert done.returncode == 0
+    assert (shell.pid("control"), shell.pid("node")) == before
+    assert shell.json("status")["problem"] is None
