@@ -149,12 +149,12 @@ class Edge:
     async def _limited(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
         """Take the body in, up to its limit; a blob's body is left to its own route."""
         method, path = scope["method"], scope["path"]
+        told = headers.get("content-length")
+        if told is not None and not (told.isascii() and told.isdigit() and len(told) < 20):
+            raise InvalidInput("The content-length is not a number of bytes.", field="content-length")
         if method in ("GET", "HEAD", "OPTIONS") or (method == "PUT" and _BLOBS in path):
             return receive
         limit = MAX_JSON if path.startswith("/api/") else self._max_body
-        told = headers.get("content-length")
-        if told is not None and not told.isdigit():
-            raise InvalidInput("The content-length is not a number.", field="content-length")
         body = bytearray()
         ended = told is not None and int(told) == 0
         too_large = told is not None and int(told) > limit
