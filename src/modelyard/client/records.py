@@ -41,7 +41,8 @@ def plain(value: Any, place: str) -> Any:
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             raise InvalidInput(
-                f"{value} cannot be sent: JSON has only finite numbers.", field=place or None
+                f"{value} cannot be sent: JSON has only finite numbers; None is a gap in a table.",
+                field=place or None,
             )
         return value
     if isinstance(value, Mapping):

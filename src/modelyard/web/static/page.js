@@ -36,6 +36,8 @@ async function refresh(element) {
 }
 
 addCopyButtons(document);
+// The end of a log is what happened last.
+for (const log of document.querySelectorAll(".log")) log.scrollTop = log.scrollHeight;
 for (const element of document.querySelectorAll("[data-refresh]")) {
   setInterval(() => refresh(element), 2000);
 }
