@@ -15,9 +15,7 @@ from modelyard.serve import codec
 
 NUMPY = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "BOOL": "?"}
 VALUES = {
-    **{
-        name: st.integers(kind.low, kind.high) for name, kind in DATATYPES.items() if kind.family == "int"
-    },
+    **{name: st.integers(kind.low, kind.high) for name, kind in DATATYPES.items() if kind.family == "int"},
     "BOOL": st.booleans(),
     "FP16": st.floats(width=16, allow_nan=False, allow_infinity=False),
     "FP32": st.floats(width=32, allow_nan=False, allow_infinity=False),

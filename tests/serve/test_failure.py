@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.models import function_pool, mlp_pool
-from support.node import NodeProcess, wait_until
 
 from modelyard.core.signature import TensorSpec
+from support.models import function_pool, mlp_pool
+from support.node import NodeProcess, wait_until
 
 DOUBLE = "import time\ndef predict(x: float):\n    time.sleep(0.01)\n    return 2 * x\n"
 
@@ -83,7 +83,9 @@ def test_a_model_that_raises_at_load_says_so_and_the_others_do_not_notice(tmp_pa
         assert node.get("/ready")[0] == 503
 
 
-@pytest.mark.parametrize("exit_line", ["import sys; sys.exit(3)", "import os; os._exit(3)", "import os; os.abort()"])
+@pytest.mark.parametrize(
+    "exit_line", ["import sys; sys.exit(3)", "import os; os._exit(3)", "import os; os.abort()"]
+)
 def test_a_model_that_exits_at_load_is_failing(tmp_path: Path, exit_line: str) -> None:
     pool = function_pool(tmp_path / "m", f"print('almost there')\n{exit_line}\n")
     with NodeProcess(tmp_path / "home").serve(pool).start(wait=False) as node:
@@ -96,7 +98,9 @@ def test_too_much_memory_at_load_is_told_with_the_limit(tmp_path: Path) -> None:
     pool = function_pool(tmp_path / "m", code, name="greedy", memory=128 * 2**20)
     with NodeProcess(tmp_path / "home").serve(mlp_pool(tmp_path / "mlp"), pool).start(wait=False) as node:
         status = wait_until(lambda: next((p for p in node.status().pools if p.state == "failing"), None))
-        assert "memory limit of 128 MiB" in (status.failure or "") or "MemoryError" in (status.failure or "")
+        assert "memory limit of 128 MiB" in (status.failure or "") or "MemoryError" in (
+            status.failure or ""
+        )
         wait_until(lambda: node.post("/models/mlp/predict", {"x": [0.0] * 64})[0] == 200)
 
 
@@ -223,7 +227,13 @@ json_values = st.recursive(
     max_leaves=20,
 )  # fmt: skip
 paths = st.sampled_from(
-    ["/v2/models/mlp/infer", "/models/mlp/predict", "/models/mlp/predict/batch", "/predict", "/v2/models/%00/infer"]
+    [
+        "/v2/models/mlp/infer",
+        "/models/mlp/predict",
+        "/models/mlp/predict/batch",
+        "/predict",
+        "/v2/models/%00/infer",
+    ]
 )
 
 

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import onnxruntime
 import pytest
-from support.models import function_pool, mlp_pool
-from support.node import NodeProcess, wait_until
 
 from modelyard.core.signature import ParameterSpec, TensorSpec
+from support.models import function_pool, mlp_pool
+from support.node import NodeProcess, wait_until
 
 ECHO = """
 def predict(text: str, times: int = 1):
@@ -37,7 +37,13 @@ def node(tmp_path_factory: pytest.TempPathFactory):
 
 
 def infer_body(x: np.ndarray, **changes: object) -> dict:
-    tensor = {"name": "x", "shape": list(x.shape), "datatype": "FP32", "data": x.ravel().tolist(), **changes}
+    tensor = {
+        "name": "x",
+        "shape": list(x.shape),
+        "datatype": "FP32",
+        "data": x.ravel().tolist(),
+        **changes,
+    }
     return {"inputs": [tensor]}
 
 
@@ -146,7 +152,17 @@ def test_a_wrong_call_gets_its_code_and_the_field_at_fault(
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[1]", b"null", b'{"inputs": NaN}', b"\xff\xfe", b"[" * 100_000, b'{"text": ' * 5000, b'{"x": 1e999}'],
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"null",
+        b'{"inputs": NaN}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"text": ' * 5000,
+        b'{"x": 1e999}',
+    ],
 )
 @pytest.mark.parametrize("path", ["/v2/models/mlp/infer", "/models/echo/predict", "/predict/batch"])
 def test_rubbish_is_invalid_input(node: NodeProcess, path: str, body: bytes) -> None:
@@ -162,7 +178,9 @@ def test_another_content_type_is_told(node: NodeProcess) -> None:
 
 
 def test_a_body_over_the_limit_is_refused_and_the_connection_lives(node: NodeProcess) -> None:
-    status, _, answer = node.call("POST", "/predict", b" " * 1_000_001, {"content-type": "application/json"})
+    status, _, answer = node.call(
+        "POST", "/predict", b" " * 1_000_001, {"content-type": "application/json"}
+    )
     assert (status, json.loads(answer)["code"]) == (413, "too_large")
     assert node.get("/health")[0] == 200
 
@@ -221,7 +239,11 @@ def test_a_second_node_on_one_home_is_refused(tmp_path) -> None:
     with NodeProcess(tmp_path / "home"):
         second = subprocess.run(
             [sys.executable, "-m", "modelyard.serve"],
-            env={"PATH": os.environ["PATH"], "MODELYARD_HOME": str(tmp_path / "home"), "MODELYARD_NODE_PORT": "0"},
+            env={
+                "PATH": os.environ["PATH"],
+                "MODELYARD_HOME": str(tmp_path / "home"),
+                "MODELYARD_NODE_PORT": "0",
+            },
             capture_output=True,
             timeout=30,
         )
@@ -326,7 +348,8 @@ def test_a_replaced_pool_drains_and_the_new_one_answers(tmp_path) -> None:
 
         answers: list[tuple[int, dict]] = []
         calls = [
-            threading.Thread(target=lambda: answers.append(node.post("/predict", {"x": 1.0}))) for _ in range(4)
+            threading.Thread(target=lambda: answers.append(node.post("/predict", {"x": 1.0})))
+            for _ in range(4)
         ]
         for call in calls:
             call.start()

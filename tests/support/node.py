@@ -127,7 +127,10 @@ class NodeProcess:
 
     def post(self, path: str, value: object, headers: dict[str, str] | None = None) -> tuple[int, dict]:
         status, _, body = self.call(
-            "POST", path, json.dumps(value).encode(), {"content-type": "application/json", **(headers or {})}
+            "POST",
+            path,
+            json.dumps(value).encode(),
+            {"content-type": "application/json", **(headers or {})},
         )
         return status, json.loads(body)
 

@@ -1,0 +1,64 @@
+"""Settings from file, environment and flags, in that order of weight."""
+
+from pathlib import Path
+
+import pytest
+
+from modelyard.core.errors import InvalidInput
+from modelyard.core.settings import Home, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("MODELYARD_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MODELYARD_HOME", str(tmp_path))
+
+
+def test_the_defaults_are_loopback_and_the_ports_of_the_design() -> None:
+    settings = load_settings()
+    assert (settings.control_host, settings.control_port) == ("127.0.0.1", 8700)
+    assert (settings.node_host, settings.node_port) == ("127.0.0.1", 8701)
+    assert settings.authentication is False
+
+
+def test_flags_outweigh_the_environment_which_outweighs_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "modelyard.toml").write_text("node_port = 1\ncontrol_port = 1\nmax_body = 5\n")
+    monkeypatch.setenv("MODELYARD_NODE_PORT", "2")
+    monkeypatch.setenv("MODELYARD_CONTROL_PORT", "2")
+    settings = load_settings(node_port=3, control_port=None)
+    assert (settings.node_port, settings.control_port, settings.max_body) == (3, 2, 5)
+
+
+@pytest.mark.parametrize("text", ["colour = 1", "node_port = 99999", "node_port = 'x'", "node_port ="])
+def test_a_wrong_file_is_told_by_its_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "modelyard.toml").write_text(text)
+    with pytest.raises(InvalidInput, match=r"modelyard\.toml"):
+        load_settings()
+
+
+@pytest.mark.parametrize(("name", "value"), [("MODELYARD_COLOUR", "1"), ("MODELYARD_NODE_PORT", "many")])
+def test_a_wrong_variable_is_told(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInput, match="MODELYARD_"):
+        load_settings()
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("1", True), ("false", False), ("0", False)])
+def test_authentication_is_read_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, text: str, value: bool
+) -> None:
+    monkeypatch.setenv("MODELYARD_AUTHENTICATION", text)
+    assert load_settings().authentication is value
+
+
+def test_home_is_absolute_and_everything_lies_below_it(tmp_path: Path) -> None:
+    home = Home(load_settings().home)
+    places = [home.database, home.blobs, home.environments, home.versions, home.run, home.logs, home.key]
+    assert all(place.is_relative_to(tmp_path) for place in places)
+    assert home.address("node") == tmp_path / "run" / "node.url"
