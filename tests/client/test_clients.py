@@ -242,7 +242,7 @@ def test_a_failed_job_raises_what_it_failed_with(client: Any, script: Script, tm
 
 def test_a_story_that_breaks_off_is_taken_up_where_it_was(client: Any, script: Script) -> None:
     script.answer("GET", "/api/v1/jobs/j1/events?after=0", story("stage_started", "stage_done"))
-    script.answer("GET", "/api/v1/jobs/j1/events?after=2", story("done", first=3))
+    script.answer("GET", "/api/v1/jobs/j1/events?after=2", story("stage_done", "done", first=2))
     script.answer("GET", "/api/v1/jobs/j1", job("done"))
     events: list[JobEvent] = []
     assert client.follow("j1", events.append).state == "done"
