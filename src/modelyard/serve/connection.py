@@ -42,13 +42,15 @@ _STATUS: Final = {
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-class Counters:
+class Shared:
     """What all connections of a node share: the handler, the limit on bodies, request ids."""
 
     def __init__(self, handler: Handler, max_body: int) -> None:
         self.handler = handler
         self.max_body = max_body
         self.connections: set[Connection] = set()
+        self.empty = asyncio.Event()  # set while there is no connection
+        self.empty.set()
         self._prefix = os.urandom(4).hex()
         self._numbers = itertools.count(1)
 
@@ -62,7 +64,7 @@ class Counters:
 class Connection(asyncio.Protocol):
     """One connection. Its methods are called by the event loop and by the parser."""
 
-    def __init__(self, shared: Counters) -> None:
+    def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
@@ -92,10 +94,13 @@ class Connection(asyncio.Protocol):
         """A client connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._shared.connections.add(self)
+        self._shared.empty.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: what it asked for is not wanted any more."""
         self._shared.connections.discard(self)
+        if not self._shared.connections:
+            self._shared.empty.set()
         self._closing = True
         self._waiting.clear()
         self._writable.set()
@@ -184,7 +189,9 @@ class Connection(asyncio.Protocol):
         request_id = self._shared.request_id(headers.get(b"x-request-id"))
         keep = self._parser.should_keep_alive()
         if self._parser.should_upgrade():
-            self._refused = InvalidInput("This node does not switch protocols; speak HTTP/1.1.", field="upgrade")
+            self._refused = InvalidInput(
+                "This node does not switch protocols; speak HTTP/1.1.", field="upgrade"
+            )
             keep = False
         path, _, query = self._url.partition(b"?")
         request = self._refused or Request(

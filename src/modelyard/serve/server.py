@@ -1,10 +1,11 @@
 """The listening side of HTTP: accepts connections, closes slow ones, stops without losing an answer."""
 
 import asyncio
+import contextlib
 import socket
 
 from modelyard.core.errors import Unavailable
-from modelyard.serve.connection import Connection, Counters, Handler
+from modelyard.serve.connection import Connection, Handler, Shared
 
 CHECK_EVERY = 5.0  # seconds
 
@@ -13,7 +14,7 @@ class Server:
     """An HTTP/1.1 server on an already bound socket."""
 
     def __init__(self, handler: Handler, max_body: int) -> None:
-        self._shared = Counters(handler, max_body)
+        self._shared = Shared(handler, max_body)
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -37,12 +38,10 @@ class Server:
             self._server.close()
         if self._timer is not None:
             self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        end = loop.time() + limit
         for connection in list(self._shared.connections):
             connection.finish()
-        while self._shared.connections and loop.time() < end:
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._shared.empty.wait(), limit)
 
 
 def listen(host: str, port: int) -> socket.socket:
