@@ -1,7 +1,5 @@
 """ONNX graphs, built with the real onnx package."""
 
-import time
-
 import numpy
 import onnx
 import pytest
@@ -174,7 +172,7 @@ def _varint(value: int) -> bytes:
     return out + bytes([value])
 
 
-def test_a_model_of_100_gb_is_described_from_its_headers_in_under_a_second(make_onnx):
+def test_a_model_of_100_gb_is_described_from_its_headers_alone(make_onnx):
     model = make_onnx()
     size = 100 * 10**9
     name = b"\x42\x03big"
@@ -185,9 +183,7 @@ def test_a_model_of_100_gb_is_described_from_its_headers_in_under_a_second(make_
     graph_key = b"\x3a" + _varint(len(tensor) + size + len(rest))
     model.ClearField("graph")
     files = SparseFiles(graph_key + tensor, size, rest + model.SerializeToString())
-    started = time.perf_counter()
     analysis = analyze(files)
-    assert time.perf_counter() - started < 1
     assert analysis.parameters == size // 4 + 12
     assert files.bytes_read < 1 << 20
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,15 +14,13 @@ from modelyard.core.errors import Conflict, InvalidInput
 from modelyard.core.settings import Settings
 
 
-def test_it_announces_the_port_it_took_and_stops_on_sigterm_within_five_seconds(start: Callable) -> None:
+def test_it_announces_the_port_it_took_and_stops_on_sigterm(start: Callable) -> None:
     process = start().wait()
     assert httpx.get(process.url + "/health").status_code == 200
-    begun = time.monotonic()
     assert process.stop() == 0
-    assert time.monotonic() - begun < 5
 
 
-def test_it_stops_within_five_seconds_also_while_somebody_follows_a_job(start: Callable, upload) -> None:
+def test_it_stops_also_while_somebody_follows_a_job(start: Callable, upload) -> None:
     process = start().wait()
     files = {"model.py": b"def predict(x: float) -> float:\n    return x\n"}
     body = {"endpoint": "e", "upload": upload(process.http, files)}
@@ -32,9 +29,7 @@ def test_it_stops_within_five_seconds_also_while_somebody_follows_a_job(start: C
         lines = stream.iter_lines()
         while "does not answer" not in next(lines):
             pass
-        begun = time.monotonic()
         assert process.stop() == 0
-        assert time.monotonic() - begun < 5
         assert not [line for line in lines if "failed" in line]
 
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,9 +67,7 @@ def test_a_second_ensure_needs_no_network_and_touches_nothing(root, monkeypatch)
     unreachable(monkeypatch)
     monkeypatch.setenv("UV_CACHE_DIR", str(root.parent / "empty"))
     said: list[str] = []
-    started = time.perf_counter()
     again = Environments(root).ensure(["Iniconfig >= 2   # the same", "", "# comment"], said.append)
-    assert time.perf_counter() - started < 0.5
     assert again == first
     assert said == []
     after = [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(root.rglob("*"))]
