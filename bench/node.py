@@ -16,8 +16,6 @@ from bench.load import SERVER_CORE
 from modelyard.core.routes import Route, RouteTable
 from modelyard.core.settings import Home
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
 BODY = {
     "inputs": [
         {"name": "x", "shape": [1, 64], "datatype": "FP32", "data": [round(0.1 * n, 3) for n in range(64)]}

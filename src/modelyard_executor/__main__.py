@@ -4,6 +4,7 @@ The folder is run by its path and puts itself, and nothing that lies beside it, 
 found: whatever is installed next to Modelyard stays invisible to the model's environment.
 """
 
+import gc
 import importlib.util
 import os
 import socket
@@ -58,6 +59,8 @@ def main(descriptor: int) -> int:
             }
         )
         return 1
+    # A loaded model is not garbage: the collector need not walk it again and again.
+    gc.freeze()
     try:
         loop.serve(channel, adapter)
     except (EOFError, BrokenPipeError, ConnectionResetError):

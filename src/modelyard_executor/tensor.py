@@ -30,6 +30,8 @@ _TYPECODES = {
     "INT32": "i", "INT64": "q", "FP32": "f", "FP64": "d",
 }  # fmt: skip
 
+_COPIED = 64 * 1024  # bytes below which a copy is cheaper than a view of the array
+
 
 class Tensor:
     """One tensor. ``shape`` includes the batch axis where the signature has one."""
@@ -74,8 +76,8 @@ def from_numpy(value: Any) -> Tensor:
 
     value = numpy.asarray(value)
     datatype = _FROM_NUMPY.get(value.dtype.str)
-    if datatype is not None and value.flags.c_contiguous:
-        return Tensor(datatype, value.shape, value.reshape(-1).view("uint8").data)
+    if datatype is not None and value.nbytes <= _COPIED:
+        return Tensor(datatype, value.shape, value.tobytes())
     if value.dtype.kind in "USO":
         texts = [item if isinstance(item, bytes) else str(item).encode() for item in value.ravel().tolist()]
         return Tensor("BYTES", value.shape, join_bytes(texts))

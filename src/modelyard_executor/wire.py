@@ -28,6 +28,7 @@ import struct
 from typing import Any, List, Sequence, Tuple
 
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_from_json = json.JSONDecoder().raw_decode
 
 VERSIONS = (1,)
 LENGTHS = struct.Struct("<II")
@@ -79,12 +80,16 @@ class Channel:
         self._need(LENGTHS.size)
         header_size, body_size = decode_lengths(self._buffer[self._start : self._start + LENGTHS.size])
         self._start += LENGTHS.size
-        header = json.loads(self._take(header_size))
+        header, _ = _from_json(str(self._take(header_size), "utf-8"))
         return header, memoryview(self._take(body_size))
 
     def send(self, header: Any, chunks: Sequence[Any] = ()) -> None:
         """Send one frame; raises BrokenPipeError when the node is gone."""
-        frame = encode(header, chunks)
+        self.send_raw(_to_json(header).encode("utf-8", "replace"), chunks)
+
+    def send_raw(self, header: bytes, chunks: Sequence[Any] = ()) -> None:
+        """As :meth:`send`, for a header that is JSON already."""
+        frame = encode_raw(header, chunks)
         if sum(map(len, frame[1:])) < 256 * 1024:
             self._socket.sendall(b"".join(frame))
             return
@@ -111,9 +116,13 @@ class Channel:
 
     def _take(self, count: int) -> bytearray:
         """The next ``count`` bytes: what is buffered first, the rest straight from the socket."""
-        ready = min(count, self._end - self._start)
-        taken = self._buffer[self._start : self._start + ready]
-        self._start += ready
+        start = self._start
+        ready = self._end - start
+        if ready >= count:
+            self._start = start + count
+            return self._buffer[start : self._start]
+        taken = self._buffer[start : self._end]
+        self._start = self._end
         if ready < count:
             taken.extend(bytes(count - ready))
             view = memoryview(taken)

@@ -1,6 +1,7 @@
 """The node's program: ``python -m modelyard.serve``."""
 
 import fcntl
+import gc
 import ipaddress
 import os
 import sys
@@ -32,6 +33,10 @@ def main() -> int:
     async def serve() -> None:
         await Node(settings, key).run(listener)
 
+    # What is there now stays; what comes goes with its request. Looking for cycles less often is
+    # worth a twentieth of the throughput.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     uvloop.run(serve())
     lock.close()
     return 0

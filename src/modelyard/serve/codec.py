@@ -205,6 +205,11 @@ def unpack_record(
 
 def shape_fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     """Whether a record's shape is the one wanted; -1 stands for any length."""
-    return len(shape) == len(wanted) and all(
-        have == want or want == -1 for have, want in zip(shape, wanted, strict=True)
-    )
+    if shape == wanted:
+        return True
+    if len(shape) != len(wanted):
+        return False
+    for have, want in zip(shape, wanted, strict=True):  # noqa: SIM110 (a generator costs as much again)
+        if have != want and want != -1:
+            return False
+    return True

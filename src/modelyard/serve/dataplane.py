@@ -95,10 +95,27 @@ class Dataplane:
 
     async def predict(self, pool: Pool, call: Call) -> Answer:
         """One call, answered; raises its error."""
-        (result,) = await self.predict_all(pool, [call])
-        if isinstance(result, ModelyardError):
-            raise result
-        return result
+        started = time.perf_counter()
+        code = "internal"
+        ticket: Ticket | None = None
+        try:
+            ticket = pool.submit(call)
+            result = await ticket.future
+            if isinstance(result, ModelyardError):
+                raise result
+            pool.check_answer(result)
+            code = "ok"
+            return result
+        except ModelyardError as error:
+            code = error.code
+            raise
+        except asyncio.CancelledError:
+            code = Cancelled.code
+            if ticket is not None:
+                pool.cancel(ticket)
+            raise
+        finally:
+            pool.metrics.called(pool.spec.version, code, time.perf_counter() - started)
 
     async def predict_all(self, pool: Pool, calls: Iterable[Call | ModelyardError]) -> list[Result]:
         """Several calls, each with its own result, in order. Raises only when the caller leaves.

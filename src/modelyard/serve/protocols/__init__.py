@@ -21,7 +21,9 @@ class Router:
     async def __call__(self, request: Request) -> Response:
         """Answer ``request``. Raises NotFound for a path or a method that nobody serves."""
         plane = self._dataplane
-        parts = [unquote(part) for part in request.path.split("/")[1:]]
+        parts = request.path.split("/")[1:]
+        if "%" in request.path:
+            parts = [unquote(part) for part in parts]
         if parts[0] == "node":
             return await self._internal(request, parts[1:])
         open_to_all = self._probe(request, parts)
