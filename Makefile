@@ -29,7 +29,7 @@ check: $(VENV)/.installed-dev  ## the fast inner loop: lint, types, imports, uni
 static: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check --quiet . || { echo 'Run: make format' >&2; exit 1; }
 	$(BIN)/ruff check --quiet .
-	$(BIN)/lint-imports --no-logo | tail -n 1
+	$(BIN)/lint-imports --no-logo --no-cache | tail -n 30
 	$(BIN)/basedpyright --level error
 
 format: $(VENV)/.installed-dev  ## format the code, mend what the linter can

@@ -8,10 +8,10 @@ import uvloop
 
 from modelyard.core.errors import ModelyardError
 from modelyard.core.settings import Home, load_settings
+from modelyard.host.network import bind
 from modelyard.serve import table as kept
 from modelyard.serve.http import Request, error_response
 from modelyard.serve.node import Node
-from modelyard.serve.server import listen
 
 settings = load_settings()
 home = Home(settings.home)
@@ -37,7 +37,7 @@ async def answer(
 def uvicorn_main() -> None:
     import uvicorn
 
-    listener = listen("127.0.0.1", 0)
+    listener = bind("127.0.0.1", 0, program="bench", option="", variable="")
 
     async def serve() -> None:
         node = make_node()
@@ -93,7 +93,7 @@ def granian_main() -> None:
     from granian import Granian
     from granian.constants import Interfaces, Loops
 
-    probe = listen("127.0.0.1", 0)
+    probe = bind("127.0.0.1", 0, program="bench", option="", variable="")
     port = probe.getsockname()[1]
     probe.close()
     home.address("node").write_text(f"http://127.0.0.1:{port}")

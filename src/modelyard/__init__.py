@@ -6,11 +6,13 @@ The rooms, bottom to top, and what each may import, are drawn in
 
 from typing import TYPE_CHECKING
 
+from modelyard.core.version import VERSION
+
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient as AsyncClient
     from modelyard.client import Client as Client
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> object:

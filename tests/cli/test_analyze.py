@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .conftest import Shell
+from support.shell import Shell
 
 
 def test_a_function_is_described_and_nothing_of_it_runs(shell: Shell, tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ import pytest
 
 from modelyard.client import Client
 from modelyard.core.job import JobEvent
-
-from .conftest import PROGRAM, Shell
+from support.shell import PROGRAM, Shell
 
 pytestmark = pytest.mark.timeout(240)
 

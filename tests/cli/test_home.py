@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.cli.home import prepare
 from modelyard.cli.ports import check_free
 from modelyard.core.errors import Conflict, InvalidInput, Unavailable
 from modelyard.core.settings import Home
+from modelyard.host.home import prepare
 
 
 def mode(path: Path) -> int:

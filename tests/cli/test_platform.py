@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from modelyard.cli import programs
-
-from .conftest import Shell
+from modelyard.host import lock, process
+from support.shell import Shell
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -38,7 +37,7 @@ def answers(url: str) -> bool:
 
 
 def holder(shell: Shell, program: str) -> int | None:
-    return programs.holder(shell.home / "run", program)
+    return lock.holder(shell.home / "run", program)
 
 
 def kill(shell: Shell, program: str) -> int:
@@ -66,14 +65,14 @@ def test_up_starts_everything_and_down_stops_everything(shell: Shell) -> None:
 
     pids = [shell.pid(program) for program in ("supervisor", "control", "node")]
     assert shell.json("down") == {"stopped": True}
-    assert not [pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and programs._alive(pid)]
+    assert not [pid for pid in pids if Path(f"/proc/{pid}/stat").exists() and process.is_alive(pid)]
     assert shell.json("down") == {"stopped": False}
 
 
 def test_the_supervisor_is_small_and_detached(shell: Shell) -> None:
     shell.json("up")
     pid = shell.pid("supervisor")
-    described = programs.describe(pid)
+    described = process.describe(pid)
     assert described is not None
     assert described.memory <= 20 * 1024 * 1024
     assert os.getsid(pid) == pid

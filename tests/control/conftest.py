@@ -26,7 +26,8 @@ _PREFIX = "/api/v1"
 SERVE = """
 import sys
 from modelyard.control.app import create_app
-from modelyard.control import logs, server
+from modelyard.control import server
+from modelyard.host import log_lines as logs
 from modelyard.core.errors import ModelyardError
 from modelyard.core.settings import load_settings
 settings = load_settings()

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from modelyard.control import doctor
-from modelyard.control.lock import HomeLock
 from modelyard.control.platform import Platform
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Conflict
 from modelyard.core.manifest import FileEntry, manifest_of
 from modelyard.core.model import Analysis
 from modelyard.core.settings import Home, Settings
+from modelyard.host.lock import ProgramLock
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_damaged_database_is_told(platform: Platform) -> None:
 
 
 def test_it_does_not_repair_under_a_running_control_plane(platform: Platform) -> None:
-    lock = HomeLock(platform.home.run / "control.lock")
+    lock = ProgramLock(platform.home.run, "control")
     lock.acquire()
     try:
         with pytest.raises(Conflict, match=str(os.getpid())):

@@ -192,7 +192,7 @@ def test_a_fault_of_ours_is_internal_and_tells_no_details(
 
 
 def test_no_key_is_ever_logged(guarded: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    from modelyard.control.logs import JsonFormatter
+    from modelyard.host.log_lines import JsonFormatter
 
     caplog.set_level(logging.DEBUG)
     key = key_of(guarded)

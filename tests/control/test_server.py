@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from modelyard.control.lock import HomeLock
-from modelyard.control.server import check_address
+from modelyard.control.server import check
 from modelyard.core.errors import Conflict, InvalidInput
 from modelyard.core.settings import Settings
+from modelyard.host.lock import ProgramLock
 
 
 def test_it_announces_the_port_it_took_and_stops_on_sigterm(start: Callable) -> None:
@@ -54,7 +54,7 @@ def test_an_address_in_use_is_told(start: Callable) -> None:
     port = first.url.rpartition(":")[2]
     other = type(first)(first.home.parent / "other", MODELYARD_CONTROL_PORT=port)
     assert other.process.wait(60) == 1
-    assert "cannot be used" in other.log.read_text()
+    assert "cannot listen" in other.log.read_text()
 
 
 def test_its_log_is_json_lines(start: Callable) -> None:
@@ -80,20 +80,20 @@ def test_it_is_small_when_idle(start: Callable) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "example.org", "::"])
 def test_an_open_address_needs_authentication(host: str) -> None:
     with pytest.raises(InvalidInput, match="authentication"):
-        check_address(Settings(home="/x", control_host=host))
-    check_address(Settings(home="/x", control_host=host, authentication=True))
+        check(Settings(home="/x", control_host=host))
+    check(Settings(home="/x", control_host=host, authentication=True))
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.2", "::1"])
 def test_loopback_needs_none(host: str) -> None:
-    check_address(Settings(home="/x", control_host=host))
+    check(Settings(home="/x", control_host=host))
 
 
 def test_a_lock_is_free_again_when_its_holder_let_it_go(tmp_path: Path) -> None:
-    lock = HomeLock(tmp_path / "run" / "control.lock")
+    lock = ProgramLock(tmp_path / "run", "control")
     lock.acquire()
-    assert HomeLock(tmp_path / "run" / "control.lock").holder() == os.getpid()
+    assert ProgramLock(tmp_path / "run", "control").holder() == os.getpid()
     with pytest.raises(Conflict, match=str(os.getpid())):
-        HomeLock(tmp_path / "run" / "control.lock").acquire()
+        ProgramLock(tmp_path / "run", "control").acquire()
     lock.release()
-    assert HomeLock(tmp_path / "run" / "control.lock").holder() is None
+    assert ProgramLock(tmp_path / "run", "control").holder() is None

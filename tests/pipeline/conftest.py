@@ -21,7 +21,8 @@ from modelyard.core.job import JobEvent
 CONTROL = """
 import sys
 from modelyard.control.app import create_app
-from modelyard.control import logs, server
+from modelyard.control import server
+from modelyard.host import log_lines as logs
 from modelyard.core.settings import load_settings
 settings = load_settings()
 logs.configure(settings.log_level)

@@ -260,6 +260,7 @@ def test_no_bytes_make_the_node_fail(fuzzed: NodeProcess, data: bytes) -> None:
 def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
+    from modelyard.host.network import bind
     from modelyard.serve import connection, server
     from modelyard.serve.http import Response
 
@@ -273,7 +274,7 @@ def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    listener = server.listen("127.0.0.1", 0)
+    listener = bind("127.0.0.1", 0, program="node", option="", variable="")
     port = listener.getsockname()[1]
     http = server.Server(handler, 1000)
     asyncio.run_coroutine_threadsafe(http.start(listener), loop).result()

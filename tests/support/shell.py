@@ -14,7 +14,7 @@ PROGRAM = [sys.executable, "-P", "-m", "modelyard.cli.main"]
 class Shell:
     """Runs ``modelyard`` with one home."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")
@@ -23,6 +23,7 @@ class Shell:
             "MODELYARD_CONTROL_PORT": "0",
             "MODELYARD_NODE_PORT": "0",
             "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
+            **settings,
         }
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:

@@ -1,10 +1,7 @@
 """The pages in a real browser, on a real platform with a real model: fill in the form, see the prediction."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,8 @@ import numpy
 import onnxruntime
 import pytest
 from tests.support.models import save_mlp
+
+from support.shell import Shell
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [
@@ -27,39 +26,15 @@ pytestmark = [
 ]
 
 
-class Yard:
-    """A platform with a home of its own, spoken to by its command line."""
-
-    def __init__(self, home: Path, **settings: str) -> None:
-        self.home = home
-        self._environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")
-        } | {
-            "MODELYARD_HOME": str(home),
-            "MODELYARD_CONTROL_PORT": "0",
-            "MODELYARD_NODE_PORT": "0",
-            **settings,
-        }
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "modelyard.cli.main", *arguments]
-        return subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=240)
-
-    def json(self, *arguments: str) -> Any:
-        done = self.run(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("page") / "home")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    made = Shell(tmp_path_factory.mktemp("page") / "home")
     yield made
     made.run("down")
 
 
 @pytest.fixture(scope="module")
-def address(yard: Yard) -> str:
+def address(yard: Shell) -> str:
     return yard.json("up")["control"]
 
 
@@ -89,7 +64,7 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def mlp(yard: Yard, address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mlp(yard: Shell, address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = save_mlp(tmp_path_factory.mktemp("mlp") / "model.onnx", sizes=(4, 8, 3))
     yard.json("deploy", str(model), "--name", "mlp")
     return model
@@ -99,7 +74,7 @@ def fits(page: Any) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
-def test_the_first_page_tells_the_first_command(address: str, yard: Yard, page: Any) -> None:
+def test_the_first_page_tells_the_first_command(address: str, yard: Shell, page: Any) -> None:
     if yard.json("endpoints"):
         pytest.skip("another test has deployed already")
     page.goto(address)
@@ -126,7 +101,7 @@ def test_a_wrong_input_is_marked_where_it_is(address: str, mlp: Path, page: Any)
     assert page.locator(".field.wrong [name='input.x']").count() == 1
 
 
-def test_the_table_refreshes_by_itself(address: str, mlp: Path, yard: Yard, page: Any) -> None:
+def test_the_table_refreshes_by_itself(address: str, mlp: Path, yard: Shell, page: Any) -> None:
     page.goto(address)
     page.evaluate("document.querySelector('#endpoints').innerHTML = 'stale'")
     page.wait_for_selector("a.name >> text=mlp", timeout=10_000)
@@ -158,7 +133,7 @@ def test_nothing_sticks_out_at_any_width(
 
 
 def test_a_model_that_does_not_start_shows_its_report(
-    address: str, yard: Yard, page: Any, tmp_path: Path
+    address: str, yard: Shell, page: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "model.py").write_text(
         "def predict(text: str):\n    return text\nraise RuntimeError('<b>no weights</b>')\n"
@@ -172,7 +147,7 @@ def test_a_model_that_does_not_start_shows_its_report(
 
 
 def test_with_authentication_the_key_is_asked_for(browser: Any, tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "home", MODELYARD_AUTHENTICATION="true")
+    yard = Shell(tmp_path / "home", MODELYARD_AUTHENTICATION="true")
     context = browser.new_context()
     opened = context.new_page()
     try:

@@ -107,7 +107,8 @@ def _ensure_up(*, quiet: bool) -> None:
     """Start the platform of this machine unless it is up, or another one is meant."""
     if os.environ.get("MODELYARD_URL"):
         return
-    from modelyard.cli.programs import MODULES, SUPERVISOR, holder
+    from modelyard.cli.programs import MODULES, SUPERVISOR
+    from modelyard.host.lock import holder
 
     home = find_home()
     if all(holder(home.run, program) is not None for program in (SUPERVISOR, *MODULES)) and all(

@@ -22,9 +22,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from modelyard import __version__
+        from modelyard.core.version import VERSION
 
-        print(__version__)
+        print(VERSION)
         raise typer.Exit
 
 

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from modelyard.cli import ports, programs
-from modelyard.cli.home import prepare
 from modelyard.core.errors import Conflict, Internal, InvalidInput, Unavailable
 from modelyard.core.settings import Home, Settings, load_settings
+from modelyard.host.files import read_json, write_json
+from modelyard.host.home import prepare
+from modelyard.host.lock import holder
+from modelyard.host.network import is_loopback
+from modelyard.host.process import open_process, send_signal
 
 READY_WITHIN = 60.0  # seconds
 STOPPED_WITHIN = 70.0
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Tell = Callable[[str], None]
 
 
@@ -51,7 +54,7 @@ class Addresses(NamedTuple):
 
 def is_up(home: Home) -> bool:
     """Whether a supervisor watches over the platform of ``home``."""
-    return programs.holder(home.run, programs.SUPERVISOR) is not None
+    return holder(home.run, programs.SUPERVISOR) is not None
 
 
 def bring_up(flags: Flags, tell: Tell) -> Addresses:
@@ -64,15 +67,15 @@ def bring_up(flags: Flags, tell: Tell) -> Addresses:
     home = Home(settings.home)
     _check_exposure(settings)
     prepare(home)
-    alive = [name for name in programs.MODULES if programs.holder(home.run, name) is not None]
-    former = programs.read_json(home.run / "up.json")
+    alive = [name for name in programs.MODULES if holder(home.run, name) is not None]
+    former = read_json(home.run / "up.json")
     if alive or is_up(home):
         _check_same(flags, former)
         values: dict[str, object] = former
     else:
         # In whole, so that a later supervisor, started without these flags, keeps to them.
         values = {f"MODELYARD_{name.upper()}": _text(getattr(settings, name)) for name in _KEPT}
-        programs.write_json(home.run / "up.json", values)
+        write_json(home.run / "up.json", values)
     if is_up(home):
         started = False
     else:
@@ -93,13 +96,13 @@ def take_down(home: Home, tell: Tell) -> bool:
     found = False
     # Without a supervisor (it was killed) its programs are stopped one by one, in its order.
     for name in (programs.SUPERVISOR, "control", "node"):
-        pid = programs.holder(home.run, name)
-        descriptor = programs.open_process(pid) if pid is not None else None
+        pid = holder(home.run, name)
+        descriptor = open_process(pid) if pid is not None else None
         if descriptor is None:
             continue
         found = True
         tell("stopping" if name == programs.SUPERVISOR else f"stopping {name}")
-        programs.send_signal(descriptor, signal.SIGTERM)
+        send_signal(descriptor, signal.SIGTERM)
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
         if not poller.poll(STOPPED_WITHIN * 1000):
@@ -130,16 +133,16 @@ _CLIENT_VARIABLES = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
 
 
 def _wait_ready(home: Home, tell: Tell) -> tuple[str, str]:
-    """Until control plane and node answer. Raises Internal when one of them keeps dying."""
+    """Until control plane and node answer and are watched. Raises Internal when one keeps dying."""
     begin = time.monotonic()
     deadline = begin + READY_WITHIN
     while True:
         waiting = [name for name in ("node", "control") if _address_if_ready(home, name) is None]
-        if not waiting:
+        if not waiting and _is_watched(home):
             control, node = _address_if_ready(home, "control"), _address_if_ready(home, "node")
             if control is not None and node is not None:
                 return control, node
-        state = programs.read_json(home.run / "supervisor.json").get("programs", {})
+        state = read_json(home.run / "supervisor.json").get("programs", {})
         for name in waiting:
             if state.get(name, {}).get("restarts", 0) >= 3 and state[name].get("pid") is None:
                 take_down(home, tell)
@@ -154,8 +157,17 @@ def _wait_ready(home: Home, tell: Tell) -> tuple[str, str]:
             )
         if not is_up(home) and time.monotonic() - begin > 5:
             raise Internal(f"The supervisor does not run; see {home.logs / 'supervisor.log'}.")
-        tell(f"starting {' and '.join(waiting)}")
+        tell(f"starting {' and '.join(waiting) or 'the supervisor'}")
         time.sleep(0.05)
+
+
+def _is_watched(home: Home) -> bool:
+    """Whether the supervisor that runs now has both programs in its care."""
+    state = read_json(home.run / "supervisor.json")
+    watched = state.get("programs", {})
+    return state.get("pid") == holder(home.run, programs.SUPERVISOR) is not None and all(
+        watched.get(name, {}).get("pid") == holder(home.run, name) for name in programs.MODULES
+    )
 
 
 def _address_if_ready(home: Home, name: str) -> str | None:
@@ -163,7 +175,7 @@ def _address_if_ready(home: Home, name: str) -> str | None:
     import http.client
     from urllib.parse import urlsplit
 
-    if programs.holder(home.run, name) is None:
+    if holder(home.run, name) is None:
         return None
     with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
         url = home.address(name).read_text().strip()
@@ -189,7 +201,7 @@ def last_words(home: Home, name: str, lines: int = 15) -> str:
 
 
 def _check_exposure(settings: Settings) -> None:
-    exposed = [host for host in (settings.control_host, settings.node_host) if host not in LOOPBACK]
+    exposed = [host for host in (settings.control_host, settings.node_host) if not is_loopback(host)]
     if exposed and not settings.authentication:
         raise InvalidInput(
             f"Listening on {exposed[0]} would let everybody on the network in. Add `--authentication` "

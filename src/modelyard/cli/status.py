@@ -7,6 +7,9 @@ from modelyard.cli import programs
 from modelyard.cli.output import print_facts, print_table
 from modelyard.core.errors import ModelyardError
 from modelyard.core.units import format_bytes, format_seconds
+from modelyard.host.files import read_json
+from modelyard.host.lock import holder
+from modelyard.host.process import describe
 
 
 def gather() -> dict[str, Any]:
@@ -31,10 +34,10 @@ def gather() -> dict[str, Any]:
         return found
     home = find_home()
     found["home"] = str(home.root)
-    watched = programs.read_json(home.run / "supervisor.json").get("programs", {})
+    watched = read_json(home.run / "supervisor.json").get("programs", {})
     for name in (programs.SUPERVISOR, "control", "node"):
-        pid = programs.holder(home.run, name)
-        running = programs.describe(pid) if pid is not None else None
+        pid = holder(home.run, name)
+        running = describe(pid) if pid is not None else None
         entry: dict[str, Any] = {"state": "running" if running is not None else "stopped"}
         if running is not None:
             entry |= {"pid": running.pid, "uptime": time.time() - running.started, "memory": running.memory}

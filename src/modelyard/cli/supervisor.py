@@ -15,16 +15,11 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from modelyard.cli.programs import (
-    MODULES,
-    SUPERVISOR,
-    describe,
-    holder,
-    open_process,
-    send_signal,
-    take_lock,
-    write_json,
-)
+from modelyard.cli.programs import MODULES, SUPERVISOR
+from modelyard.core.errors import Conflict
+from modelyard.host.files import write_json
+from modelyard.host.lock import ProgramLock, holder
+from modelyard.host.process import describe, open_process, send_signal
 from modelyard.policy.backoff import Backoff
 
 LOG_LIMIT = 10 * 1024 * 1024
@@ -239,8 +234,10 @@ def main() -> int:
     """Supervise the home of MODELYARD_HOME; 0 also when another supervisor does it already."""
     home = Path(os.environ["MODELYARD_HOME"])
     os.chdir(home)
-    lock = take_lock(home / "run", SUPERVISOR)
-    if lock is None:
+    lock = ProgramLock(home / "run", SUPERVISOR)
+    try:
+        lock.acquire()
+    except Conflict:
         log("another supervisor runs already")
         return 0
     log(f"supervisor {os.getpid()} begins")

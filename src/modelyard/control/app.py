@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import FastAPI
 
-import modelyard
 from modelyard.control import errors, openapi
 from modelyard.control.api import deployments, endpoints, jobs, models, system, uploads
 from modelyard.control.edge import Edge
 from modelyard.control.platform import Platform
-from modelyard.control.server import check_address
+from modelyard.control.server import check
 from modelyard.core.settings import Settings
+from modelyard.core.version import VERSION
 
 _THREADS = 16  # each keeps an arena of memory; a request needs one for milliseconds
 
@@ -24,7 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
     ``/``) that need no key, ``app.state.login`` a list with at most the path that a browser without a
     key is sent to. Raises InvalidInput for an address that would be open without authentication.
     """
-    check_address(settings)
+    check(settings)
     platform = Platform(settings)
 
     @asynccontextmanager
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(
         title="Modelyard",
-        version=modelyard.__version__,
+        version=VERSION,
         description="Models, versions, endpoints, deployments and jobs of one Modelyard.",
         lifespan=lifespan,
         docs_url=None,  # the bundled viewers load their code from elsewhere

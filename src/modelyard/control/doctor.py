@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from modelyard.control.lock import HomeLock
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import ModelyardError
 from modelyard.core.settings import Home
 from modelyard.core.struct import Noun
+from modelyard.host.lock import ProgramLock, holder, is_held
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
@@ -52,12 +52,12 @@ def examine(home: Home, *, thorough: bool = False) -> list[Finding]:
 
     While the control plane runs, what is under way (uploads, builds, jobs) is not reported.
     """
-    return _examine(home, thorough, busy=HomeLock(home.run / "control.lock").holder() is not None)
+    return _examine(home, thorough, busy=ProgramLock(home.run, "control").holder() is not None)
 
 
 def repair(home: Home) -> list[Finding]:
     """Put right what can be, and return what was. Raises Conflict while a control plane runs."""
-    lock = HomeLock(home.run / "control.lock")
+    lock = ProgramLock(home.run, "control")
     lock.acquire()
     try:
         findings = [finding for finding in _examine(home, False, busy=False) if finding.repairable]
@@ -143,7 +143,7 @@ def _leftovers(home: Home) -> Iterator[Finding]:
                 yield Finding(kind="leftover", subject=str(path), message=message, repairable=True)
     incoming = home.blobs / "incoming"
     for path in sorted(incoming.iterdir()) if incoming.is_dir() else ():
-        if HomeLock(path / ".owner").holder() is None:
+        if not is_held(path / ".owner"):
             message = f"Part of an upload; {killed}."
             yield Finding(kind="leftover", subject=str(path), message=message, repairable=True)
 
@@ -171,13 +171,13 @@ def _jobs(database: Database) -> Iterator[Finding]:
 def _addresses(home: Home) -> Iterator[Finding]:
     # The control plane leaves its address for the next start; a node removes it when it stops.
     address = home.address("node")
-    if address.exists() and HomeLock(home.run / "node.lock").holder() is None:
+    if address.exists() and holder(home.run, "node") is None:
         message = "The address of a node that does not run any more; the next one replaces it."
         yield Finding(kind="stale_address", subject=str(address), message=message, repairable=True)
 
 
 def _executors(home: Home) -> Iterator[Finding]:
-    node = HomeLock(home.run / "node.lock").holder()
+    node = holder(home.run, "node")
     place = str(home.run.absolute() / "tmp")
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -6,7 +6,6 @@ import threading
 import time
 from pathlib import Path
 
-from modelyard.control.home import ensure_key, prepare
 from modelyard.control.hub import JobHub
 from modelyard.control.janitor import Janitor
 from modelyard.core.deployment import Deployment
@@ -18,6 +17,7 @@ from modelyard.deploy.local import LocalTarget
 from modelyard.deploy.plan import pool_of
 from modelyard.deploy.reconciler import Reconciler
 from modelyard.deploy.signal import Signal
+from modelyard.host.home import prepare, read_key
 from modelyard.package.environment import Environments
 from modelyard.pipeline.deploy import KIND, DeployPipeline
 from modelyard.pipeline.runner import Runner
@@ -46,8 +46,7 @@ class Platform:
         self.started = time.time()
         self.url: str | None = None
         prepare(self.home)
-        self.key = ensure_key(self.home.key)
-        ensure_key(self.home.node_key)
+        self.key = read_key(self.home.key)
         self.database = Database(self.home.database)
         self.database.migrate()
         self.versions = Versions(self.database)

@@ -1,7 +1,6 @@
 """Bind, announce, serve, stop: the process around the app."""
 
 import contextlib
-import ipaddress
 import logging
 import signal
 import socket
@@ -12,23 +11,20 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from modelyard.control.home import write_atomically
-from modelyard.control.lock import HomeLock
-from modelyard.core.errors import InvalidInput, Unavailable
 from modelyard.core.settings import Home, Settings
+from modelyard.host.files import write_whole
+from modelyard.host.lock import ProgramLock
+from modelyard.host.network import bind, check_address, url_of
 
 _log = logging.getLogger("modelyard.control")
 _GRACE = 3  # seconds that requests in flight get at the end
 
 
-def check_address(settings: Settings) -> None:
+def check(settings: Settings) -> None:
     """Raise InvalidInput when the address could be reached from elsewhere without a key."""
-    if not settings.authentication and not _is_loopback(settings.control_host):
-        raise InvalidInput(
-            f"The control plane would be open to everybody who can reach {settings.control_host}: set "
-            "authentication = true (MODELYARD_AUTHENTICATION=true), or bind to 127.0.0.1.",
-            field="control_host",
-        )
+    check_address(
+        settings.control_host, settings.authentication, program="control plane", field="control_host"
+    )
 
 
 def run(app: FastAPI, settings: Settings) -> None:
@@ -37,17 +33,17 @@ def run(app: FastAPI, settings: Settings) -> None:
     Raises InvalidInput for an address that is open without authentication, Conflict when the home
     has a control plane already, Unavailable when the address cannot be bound.
     """
-    check_address(settings)
+    check(settings)
     home = Home(settings.home)
-    lock = HomeLock(home.run / "control.lock")
+    lock = ProgramLock(home.run, "control")
     lock.acquire()
     address = home.address("control")
     try:
         with contextlib.closing(_bind(settings)) as listener:
-            url = _url(*listener.getsockname()[:2])
+            url = url_of(listener)
             app.state.platform.url = url
             # The address stays behind: whoever starts it again tries for the same port.
-            _Server(app, lambda: write_atomically(address, url)).run(sockets=[listener])
+            _Server(app, lambda: write_whole(address, url.encode())).run(sockets=[listener])
     finally:
         lock.release()
 
@@ -88,29 +84,10 @@ class _Server(uvicorn.Server):
 
 
 def _bind(settings: Settings) -> socket.socket:
-    try:
-        return socket.create_server(
-            (settings.control_host, settings.control_port),
-            family=socket.AF_INET6 if ":" in settings.control_host else socket.AF_INET,
-            backlog=512,
-        )
-    except OSError as error:
-        raise Unavailable(
-            f"The address {settings.control_host}:{settings.control_port} cannot be used: "
-            f"{error.strerror}. Choose another with control_port (0 takes a free one)."
-        ) from error
-
-
-def _url(host: str, port: int) -> str:
-    """What this machine's programs call; a wildcard address is reached over loopback."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return bind(
+        settings.control_host,
+        settings.control_port,
+        program="control plane",
+        option="--port",
+        variable="MODELYARD_CONTROL_PORT",
+    )

@@ -5,7 +5,6 @@ code of a model runs outside of them.
 """
 
 import contextlib
-import os
 import resource
 from pathlib import Path
 
@@ -85,12 +84,3 @@ class MemoryLimit:
 def _remove(group: Path) -> None:
     with contextlib.suppress(OSError):
         group.rmdir()
-
-
-def resident_bytes(pid: int) -> int | None:
-    """Resident memory of a process, or None when it is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,45 +1,11 @@
-"""Two kinds of log: the node's own (JSON lines on stderr) and each deployment's (what its model printed)."""
+"""Each deployment's log: what its replicas' processes printed, and what the node says of them."""
 
 import contextlib
-import logging
 import os
-import sys
 import time
 from collections import deque
 from pathlib import Path
 from typing import BinaryIO
-
-import msgspec
-
-_RESERVED = frozenset(logging.makeLogRecord({}).__dict__) | {
-    "message",
-    "asctime",
-    "taskName",
-    "color_message",
-}
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (ISO 8601, UTC), level, message, and whatever ``extra`` brought."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, object] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-            + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-        }
-        line |= {name: value for name, value in record.__dict__.items() if name not in _RESERVED}
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
-
-
-def configure(level: str) -> None:
-    """Send every logger of this process to stderr as JSON lines."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 class ModelLog:

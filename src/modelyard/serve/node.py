@@ -15,6 +15,8 @@ from prometheus_client import generate_latest
 from modelyard.core import routes
 from modelyard.core.errors import Conflict, InvalidInput, Unavailable
 from modelyard.core.settings import Home, Settings
+from modelyard.host.files import write_whole
+from modelyard.host.network import url_of
 from modelyard.serve import table as kept
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.logs import ModelLog
@@ -133,9 +135,8 @@ class Node:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        _write_address(self._home.address("node"), url)
+        url = url_of(listener)
+        write_whole(self._home.address("node"), url.encode())
         log.info("the node listens", extra={"url": url, "pid": os.getpid()})
         await stopping.wait()
         await server.stop(DRAIN_LIMIT)
@@ -151,10 +152,3 @@ class Node:
 def _work(spec: routes.Pool) -> routes.Pool:
     """What, when it differs, needs new executors: all but what can be learnt while serving."""
     return msgspec.structs.replace(spec, signature=None, example=None)
-
-
-def _write_address(path: Path, url: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(url)
-    temporary.replace(path)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import ReplicaStatus
+from modelyard.host.process import resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.serve.call import Result
 from modelyard.serve.canary import canary_call
 from modelyard.serve.executor import BatchResult, ExecutorProcess, Failed, Hello
-from modelyard.serve.limits import MemoryLimit, resident_bytes
+from modelyard.serve.limits import MemoryLimit
 
 if TYPE_CHECKING:
     from modelyard.serve.pool import Pool, Ticket

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 
-from modelyard.core.errors import Unavailable
 from modelyard.serve.connection import Connection, Handler, Shared
 
 CHECK_EVERY = 5.0  # seconds
@@ -42,20 +41,3 @@ class Server:
             connection.finish()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._shared.empty.wait(), limit)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises Unavailable, saying how to choose another port, when it is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise Unavailable(
-            f"The node cannot listen on {host}:{port} ({error.strerror}); choose another port with "
-            "--node-port or MODELYARD_NODE_PORT."
-        ) from error
-    listener.setblocking(False)
-    return listener

@@ -1,12 +1,12 @@
 """The node's copy of the table of routes: kept on disk, so that it serves before anybody tells it."""
 
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
 from modelyard.core.routes import RouteTable
+from modelyard.host.files import write_whole
 
 log = logging.getLogger("modelyard.table")
 
@@ -24,14 +24,4 @@ def load(path: Path) -> RouteTable:
 
 def save(path: Path, table: RouteTable) -> None:
     """Replace the kept table: whole or not at all. Raises OSError (a full disk)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(table))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, msgspec.json.encode(table), durable=True)

@@ -11,8 +11,8 @@ def main() -> int:
     try:
         settings = load_settings()
         from modelyard.control.app import create_app
-        from modelyard.control.logs import configure
         from modelyard.control.server import run
+        from modelyard.host.log_lines import configure
         from modelyard.web.pages import mount
 
         configure(settings.log_level)

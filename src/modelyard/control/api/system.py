@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy.exc import SQLAlchemyError
 
-import modelyard
 from modelyard.control.answers import ControlAnswer, HealthAnswer, NodeAnswer, StatusAnswer
 from modelyard.control.api.common import PREFIX, Here
-from modelyard.control.memory import resident_bytes
 from modelyard.control.openapi import NounResponse, answers
 from modelyard.core.errors import Unavailable
+from modelyard.core.version import VERSION
+from modelyard.host.process import resident_bytes
 from modelyard.store.audit import AuditEntry
 
 router = APIRouter(tags=["system"])
@@ -27,7 +27,7 @@ def status(here: Here) -> NounResponse:
     known = [own, of_node, *(replica.memory for replica in replicas)]
     return NounResponse(
         StatusAnswer(
-            version=modelyard.__version__,
+            version=VERSION,
             control=ControlAnswer(pid=os.getpid(), started=here.started, url=here.url, memory=own),
             node=NodeAnswer(
                 url=here.node_url,

@@ -7,10 +7,10 @@ import math
 
 import msgspec
 
-import modelyard
 from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import InvalidInput, Unavailable
 from modelyard.core.signature import Signature, TensorSpec
+from modelyard.core.version import VERSION
 from modelyard.serve.call import RawTensor
 from modelyard.serve.codec import flatten, pack, unpack
 from modelyard.serve.dataplane import Dataplane
@@ -138,7 +138,7 @@ def _chosen_outputs(pool: Pool, wanted: InferRequest) -> set[str] | None:
 
 async def server_metadata() -> Response:
     """``GET /v2``."""
-    return json_response({"name": "modelyard", "version": modelyard.__version__, "extensions": []})
+    return json_response({"name": "modelyard", "version": VERSION, "extensions": []})
 
 
 async def model_metadata(plane: Dataplane, name: str, version: str | None) -> Response:

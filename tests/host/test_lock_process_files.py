@@ -8,13 +8,20 @@ import sys
 import threading
 from pathlib import Path
 
-from modelyard.cli import programs
+from modelyard.host.files import read_json, write_json
+from modelyard.host.lock import holder
+from modelyard.host.process import describe, open_process, send_signal
 
 HOLD = """
 import sys, time, pathlib
-from modelyard.cli import programs
-taken = programs.take_lock(pathlib.Path(sys.argv[1]), "node")
-print("taken" if taken is not None else "refused", flush=True)
+from modelyard.core.errors import Conflict
+from modelyard.host.lock import ProgramLock
+lock = ProgramLock(pathlib.Path(sys.argv[1]), "node")
+try:
+    lock.acquire()
+    print("taken", flush=True)
+except Conflict:
+    print("refused", flush=True)
 sys.stdin.read()
 """
 
@@ -29,25 +36,25 @@ def hold(run: Path) -> subprocess.Popen[str]:
 def test_a_lock_is_held_until_its_process_is_killed(tmp_path: Path) -> None:
     with hold(tmp_path) as process:
         assert process.stdout is not None and process.stdout.readline() == "taken\n"
-        assert programs.holder(tmp_path, "node") == process.pid
+        assert holder(tmp_path, "node") == process.pid
         with hold(tmp_path) as second:
             assert second.stdout is not None and second.stdout.readline() == "refused\n"
             second.kill()
-        assert programs.holder(tmp_path, "node") == process.pid
+        assert holder(tmp_path, "node") == process.pid
         process.kill()
         process.wait()
-        assert programs.holder(tmp_path, "node") is None
+        assert holder(tmp_path, "node") is None
 
 
 def test_an_id_that_another_process_has_now_is_no_holder(tmp_path: Path) -> None:
     (tmp_path / "node.lock").write_text(f"{os.getpid()}\n")
-    assert programs.holder(tmp_path, "node") is None
+    assert holder(tmp_path, "node") is None
 
 
 def test_a_lock_file_with_rubbish_has_no_holder(tmp_path: Path) -> None:
     for text in ("", "abc", "-5", "0"):
         (tmp_path / "node.lock").write_text(text)
-        assert programs.holder(tmp_path, "node") is None
+        assert holder(tmp_path, "node") is None
 
 
 def test_a_dead_process_lock_is_not_touched(tmp_path: Path) -> None:
@@ -57,41 +64,41 @@ def test_a_dead_process_lock_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "node.lock").write_text(str(dead.pid))
     with (tmp_path / "node.lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert programs.holder(tmp_path, "node") is None
+        assert holder(tmp_path, "node") is None
 
 
 def test_the_system_tells_start_and_memory_of_a_process() -> None:
-    described = programs.describe(os.getpid())
+    described = describe(os.getpid())
     assert described is not None
     assert described.memory > 1_000_000
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    assert programs.describe(dead.pid) is None
+    assert describe(dead.pid) is None
 
 
 def test_a_pidfd_becomes_readable_when_the_process_ends() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        descriptor = programs.open_process(process.pid)
+        descriptor = open_process(process.pid)
         assert descriptor is not None
-        programs.send_signal(descriptor, signal.SIGTERM)
+        send_signal(descriptor, signal.SIGTERM)
         assert process.wait() == -signal.SIGTERM
-        programs.send_signal(descriptor, signal.SIGTERM)  # gone: nothing happens
+        send_signal(descriptor, signal.SIGTERM)  # gone: nothing happens
         os.close(descriptor)
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     place = tmp_path / "state.json"
-    programs.write_json(place, {"n": 0, "padding": "x" * 100_000})
+    write_json(place, {"n": 0, "padding": "x" * 100_000})
     done = threading.Event()
 
     def write() -> None:
         for number in range(200):
-            programs.write_json(place, {"n": number, "padding": "x" * 100_000})
+            write_json(place, {"n": number, "padding": "x" * 100_000})
         done.set()
 
     thread = threading.Thread(target=write)
     thread.start()
     while not done.is_set():
-        assert len(programs.read_json(place)["padding"]) == 100_000
+        assert len(read_json(place)["padding"]) == 100_000
     thread.join()
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]

@@ -1,4 +1,4 @@
-"""The home folder at first start: its folders and its two keys, before any program runs."""
+"""The folders and the keys of a home, made when they are missing."""
 
 import contextlib
 import os
@@ -16,9 +16,8 @@ def prepare(home: Home) -> None:
     Raises Unavailable when the place cannot be written.
     """
     try:
-        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (home.run, home.logs):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        for folder in (home.root, home.run, home.logs, home.blobs, home.versions, home.environments):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_key(home.key, "my_")
         _make_key(home.node_key, "")
     except OSError as error:
@@ -26,6 +25,17 @@ def prepare(home: Home) -> None:
             f"The home {home.root} cannot be prepared: {error.strerror or error}; set MODELYARD_HOME to a "
             "folder that you may write."
         ) from error
+
+
+def read_key(path: Path) -> str:
+    """A key of the home. Raises Unavailable when there is none that can be used."""
+    try:
+        key = path.read_text().strip()
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read ({error.strerror}); run: modelyard up") from error
+    if len(key) < 16:
+        raise Unavailable(f"{path} holds no usable key; remove it and run: modelyard up")
+    return key
 
 
 def _make_key(path: Path, prefix: str) -> None:

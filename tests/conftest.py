@@ -1,4 +1,4 @@
-"""A whole platform with a home of its own, driven by its command line."""
+"""What tests of several rooms start: a platform driven by its command line, ended whatever happens."""
 
 from collections.abc import Iterator
 from pathlib import Path

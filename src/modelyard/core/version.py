@@ -1,0 +1,3 @@
+"""The version of Modelyard."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,60 @@
+"""Processes as the system knows them: alive or not, since when, how large; and their end as an event."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Running(NamedTuple):
+    """One running process: its id, seconds since the epoch when it began, resident bytes."""
+
+    pid: int
+    started: float
+    memory: int
+
+
+def describe(pid: int) -> Running | None:
+    """What the system says of a process; None when it is gone."""
+    memory = resident_bytes(pid)
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        with open("/proc/stat") as file:
+            booted = next(float(line.split()[1]) for line in file if line.startswith("btime"))
+    except (OSError, IndexError, ValueError, StopIteration):
+        return None
+    started = booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return None if memory is None else Running(pid, started, memory)
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Resident memory of a process; None when it is gone or this system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there and not only waiting to be reaped."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state not in ("Z", "X")
+
+
+def open_process(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends; None when it is gone."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def send_signal(descriptor: int, number: int) -> None:
+    """Send a signal to the process of a pidfd; nothing when it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(descriptor, number)
