@@ -1,4 +1,4 @@
-"""Stage 4: from a version to replicas that answer, and from one revision to the next without a gap.
+"""From a version to replicas that answer, and from one revision to the next without a gap.
 
 ``plan`` says what one deployment asks of a node (a Pool), ``reconcile`` compares what is wanted with
 what a node reports and decides — a pure function, run again and again until nothing is left to do —

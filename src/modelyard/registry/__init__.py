@@ -1,4 +1,4 @@
-"""Stage 1, from bytes to a version: what is uploaded, checked, looked at, and only then numbered.
+"""From bytes to a version: what is uploaded, checked, looked at, and only then numbered.
 
 ``upload`` takes the list of files, says which of them are not known yet, and receives those;
 nothing is visible until all of it is there. ``versions`` lets ``analyze`` say what the files are,

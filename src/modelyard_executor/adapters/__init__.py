@@ -1,4 +1,4 @@
-"""One file per family of models; the file's name is the adapter's name."""
+"""One file per family of models, by the names in NAMES; other files here are what several of them share."""
 
 from importlib import import_module
 from typing import cast
