@@ -99,7 +99,12 @@ def pack_results(results: Sequence[Union[Outputs, ItemError]]) -> Tuple[str, Lis
     chunks: List[Any] = []
     for result in results:
         if isinstance(result, ItemError):
-            error = {"code": result.code, "message": result.message, "field": result.field}
+            # Whatever the author of a model put into it becomes text that can be sent.
+            error = {
+                "code": _text(result.code),
+                "message": _text(result.message),
+                "field": None if result.field is None else _text(result.field),
+            }
             described.append('{"error":%s}' % json.dumps(error))
             continue
         outputs: List[str] = []
@@ -110,6 +115,10 @@ def pack_results(results: Sequence[Union[Outputs, ItemError]]) -> Tuple[str, Lis
             chunks.append(data)
         described.append('{"outputs":[%s]}' % ",".join(outputs))
     return ",".join(described), chunks
+
+
+def _text(value: Any) -> str:
+    return str(value).encode("utf-8", "replace").decode()
 
 
 @lru_cache(maxsize=1024)

@@ -83,13 +83,27 @@ def test_an_entry_that_kills_two_executors_alone_is_not_queued_again() -> None:
     assert scheduler.next_batch(0.0) == [mate]
 
 
-def test_a_death_from_outside_counts_against_nobody() -> None:
+def test_two_deaths_from_outside_count_against_nobody() -> None:
     scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=8)
-    one = entry()
-    scheduler.submit(one, 0.0)
-    for _ in range(5):
+    entries = [entry(), entry()]
+    for one in entries:
+        scheduler.submit(one, 0.0)
+    for _ in range(2):
         assert scheduler.give_back(scheduler.next_batch(0.0), blame=False) == []
-    assert scheduler.next_batch(0.0) == [one]
+    assert scheduler.next_batch(0.0) == entries
+
+
+def test_what_is_killed_again_and_again_is_told_apart_in_the_end() -> None:
+    scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=8)
+    poison, mate = entry(), entry()
+    scheduler.submit(poison, 0.0)
+    scheduler.submit(mate, 0.0)
+    given_up: list[Entry] = []
+    for _ in range(8):
+        batch = scheduler.next_batch(0.0)
+        if poison in batch:
+            given_up += scheduler.give_back(batch, blame=False)
+    assert given_up == [poison]
 
 
 def test_a_pinned_entry_is_for_its_worker_alone() -> None:

@@ -142,7 +142,7 @@ def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
     pool = function_pool(tmp_path / "m", code, max_batch=1)
     with NodeProcess(tmp_path / "home").serve(pool) as node:
         body = b'{"x": %d}'
-        head = b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n"
+        head = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n"
         leavers = []
         for number in (1, 2, 3):
             client = socket.create_connection(("127.0.0.1", node.port))
@@ -281,9 +281,9 @@ def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     try:
         for sent, answer in [
             (b"", b""),
-            (b"POST / HTTP/1.1\r\nhost: a\r\n", b"HTTP/1.1 504"),
-            (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nab", b"HTTP/1.1 504"),
-            (b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", b"HTTP/1.1 200"),
+            (b"POST / HTTP/1.1\r\nhost: localhost\r\n", b"HTTP/1.1 504"),
+            (b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nab", b"HTTP/1.1 504"),
+            (b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", b"HTTP/1.1 200"),
         ]:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
                 client.sendall(sent)
@@ -292,7 +292,7 @@ def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                     received += part
                 assert received.startswith(answer)
         with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-            client.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
+            client.sendall(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
             wait_until(lambda: not http._shared.connections, what="the unread answer's end")
     finally:
         asyncio.run_coroutine_threadsafe(http.stop(1.0), loop).result()

@@ -77,6 +77,8 @@ def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
         signature=signature,
         options=options,
         requirements=(*analysis.requirements, *declared.requirements),
+        # A package may run code as soon as an interpreter starts beside it.
+        executes="code" if declared.requirements and analysis.executes == "no" else analysis.executes,
         example=declared.example if declared.example is not None else analysis.example,
     )
 

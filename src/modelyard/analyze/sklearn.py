@@ -174,7 +174,7 @@ def _requirements(
     else:
         lines.append("numpy>=1.26,<3")
     if loader == "skops":
-        lines.append("skops>=0.11,<1")
+        lines.append("skops>=0.13,<1")
     else:
         lines.append("joblib>=1.2,<2")
     if pandas:

@@ -36,7 +36,11 @@ def encode(value: Any) -> bytes:
 def plain(value: Any, place: str) -> Any:
     """``value`` with arrays as lists and numpy's scalars as numbers; ``place`` is its path so far."""
     # The kinds that records are made of come first: this runs for each element of plain lists.
-    if value is None or isinstance(value, (str, bool, int)):
+    if value is None or type(value) in (str, bool, int):
+        return value
+    if isinstance(value, str):  # numpy's own text too
+        return str(value)
+    if isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):

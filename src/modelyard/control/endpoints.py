@@ -9,15 +9,15 @@ from modelyard.core.routes import NodeStatus, PoolStatus
 
 def describe(platform: Platform, name: str) -> EndpointAnswer:
     """One endpoint. Raises NotFound."""
-    endpoint = platform.endpoints.get(name)
-    return _describe(platform, endpoint, platform.endpoints.deployments(name), platform.node_status())
+    endpoint, revisions = _look(platform, name)
+    return _describe(platform, endpoint, revisions, platform.node_status())
 
 
 def describe_all(platform: Platform) -> list[EndpointAnswer]:
     """All endpoints, by name."""
     revisions: dict[str, list[Deployment]] = {}
-    endpoints = platform.endpoints.list()
-    for deployment in platform.endpoints.deployments():
+    endpoints, deployments = platform.endpoints.snapshot()
+    for deployment in deployments:
         revisions.setdefault(deployment.endpoint, []).append(deployment)
     status = platform.node_status() if endpoints else None
     return [
@@ -32,8 +32,7 @@ def logs_of(platform: Platform, name: str, tail: int) -> str:
 
     Raises NotFound when there is no such endpoint, Unavailable when the node does not answer.
     """
-    endpoint = platform.endpoints.get(name)
-    revisions = platform.endpoints.deployments(name)
+    endpoint, revisions = _look(platform, name)
     shown = [each for each in revisions if each.id == endpoint.serving]
     newest = max(revisions, key=lambda each: each.revision)
     if newest.id != endpoint.serving:
@@ -48,6 +47,15 @@ def logs_of(platform: Platform, name: str, tail: int) -> str:
             text = f"==> revision {deployment.revision} ({deployment.state}) <==\n{text}"
         texts.append(text)
     return "\n".join(texts)
+
+
+def _look(platform: Platform, name: str) -> tuple[Endpoint, list[Deployment]]:
+    """An endpoint and its revisions, as they were at one moment. Raises NotFound."""
+    endpoints, deployments = platform.endpoints.snapshot()
+    for endpoint in endpoints:
+        if endpoint.name == name:
+            return endpoint, [each for each in deployments if each.endpoint == name]
+    raise NotFound(f"There is no endpoint {name!r}; see: modelyard endpoints", field="endpoint")
 
 
 def _describe(

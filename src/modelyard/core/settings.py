@@ -29,7 +29,7 @@ class Settings(Noun):
     node_host: str = "127.0.0.1"
     node_port: Port = 8701
     authentication: bool = False
-    max_body: Annotated[int, msgspec.Meta(gt=0)] = 64 * 1024 * 1024
+    max_body: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
     upload_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0
     log_level: str = "info"
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from functools import lru_cache
 
 from modelyard.core.errors import InvalidInput, Unavailable
 
@@ -16,6 +17,7 @@ def check_address(host: str, authentication: bool, *, program: str, field: str) 
         )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is this machine's own address."""
     if host == "localhost":

@@ -26,7 +26,7 @@ class Runner:
     """
 
     LEASE = 30.0  # seconds; renewed three times within
-    LIMIT = 16  # jobs at a time; most of them wait for something else
+    LIMIT = 64  # jobs at a time; most of them wait for something else
 
     def __init__(
         self,

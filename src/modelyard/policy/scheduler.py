@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
+SPARED = 2
+
 
 class Entry:
     """One piece of work in the queue; a caller derives its own from it.
@@ -23,7 +25,7 @@ class Entry:
     ``pin`` names the only worker that may take it (a canary).
     """
 
-    __slots__ = ("arrived", "cost", "deadline", "deaths_alone", "done", "pin", "ride", "waiting")
+    __slots__ = ("arrived", "cost", "deadline", "deaths_alone", "done", "pin", "ride", "spared", "waiting")
 
     def __init__(self, cost: int, deadline: float, *, pin: Hashable | None = None) -> None:
         self.cost = cost
@@ -32,6 +34,7 @@ class Entry:
         self.arrived = 0.0
         self.ride = 1 << 30
         self.deaths_alone = 0
+        self.spared = 0  # deaths under it that seemed to come from outside
         self.waiting = False  # counted as one that waits
         self.done = False  # answered, expired or cancelled: never computed again
 
@@ -114,12 +117,14 @@ class Scheduler(Generic[E]):
         """An executor died under these: put them at the head, in order, to ride with fewer mates.
 
         Returns those that killed an executor twice while alone: they are not queued again. With
-        ``blame`` False the death came from outside (somebody's SIGKILL) and counts against nobody.
+        ``blame`` False the death seems to come from outside (somebody's SIGKILL): the first SPARED
+        times that is believed, but a kernel short of memory kills in the same way.
         """
         batch = [entry for entry in entries if not entry.done]
         poison: list[E] = []
         for entry in reversed(batch):
-            if blame:
+            entry.spared += not blame
+            if blame or entry.spared > SPARED:
                 entry.deaths_alone += len(batch) == 1
                 entry.ride = max(1, min(entry.ride, len(batch)) // 2)
             if entry.deaths_alone >= 2:

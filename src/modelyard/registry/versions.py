@@ -27,6 +27,12 @@ def register(
             "with --trust-pickle.",
             field=str(analysis.options.get("file", manifest.files[0].path)),
         )
+    if analysis.executes == "code" and analysis.adapter != "function" and not trusted:
+        raise RejectedContent(
+            "model.yaml asks for packages beside a format that runs no code by itself, and a package can. Leave "
+            "them out; or, when you trust who wrote it, deploy with --trust-pickle.",
+            field="model.yaml",
+        )
     # The upload may have expired meanwhile: no version is made of bytes that were collected.
     with blobs.referring():
         require_blobs(blobs, manifest)

@@ -1,5 +1,6 @@
 """JSON values to raw tensors and back, strictly: no rounding, no silent conversion, no guessing."""
 
+import math
 import struct
 from array import array
 from collections.abc import Sequence
@@ -28,8 +29,9 @@ _JSON_NAMES: dict[type, str] = {
     dict: "an object",
     type(None): "null",
 }
+_NAN = {"FP32": struct.pack("<f", math.nan), "FP64": struct.pack("<d", math.nan)}
 _WANTED = {"float": "numbers", "int": "whole numbers", "bool": "true or false", "bytes": "text"}
-_FP32_MAX = 3.4028235677973366e38  # the largest double that rounds to a finite FP32
+_FP32_LIMIT = 3.4028235677973366e38  # from here on a double rounds to infinity as FP32
 
 
 def pack(datatype: str, values: list[object], field: str) -> bytes:
@@ -71,13 +73,20 @@ def _pack_floats(datatype: str, kind: Datatype, values: list[float], field: str)
         # A value too large for FP32 became infinite; one sum tells whether to look closer.
         if isfinite(sum(packed)) or all(map(isfinite, packed)):
             return packed.tobytes()
-    except OverflowError:
+    except (OverflowError, struct.error):
         pass
-    limit = {"FP16": 65519.99, "FP32": _FP32_MAX}.get(datatype, 1.7976931348623157e308)
-    position = next(i for i, value in enumerate(values) if not -limit <= value <= limit)
+    limit = {"FP16": 65520.0, "FP32": _FP32_LIMIT}.get(datatype, math.inf)
+    position = next((i for i, value in enumerate(values) if not _within(value, limit)), 0)
     raise InvalidInput(
         f"{values[position]!r:.40} does not fit into {datatype}.", field=f"{field}[{position}]"
     )
+
+
+def _within(value: float, limit: float) -> bool:
+    try:
+        return -limit < float(value) < limit
+    except OverflowError:  # a whole number that no double can hold
+        return False
 
 
 def _refuse_types(datatype: str, kind: Datatype, values: list[object], field: str) -> None:
@@ -136,7 +145,7 @@ def flatten(value: object, depth: int, field: str) -> tuple[tuple[int, ...], lis
             raise InvalidInput("Give one value here, not a list.", field=field)
         return (), [value]
     if type(value) is not list:
-        raise InvalidInput(f"Give a list here ({depth} levels deep).", field=field)
+        raise InvalidInput(f"Give {_lists(depth)} here, not {_JSON_NAMES[type(value)]}.", field=field)
     level = cast("list[object]", value)
     shape = [len(level)]
     for _ in range(depth - 1):
@@ -158,7 +167,13 @@ def flatten(value: object, depth: int, field: str) -> tuple[tuple[int, ...], lis
             flat += items
         shape.append(length or 0)
         level = flat
+    if level and type(level[0]) is list:
+        raise InvalidInput(f"This is nested deeper than {_lists(depth)}.", field=field)
     return tuple(shape), level
+
+
+def _lists(depth: int) -> str:
+    return "a list" if depth == 1 else f"lists in lists, {depth} deep"
 
 
 def nest(shape: Sequence[int], flat: list[object]) -> object:
@@ -185,12 +200,26 @@ def pack_record(
             field=field,
         )
     try:
-        packed = pack(spec.datatype, flat, field)
+        packed = (
+            _pack_table(spec, flat, field) if spec.kind == "table" else pack(spec.datatype, flat, field)
+        )
     except InvalidInput as error:
         if not shape:
             error.field = field  # one value has no position
         raise
     return ((1, *shape) if batched else shape), packed
+
+
+def _pack_table(spec: TensorSpec, flat: list[object], field: str) -> bytes:
+    """Values of a table's column: null is a gap (NaN) in a column of numbers, as in a data frame."""
+    gaps = [index for index, value in enumerate(flat) if value is None]
+    if not gaps or spec.datatype not in _NAN:
+        return pack(spec.datatype, flat, field)
+    packed = bytearray(pack(spec.datatype, [0 if value is None else value for value in flat], field))
+    nan = _NAN[spec.datatype]
+    for index in gaps:
+        packed[index * len(nan) : (index + 1) * len(nan)] = nan
+    return bytes(packed)
 
 
 def unpack_record(

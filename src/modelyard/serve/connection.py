@@ -21,7 +21,15 @@ from typing import Final, cast
 
 import httptools
 
-from modelyard.core.errors import Cancelled, Deadline, Internal, InvalidInput, ModelyardError, TooLarge
+from modelyard.core.errors import (
+    Cancelled,
+    Deadline,
+    Internal,
+    InvalidInput,
+    ModelyardError,
+    TooLarge,
+    Unavailable,
+)
 from modelyard.serve.http import Request, Response, error_response
 
 log = logging.getLogger("modelyard.http")
@@ -40,14 +48,17 @@ _STATUS: Final = {
 }
 
 Handler = Callable[[Request], Awaitable[Response]]
+Admission = Callable[[Request], None]  # raises the error of who may not call; sees no body
 
 
 class Shared:
     """What all connections of a node share: the handler, the limit on bodies, request ids."""
 
-    def __init__(self, handler: Handler, max_body: int) -> None:
+    def __init__(self, handler: Handler, max_body: int, admit: Admission, max_connections: int) -> None:
         self.handler = handler
         self.max_body = max_body
+        self.admit = admit
+        self.max_connections = max_connections
         self.connections: set[Connection] = set()
         self.empty = asyncio.Event()  # set while there is no connection
         self.empty.set()
@@ -84,8 +95,9 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._header_bytes = 0
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._size = 0
+        self._request: Request | None = None
         self._refused: ModelyardError | None = None
 
     # --- the event loop
@@ -95,6 +107,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._shared.connections.add(self)
         self._shared.empty.clear()
+        if len(self._shared.connections) > self._shared.max_connections:
+            self._refuse(Unavailable("This node has as many connections as it can hold.", retry_after=1.0))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: what it asked for is not wanted any more."""
@@ -145,7 +159,9 @@ class Connection(asyncio.Protocol):
         self._count_header(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """One header; a trailer is not one."""
+        if not self._in_headers:
+            return
         self._headers[name.lower()] = value
         self._count_header(len(name) + len(value) + 4)
 
@@ -158,9 +174,22 @@ class Connection(asyncio.Protocol):
             raise self._refused
 
     def on_headers_complete(self) -> None:
-        """All headers are there."""
+        """All headers are there. Who may not call is told before a body of his takes memory."""
         self._in_headers = False
         headers = self._headers
+        path, _, query = self._url.partition(b"?")
+        self._request = Request(
+            self._parser.get_method().decode("latin-1"),
+            path.decode("latin-1"),
+            query.decode("latin-1"),
+            headers,
+            self._shared.request_id(headers.get(b"x-request-id")),
+        )
+        try:
+            self._shared.admit(self._request)
+        except ModelyardError as error:
+            self._refused = error
+            raise
         length = headers.get(b"content-length")
         if length is not None and length.isdigit() and int(length) > self._shared.max_body:
             self._refused = self._too_large()
@@ -175,7 +204,7 @@ class Connection(asyncio.Protocol):
         """A piece of the body."""
         self._size += len(body)
         if self._refused is None:
-            self._body.append(body)
+            self._body += body
             if self._size > self._shared.max_body:
                 self._refused = self._too_large()
                 self._body.clear()
@@ -185,27 +214,20 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole: answer it now, or after those before it."""
         self._reading = False
-        headers = self._headers
-        request_id = self._shared.request_id(headers.get(b"x-request-id"))
+        request = self._request
+        assert request is not None  # made in on_headers_complete
         keep = self._parser.should_keep_alive()
         if self._parser.should_upgrade():
             self._refused = InvalidInput(
                 "This node does not switch protocols; speak HTTP/1.1.", field="upgrade"
             )
             keep = False
-        path, _, query = self._url.partition(b"?")
-        request = self._refused or Request(
-            self._parser.get_method().decode("latin-1"),
-            path.decode("latin-1"),
-            query.decode("latin-1"),
-            headers,
-            request_id,
-            self._body[0] if len(self._body) == 1 else b"".join(self._body),
-        )
+        request.body = bytes(self._body)
+        self._body = bytearray()
         if self._task is None and not self._waiting:
-            self._start(request, request_id, keep)
+            self._start(self._refused or request, request.id, keep)
             return
-        self._waiting.append((request, request_id, keep))
+        self._waiting.append((self._refused or request, request.id, keep))
         if len(self._waiting) >= PIPELINE and self._transport is not None:
             self._transport.pause_reading()
 

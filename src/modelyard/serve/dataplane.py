@@ -4,13 +4,17 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Sequence
 
 from modelyard.core.errors import (
     Cancelled,
+    Deadline,
     InvalidInput,
     ModelyardError,
     NotFound,
+    Overloaded,
+    TooLarge,
     Unauthenticated,
     Unavailable,
 )
@@ -20,6 +24,9 @@ from modelyard.serve.call import Answer, Call, RawTensor, Result
 from modelyard.serve.codec import shape_fits
 from modelyard.serve.metrics import NodeCollector
 from modelyard.serve.pool import Pool, Ticket
+
+MAX_PARAMETERS = 64 * 1024  # characters of all text parameters of one call; they travel in a header
+WINDOW = 256  # records of one batch that are queued at a time
 
 _PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
@@ -93,6 +100,10 @@ class Dataplane:
             )
         return pool.signature
 
+    def counting_refusals(self, pool: Pool) -> "_Refusals":
+        """A context in which an error is a call of ``pool`` that was refused before it was queued."""
+        return _Refusals(pool)
+
     async def predict(self, pool: Pool, call: Call) -> Answer:
         """One call, answered; raises its error."""
         started = time.perf_counter()
@@ -117,33 +128,52 @@ class Dataplane:
         finally:
             pool.metrics.called(pool.spec.version, code, time.perf_counter() - started)
 
-    async def predict_all(self, pool: Pool, calls: Iterable[Call | ModelyardError]) -> list[Result]:
+    async def predict_all(self, pool: Pool, calls: Sequence[Call | ModelyardError]) -> list[Result]:
         """Several calls, each with its own result, in order. Raises only when the caller leaves.
 
-        What is an error already stays one; a call that the queue refuses gets that error.
+        What is an error already stays one. They are queued in windows, so that a batch of any length
+        neither fills the queue nor is refused by it; each has what is left of its time.
         """
         started = time.perf_counter()
         version = pool.spec.version
-        tickets: list[Ticket | ModelyardError] = []
-        for call in calls:
-            try:
-                tickets.append(call if isinstance(call, ModelyardError) else pool.submit(call))
-            except ModelyardError as error:
-                tickets.append(error)
+        window = max(1, min(WINDOW, pool.spec.serving.max_queue // 2))
+        queued: deque[Ticket | ModelyardError] = deque()
         results: list[Result] = []
+
+        async def take_oldest() -> None:
+            result = await _result_of(queued[0])
+            queued.popleft()
+            if not isinstance(result, ModelyardError):
+                try:
+                    pool.check_answer(result)
+                except ModelyardError as error:
+                    result = error
+            code = result.code if isinstance(result, ModelyardError) else "ok"
+            pool.metrics.called(version, code, time.perf_counter() - started)
+            results.append(result)
+
         try:
-            for ticket in tickets:
-                result = ticket if isinstance(ticket, ModelyardError) else await ticket.future
-                if not isinstance(result, ModelyardError):
+            for call in calls:
+                while len(queued) >= window:
+                    await take_oldest()
+                while True:
                     try:
-                        pool.check_answer(result)
+                        queued.append(
+                            call if isinstance(call, ModelyardError) else _submit(pool, call, started)
+                        )
+                        break
+                    except Overloaded as error:
+                        if not queued:
+                            queued.append(error)
+                            break
+                        await take_oldest()
                     except ModelyardError as error:
-                        result = error
-                code = result.code if isinstance(result, ModelyardError) else "ok"
-                pool.metrics.called(version, code, time.perf_counter() - started)
-                results.append(result)
+                        queued.append(error)
+                        break
+            while queued:
+                await take_oldest()
         except asyncio.CancelledError:
-            for ticket in tickets[len(results) :]:
+            for ticket in queued:
                 if isinstance(ticket, Ticket):
                     pool.cancel(ticket)
                     pool.metrics.called(version, Cancelled.code, time.perf_counter() - started)
@@ -189,6 +219,10 @@ class Dataplane:
                         field=f"inputs[{index}].shape",
                     )
                 rows = tensor.shape[0]
+                if rows > 1 and 0 in tensor.shape:
+                    raise InvalidInput(
+                        f"{tensor.name!r} has {rows} rows of nothing.", field=f"inputs[{index}].shape"
+                    )
                 if rows < 1 or (signature.max_batch is not None and rows > signature.max_batch):
                     raise InvalidInput(
                         f"{rows} rows in one call; this model takes 1"
@@ -199,9 +233,42 @@ class Dataplane:
             if not spec.optional:
                 raise InvalidInput(f"The input {spec.name!r} is missing.", field="inputs")
         if parameters:
+            if sum(len(value) for value in parameters.values() if isinstance(value, str)) > MAX_PARAMETERS:
+                raise TooLarge(
+                    f"The parameters are over {MAX_PARAMETERS} characters; what is large is an input.",
+                    field="parameters",
+                )
             check_parameters(signature.parameters, parameters, pool.spec.endpoint)
         limit = pool.spec.serving.timeout
         return Call(tuple(inputs), parameters, rows or 1, limit if timeout is None else min(timeout, limit))
+
+
+class _Refusals:
+    __slots__ = ("_pool", "_started")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ModelyardError):
+            elapsed = time.perf_counter() - self._started
+            self._pool.metrics.called(self._pool.spec.version, error.code, elapsed)
+
+
+async def _result_of(ticket: Ticket | ModelyardError) -> Result:
+    return ticket if isinstance(ticket, ModelyardError) else await ticket.future
+
+
+def _submit(pool: Pool, call: Call, started: float) -> Ticket:
+    """Queue one call of a batch that began at ``started``. Raises Deadline when its time is over."""
+    left = call.timeout - (time.perf_counter() - started)
+    if left <= 0:
+        raise Deadline(f"The call's {call.timeout:g} s were over before it could be queued.")
+    return pool.submit(call._replace(timeout=left))
 
 
 def check_parameters(

@@ -169,13 +169,19 @@ class ExecutorProcess(asyncio.Protocol):
             raise
         finally:
             theirs.close()
+        try:
+            ended = os.pidfd_open(self._process.pid)
+        except OSError:
+            self.kill()
+            self._process.wait()
+            raise
         output = asyncio.StreamReader(limit=64 * 1024)
         assert self._process.stdout is not None
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), self._process.stdout)
         ours.setblocking(False)
         self._socket = ours
         await loop.create_unix_connection(lambda: self, sock=ours)
-        self._watcher = loop.create_task(self._watch(output), name=f"watch executor {self.pid}")
+        self._watcher = loop.create_task(self._watch(output, ended), name=f"watch executor {self.pid}")
         try:
             self._limit.apply(self._process.pid)
         except OSError as error:
@@ -309,12 +315,12 @@ class ExecutorProcess(asyncio.Protocol):
         """The executor closed its end: if it does not exit by itself, it is ended."""
         asyncio.get_running_loop().call_later(1.0, self.kill)
 
-    async def _watch(self, output: asyncio.StreamReader) -> None:
-        """Pass on what the process prints, until it ends; then say how it ended."""
+    async def _watch(self, output: asyncio.StreamReader, ended: int) -> None:
+        """Pass on what the process prints, until it ends (``ended`` is its pidfd); then say how."""
         process = self._process
         assert process is not None
         reading = asyncio.create_task(self._read_output(output))
-        await _exited(process.pid)
+        await _readable(ended)
         status = process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
@@ -353,10 +359,9 @@ class ExecutorProcess(asyncio.Protocol):
         return f"it exited with status {status}"
 
 
-async def _exited(pid: int) -> None:
-    """Wait for a child's end without reaping it and without polling."""
+async def _readable(descriptor: int) -> None:
+    """Wait until a pidfd says that its process has ended (without reaping it), and close it."""
     loop = asyncio.get_running_loop()
-    descriptor = os.pidfd_open(pid)
     ended = loop.create_future()
     loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
     try:

@@ -12,7 +12,7 @@ from modelyard.core.errors import InvalidInput, ModelyardError
 
 
 class Request:
-    """One HTTP request, read whole. Header names are lower-case."""
+    """One HTTP request. Header names are lower-case; the body is there once it was read whole."""
 
     __slots__ = ("body", "headers", "id", "method", "path", "query")
 
@@ -23,7 +23,7 @@ class Request:
         query: str,
         headers: Mapping[bytes, bytes],
         request_id: str,
-        body: bytes,
+        body: bytes = b"",
     ) -> None:
         self.method = method
         self.path = path

@@ -81,6 +81,13 @@ class MemoryLimit:
             _remove(self._group)
 
 
+def sweep(root: Path = CGROUP_ROOT) -> None:
+    """Remove the empty control groups that a killed node left behind; those in use cannot be removed."""
+    for groups in (root / "modelyard", root / "memory" / "modelyard"):
+        for group in groups.iterdir() if groups.is_dir() else ():
+            _remove(group)
+
+
 def _remove(group: Path) -> None:
     with contextlib.suppress(OSError):
         group.rmdir()

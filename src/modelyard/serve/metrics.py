@@ -61,12 +61,13 @@ def quantile(counts: list[int], bounds: tuple[float, ...], q: float) -> float | 
 
 
 class _Second:
-    __slots__ = ("calls", "counts", "errors", "second")
+    __slots__ = ("calls", "counts", "errors", "longest", "second")
 
     def __init__(self, second: int) -> None:
         self.second = second
         self.calls = 0
         self.errors = 0
+        self.longest = 0.0
         self.counts = [0] * (len(LATENCY_BOUNDS) + 1)
 
 
@@ -96,6 +97,8 @@ class EndpointMetrics:
             slot = self._recent[second % WINDOW] = _Second(second)
         slot.calls += 1
         slot.counts[bucket] += 1
+        if latency > slot.longest:
+            slot.longest = latency
         if code != "ok":
             slot.errors += 1
 
@@ -109,11 +112,18 @@ class EndpointMetrics:
             endpoint=self.endpoint,
             calls_per_second=sum(slot.calls for slot in lately) / 10,
             errors_per_second=sum(slot.errors for slot in lately) / 10,
-            p50=quantile(counts, LATENCY_BOUNDS, 0.50),
-            p99=quantile(counts, LATENCY_BOUNDS, 0.99),
+            p50=_at_most(quantile(counts, LATENCY_BOUNDS, 0.50), recent),
+            p99=_at_most(quantile(counts, LATENCY_BOUNDS, 0.99), recent),
             calls=sum(self.codes.values()),
             errors=sum(count for (_, code), count in self.codes.items() if code != "ok"),
         )
+
+
+def _at_most(estimate: float | None, recent: list[_Second]) -> float | None:
+    """No quantile is longer than the longest call: interpolation does not know that."""
+    if estimate is None:
+        return None
+    return min(estimate, max(slot.longest for slot in recent))
 
 
 class PoolGauge:
@@ -139,6 +149,11 @@ class NodeCollector(Collector):
         if metrics is None:
             metrics = self.endpoints[name] = EndpointMetrics(name)
         return metrics
+
+    def keep(self, names: set[str]) -> None:
+        """Forget the endpoints that are not among ``names``: deleted ones would be counted for ever."""
+        for name in set(self.endpoints) - names:
+            del self.endpoints[name]
 
     def collect(self) -> Iterator[Metric]:
         """Called by the Prometheus client on each scrape."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from modelyard.core.errors import Conflict, InvalidInput, Unavailable
 from modelyard.core.settings import Home, Settings
 from modelyard.host.files import write_whole
 from modelyard.host.network import url_of
+from modelyard.serve import limits
 from modelyard.serve import table as kept
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.logs import ModelLog
@@ -28,7 +30,7 @@ from modelyard.serve.server import Server
 
 log = logging.getLogger("modelyard.node")
 
-DRAIN_LIMIT = 30.0  # seconds that a pool may take to answer what it has
+DRAIN_LIMIT = 25.0  # seconds that a pool may take to answer what it has; the supervisor waits for 40
 
 
 class Node:
@@ -83,6 +85,7 @@ class Node:
                 pool = self._open(spec)
             self._pools[spec.deployment] = pool
         self._dataplane.follow(table, self._pools)
+        self._collector.keep({pool.spec.endpoint for pool in self._pools.values()})
         for pool in former.values():
             if pool not in self._pools.values():
                 task = asyncio.create_task(pool.drain(DRAIN_LIMIT), name=f"drain {pool.spec.deployment}")
@@ -128,8 +131,14 @@ class Node:
     async def run(self, listener: socket.socket) -> None:
         """Serve until SIGTERM or SIGINT, then answer what is there and stop."""
         shutil.rmtree(self._home.run / "tmp", ignore_errors=True)
+        limits.sweep()
         self._follow(kept.load(self._home.routes))
-        server = Server(self.router, self._settings.max_body)
+        server = Server(
+            self.router,
+            self._settings.max_body,
+            admit=self.router.admit,
+            max_connections=_most_connections(),
+        )
         await server.start(listener)
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
@@ -139,14 +148,23 @@ class Node:
         write_whole(self._home.address("node"), url.encode())
         log.info("the node listens", extra={"url": url, "pid": os.getpid()})
         await stopping.wait()
-        await server.stop(DRAIN_LIMIT)
+        # Together: a call in flight needs its pool, and a pool stops when nobody waits any more.
         await asyncio.gather(
+            server.stop(DRAIN_LIMIT),
             *self._draining,
             *(pool.drain(DRAIN_LIMIT) for pool in self._pools.values()),
             return_exceptions=True,
         )
         self._home.address("node").unlink(missing_ok=True)
         log.info("the node stopped")
+
+
+def _most_connections() -> int:
+    """As many as the system lets us, less what pools, logs and files need."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(64, most - 512)
 
 
 def _work(spec: routes.Pool) -> routes.Pool:

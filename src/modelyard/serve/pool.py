@@ -5,12 +5,12 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modelyard.core import routes
 from modelyard.core.datatypes import DATATYPES
-from modelyard.core.errors import Deadline, Internal, ModelyardError, Overloaded, Unavailable
+from modelyard.core.errors import Deadline, Internal, ModelyardError, Overloaded, TooLarge, Unavailable
 from modelyard.core.signature import Signature
 from modelyard.policy.scheduler import Entry, Scheduler
 from modelyard.serve.call import Answer, Call, Result
@@ -18,6 +18,7 @@ from modelyard.serve.codec import raw_size_fits, shape_fits
 from modelyard.serve.logs import ModelLog
 from modelyard.serve.metrics import EndpointMetrics, PoolGauge
 from modelyard.serve.replica import Replica
+from modelyard_executor.wire import WireError
 
 
 class Ticket(Entry):
@@ -49,6 +50,7 @@ class Pool:
         cores = len(os.sched_getaffinity(0))
         self.threads = spec.resources.threads or max(1, cores // 2 // spec.replicas)
         self._failing = False
+        self._stopped = False
         self._retry_after = 1.0
         self._loop = asyncio.get_running_loop()
         self._scheduler: Scheduler[Ticket] = Scheduler(
@@ -79,7 +81,7 @@ class Pool:
         Raises Overloaded when the queue is full, Unavailable when the model keeps crashing.
         """
         now = self._loop.time()
-        if self._failing and pin is None:
+        if pin is None and (self._failing or self._stopped):
             raise self._unavailable()
         ticket = Ticket(call, now + call.timeout, self._loop.create_future(), pin)
         if not self._scheduler.submit(ticket, now):
@@ -160,12 +162,11 @@ class Pool:
         """The executor died under ``batch``: others compute it, but for what killed it twice."""
         with contextlib.suppress(ValueError):
             self._idle.remove(replica)
-        self.metrics.restarts += 1
+        self.metrics.restarts += not self._stopped
         retried = [ticket for ticket in batch if ticket.pin is None and not ticket.future.done()]
-        if self.draining and not any(
-            other is not replica and other.state == "ready" for other in self._replicas
-        ):
-            poison = retried
+        if self._stopped:
+            poison = []
+            self._answer(retried, self._unavailable())
         else:
             poison = self._scheduler.give_back(retried, blame=blame)
         for ticket in batch:
@@ -184,12 +185,19 @@ class Pool:
         self._retry_after = max(1.0, delay)
         if fatal and not self.ready:
             self._failing = True
-            for ticket in self._scheduler.clear():
-                ticket.done = True
-                if not ticket.future.done():
-                    ticket.future.set_result(self._unavailable())
+            self._answer(self._scheduler.clear(), self._unavailable())
+
+    @staticmethod
+    def _answer(tickets: Iterable[Ticket], result: Result) -> None:
+        """Give all of them the same result."""
+        for ticket in tickets:
+            ticket.done = True
+            if not ticket.future.done():
+                ticket.future.set_result(result)
 
     def _unavailable(self) -> ModelyardError:
+        if self._stopped:
+            return Unavailable("This deployment is being stopped; call again.", retry_after=1.0)
         reason = (self.failure or "").partition("\n")[0]
         return Unavailable(
             f"{self.spec.endpoint!r} cannot start: {reason} See: modelyard logs {self.spec.endpoint}",
@@ -206,18 +214,31 @@ class Pool:
             batch = self._scheduler.next_batch(now)
             if not batch:
                 break
-            self._send(self._idle.popleft(), batch, now)
+            replica = self._idle.popleft()
+            if not self._send(replica, batch, now):
+                self._idle.append(replica)
         if self.draining and self.busy == 0:
             self._emptied.set()
 
-    def _send(self, replica: Replica, batch: list[Ticket], now: float | None = None) -> None:
+    def _send(self, replica: Replica, batch: list[Ticket], now: float | None = None) -> bool:
+        """False when the batch was too large for the wire; its calls have been seen to."""
         now = self._loop.time() if now is None else now
         for ticket in batch:
             ticket.sent = now
             if ticket.pin is None:
                 self.metrics.queue.observe(now - ticket.arrived)
         self.metrics.batch.observe(len(batch))
-        replica.compute(batch, now)
+        try:
+            replica.compute(batch)
+        except WireError as error:
+            # Alone it is told; together, each is tried alone.
+            if len(batch) == 1:
+                self._answer(batch, TooLarge(f"This call is too large to be computed: {error}."))
+            for ticket in batch:
+                ticket.ride = 1
+            self._scheduler.give_back(batch, blame=False)
+            return False
+        return True
 
     def _arm(self, at: float) -> None:
         """Have :meth:`_tick` called at ``at``, or at an earlier time that it is armed for."""
@@ -249,13 +270,16 @@ class Pool:
                 )
         if following < float("inf"):
             self._arm(following)
+        if self.draining and self.busy == 0:
+            self._emptied.set()
 
     # --- for the node
 
     @property
     def busy(self) -> int:
         """Calls that wait or are being computed."""
-        return len(self._scheduler) + sum(len(replica.batch) for replica in self._replicas)
+        computing = sum(not ticket.done for replica in self._replicas for ticket in replica.batch)
+        return len(self._scheduler) + computing
 
     def status(self) -> routes.PoolStatus:
         """What the control plane sees."""
@@ -293,10 +317,8 @@ class Pool:
         if self.busy and self.ready:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), limit)
-        for ticket in self._scheduler.clear():
-            ticket.done = True
-            if not ticket.future.done():
-                ticket.future.set_result(Unavailable("This deployment has been stopped.", retry_after=1.0))
+        self._stopped = True
+        self._answer(self._scheduler.clear(), self._unavailable())
         left = max(0.5, min(5.0, limit - (time.monotonic() - started)))
         await asyncio.gather(*(replica.stop(left) for replica in self._replicas))
         if self._timer is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("modelyard.replica")
 
 State = Literal["starting", "ready", "backing_off", "stopping"]
+RESTART = 0.05  # seconds between the end of an executor that served and the next start
 HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
 
 
@@ -42,10 +43,12 @@ class Replica:
         self._hung = False
         self._served = False  # this process answered its canary
         self._canary: Ticket | None = None
-        self._sent = 0.0
+        self._made_up = False  # the canary's input is nobody's example
+        self._number: int | None = None  # of the batch that is being computed
         self._died = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task = asyncio.create_task(self._supervise(), name=f"replica {self.id}")
+        self._task.add_done_callback(_tell)
 
     def status(self) -> ReplicaStatus:
         """What the control plane sees."""
@@ -66,7 +69,9 @@ class Replica:
                 return
             self.restarts += 1
             report = self._report(ending)
-            delay = self._backoff.failed(time.monotonic())
+            # One that served is started again at once: its callers wait, and what killed it is told
+            # apart call by call. One that never served is waited for longer and longer.
+            delay = RESTART if self._served else self._backoff.failed(time.monotonic())
             self._set_state("backing_off")
             log.error(
                 "an executor died",
@@ -113,7 +118,7 @@ class Replica:
             limit.close()
             return f"it could not be started: {error}"
         await self._died.wait()
-        batch, self.batch = self.batch, []
+        batch, self.batch, self._number = self.batch, [], None
         blame = "SIGKILL" not in ending or self._hung
         self._pool.give_back(self, batch, ending, blame=blame)
         if self._failed is not None:
@@ -133,6 +138,7 @@ class Replica:
         try:
             self._pool.learn(hello.signature)
             example = self._pool.spec.example or hello.example
+            self._made_up = example is None
             call = canary_call(hello.signature, example, self._pool.spec.serving.timeout * 2)
         except ModelyardError as error:
             self._not_ready(f"the example of the model does not fit it: {error.message}")
@@ -142,15 +148,21 @@ class Replica:
         self._pool.wake(self)
 
     def _canary_answered(self, future: "asyncio.Future[Result]") -> None:
-        """Ready, if the answer is one. A made-up input that the model refuses proves the way too."""
+        """Ready, if the answer is one. A made-up input that the model refuses proves the way too: it came
+        to the model and back, and what the model makes of zeros says nothing of it."""
         self._canary = None
         if future.cancelled() or self._stopping.is_set():
             return
         result = future.result()
         if isinstance(result, ModelyardError):
-            if not (result.code == "invalid_input" and self._pool.spec.example is None):
+            if not self._made_up or result.code not in ("invalid_input", "internal"):
                 self._not_ready(f"its first prediction failed: {result.message}")
                 return
+            self._pool.log.note(
+                self.id,
+                f"modelyard: it refused an input that was made up from its signature ({result.message}); put an "
+                "example into model.yaml to have each replica tried with a real one",
+            )
         else:
             try:
                 self._pool.check_answer(result)
@@ -170,18 +182,16 @@ class Replica:
     def _on_failed(self, failed: Failed) -> None:
         self._failed = failed
 
-    def compute(self, batch: "list[Ticket]", now: float) -> None:
-        """Send a batch; its results come to the pool."""
+    def compute(self, batch: "list[Ticket]") -> None:
+        """Send a batch; its results come to the pool. Raises WireError when it is too large to be sent."""
         assert self._executor is not None and not self.batch
+        self._number = self._executor.send_batch([ticket.call for ticket in batch])
         self.batch = batch
-        self._sent = now
-        self._executor.send_batch([ticket.call for ticket in batch])
 
     def _result(self, message: BatchResult, results: list[Result]) -> None:
-        batch, self.batch = self.batch, []
-        if len(results) != len(batch):
-            self.batch = batch
-            raise ValueError(f"{len(results)} results for a batch of {len(batch)}")
+        if message.batch != self._number or len(results) != len(self.batch):
+            raise ValueError(f"{len(results)} results for batch {message.batch}, which it was not given")
+        batch, self.batch, self._number = self.batch, [], None
         self._pool.answered(self, batch, results)
 
     def expire(self, now: float) -> float:
@@ -221,3 +231,9 @@ class Replica:
         if state != self.state:
             self.state = state
             self._since = time.time()
+
+
+def _tell(task: "asyncio.Task[None]") -> None:
+    """A supervisor that ends by an error of ours must not end in silence."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("a replica is not supervised any more", exc_info=task.exception())

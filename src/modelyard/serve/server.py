@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 
-from modelyard.serve.connection import Connection, Handler, Shared
+from modelyard.serve.connection import Admission, Connection, Handler, Shared
 
 CHECK_EVERY = 5.0  # seconds
 
@@ -12,8 +12,15 @@ CHECK_EVERY = 5.0  # seconds
 class Server:
     """An HTTP/1.1 server on an already bound socket."""
 
-    def __init__(self, handler: Handler, max_body: int) -> None:
-        self._shared = Shared(handler, max_body)
+    def __init__(
+        self,
+        handler: Handler,
+        max_body: int,
+        *,
+        admit: Admission = lambda request: None,
+        max_connections: int = 10_000,
+    ) -> None:
+        self._shared = Shared(handler, max_body, admit, max_connections)
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
 

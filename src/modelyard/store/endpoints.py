@@ -116,6 +116,15 @@ class Endpoints:
         with self._database.session() as session:
             return [_noun(row) for row in session.execute(query)]
 
+    def snapshot(self) -> tuple[builtins.list[Endpoint], builtins.list[Deployment]]:
+        """All endpoints and all deployments, as they were at one moment."""
+        with self._database.session() as session:
+            endpoints = session.execute(_endpoints.order_by(tables.endpoints.c.id)).all()
+            deployments = session.execute(
+                _deployments.order_by(tables.deployments.c.endpoint_id, tables.deployments.c.revision)
+            )
+            return [_endpoint(row) for row in endpoints], [_noun(row) for row in deployments]
+
     def deployment(self, id: str) -> Deployment:
         """Raises NotFound."""
         with self._database.session() as session:

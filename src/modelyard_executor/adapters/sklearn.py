@@ -310,16 +310,21 @@ def _read(path: Path, loader: str, trusted: bool) -> Any:
     raise LoadError("there is no loader %r; known: skops, joblib, pickle" % loader)
 
 
+# What skops asks about although it only describes data.
+_HARMLESS = frozenset({"numpy.dtype"})
+
+
 def _read_skops(path: Path, trusted: bool) -> Any:
     from skops import io
 
-    unknown = sorted(io.get_untrusted_types(file=path))
+    found = sorted(io.get_untrusted_types(file=path))
+    unknown = [name for name in found if name not in _HARMLESS]
     if unknown and not trusted:
         raise LoadError(
             "%s uses types that skops does not know to be safe: %s; deploy it with --trust-pickle if you trust "
             "where it comes from" % (path.name, ", ".join(unknown))
         )
-    return io.load(path, trusted=unknown)
+    return io.load(path, trusted=found)
 
 
 def _limit_jobs(estimator: Any, threads: int) -> None:

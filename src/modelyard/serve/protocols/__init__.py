@@ -1,13 +1,38 @@
 """What each path of the node means: one file per protocol, all over the same dataplane."""
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from urllib.parse import unquote
 
-from modelyard.core.errors import NotFound
+from modelyard.core.errors import Forbidden, NotFound
+from modelyard.host.network import is_loopback
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.http import Request, Response
 from modelyard.serve.protocols import health, native, v2
 from modelyard.serve.protocols.internal import Internal
+
+_OPEN = frozenset({"/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"})
+
+
+def _check_browser(request: Request) -> None:
+    host = request.header(b"host")
+    origin = request.header(b"origin")
+    if (host is not None and not is_loopback(_name_of(host))) or (
+        origin is not None and not is_loopback(_name_of(origin.partition("://")[2]))
+    ):
+        raise Forbidden(
+            "Without authentication this node answers calls to its loopback address alone, and to no page of "
+            "another site; start it with --authentication to use another name.",
+            field="host",
+        )
+
+
+@lru_cache(maxsize=256)
+def _name_of(authority: str) -> str:
+    """Host name of ``name:port`` or ``[::1]:port``."""
+    if authority.startswith("["):
+        return authority.partition("]")[0][1:]
+    return authority.partition(":")[0].lower()
 
 
 class Router:
@@ -18,9 +43,19 @@ class Router:
         self._internal = internal
         self._metrics = metrics
 
+    def admit(self, request: Request) -> None:
+        """Raise Unauthenticated or Forbidden for who may not call; before the body is read.
+
+        Where no key is asked for, only this machine is listened to, and a browser must not be made to
+        call for a page of somebody else (DNS rebinding, cross-site posts).
+        """
+        if self._dataplane.table.keys is None:
+            _check_browser(request)
+        elif request.path not in _OPEN and not request.path.startswith("/node/"):
+            self._dataplane.check_key(request.bearer())
+
     async def __call__(self, request: Request) -> Response:
         """Answer ``request``. Raises NotFound for a path or a method that nobody serves."""
-        plane = self._dataplane
         parts = request.path.split("/")[1:]
         if "%" in request.path:
             parts = [unquote(part) for part in parts]
@@ -29,7 +64,6 @@ class Router:
         open_to_all = self._probe(request, parts)
         if open_to_all is not None:
             return open_to_all
-        plane.check_key(request.bearer())
         answer = self._find(request, parts)
         if answer is None:
             raise NotFound(f"{request.method} {request.path[:200]!r} is not a route of this node.")

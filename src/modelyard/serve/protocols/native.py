@@ -28,8 +28,9 @@ MAX_RECORDS = 100_000
 async def predict(plane: Dataplane, request: Request, name: str) -> Response:
     """One record."""
     pool = plane.resolve(name)
-    record = _object(request)
-    call = record_call(plane, pool, record, "", timeout_of(request))
+    with plane.counting_refusals(pool):
+        record = _object(request)
+        call = record_call(plane, pool, record, "", timeout_of(request))
     answer = await plane.predict(pool, call)
     return json_response(_record_of(pool, answer), headers=_headers(pool))
 
@@ -37,13 +38,15 @@ async def predict(plane: Dataplane, request: Request, name: str) -> Response:
 async def predict_batch(plane: Dataplane, request: Request, name: str) -> Response:
     """Many records, each answered or refused by itself, in order."""
     pool = plane.resolve(name)
-    body = _object(request)
-    records = records_of(plane.signature(pool), body)
-    if not records:
-        raise InvalidInput("There is no record in this batch; send at least one.", field="records")
-    if len(records) > MAX_RECORDS:
-        raise InvalidInput(f"{len(records)} records at once; send up to {MAX_RECORDS}.", field="records")
-    timeout = timeout_of(request)
+    with plane.counting_refusals(pool):
+        records = records_of(plane.signature(pool), _object(request))
+        if not records:
+            raise InvalidInput("There is no record in this batch; send at least one.", field="records")
+        if len(records) > MAX_RECORDS:
+            raise InvalidInput(
+                f"{len(records)} records at once; send up to {MAX_RECORDS}.", field="records"
+            )
+        timeout = timeout_of(request)
     calls: list[Call | ModelyardError] = []
     for index, record in enumerate(records):
         try:

@@ -70,14 +70,15 @@ _encode = msgspec.json.Encoder().encode
 async def infer(plane: Dataplane, request: Request, name: str, version: str | None) -> Response:
     """``POST /v2/models/{name}[/versions/{version}]/infer``."""
     pool = plane.resolve(name, version)
-    body = request.json_body()
-    try:
-        wanted = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise decode_error(error, body) from None
-    inputs = [raw_tensor(tensor, index) for index, tensor in enumerate(wanted.inputs)]
-    call = plane.check(pool, inputs, wanted.parameters, timeout_of(request))
-    chosen = _chosen_outputs(pool, wanted)
+    with plane.counting_refusals(pool):
+        body = request.json_body()
+        try:
+            wanted = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise decode_error(error, body) from None
+        inputs = [raw_tensor(tensor, index) for index, tensor in enumerate(wanted.inputs)]
+        call = plane.check(pool, inputs, wanted.parameters, timeout_of(request))
+        chosen = _chosen_outputs(pool, wanted)
     answer = await plane.predict(pool, call)
     outputs = [
         OutputTensor(tensor.name, tensor.shape, tensor.datatype, unpack(tensor.datatype, tensor.data))
