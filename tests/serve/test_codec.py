@@ -66,6 +66,8 @@ def test_nesting_and_flattening_undo_each_other(shape: tuple[int, ...]) -> None:
         ("FP64", [float("inf")], "x[0]"),
         ("FP64", [0.0, float("nan")], "x[1]"),
         ("FP32", [10**400], "x[0]"),
+        ("FP32", [3.4028235677973366e38], "x[0]"),
+        ("FP16", [70000], "x[0]"),
         ("INT64", [1.0], "x[0]"),
         ("INT8", [0, 128], "x[1]"),
         ("UINT8", [-1], "x[0]"),
@@ -82,7 +84,7 @@ def test_what_does_not_fit_is_refused_by_name(datatype: str, value: list[object]
     assert error.value.field == where
 
 
-@pytest.mark.parametrize("value", [1, [1], [[1], [1, 2]], [[1], 2], [[[1]]]])
+@pytest.mark.parametrize("value", [1, [1], [[1], [1, 2]], [[1, 2], [1]], [[1], 2], [[[1]]]])
 def test_nesting_that_is_not_the_shape_is_refused(value: object) -> None:
     spec = TensorSpec(name="m", datatype="INT64", shape=(-1, 2))
     with pytest.raises(InvalidInput):

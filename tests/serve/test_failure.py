@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelyard.core.signature import TensorSpec
+from modelyard.core.signature import ParameterSpec, TensorSpec
 from support.models import function_pool, mlp_pool
 from support.node import NodeProcess, wait_until
 
@@ -40,6 +40,121 @@ def test_killed_executors_cost_no_call(tmp_path: Path) -> None:
         )[2].decode()  # fmt: skip
 
 
+def test_a_lone_call_outlives_kills_that_are_not_its_fault(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    code = (
+        "import os, time\ndef predict(x: float):\n"
+        f"    if x:\n        open({str(began)!r}, 'a').write(f'{{os.getpid()}}\\n')\n"
+        f"        time.sleep(0 if len(open({str(began)!r}).readlines()) > 3 else 3600)\n    return x\n"
+    )
+    with (
+        NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code, timeout=60)) as node,
+        ThreadPoolExecutor(1) as clients,
+    ):
+        call = clients.submit(node.post, "/predict", {"x": 1.0})
+        for number in (1, 2, 3):
+            wait_until(
+                lambda number=number: began.exists() and began.read_text().count("\n") == number,
+                what=f"computation {number}",
+            )
+            os.kill(int(began.read_text().split()[-1]), signal.SIGKILL)
+        assert call.result() == (200, {"output": 1.0})
+
+
+def test_a_call_that_kills_its_executor_as_the_kernel_would_fails_alone(tmp_path: Path) -> None:
+    code = "import os\ndef predict(x: float):\n    if x == 13:\n        os.kill(os.getpid(), 9)\n    return x\n"
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:
+        _, answer = node.post("/predict/batch", {"records": [{"x": float(n)} for n in range(11, 15)]})
+        assert [prediction.get("output") for prediction in answer["predictions"]] == [
+            11.0,
+            12.0,
+            None,
+            14.0,
+        ]
+        assert answer["predictions"][2]["code"] == "internal"
+
+
+def test_frames_that_nobody_asked_for_end_the_executor_and_lose_no_call(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\ndef predict(x: float):\n"
+        "    if x == 13:\n"
+        '        frame = b\'{"type":"RESULT","batch":99,"compute_us":0,"items":[]}\'\n'
+        "        os.write(int(sys.argv[1]), len(frame).to_bytes(4, 'little') + bytes(4) + frame)\n"
+        "    return x\n"
+    )
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:
+        status, answer = node.post("/predict", {"x": 13.0})
+        assert (status, answer["code"]) == (500, "internal")
+        assert [node.post("/predict", {"x": float(n)})[0] for n in range(5)] == [200] * 5
+
+
+def test_what_an_author_puts_into_an_error_never_ends_the_executor(tmp_path: Path) -> None:
+    code = (
+        "from modelyard_executor.adapter import InvalidInput\n"
+        "def predict(x: float):\n"
+        "    if x == 1: raise InvalidInput('x', ValueError('odd'))\n"
+        "    if x == 2: raise ValueError('\\ud800')\n"
+        "    return x\n"
+    )
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:
+        before = node.pids("function")
+        assert node.post("/predict", {"x": 1.0})[0] == 400
+        assert node.post("/predict", {"x": 2.0})[0] == 500
+        assert node.pids("function") == before
+
+
+def test_a_batch_longer_than_the_queue_is_answered_whole(tmp_path: Path) -> None:
+    pool = function_pool(tmp_path / "m", "def predict(x: float):\n    return x\n", max_queue=10)
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        _, answer = node.post("/predict/batch", {"records": [{"x": float(n)} for n in range(500)]})
+        assert [prediction.get("output") for prediction in answer["predictions"]] == [
+            float(n) for n in range(500)
+        ]
+
+
+def test_a_parameter_too_large_for_a_header_is_refused(tmp_path: Path) -> None:
+    pool = function_pool(
+        tmp_path / "m",
+        "def predict(x: float, note: str = ''):\n    return x\n",
+        parameters=(ParameterSpec(name="note", type="string"),),
+    )
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        status, answer = node.post("/predict", {"x": 1.0, "note": "a" * 100_000})
+        assert (status, answer["field"]) == (413, "parameters")
+
+
+def test_an_untyped_function_serves_although_nothing_could_be_made_up_for_it(tmp_path: Path) -> None:
+    inputs = (TensorSpec(name="x", datatype="BYTES", kind="json"),)
+    pool = function_pool(tmp_path / "m", "def predict(x):\n    return x['a'] + 1\n", inputs=inputs)
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        assert node.post("/predict", {"x": {"a": 1}}) == (200, {"output": 2})
+
+
+def test_a_call_cut_off_by_the_end_of_a_drain_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import time\ndef predict(x: float):\n    time.sleep(60 if x else 0)\n    return x\n"
+    pool = function_pool(tmp_path / "m", code, timeout=100)
+    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(1) as clients:
+        call = clients.submit(node.post, "/predict", {"x": 1.0})
+        wait_until(lambda: node.call("GET", "/metrics")[2].count(b'le="1"} 2.0'), what="the call's start")
+        assert node.process is not None
+        node.process.terminate()
+        status, answer = call.result()
+        assert (status, answer["code"], answer["retryable"]) == (503, "unavailable", True)
+
+
+def test_an_executor_killed_while_idle_gets_no_call(tmp_path: Path) -> None:
+    pool = function_pool(tmp_path / "m", "def predict(x: float):\n    return x\n", replicas=2)
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        pids = wait_until(lambda: len(node.pids("function")) == 2 and node.pids("function"), what="both")
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda pid=pid: pid not in node.pids("function"), what="the death noticed")
+            for number in range(4):
+                assert node.post("/predict", {"x": float(number)}) == (200, {"output": float(number)})
+
+
 def test_a_call_that_kills_its_executor_fails_alone(tmp_path: Path) -> None:
     code = "import os\ndef predict(x: float):\n    if x == 13:\n        os._exit(7)\n    return x\n"
     with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:
@@ -59,6 +174,7 @@ def test_a_hanging_call_ends_at_its_deadline_and_the_executor_is_replaced(tmp_pa
         (first,) = node.pids("function")
         status, answer = node.post("/predict", {"x": 13.0}, {"modelyard-timeout": "0.5"})
         assert (status, answer["code"]) == (504, "deadline")
+        assert node.pids("function") == [first]  # answered at its deadline, not at the executor's end
         # This one waits for the next executor: the hanging one is ended, not waited for.
         assert node.post("/predict", {"x": 1.0}) == (200, {"output": 1.0})
         assert first not in node.pids("function")
@@ -109,6 +225,11 @@ def test_an_answer_of_the_wrong_shape_is_the_models_error(tmp_path: Path) -> Non
         status, answer = node.post("/predict", {"x": 13.0})
         assert (status, answer["code"]) == (500, "internal")
         assert "y" in answer["error"]
+        records = [{"x": 1.0}, {"x": 13.0}, {"x": 2.0}]
+        first, wrong, last = node.post("/predict/batch", {"records": records})[1]["predictions"]
+        assert (first, last) == ({"y": [1.0, 1.0]}, {"y": [2.0, 2.0]})
+        assert wrong["code"] == "internal"
+        assert "y" in wrong["error"]
 
 
 def test_a_model_that_fails_its_own_example_is_not_ready(tmp_path: Path) -> None:
@@ -132,6 +253,12 @@ def test_a_full_queue_answers_429_with_retry_after(tmp_path: Path) -> None:
         refused = next(answer for status, answer in answers if status == 429)
         assert (refused["code"], refused["retryable"]) == ("overloaded", True)
 
+        def ask(number: int) -> tuple[int, str | None]:
+            status, headers, _ = node.call("POST", "/predict", b'{"x": %d}' % number)
+            return status, headers["retry-after"]
+
+        assert set(clients.map(ask, range(12))) == {(200, None), (429, "1")}
+
 
 def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
@@ -154,6 +281,44 @@ def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
         assert node.post("/predict", {"x": 4.0}) == (200, {"output": 4.0})
         leavers[0].close()
         assert seen.read_text().split() == ["0.0", "1.0", "4.0"]
+
+
+def test_a_batch_that_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    code = (
+        "import time\ndef predict(x: float):\n"
+        f"    open({str(seen)!r}, 'a').write(f'{{x}}\\n')\n    time.sleep(0.3 if x else 0)\n    return x\n"
+    )
+    pool = function_pool(tmp_path / "m", code, max_batch=1)
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        body = b'{"xs": [1, 2, 3, 4, 5, 6]}'
+        head = b"POST /predict/batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
+        with socket.create_connection(("127.0.0.1", node.port)) as client:
+            client.sendall(head + body)
+            wait_until(lambda: node.status().pools[0].queued >= 4, what="a queue")
+        assert node.post("/predict", {"x": 7.0}) == (200, {"output": 7.0})
+        computed = seen.read_text().split()
+        assert computed[-1] == "7.0"
+        assert "6.0" not in computed
+
+
+def test_a_call_that_waits_in_the_queue_ends_at_its_deadline(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    code = (
+        "import os, time\ndef predict(x: float):\n"
+        f"    while x == 1 and not os.path.exists({str(seen)!r}):\n        time.sleep(0.01)\n    return x\n"
+    )
+    pool = function_pool(tmp_path / "m", code, timeout=60, max_batch=1)
+    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(1) as clients:
+        first = clients.submit(node.post, "/predict", {"x": 1.0})
+        wait_until(lambda: node.status().pools[0].queued == 0 and first.running(), what="the first call")
+        try:
+            status, answer = node.post("/predict", {"x": 2.0}, {"modelyard-timeout": "0.3"})
+            assert (status, answer["code"]) == (504, "deadline")
+            assert not first.done()
+        finally:
+            seen.touch()
+        assert first.result() == (200, {"output": 1.0})
 
 
 def test_a_killed_node_leaves_no_executor_and_serves_from_its_kept_table(tmp_path: Path) -> None:
@@ -223,6 +388,16 @@ json_values = st.recursive(
     ),
     max_leaves=20,
 )  # fmt: skip
+almost_right = st.one_of(
+    st.fixed_dictionaries({"records": st.lists(json_values, min_size=1, max_size=2)}),
+    st.fixed_dictionaries({"x": json_values | st.lists(json_values, min_size=64, max_size=64)}),
+    st.fixed_dictionaries({"inputs": st.lists(st.fixed_dictionaries({
+        "name": st.sampled_from(["x", "y", ""]),
+        "shape": st.sampled_from([[1, 64], [-1, -64], [64]]) | st.lists(st.integers(), max_size=3),
+        "datatype": st.sampled_from(["FP32", "FP16", "BYTES", "INT64", "F32", ""]),
+        "data": st.sampled_from([[0] * 64, [[0] * 64], [[0]] * 64]) | st.lists(json_values, max_size=3),
+    }), min_size=1, max_size=2)}),
+)  # fmt: skip
 paths = st.sampled_from(
     [
         "/v2/models/mlp/infer",
@@ -235,7 +410,7 @@ paths = st.sampled_from(
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(paths, json_values)
+@given(paths, json_values | almost_right)
 def test_no_json_makes_the_node_fail(fuzzed: NodeProcess, path: str, value: object) -> None:
     status, answer = fuzzed.post(path, value)
     assert status in (200, 400, 404)
@@ -293,6 +468,7 @@ def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                 assert received.startswith(answer)
         with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
             client.sendall(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            wait_until(lambda: http._shared.connections, what="the connection")
             wait_until(lambda: not http._shared.connections, what="the unread answer's end")
     finally:
         asyncio.run_coroutine_threadsafe(http.stop(1.0), loop).result()

@@ -102,6 +102,26 @@ def test_a_batch_answers_in_order_with_each_error_in_its_place(node: NodeProcess
     assert (invalid["code"], invalid["field"]) == ("invalid_input", "records[2].times")
 
 
+def test_calls_of_several_callers_in_one_batch_do_not_share_an_error(tmp_path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    code = (
+        "import time\ndef predict(x: float):\n    time.sleep(0.1)\n"
+        "    if x == 13:\n        raise ValueError('not thirteen')\n    return x\n"
+    )
+    with (
+        NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node,
+        ThreadPoolExecutor(20) as clients,
+    ):
+        answers = list(clients.map(lambda n: node.post("/predict", {"x": float(n)}), range(20)))
+    for number, (status, answer) in enumerate(answers):
+        if number == 13:
+            assert (status, answer["code"]) == (500, "internal")
+            assert "not thirteen" in answer["error"]
+        else:
+            assert (status, answer) == (200, {"output": float(number)})
+
+
 def test_a_batch_may_come_as_columns(node: NodeProcess) -> None:
     status, answer = node.post("/models/echo/predict/batch", {"texts": ["a", "b"], "times": [1, 2]})
     assert (status, answer["predictions"]) == (200, [{"output": "a"}, {"output": "bb"}])
@@ -133,6 +153,12 @@ GOOD = infer_body(np.zeros((1, 64), "f"))
         ("/models/echo/predict", {"text": "a", "other": 1}, 400, "invalid_input", "other"),
         ("/models/echo/predict", {"text": ["a"]}, 400, "invalid_input", "text"),
         ("/models/echo/predict", {"text": None}, 400, "invalid_input", "text"),
+        ("/models/mlp/predict", {"x": [0.0] * 63}, 400, "invalid_input", "x"),
+        ("/models/mlp/predict", {"x": [[0.0] * 64]}, 400, "invalid_input", "x"),
+        ("/models/mlp/predict", {"x": [0.0, 1e39] + [0.0] * 62}, 400, "invalid_input", "x[1]"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 64)), data=[0.0, 1e39] + [0.0] * 62), 400, "invalid_input", "inputs[0].data[1]"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 64)), extra=1), 400, "invalid_input", "inputs[0]"),
+        ("/v2/models/mlp/infer", infer_body(np.zeros((1, 64)), shape=[2, 64]), 400, "invalid_input", "inputs[0].shape"),
         ("/models/echo/predict/batch", {"records": []}, 400, "invalid_input", "records"),
         ("/models/echo/predict/batch", {"records": [1]}, 400, "invalid_input", "records[0]"),
         ("/models/echo/predict/batch", {"texts": ["a"], "times": [1, 2]}, 400, "invalid_input", "records"),
@@ -162,6 +188,8 @@ def test_a_wrong_call_gets_its_code_and_the_field_at_fault(
         b"[" * 100_000,
         b'{"text": ' * 5000,
         b'{"x": 1e999}',
+        b'{"text": "\xff"}',
+        b'{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": ' + b"[" * 100_000,
     ],
 )
 @pytest.mark.parametrize("path", ["/v2/models/mlp/infer", "/models/echo/predict", "/predict/batch"])
@@ -183,6 +211,14 @@ def test_a_body_over_the_limit_is_refused_and_the_connection_lives(node: NodePro
     )
     assert (status, json.loads(answer)["code"]) == (413, "too_large")
     assert node.get("/health")[0] == 200
+
+
+def test_a_body_of_no_told_length_over_the_limit_is_refused(node: NodeProcess) -> None:
+    chunk = b"%x\r\n%s\r\n" % (100_000, b" " * 100_000)
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+        client.sendall(chunk * 11 + b"0\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 413")
 
 
 def test_the_callers_request_id_comes_back_unless_it_is_harmful(node: NodeProcess) -> None:
@@ -277,6 +313,143 @@ def test_an_older_table_is_refused_and_a_broken_one_told(tmp_path) -> None:
         assert node.post("/predict", {"x": [0.0] * 64})[0] == 200
 
 
+def test_a_table_that_cannot_be_kept_is_refused_and_the_old_one_serves(tmp_path) -> None:
+    import msgspec
+
+    from modelyard.core.routes import RouteTable
+    from support.node import KEY
+
+    with NodeProcess(tmp_path / "home").serve(mlp_pool(tmp_path / "mlp")) as node:
+        headers = {"authorization": f"Bearer {KEY}"}
+        empty = msgspec.json.encode(RouteTable(generation=9))
+        kept = node.home.routes.read_bytes()
+        node.home.routes.unlink()
+        node.home.routes.mkdir()  # a file cannot take the place of a folder, not even for root
+        status, _, body = node.call("PUT", "/node/routes", empty, headers)
+        assert (status, json.loads(body)["code"]) == (503, "unavailable")
+        assert node.status().generation == 1
+        assert node.post("/predict", {"x": [0.0] * 64})[0] == 200
+        assert sorted(path.name for path in node.home.run.glob(".routes*")) == []
+        node.home.routes.rmdir()
+        node.home.routes.write_bytes(kept)
+        assert node.call("PUT", "/node/routes", empty, headers)[0] == 204
+        assert node.post("/predict", {"x": [0.0] * 64})[0] == 404
+
+
+def test_a_kept_table_is_whole_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch) -> None:
+    import os
+    from pathlib import Path
+
+    from modelyard.core.routes import RouteTable
+    from modelyard.serve import table
+
+    path = tmp_path / "run" / "routes.json"
+    table.save(path, RouteTable(generation=1))
+    story: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        assert table.load(path).generation == 1
+        story.append("fsync")
+        sync(descriptor)
+
+    def renamed(source: Path, target: Path) -> Path:
+        assert table.load(source).generation == 2
+        story.append("rename")
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", renamed)
+    table.save(path, RouteTable(generation=2))
+    assert story[:2] == ["fsync", "rename"]
+    assert table.load(path).generation == 2
+    assert [each.name for each in path.parent.iterdir()] == ["routes.json"]
+
+
+def test_a_kept_table_that_cannot_be_read_does_not_stop_the_node(tmp_path) -> None:
+    node = NodeProcess(tmp_path / "home")
+    node.home.routes.write_bytes(b'{"generation": 3, "pools": [')
+    with node:
+        assert node.get("/health")[0] == 200
+        assert "cannot be read" in node.log()
+        assert node.status().generation == 0
+
+
+def test_the_inputs_of_one_call_have_the_same_rows_and_no_more_than_the_model_takes() -> None:
+    from types import SimpleNamespace
+
+    from modelyard.core.deployment import ServingOptions
+    from modelyard.core.errors import InvalidInput
+    from modelyard.core.signature import Signature
+    from modelyard.serve.call import RawTensor
+    from modelyard.serve.dataplane import Dataplane
+    from modelyard.serve.metrics import NodeCollector
+
+    specs = (TensorSpec(name="a", datatype="INT8"), TensorSpec(name="b", datatype="INT8"))
+    signature = Signature(inputs=specs, outputs=(), max_batch=3)
+    spec = SimpleNamespace(endpoint="m", serving=ServingOptions())
+    pool = SimpleNamespace(signature=signature, spec=spec)
+    plane = Dataplane(NodeCollector(list))
+
+    def check(a: int, b: int) -> int:
+        inputs = [RawTensor(name, "INT8", (rows,), bytes(rows)) for name, rows in (("a", a), ("b", b))]
+        return plane.check(pool, inputs, {}, None).rows
+
+    assert check(3, 3) == 3
+    for rows, field in [((2, 3), "inputs[1].shape"), ((4, 4), "inputs[0].shape")]:
+        with pytest.raises(InvalidInput) as refused:
+            check(*rows)
+        assert refused.value.field == field
+
+
+def test_the_node_itself_checks_what_a_model_answers() -> None:
+    """Adapters check too; the node does not rely on it."""
+    import asyncio
+    from types import SimpleNamespace
+
+    from modelyard.core.deployment import ServingOptions
+    from modelyard.core.errors import Internal
+    from modelyard.serve.call import Call, RawTensor
+    from modelyard.serve.dataplane import Dataplane
+    from modelyard.serve.metrics import NodeCollector
+    from modelyard.serve.pool import Pool
+
+    good = (RawTensor("y", "INT8", (1, 2), b"ab"),)
+    bad = [
+        (RawTensor("y", "INT8", (1, 3), b"abc"),),
+        (RawTensor("y", "UINT8", (1, 2), b"ab"),),
+        (RawTensor("z", "INT8", (1, 2), b"ab"),),
+        (RawTensor("y", "INT8", (1, 2), b"abc"),),
+    ]
+    answers = iter([good, *bad, good, *bad])
+
+    def submit(call: Call) -> SimpleNamespace:
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(next(answers))
+        return SimpleNamespace(future=future)
+
+    pool = SimpleNamespace(
+        _outputs={"y": ("INT8", (-1, 2))},
+        spec=SimpleNamespace(version=1, serving=ServingOptions()),
+        metrics=SimpleNamespace(called=lambda *told: None),
+        submit=submit,
+    )
+    pool.check_answer = lambda answer: Pool.check_answer(pool, answer)
+    plane = Dataplane(NodeCollector(list))
+    call = Call((), {}, 1, 1.0)
+
+    async def alone() -> None:
+        assert await plane.predict(pool, call) == good
+        for _ in bad:
+            with pytest.raises(Internal):
+                await plane.predict(pool, call)
+
+    asyncio.run(alone())
+    first, *others = asyncio.run(plane.predict_all(pool, [call] * 5))
+    assert first == good
+    assert [type(other) for other in others] == [Internal] * 4
+
+
 def test_parameters_are_checked_and_stay_with_their_call(tmp_path) -> None:
     code = "def predict(text: str, **options):\n    return options\n"
     pool = function_pool(
@@ -364,3 +537,35 @@ def test_a_replaced_pool_drains_and_the_new_one_answers(tmp_path) -> None:
         wait_until(lambda: node.get("/ready")[0] == 200)
         assert node.post("/predict", {"x": 1.0}) == (200, {"output": "new"})
         wait_until(lambda: len(node.status().pools) == 1, what="the old pool's end")
+
+
+@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}])
+def test_without_keys_no_page_of_another_site_can_call(node: NodeProcess, headers: dict[str, str]) -> None:
+    status, answer = node.get("/models", headers)
+    assert (status, answer["code"]) == (403, "forbidden")
+
+
+def test_rows_of_nothing_are_refused(node: NodeProcess) -> None:
+    body = {"inputs": [{"name": "x", "shape": [500_000_000, 0], "datatype": "FP32", "data": []}]}
+    assert node.post("/v2/models/mlp/infer", body)[0] == 400
+
+
+@pytest.mark.parametrize("value", [3.4028235677973366e38, 70000, 10**400])
+def test_the_largest_numbers_are_refused_and_no_fault_of_ours(node: NodeProcess, value: float) -> None:
+    status, answer = node.post("/models/mlp/predict", {"x": [0.0] * 63 + [value]})
+    assert status == (200 if value == 70000 else 400), answer
+
+
+def test_refused_calls_are_counted(node: NodeProcess) -> None:
+    node.post("/models/mlp/predict", {"wrong": 1})
+    text = node.call("GET", "/metrics")[2].decode()
+    assert 'modelyard_calls_total{code="invalid_input",endpoint="mlp",version="1"}' in text
+
+
+def test_trailers_are_no_headers(node: NodeProcess) -> None:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as client:
+        client.sendall(
+            b"POST /nowhere HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+            b"0\r\nx-request-id: smuggled\r\n\r\n"
+        )
+        assert b"smuggled" not in client.recv(65536)
