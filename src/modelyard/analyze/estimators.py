@@ -98,12 +98,12 @@ def _inputs(steps: list[object]) -> tuple[TensorSpec, ...] | None:
         return None
     names = feature_names(steps)
     if names:
-        return tuple(TensorSpec(name=name, datatype="FP64", shape=()) for name in names)
+        return tuple(TensorSpec(name=name, datatype="FP64", shape=(), kind="table") for name in names)
     held = attributes(steps[0])
     count = feature_count(steps)
     if count is None or "feature_names_in_" in held:
         return None
-    return (TensorSpec(name="features", datatype="FP64", shape=(count,)),)
+    return (TensorSpec(name="features", datatype="FP64", shape=(count,), kind="table"),)
 
 
 def _classifier(steps: list[object]) -> tuple[TensorSpec, ...] | None:

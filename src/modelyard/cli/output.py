@@ -76,7 +76,7 @@ def print_error(error: "ModelyardError", *, as_json: bool) -> None:
     first, _, rest = error.message.partition("\n")
     mark = "\x1b[1;31merror:\x1b[0m" if sys.stderr.isatty() else "error:"
     say(f"{mark} {first}")
-    if error.field is not None and error.field not in first:
+    if error.field is not None and f"{error.field!r}" not in first:
         say(f"  in: {error.field}")
     if rest:
         say(rest.rstrip())

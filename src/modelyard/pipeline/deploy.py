@@ -29,7 +29,7 @@ from modelyard.deploy.reconciler import Reconciler
 from modelyard.deploy.signal import Signal
 from modelyard.package.environment import Environments
 from modelyard.pipeline.run import Run
-from modelyard.registry.versions import register
+from modelyard.registry.versions import NeedsTrust, register
 from modelyard.store.blobs import BlobStore
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
@@ -125,7 +125,14 @@ class DeployPipeline:
             version = self._versions.get(done["model"], done["version"])
         else:
             with run.stage("register", "Looking at the files") as result:
-                version, message = self._version(parameters)
+                try:
+                    version, message = self._version(parameters)
+                except NeedsTrust:
+                    raise  # the upload stays: the same again with trust sends nothing
+                except RejectedContent:
+                    if parameters.upload is not None:
+                        self._uploads.delete(parameters.upload)
+                    raise
                 result |= {"model": version.model, "version": version.number, "message": message}
         if parameters.upload is not None:
             self._uploads.delete(parameters.upload)

@@ -9,26 +9,30 @@ from modelyard.store.blobs import BlobStore
 from modelyard.store.versions import Versions
 
 
+class NeedsTrust(RejectedContent):
+    """Nothing is wrong with these files but that they run code; the same again with trust is fine."""
+
+
 def register(
     blobs: BlobStore, versions: Versions, model: str, manifest: Manifest, *, trusted: bool
 ) -> tuple[Version, bool]:
     """The version of ``manifest`` in ``model``, and whether it is new.
 
-    Raises Conflict while bytes are missing, RejectedContent for files that cannot be served or that
-    would execute code without ``trusted``, InvalidInput for a name that cannot be one.
+    Raises Conflict while bytes are missing, RejectedContent for files that cannot be served, NeedsTrust
+    for those that would execute code without ``trusted``, InvalidInput for a name that cannot be one.
     """
     check_name(model, field="model")
     require_blobs(blobs, manifest)
     analysis = analyze(blobs.files(manifest))
     if analysis.executes == "pickle" and not trusted:
-        raise RejectedContent(
+        raise NeedsTrust(
             "This model is a pickle, and loading one runs whatever code is in it. Save it in a format that "
             "cannot execute (skops, ONNX or safetensors); or, when you trust where it came from, deploy it "
             "with --trust-pickle.",
             field=str(analysis.options.get("file", manifest.files[0].path)),
         )
     if analysis.executes == "code" and analysis.adapter != "function" and not trusted:
-        raise RejectedContent(
+        raise NeedsTrust(
             "model.yaml asks for packages beside a format that runs no code by itself, and a package can. Leave "
             "them out; or, when you trust who wrote it, deploy with --trust-pickle.",
             field="model.yaml",

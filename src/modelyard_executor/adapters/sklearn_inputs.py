@@ -19,7 +19,7 @@ def derive_inputs(estimator: Any) -> List[Dict[str, Any]]:
             if str(name) in documents
             else _spec(str(name), "BYTES", (), "label")
             if str(name) in texts
-            else _spec(str(name), "FP64", (), "tensor")
+            else _spec(str(name), "FP64", (), "table")
             for name in names
         ]
     if _reads_text(first_step(estimator)):
