@@ -137,7 +137,7 @@ def main() -> None:
         f"\n  curl -s {node}/models/minilm/predict -H 'Content-Type: application/json' "
         '-d \'{"text": "hello"}\'\n'
         f"\nAll answered within {TOLERANCE} of their libraries; {time.monotonic() - started:.0f} s. "
-        "Stop with: modelyard down"
+        "Stop with: .venv/bin/modelyard down"
     )
 
 
