@@ -161,3 +161,31 @@ def _lives(pid: int) -> bool:
     from pathlib import Path
 
     return Path(f"/proc/{pid}").exists()
+
+
+def test_a_request_that_is_sent_twice_is_one_job(running, function) -> None:
+    upload = running.upload(function("return x", before="import time; time.sleep(0.5)"))
+    first = running.submit("e", upload=upload)
+    assert running.submit("e", upload=upload) == first
+    assert running.follow(first)[0]["state"] == "done"
+
+
+def test_a_refused_upload_gives_its_space_back_unless_trust_is_all_it_needs(running) -> None:
+    rubbish = running.upload({"model.onnx": b"<html>"})
+    assert running.follow(running.submit("e", upload=rubbish))[0]["state"] == "failed"
+    assert running.http.get(f"{running.url('control')}/api/v1/uploads/{rubbish}").status_code == 404
+    import pickle
+
+    from sklearn.linear_model import LinearRegression
+
+    model = pickle.dumps(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0]))
+    distrusted = running.upload({"model.pkl": model})
+    assert running.follow(running.submit("e", upload=distrusted))[0]["state"] == "failed"
+    assert running.http.get(f"{running.url('control')}/api/v1/uploads/{distrusted}").status_code == 200
+
+
+def test_packages_beside_a_format_that_runs_no_code_need_trust(running, scale) -> None:
+    files = scale(2.0) | {"model.yaml": b"requirements: [iniconfig]\n"}
+    job, _ = running.follow(running.submit("e", files))
+    assert job["state"] == "failed"
+    assert "--trust-pickle" in job["error"]["error"]

@@ -17,7 +17,7 @@ def run(name: str, tail: int, *, follow: bool, as_json: bool) -> None:
             print_json({"endpoint": name, "lines": lines})
             return
         for line in lines:
-            print(line)
+            print(_harmless(line))
         if not follow:
             return
         lines = platform.logs(name, tail=_LINES).splitlines()
@@ -25,8 +25,13 @@ def run(name: str, tail: int, *, follow: bool, as_json: bool) -> None:
             time.sleep(_PAUSE)
             now = platform.logs(name, tail=_LINES).splitlines()
             for line in added(lines, now):
-                print(line, flush=True)
+                print(_harmless(line), flush=True)
             lines = now
+
+
+def _harmless(line: str) -> str:
+    """A model's words cannot move the cursor or rename the window of who reads them."""
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def added(before: list[str], after: list[str]) -> list[str]:

@@ -177,11 +177,15 @@ class ExecutorProcess(asyncio.Protocol):
             raise
         output = asyncio.StreamReader(limit=64 * 1024)
         assert self._process.stdout is not None
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(output), self._process.stdout)
+        pipe, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(output), self._process.stdout
+        )
         ours.setblocking(False)
         self._socket = ours
         await loop.create_unix_connection(lambda: self, sock=ours)
-        self._watcher = loop.create_task(self._watch(output, ended), name=f"watch executor {self.pid}")
+        self._watcher = loop.create_task(
+            self._watch(output, pipe, ended), name=f"watch executor {self.pid}"
+        )
         try:
             self._limit.apply(self._process.pid)
         except OSError as error:
@@ -315,7 +319,7 @@ class ExecutorProcess(asyncio.Protocol):
         """The executor closed its end: if it does not exit by itself, it is ended."""
         asyncio.get_running_loop().call_later(1.0, self.kill)
 
-    async def _watch(self, output: asyncio.StreamReader, ended: int) -> None:
+    async def _watch(self, output: asyncio.StreamReader, pipe: asyncio.ReadTransport, ended: int) -> None:
         """Pass on what the process prints, until it ends (``ended`` is its pidfd); then say how."""
         process = self._process
         assert process is not None
@@ -326,6 +330,7 @@ class ExecutorProcess(asyncio.Protocol):
             os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(reading, 1.0)
+        pipe.close()  # a process that the model let go its own way may hold the other end
         self._socket = None
         if self._transport is not None:
             self._transport.close()
