@@ -31,6 +31,13 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
 
 
+def nowhere(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    """As :func:`unreachable`, and neither a cache nor an index on this machine's own disk."""
+    unreachable(monkeypatch)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("UV_CACHE_DIR", str(root.parent / "empty"))
+
+
 def left_over(root: Path) -> list[str]:
     return sorted(path.name for path in root.glob(".building-*")) + sorted(
         path.name for path in root.glob(".locks/*")
@@ -107,20 +114,27 @@ def test_a_version_that_does_not_exist_is_named(root):
 
 
 def test_an_index_that_cannot_be_reached_is_unavailable_and_leaves_nothing(root, monkeypatch):
-    unreachable(monkeypatch)
-    monkeypatch.setenv("UV_CACHE_DIR", str(root.parent / "empty"))
+    nowhere(monkeypatch, root)
     with pytest.raises(Unavailable, match="cannot be fetched"):
         Environments(root).ensure(SMALL)
     assert Environments(root).list() == []
     assert left_over(root) == []
 
 
+def test_without_an_index_what_is_cached_is_enough(root, monkeypatch):
+    Environments(root).ensure(SMALL)
+    unreachable(monkeypatch)
+    said: list[str] = []
+    again = Environments(root.parent / "elsewhere").ensure(SMALL, said.append)
+    assert Path(again.python).exists()
+    assert any("cached" in line for line in said)
+
+
 def test_an_index_that_goes_away_between_resolving_and_installing_is_unavailable(root, monkeypatch):
     environments = Environments(root)
     first = environments.ensure(SMALL)
     shutil.rmtree(root / first.id)
-    unreachable(monkeypatch)
-    monkeypatch.setenv("UV_CACHE_DIR", str(root.parent / "empty"))
+    nowhere(monkeypatch, root)
     with pytest.raises(Unavailable):
         environments.ensure(SMALL)
     assert left_over(root) == []
@@ -257,7 +271,7 @@ def test_the_description_is_whole_json(root):
 
 def test_errors_hold_no_credentials(root, monkeypatch):
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://someone:secret@127.0.0.1:9/simple")
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    nowhere(monkeypatch, root)
     with pytest.raises(ModelyardError) as caught:
         Environments(root).ensure(SMALL)
     assert "secret" not in caught.value.message

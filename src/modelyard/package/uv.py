@@ -25,9 +25,25 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 def run(arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress) -> None:
     """Run ``uv <arguments>`` in ``folder``; the lock's descriptor ``lock`` is handed down to it.
 
-    Raises RejectedContent when the requirements have no solution, Unavailable when an index cannot be
-    reached or the disk is full, Internal for anything else; each with uv's own reason.
+    When an index cannot be reached, what uv has in its cache is tried: enough for a model whose
+    packages another one had. Raises RejectedContent when the requirements have no solution, Unavailable
+    when an index cannot be reached or the disk is full, Internal for anything else; each with uv's reason.
     """
+    try:
+        _run(arguments, sources=sources, folder=folder, lock=lock, progress=progress)
+    except Unreachable as unreachable:
+        progress("the package index cannot be reached; trying what is cached")
+        try:
+            _run(["--offline", *arguments], sources=sources, folder=folder, lock=lock, progress=progress)
+        except ModelyardError:
+            raise unreachable from None
+
+
+class Unreachable(Unavailable):
+    """An index that does not answer."""
+
+
+def _run(arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress) -> None:
     process = subprocess.Popen(
         [_binary(), "--color", "never", "--no-progress", *arguments],
         cwd=folder,
@@ -69,7 +85,7 @@ def _failure(status: int, said: Sequence[str]) -> ModelyardError:
     if "No solution found" in text and not _NETWORK.search(text):
         return RejectedContent(_no_solution(reason), field="requirements")
     if _NETWORK.search(text):
-        return Unavailable(
+        return Unreachable(
             f"The packages cannot be fetched: {_shortened(reason)} Check the network and the package index, "
             "then deploy again.",
             retry_after=30.0,
