@@ -130,7 +130,8 @@ def test_a_detached_deploy_is_followed_by_its_job(shell: Shell, tmp_path: Path) 
 
 def test_ctrl_c_while_following_detaches_and_the_deployment_goes_on(shell: Shell, tmp_path: Path) -> None:
     shell.json("up")
-    slow = "import time\ntime.sleep(3)\n" + DOUBLE
+    go_on = tmp_path / "go on"
+    slow = f"import os, time\nwhile not os.path.exists({str(go_on)!r}):\n    time.sleep(0.01)\n" + DOUBLE
     told: list[str] = []
     with shell.start("deploy", str(save(tmp_path / "slow", slow))) as process:
         assert process.stderr is not None
@@ -140,6 +141,7 @@ def test_ctrl_c_while_following_detaches_and_the_deployment_goes_on(shell: Shell
                 process.send_signal(signal.SIGINT)
     assert process.returncode == 130
     (follow,) = [line for line in told if "modelyard jobs" in line]
+    go_on.touch()
     assert shell.json("jobs", follow.split()[-1])["job"]["state"] == "done"
     assert shell.json("predict", "slow", "--set", "x=1")["output"]["double"] == 2
 

@@ -163,10 +163,13 @@ def _lives(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def test_a_request_that_is_sent_twice_is_one_job(running, function) -> None:
-    upload = running.upload(function("return x", before="import time; time.sleep(0.5)"))
+def test_a_request_that_is_sent_twice_is_one_job(running, function, tmp_path) -> None:
+    go_on = tmp_path / "go on"
+    before = f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)"
+    upload = running.upload(function("return x", before=before))
     first = running.submit("e", upload=upload)
     assert running.submit("e", upload=upload) == first
+    go_on.touch()
     assert running.follow(first)[0]["state"] == "done"
 
 
