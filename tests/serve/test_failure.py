@@ -1,16 +1,12 @@
 """What breaks stays where it broke: dead, hanging, greedy and raising models on a real node."""
 
-import contextlib
 import os
 import signal
 import socket
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from modelyard.core.signature import ParameterSpec, TensorSpec
 from support.models import function_pool, mlp_pool
@@ -371,107 +367,3 @@ def test_the_log_is_cut_at_its_limit(tmp_path: Path) -> None:
     assert (tmp_path / "a.log.1").stat().st_size <= 10_000
     assert tail(tmp_path / "a.log", 100).count("\n") == 100
     assert tail(tmp_path / "a.log", 1).split()[2] == "999"
-
-
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory):
-    root = tmp_path_factory.mktemp("fuzz")
-    with NodeProcess(root / "home").serve(mlp_pool(root / "mlp")) as node:
-        yield node
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(
-        st.sampled_from(["inputs", "name", "shape", "datatype", "data", "x", "records", "id", "outputs", "xs"]),
-        children, max_size=5,
-    ),
-    max_leaves=20,
-)  # fmt: skip
-almost_right = st.one_of(
-    st.fixed_dictionaries({"records": st.lists(json_values, min_size=1, max_size=2)}),
-    st.fixed_dictionaries({"x": json_values | st.lists(json_values, min_size=64, max_size=64)}),
-    st.fixed_dictionaries({"inputs": st.lists(st.fixed_dictionaries({
-        "name": st.sampled_from(["x", "y", ""]),
-        "shape": st.sampled_from([[1, 64], [-1, -64], [64]]) | st.lists(st.integers(), max_size=3),
-        "datatype": st.sampled_from(["FP32", "FP16", "BYTES", "INT64", "F32", ""]),
-        "data": st.sampled_from([[0] * 64, [[0] * 64], [[0]] * 64]) | st.lists(json_values, max_size=3),
-    }), min_size=1, max_size=2)}),
-)  # fmt: skip
-paths = st.sampled_from(
-    [
-        "/v2/models/mlp/infer",
-        "/models/mlp/predict",
-        "/models/mlp/predict/batch",
-        "/predict",
-        "/v2/models/%00/infer",
-    ]
-)
-
-
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(paths, json_values | almost_right)
-def test_no_json_makes_the_node_fail(fuzzed: NodeProcess, path: str, value: object) -> None:
-    status, answer = fuzzed.post(path, value)
-    assert status in (200, 400, 404)
-    assert status == 200 or answer["error"]
-
-
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.binary(max_size=300))
-def test_no_bytes_make_the_node_fail(fuzzed: NodeProcess, data: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", fuzzed.port), timeout=20) as client:
-        client.sendall(data)
-        with contextlib.suppress(OSError):
-            client.shutdown(socket.SHUT_WR)
-        received = b""
-        with contextlib.suppress(ConnectionResetError):
-            while part := client.recv(65536):
-                received += part
-        assert received == b"" or received.startswith(b"HTTP/1.1 4")
-    assert fuzzed.get("/health")[0] == 200
-
-
-def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
-    from modelyard.host.network import bind
-    from modelyard.serve import connection, server
-    from modelyard.serve.http import Response
-
-    for name in ("READ_TIMEOUT", "HEADER_TIMEOUT", "IDLE_TIMEOUT", "WRITE_TIMEOUT"):
-        monkeypatch.setattr(connection, name, 0.2)
-    monkeypatch.setattr(server, "CHECK_EVERY", 0.05)
-
-    async def handler(request: object) -> Response:
-        return Response(b"x" * 50_000_000 if request.path == "/large" else b"ok")
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    listener = bind("127.0.0.1", 0, program="node", option="", variable="")
-    port = listener.getsockname()[1]
-    http = server.Server(handler, 1000)
-    asyncio.run_coroutine_threadsafe(http.start(listener), loop).result()
-    try:
-        for sent, answer in [
-            (b"", b""),
-            (b"POST / HTTP/1.1\r\nhost: localhost\r\n", b"HTTP/1.1 504"),
-            (b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\nab", b"HTTP/1.1 504"),
-            (b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", b"HTTP/1.1 200"),
-        ]:
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-                client.sendall(sent)
-                received = b""
-                while part := client.recv(65536):
-                    received += part
-                assert received.startswith(answer)
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-            client.sendall(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            wait_until(lambda: http._shared.connections, what="the connection")
-            wait_until(lambda: not http._shared.connections, what="the unread answer's end")
-    finally:
-        asyncio.run_coroutine_threadsafe(http.stop(1.0), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

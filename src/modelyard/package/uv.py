@@ -43,7 +43,9 @@ class Unreachable(Unavailable):
     """An index that does not answer."""
 
 
-def _run(arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress) -> None:
+def _run(
+    arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress
+) -> None:
     process = subprocess.Popen(
         [_binary(), "--color", "never", "--no-progress", *arguments],
         cwd=folder,
