@@ -279,6 +279,8 @@ class ExecutorProcess(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of frames; a frame that came whole is read where it lies."""
+        if self._protocol_error is not None:
+            return  # what else it says is not believed
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < self._needed:
