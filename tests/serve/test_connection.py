@@ -1,5 +1,6 @@
 """Connections as clients make them: large, impatient, sly, slow, or not HTTP at all."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -129,6 +130,16 @@ def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                 while part := client.recv(65536):
                     received += part
                 assert received.startswith(answer)
+        with socket.create_connection(("127.0.0.1", port), timeout=0.02) as client:
+            # A byte now and then: never silent for long, and never done.
+            client.sendall(b"GET / HTTP/1.1\r\nx: ")
+            received = b""
+            for _ in range(500):
+                with contextlib.suppress(TimeoutError):
+                    received = client.recv(65536)
+                    break
+                client.sendall(b"a")
+            assert received.startswith(b"HTTP/1.1 504")
         with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
             client.sendall(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")
             wait_until(lambda: http._shared.connections, what="the connection")
