@@ -29,7 +29,12 @@ class Shell:
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            [*PROGRAM, *arguments], env=self.environment, text=True, **(pipes | options)
+            [*PROGRAM, *arguments],
+            env=self.environment,
+            text=True,
+            # Where the tests themselves run in the background, a shell has made them deaf to Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            **(pipes | options),
         )
 
     def run(
