@@ -137,6 +137,12 @@ def analyze(files: Files) -> Analysis:
                 default=normalize,
                 description="Scale the embedding to length 1.",
             ),
+            ParameterSpec(
+                name="truncate",
+                type="bool",
+                default=True,
+                description="Cut a text that is longer than the model reads; false refuses it.",
+            ),
         ),
         batched=True,
     )
