@@ -9,15 +9,23 @@ from pathlib import Path
 import pytest
 
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
-from modelyard.core.manifest import FileEntry
+from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.model import Analysis
-from modelyard.registry.upload import begin, collect_garbage, finish, missing, receive
+from modelyard.registry.upload import begin, collect_garbage, missing, receive
+from modelyard.registry.versions import require_blobs
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 
 ANALYSIS = Analysis(format="onnx", adapter="onnx")
+
+
+def finish(uploads: Uploads, blobs: BlobStore, upload_id: str) -> Manifest:
+    """What registering an upload begins with: its manifest, once all bytes are there."""
+    manifest = uploads.get(upload_id).manifest
+    require_blobs(blobs, manifest)
+    return manifest
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from collections.abc import AsyncIterable
 from pathlib import PurePosixPath
 
 from modelyard.core.errors import InvalidInput, NotFound
-from modelyard.core.manifest import FileEntry, Manifest
-from modelyard.registry.versions import require_blobs
+from modelyard.core.manifest import FileEntry
 from modelyard.store.blobs import BlobStore, FileDigest
 from modelyard.store.uploads import Upload, Uploads
 from modelyard.store.versions import Versions
@@ -43,14 +42,6 @@ async def receive(
     if sha256 not in sizes:
         raise NotFound(f"The upload {upload_id!r} has no file of the digest {sha256}.", field="sha256")
     return await blobs.put_stream(body, sha256=sha256, size=sizes[sha256])
-
-
-def finish(uploads: Uploads, blobs: BlobStore, upload_id: str) -> Manifest:
-    """The manifest of an upload whose files have all come. Raises NotFound, and Conflict while any is
-    missing. The row stays until the version is there: it is what keeps the blobs."""
-    manifest = uploads.get(upload_id).manifest
-    require_blobs(blobs, manifest)
-    return manifest
 
 
 def collect_garbage(blobs: BlobStore, uploads: Uploads, versions: Versions) -> int:
