@@ -16,6 +16,7 @@ DATATYPES: Dict[str, Tuple[int, str]] = {
     "INT32": (4, "int32"),
     "INT64": (8, "int64"),
     "FP16": (2, "float16"),
+    "BF16": (2, "uint16"),  # numpy has no bfloat16: its bits
     "FP32": (4, "float32"),
     "FP64": (8, "float64"),
     "BYTES": (0, "object"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import struct
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ VALUES = {
     **{name: st.integers(kind.low, kind.high) for name, kind in DATATYPES.items() if kind.family == "int"},
     "BOOL": st.booleans(),
     "FP16": st.floats(width=16, allow_nan=False, allow_infinity=False),
+    "BF16": st.integers(0, 0xFFFF)
+    .map(lambda half: struct.unpack("<f", struct.pack("<I", half << 16))[0])
+    .filter(lambda value: math.isfinite(value) and abs(value) < 3.39e38),
     "FP32": st.floats(width=32, allow_nan=False, allow_infinity=False),
     "FP64": st.floats(allow_nan=False, allow_infinity=False),
     "BYTES": st.text(),
@@ -36,11 +40,22 @@ def test_every_value_of_every_type_comes_back(case: tuple[str, list[object]]) ->
     assert not codec.raw_size_fits(datatype, [len(values) + 1], raw)
 
 
-@given(CASES.filter(lambda case: case[0] != "BYTES"))
+@given(CASES.filter(lambda case: case[0] not in ("BYTES", "BF16")))
 def test_raw_bytes_are_what_numpy_would_write(case: tuple[str, list[object]]) -> None:
     datatype, values = case
     kind = NUMPY.get(datatype) or f"<{'u' if datatype[0] == 'U' else 'i'}{DATATYPES[datatype].size}"
     assert codec.pack(datatype, values, "x") == np.array(values, dtype=kind).tobytes()
+
+
+def test_bf16_rounds_to_the_nearest_and_refuses_what_it_cannot_hold() -> None:
+    assert codec.unpack("BF16", codec.pack("BF16", [1.0, 1.00390625, 1.01171875, -2.5], "x")) == [
+        1.0,
+        1.0,
+        1.015625,
+        -2.5,
+    ]
+    with pytest.raises(InvalidInput):
+        codec.pack("BF16", [3.4e38], "x")
 
 
 shapes = st.lists(st.integers(0, 4), max_size=4).map(tuple)

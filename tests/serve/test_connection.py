@@ -100,7 +100,7 @@ def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     import asyncio
 
     from modelyard.host.network import bind
-    from modelyard.serve import connection, server
+    from modelyard.serve.edge import connection, server
     from modelyard.serve.http import Response
 
     for name in ("READ_TIMEOUT", "HEADER_TIMEOUT", "IDLE_TIMEOUT", "WRITE_TIMEOUT"):

@@ -357,7 +357,7 @@ def test_chatter_of_a_model_lands_in_its_log_and_only_so_much_of_it(tmp_path: Pa
 
 
 def test_the_log_is_cut_at_its_limit(tmp_path: Path) -> None:
-    from modelyard.serve.logs import ModelLog, tail
+    from modelyard.serve.observe.logs import ModelLog, tail
 
     log = ModelLog(tmp_path / "a.log", limit=10_000)
     for number in range(1000):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.serve.limits import CGROUP_ROOT, MemoryLimit, sweep
+from modelyard.serve.pool.limits import CGROUP_ROOT, MemoryLimit, sweep
 
 HOARD = "import sys; sys.stdin.readline(); hoard = bytearray(300 * 2**20); print(len(hoard))"
 LIMIT = 64 * 2**20

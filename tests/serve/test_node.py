@@ -207,19 +207,16 @@ def test_the_inputs_of_one_call_have_the_same_rows_and_no_more_than_the_model_ta
     from modelyard.core.deployment import ServingOptions
     from modelyard.core.errors import InvalidInput
     from modelyard.core.signature import Signature
-    from modelyard.serve.call import RawTensor
-    from modelyard.serve.dataplane import Dataplane
-    from modelyard.serve.metrics import NodeCollector
+    from modelyard.serve.call import DEFAULTS, RawTensor
+    from modelyard.serve.checks import checked_call
 
     specs = (TensorSpec(name="a", datatype="INT8"), TensorSpec(name="b", datatype="INT8"))
     signature = Signature(inputs=specs, outputs=(), max_batch=3)
-    spec = SimpleNamespace(endpoint="m", serving=ServingOptions())
-    pool = SimpleNamespace(signature=signature, spec=spec)
-    plane = Dataplane(NodeCollector(list))
+    served = SimpleNamespace(endpoint="m", serving=ServingOptions(), signature=signature)
 
     def check(a: int, b: int) -> int:
         inputs = [RawTensor(name, "INT8", (rows,), bytes(rows)) for name, rows in (("a", a), ("b", b))]
-        return plane.check(pool, inputs, {}, None).rows
+        return checked_call(served, inputs, {}, DEFAULTS).rows
 
     assert check(3, 3) == 3
     for rows, field in [((2, 3), "inputs[1].shape"), ((4, 4), "inputs[0].shape")]:
@@ -230,50 +227,20 @@ def test_the_inputs_of_one_call_have_the_same_rows_and_no_more_than_the_model_ta
 
 def test_the_node_itself_checks_what_a_model_answers() -> None:
     """Adapters check too; the node does not rely on it."""
-    import asyncio
-    from types import SimpleNamespace
-
-    from modelyard.core.deployment import ServingOptions
     from modelyard.core.errors import Internal
-    from modelyard.serve.call import Call, RawTensor
-    from modelyard.serve.dataplane import Dataplane
-    from modelyard.serve.metrics import NodeCollector
-    from modelyard.serve.pool import Pool
+    from modelyard.serve.answers import checked_answer
+    from modelyard.serve.call import RawTensor
 
+    expected = {"y": ("INT8", (-1, 2))}
     good = (RawTensor("y", "INT8", (1, 2), b"ab"),)
-    bad = [
-        (RawTensor("y", "INT8", (1, 3), b"abc"),),
-        (RawTensor("y", "UINT8", (1, 2), b"ab"),),
-        (RawTensor("z", "INT8", (1, 2), b"ab"),),
-        (RawTensor("y", "INT8", (1, 2), b"abc"),),
-    ]
-    answers = iter([good, *bad, good, *bad])
-
-    def submit(call: Call) -> SimpleNamespace:
-        future = asyncio.get_running_loop().create_future()
-        future.set_result(next(answers))
-        return SimpleNamespace(future=future)
-
-    pool = SimpleNamespace(
-        _outputs={"y": ("INT8", (-1, 2))},
-        spec=SimpleNamespace(version=1, serving=ServingOptions()),
-        metrics=SimpleNamespace(called=lambda *told: None),
-        submit=submit,
-    )
-    pool.check_answer = lambda answer: Pool.check_answer(pool, answer)
-    plane = Dataplane(NodeCollector(list))
-    call = Call((), {}, 1, 1.0)
-
-    async def alone() -> None:
-        assert await plane.predict(pool, call) == good
-        for _ in bad:
-            with pytest.raises(Internal):
-                await plane.predict(pool, call)
-
-    asyncio.run(alone())
-    first, *others = asyncio.run(plane.predict_all(pool, [call] * 5))
-    assert first == good
-    assert [type(other) for other in others] == [Internal] * 4
+    assert checked_answer(expected, good) is good
+    for bad in [
+        RawTensor("y", "INT8", (1, 3), b"abc"),
+        RawTensor("y", "UINT8", (1, 2), b"ab"),
+        RawTensor("z", "INT8", (1, 2), b"ab"),
+        RawTensor("y", "INT8", (1, 2), b"abc"),
+    ]:
+        assert isinstance(checked_answer(expected, (bad,)), Internal)
 
 
 def test_parameters_are_checked_and_stay_with_their_call(tmp_path) -> None:

@@ -59,7 +59,7 @@ class ResourcesRequest(Strict):
 class ServingRequest(Strict):
     """How calls are queued and batched; ``timeout`` in seconds."""
 
-    max_batch: Annotated[int, Field(ge=1, le=65536)] = 32
+    max_batch: Annotated[int, Field(ge=1, le=65536)] = 256
     max_queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     timeout: Annotated[float, Field(gt=0, le=86400)] = 30.0
 

@@ -36,6 +36,7 @@ DATATYPES: Final[dict[str, Datatype]] = {
     "INT32": _signed(32, "i"),
     "INT64": _signed(64, "q"),
     "FP16": Datatype(2, None, "float"),
+    "BF16": Datatype(2, None, "float"),
     "FP32": Datatype(4, "f", "float"),
     "FP64": Datatype(8, "d", "float"),
     "BYTES": Datatype(0, None, "bytes"),

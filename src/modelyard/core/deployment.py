@@ -8,18 +8,34 @@ DeploymentState = Literal["pending", "starting", "ready", "failed", "retired"]
 
 
 class Resources(Noun):
-    """Limits of one replica. ``memory`` in bytes (None: no limit); ``threads`` for computing."""
+    """What one replica may take. ``memory`` in bytes (None: no limit); ``threads`` for computing (None:
+    the machine's cores shared out). ``device``: "auto" takes accelerators where there are any."""
 
     memory: int | None = None
     threads: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 class ServingOptions(Noun):
-    """How calls are queued and batched. ``timeout`` in seconds, from arrival, per call."""
+    """How calls are queued, batched, cached and saved. Times in seconds.
 
-    max_batch: int = 32
+    ``max_batch`` bounds the rows computed together, ``max_cost`` their padded cost in the adapter's unit
+    (tokens, residues); within both the node finds the batch that does most useful work a second, and with
+    ``latency_target`` one that computes no longer than that. ``max_wait`` is how long a call may wait for
+    mates although a replica is idle. ``max_queue`` bounds the calls that wait, ``timeout`` the time of
+    one call from arrival. ``cache`` is bytes of answers kept in memory (0: none), each for ``cache_ttl``;
+    ``fallback`` names the endpoint that answers when this one cannot.
+    """
+
+    max_batch: int = 256
+    max_cost: int | None = None
+    max_wait: float = 0.0
+    latency_target: float | None = None
     max_queue: int = 1024
     timeout: float = 30.0
+    cache: int = 0
+    cache_ttl: float = 300.0
+    fallback: str | None = None
 
 
 class DeploymentSettings(Noun):

@@ -33,11 +33,43 @@ class Pool(Noun):
     example: dict[str, object] | None = None
 
 
+class Remote(Noun):
+    """A backend elsewhere. ``url`` is its base (``http://host:8701``, or ``unix:/path`` for a node of this
+    machine); ``kind`` what it speaks: "v2" (another node, any V2 server) or "openai" (embeddings).
+    ``model`` is the name of the model there, ``weight`` its share of the traffic, ``key_variable`` the
+    environment variable of the node that holds its API key."""
+
+    url: str
+    model: str
+    kind: Literal["v2", "openai"] = "v2"
+    weight: float = 1.0
+    key_variable: str | None = None
+
+
+class RetryOptions(Noun):
+    """Calls to remotes: ``attempts`` in all, retries at most ``budget`` of the calls, and after ``hedge``
+    seconds without an answer (None: never) a second backend is asked too."""
+
+    attempts: int = 3
+    budget: float = 0.2
+    hedge: float | None = None
+
+
 class Route(Noun):
-    """Calls to ``endpoint`` go to the pool of ``deployment``."""
+    """Calls to ``endpoint`` go to the pool of ``deployment``, to ``remotes``, or to both by weight.
+
+    ``signature``, ``model`` and ``serving`` are for a route without a pool; a signature of None is
+    asked from the remotes.
+    """
 
     endpoint: str
-    deployment: str
+    deployment: str | None = None
+    weight: float = 1.0
+    remotes: tuple[Remote, ...] = ()
+    retry: RetryOptions = RetryOptions()
+    model: str = ""
+    serving: ServingOptions = ServingOptions()
+    signature: Signature | None = None
 
 
 class RouteTable(Noun):

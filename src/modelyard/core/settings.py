@@ -21,6 +21,10 @@ class Settings(Noun):
     """Every setting. Sizes in bytes, times in seconds; a port of 0 takes a free one.
 
     ``authentication`` makes both addresses ask for an API key; without it they must be loopback.
+    ``node_processes`` above 1 has that many processes share the node's port. ``cors_origins`` is a
+    comma-separated list of origins whose pages may call (``*``: all). ``redis_url`` names the second level
+    of the cache, which may cost a call ``redis_budget`` at most; ``otlp_endpoint`` the collector that spans
+    are sent to.
     """
 
     home: str
@@ -28,6 +32,12 @@ class Settings(Noun):
     control_port: Port = 8700
     node_host: str = "127.0.0.1"
     node_port: Port = 8701
+    grpc_port: Port = 8702
+    node_processes: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    cors_origins: str = ""
+    redis_url: str | None = None
+    redis_budget: Annotated[float, msgspec.Meta(gt=0)] = 0.02
+    otlp_endpoint: str | None = None
     authentication: bool = False
     max_body: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
     upload_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0

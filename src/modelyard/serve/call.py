@@ -1,7 +1,7 @@
 """Call and Answer: what every protocol decodes to and encodes from."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from modelyard.core.errors import ModelyardError
 
@@ -15,14 +15,38 @@ class RawTensor(NamedTuple):
     data: bytes | memoryview
 
 
+class Options(NamedTuple):
+    """What a caller may say of one call beside its inputs; the same for every protocol.
+
+    ``timeout`` is in seconds from arrival (None: the deployment's own). ``priority`` is Triton's: 1 is
+    the most urgent level, larger numbers follow, 0 is the level in the middle. ``client`` is who shares
+    the queue fairly with others (an API key's digest, else an address). ``cache`` False neither
+    reads nor keeps a cached answer. ``hops`` counts the nodes that this call has been through.
+    ``trace`` is the context of the span that this call belongs to, or None.
+    """
+
+    timeout: float | None = None
+    priority: int = 0
+    client: str = ""
+    cache: bool = True
+    hops: int = 0
+    trace: object | None = None
+
+
+DEFAULTS: Final = Options()
+
+
 class Call(NamedTuple):
     """One prediction. ``rows`` is its length along the batch axis (1 where there is none);
-    ``timeout`` in seconds from arrival."""
+    ``timeout`` in seconds from arrival, already limited by the deployment's. ``stream`` asks for
+    the answer in pieces, as they are made."""
 
     inputs: tuple[RawTensor, ...]
     parameters: Mapping[str, object]
     rows: int
     timeout: float
+    options: Options = DEFAULTS
+    stream: bool = False
 
 
 Answer = tuple[RawTensor, ...]

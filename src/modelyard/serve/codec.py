@@ -31,6 +31,7 @@ _JSON_NAMES: dict[type, str] = {
 }
 _NAN = {"FP32": struct.pack("<f", math.nan), "FP64": struct.pack("<d", math.nan)}
 _WANTED = {"float": "numbers", "int": "whole numbers", "bool": "true or false", "bytes": "text"}
+_BF16_LIMIT = 3.396e38  # what rounds to infinity with seven bits of fraction
 _FP32_LIMIT = 3.4028235677973366e38  # from here on a double rounds to infinity as FP32
 
 
@@ -67,6 +68,8 @@ def pack(datatype: str, values: list[object], field: str) -> bytes:
 
 def _pack_floats(datatype: str, kind: Datatype, values: list[float], field: str) -> bytes:
     try:
+        if datatype == "BF16":
+            return _pack_bf16(values)
         if kind.typecode is None:  # FP16
             return struct.pack(f"<{len(values)}e", *values)
         packed = array(kind.typecode, values)
@@ -75,11 +78,19 @@ def _pack_floats(datatype: str, kind: Datatype, values: list[float], field: str)
             return packed.tobytes()
     except (OverflowError, struct.error):
         pass
-    limit = {"FP16": 65520.0, "FP32": _FP32_LIMIT}.get(datatype, math.inf)
+    limit = {"FP16": 65520.0, "BF16": _BF16_LIMIT, "FP32": _FP32_LIMIT}.get(datatype, math.inf)
     position = next((i for i, value in enumerate(values) if not _within(value, limit)), 0)
     raise InvalidInput(
         f"{values[position]!r:.40} does not fit into {datatype}.", field=f"{field}[{position}]"
     )
+
+
+def _pack_bf16(values: list[float]) -> bytes:
+    """The upper half of each FP32, rounded to the nearest (ties to even). Raises OverflowError."""
+    bits = array("I", array("f", values).tobytes())
+    if not all(-_BF16_LIMIT < value < _BF16_LIMIT for value in values):
+        raise OverflowError
+    return array("H", [(each + 0x7FFF + ((each >> 16) & 1)) >> 16 for each in bits]).tobytes()
 
 
 def _within(value: float, limit: float) -> bool:
@@ -111,6 +122,9 @@ def unpack(datatype: str, data: bytes | memoryview) -> list[object]:
             return [number != 0 for number in numbers]
         return cast("list[object]", numbers.tolist())
     raw = bytes(data)
+    if datatype == "BF16":
+        wide = array("f", array("I", [half << 16 for half in array("H", raw)]).tobytes())
+        return cast("list[object]", wide.tolist())
     if datatype == "FP16":
         return list(struct.unpack(f"<{len(raw) // 2}e", raw))
     texts: list[object] = []

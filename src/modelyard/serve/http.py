@@ -12,9 +12,11 @@ from modelyard.core.errors import InvalidInput, ModelyardError
 
 
 class Request:
-    """One HTTP request. Header names are lower-case; the body is there once it was read whole."""
+    """One HTTP request. Header names are lower-case; the body is there once it was read whole.
 
-    __slots__ = ("body", "headers", "id", "method", "path", "query")
+    ``client`` is who calls, once it was admitted with a key; ``trace`` the context of its span."""
+
+    __slots__ = ("body", "client", "headers", "id", "method", "path", "query", "trace")
 
     def __init__(
         self,
@@ -31,6 +33,8 @@ class Request:
         self.headers = headers
         self.id = request_id
         self.body = body
+        self.client = ""
+        self.trace: object | None = None
 
     def header(self, name: bytes) -> str | None:
         """A header's value, or None."""

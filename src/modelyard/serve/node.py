@@ -18,15 +18,15 @@ from modelyard.core.errors import Conflict, InvalidInput, Unavailable
 from modelyard.core.settings import Home, Settings
 from modelyard.host.files import write_whole
 from modelyard.host.network import url_of
-from modelyard.serve import limits
 from modelyard.serve import table as kept
 from modelyard.serve.dataplane import Dataplane
-from modelyard.serve.logs import ModelLog
-from modelyard.serve.metrics import NodeCollector, registry_of
-from modelyard.serve.pool import Pool
+from modelyard.serve.edge.server import Server
+from modelyard.serve.observe.logs import ModelLog
+from modelyard.serve.observe.metrics import NodeCollector, registry_of
+from modelyard.serve.pool import limits
+from modelyard.serve.pool.pool import Pool
 from modelyard.serve.protocols import Router
 from modelyard.serve.protocols.internal import Internal
-from modelyard.serve.server import Server
 
 log = logging.getLogger("modelyard.node")
 
@@ -63,7 +63,7 @@ class Node:
                 )
             if table == current:
                 return
-            missing = {route.deployment for route in table.routes} - {
+            missing = {route.deployment for route in table.routes if route.deployment} - {
                 pool.deployment for pool in table.pools
             }
             if missing:

@@ -11,7 +11,7 @@ import msgspec
 from modelyard.core.errors import Forbidden, InvalidInput, NotFound
 from modelyard.core.routes import NodeStatus, RouteTable
 from modelyard.serve.http import Request, Response, decode_error, json_response
-from modelyard.serve.logs import tail
+from modelyard.serve.observe.logs import tail
 
 
 class Internal:

@@ -12,12 +12,13 @@ import msgspec
 
 from modelyard.core.errors import InvalidInput, ModelyardError
 from modelyard.core.signature import Signature
-from modelyard.serve.call import Answer, Call, RawTensor
+from modelyard.serve.call import Answer, Call, Options, RawTensor
+from modelyard.serve.checks import checked_call
 from modelyard.serve.codec import pack_record, unpack_record
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.http import Request, Response, decode_error, json_response
-from modelyard.serve.pool import Pool
-from modelyard.serve.protocols.timeout import timeout_of
+from modelyard.serve.protocols.options import options_of
+from modelyard.serve.served import Served
 
 Record = dict[str, object]
 
@@ -27,33 +28,33 @@ MAX_RECORDS = 100_000
 
 async def predict(plane: Dataplane, request: Request, name: str) -> Response:
     """One record."""
-    pool = plane.resolve(name)
-    with plane.counting_refusals(pool):
+    served = plane.resolve(name)
+    with plane.counting_refusals(served):
         record = _object(request)
-        call = record_call(plane, pool, record, "", timeout_of(request))
-    answer = await plane.predict(pool, call)
-    return json_response(_record_of(pool, answer), headers=_headers(pool))
+        call = record_call(served, record, "", options_of(request))
+    answer = await plane.predict(served, call)
+    return json_response(_record_of(served, answer), headers=_headers(served))
 
 
 async def predict_batch(plane: Dataplane, request: Request, name: str) -> Response:
     """Many records, each answered or refused by itself, in order."""
-    pool = plane.resolve(name)
-    with plane.counting_refusals(pool):
-        records = records_of(plane.signature(pool), _object(request))
+    served = plane.resolve(name)
+    with plane.counting_refusals(served):
+        records = records_of(served.signature, _object(request))
         if not records:
             raise InvalidInput("There is no record in this batch; send at least one.", field="records")
         if len(records) > MAX_RECORDS:
             raise InvalidInput(
                 f"{len(records)} records at once; send up to {MAX_RECORDS}.", field="records"
             )
-        timeout = timeout_of(request)
+        options = options_of(request)
     calls: list[Call | ModelyardError] = []
     for index, record in enumerate(records):
         try:
-            calls.append(record_call(plane, pool, record, f"records[{index}].", timeout))
+            calls.append(record_call(served, record, f"records[{index}].", options))
         except ModelyardError as error:
             calls.append(error)
-    results = await plane.predict_all(pool, calls)
+    results = await plane.predict_all(served, calls)
     predictions: list[Record] = []
     for result in results:
         if isinstance(result, ModelyardError):
@@ -61,22 +62,22 @@ async def predict_batch(plane: Dataplane, request: Request, name: str) -> Respon
             del body["request_id"]
             predictions.append(body)
         else:
-            predictions.append(_record_of(pool, result))
-    return json_response({"predictions": predictions}, headers=_headers(pool))
+            predictions.append(_record_of(served, result))
+    return json_response({"predictions": predictions}, headers=_headers(served))
 
 
 async def models(plane: Dataplane) -> Response:
     """``GET /models``: what can be called here."""
     answer: list[Record] = []
     for name in plane.endpoints():
-        pool = plane.resolve(name)
+        served = plane.resolve(name)
         answer.append(
             {
                 "name": name,
-                "model": pool.spec.model,
-                "version": str(pool.spec.version),
-                "ready": pool.ready,
-                "signature": pool.signature,
+                "model": served.model,
+                "version": str(served.version),
+                "ready": served.ready,
+                "signature": served.signature,
             }
         )
     return json_response({"models": answer, "default": plane.table.default})
@@ -90,11 +91,11 @@ def _object(request: Request) -> Record:
         raise decode_error(error, body) from None
 
 
-def record_call(plane: Dataplane, pool: Pool, record: Record, prefix: str, timeout: float | None) -> Call:
+def record_call(served: Served, record: Record, prefix: str, options: Options) -> Call:
     """A record as a call. Raises InvalidInput naming the field."""
-    signature = plane.signature(pool)
+    signature = served.signature
     specs = {spec.name: spec for spec in signature.inputs}
-    options = {spec.name for spec in signature.parameters}
+    known_parameters = {spec.name for spec in signature.parameters}
     inputs: list[RawTensor] = []
     parameters: Record = {}
     for name, value in record.items():
@@ -104,18 +105,18 @@ def record_call(plane: Dataplane, pool: Pool, record: Record, prefix: str, timeo
                 continue
             shape, data = pack_record(spec, value, prefix + name, signature.batched)
             inputs.append(RawTensor(name, spec.datatype, shape, data))
-        elif name in options:
+        elif name in known_parameters:
             parameters[name] = value
         else:
-            known = ", ".join([*specs, *options])
+            known = ", ".join([*specs, *known_parameters])
             raise InvalidInput(
-                f"{pool.spec.endpoint!r} takes no {name!r}; it takes: {known}.", field=prefix + name
+                f"{served.endpoint!r} takes no {name!r}; it takes: {known}.", field=prefix + name
             )
     given = {tensor.name for tensor in inputs}
     for spec in signature.inputs:
         if spec.name not in given and not spec.optional:
             raise InvalidInput(f"The input {spec.name!r} is missing.", field=prefix + spec.name)
-    return plane.check(pool, inputs, parameters, timeout)
+    return checked_call(served, inputs, parameters, options)
 
 
 def records_of(signature: Signature, body: Record) -> list[Record]:
@@ -155,10 +156,10 @@ def records_of(signature: Signature, body: Record) -> list[Record]:
     return [{**{name: column[row] for name, column in columns.items()}, **shared} for row in range(count)]
 
 
-def _record_of(pool: Pool, answer: Answer) -> Record:
-    signature = pool.signature
-    specs = {spec.name: spec for spec in signature.outputs} if signature is not None else {}
-    batched = signature is not None and signature.batched
+def _record_of(served: Served, answer: Answer) -> Record:
+    signature = served.signature
+    specs = {spec.name: spec for spec in signature.outputs}
+    batched = signature.batched
     return {
         tensor.name: unpack_record(
             specs.get(tensor.name), tensor.datatype, tensor.shape, tensor.data, batched
@@ -167,8 +168,8 @@ def _record_of(pool: Pool, answer: Answer) -> Record:
     }
 
 
-def _headers(pool: Pool) -> tuple[tuple[bytes, bytes], ...]:
+def _headers(served: Served) -> tuple[tuple[bytes, bytes], ...]:
     return (
-        (b"modelyard-model", pool.spec.model.encode()),
-        (b"modelyard-version", b"%d" % pool.spec.version),
+        (b"modelyard-model", served.model.encode()),
+        (b"modelyard-version", b"%d" % served.version),
     )

@@ -12,11 +12,12 @@ from modelyard.core.errors import InvalidInput, Unavailable
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.core.version import VERSION
 from modelyard.serve.call import RawTensor
+from modelyard.serve.checks import checked_call
 from modelyard.serve.codec import flatten, pack, unpack
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.http import Request, Response, decode_error, json_response
-from modelyard.serve.pool import Pool
-from modelyard.serve.protocols.timeout import timeout_of
+from modelyard.serve.protocols.options import options_of
+from modelyard.serve.served import Served
 
 
 class InputTensor(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,23 +70,23 @@ _encode = msgspec.json.Encoder().encode
 
 async def infer(plane: Dataplane, request: Request, name: str, version: str | None) -> Response:
     """``POST /v2/models/{name}[/versions/{version}]/infer``."""
-    pool = plane.resolve(name, version)
-    with plane.counting_refusals(pool):
+    served = plane.resolve(name, version)
+    with plane.counting_refusals(served):
         body = request.json_body()
         try:
             wanted = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise decode_error(error, body) from None
         inputs = [raw_tensor(tensor, index) for index, tensor in enumerate(wanted.inputs)]
-        call = plane.check(pool, inputs, wanted.parameters, timeout_of(request))
-        chosen = _chosen_outputs(pool, wanted)
-    answer = await plane.predict(pool, call)
+        call = checked_call(served, inputs, wanted.parameters, options_of(request))
+        chosen = _chosen_outputs(served, wanted)
+    answer = await plane.predict(served, call)
     outputs = [
         OutputTensor(tensor.name, tensor.shape, tensor.datatype, unpack(tensor.datatype, tensor.data))
         for tensor in answer
         if chosen is None or tensor.name in chosen
     ]
-    return Response(_encode(InferResponse(name, str(pool.spec.version), wanted.id or request.id, outputs)))
+    return Response(_encode(InferResponse(name, str(served.version), wanted.id or request.id, outputs)))
 
 
 def raw_tensor(tensor: InputTensor, index: int) -> RawTensor:
@@ -118,11 +119,11 @@ def raw_tensor(tensor: InputTensor, index: int) -> RawTensor:
     )
 
 
-def _chosen_outputs(pool: Pool, wanted: InferRequest) -> set[str] | None:
+def _chosen_outputs(served: Served, wanted: InferRequest) -> set[str] | None:
     """The outputs that the caller asked for; None for all. Raises InvalidInput for an unknown one."""
     if not wanted.outputs:
         return None
-    known = {spec.name for spec in pool.signature.outputs} if pool.signature is not None else set[str]()
+    known = {spec.name for spec in served.signature.outputs}
     for index, output in enumerate(wanted.outputs):
         if known and output.name not in known:
             raise InvalidInput(
@@ -144,18 +145,18 @@ async def server_metadata() -> Response:
 
 async def model_metadata(plane: Dataplane, name: str, version: str | None) -> Response:
     """``GET /v2/models/{name}``. The ``parameters`` of the signature stand beside what V2 asks for."""
-    pool = plane.resolve(name, version)
-    signature = plane.signature(pool)
+    served = plane.resolve(name, version)
+    signature = served.signature
     return json_response(
         {
             "name": name,
-            "versions": [str(pool.spec.version)],
-            "platform": f"modelyard_{pool.spec.executor.adapter}",
+            "versions": [str(served.version)],
+            "platform": served.platform,
             "inputs": [_described(signature, spec) for spec in signature.inputs],
             "outputs": [_described(signature, spec) for spec in signature.outputs],
             "parameters": {
-                "model": pool.spec.model,
-                "digest": pool.spec.digest,
+                "model": served.model,
+                "digest": served.digest,
                 "options": signature.parameters,
             },
         }
@@ -168,7 +169,7 @@ def _described(signature: Signature, spec: TensorSpec) -> dict[str, object]:
 
 async def model_ready(plane: Dataplane, name: str, version: str | None) -> Response:
     """``GET /v2/models/{name}/ready``. Raises Unavailable while it is not."""
-    pool = plane.resolve(name, version)
-    if not pool.ready:
+    served = plane.resolve(name, version)
+    if not served.ready:
         raise Unavailable(f"{name!r} is not ready.", retry_after=1.0)
     return json_response({"name": name, "ready": True})

@@ -19,7 +19,7 @@ from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
 from modelyard.core.routes import ExecutorSpec
 from modelyard.core.signature import Signature
 from modelyard.serve.call import Call, RawTensor, Result
-from modelyard.serve.limits import MemoryLimit
+from modelyard.serve.pool.limits import MemoryLimit
 from modelyard_executor import wire
 
 log = logging.getLogger("modelyard.executor")

@@ -12,12 +12,12 @@ from modelyard.core.routes import ReplicaStatus
 from modelyard.host.process import resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.serve.call import Result
-from modelyard.serve.canary import canary_call
-from modelyard.serve.executor import BatchResult, ExecutorProcess, Failed, Hello
-from modelyard.serve.limits import MemoryLimit
+from modelyard.serve.pool.canary import canary_call
+from modelyard.serve.pool.executor import BatchResult, ExecutorProcess, Failed, Hello
+from modelyard.serve.pool.limits import MemoryLimit
 
 if TYPE_CHECKING:
-    from modelyard.serve.pool import Pool, Ticket
+    from modelyard.serve.pool.pool import Pool, Ticket
 
 log = logging.getLogger("modelyard.replica")
 
@@ -163,12 +163,9 @@ class Replica:
                 f"modelyard: it refused an input that was made up from its signature ({result.message}); put an "
                 "example into model.yaml to have each replica tried with a real one",
             )
-        else:
-            try:
-                self._pool.check_answer(result)
-            except ModelyardError as error:
-                self._not_ready(f"its first prediction was wrong: {error.message}")
-                return
+        elif isinstance(wrong := self._pool.checked(result), ModelyardError):
+            self._not_ready(f"its first prediction was wrong: {wrong.message}")
+            return
         self._served = True
         self._backoff.succeeded(time.monotonic())
         self._set_state("ready")

@@ -5,34 +5,43 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 from modelyard.core import routes
-from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import Deadline, Internal, ModelyardError, Overloaded, TooLarge, Unavailable
 from modelyard.core.signature import Signature
 from modelyard.policy.scheduler import Entry, Scheduler
+from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Answer, Call, Result
-from modelyard.serve.codec import raw_size_fits, shape_fits
-from modelyard.serve.logs import ModelLog
-from modelyard.serve.metrics import EndpointMetrics, PoolGauge
-from modelyard.serve.replica import Replica
+from modelyard.serve.observe.logs import ModelLog
+from modelyard.serve.observe.metrics import EndpointMetrics, PoolGauge
+from modelyard.serve.pool.replica import Replica
 from modelyard_executor.wire import WireError
 
 
 class Ticket(Entry):
     """A call in a pool's queue, and the future that its caller waits for."""
 
-    __slots__ = ("call", "future", "sent")
+    __slots__ = ("_pool", "call", "future", "sent")
 
     def __init__(
-        self, call: Call, deadline: float, future: "asyncio.Future[Result]", pin: Replica | None
+        self,
+        pool: "Pool",
+        call: Call,
+        deadline: float,
+        future: "asyncio.Future[Result]",
+        pin: Replica | None,
     ) -> None:
         super().__init__(call.rows, deadline, pin=pin)
+        self._pool = pool
         self.call = call
         self.future = future
         self.sent = 0.0
+
+    def cancel(self) -> None:
+        """The caller left."""
+        self._pool.cancel(self)
 
 
 class Pool:
@@ -83,7 +92,7 @@ class Pool:
         now = self._loop.time()
         if pin is None and (self._failing or self._stopped):
             raise self._unavailable()
-        ticket = Ticket(call, now + call.timeout, self._loop.create_future(), pin)
+        ticket = Ticket(self, call, now + call.timeout, self._loop.create_future(), pin)
         if not self._scheduler.submit(ticket, now):
             raise Overloaded(
                 f"{self.spec.endpoint!r} has {len(self._scheduler)} calls waiting, which is all that its "
@@ -104,6 +113,18 @@ class Pool:
         self._scheduler.cancel(ticket)
         ticket.future.cancel()
 
+    async def stream(self, call: Call) -> AsyncIterator[Answer]:
+        """The answers to one call as they come. Raises its error."""
+        ticket = self.submit(call)
+        try:
+            result = await ticket.future
+        except asyncio.CancelledError:
+            ticket.cancel()
+            raise
+        if isinstance(result, ModelyardError):
+            raise result
+        yield result
+
     def learn(self, signature: Signature) -> None:
         """The executor told the model's signature: the one that is checked from now on."""
         self.signature = signature
@@ -111,27 +132,9 @@ class Pool:
             spec.name: (spec.datatype, signature.batch_shape(spec)) for spec in signature.outputs
         }
 
-    def check_answer(self, answer: Answer) -> None:
-        """Raise Internal when the model answers something other than its signature says."""
-        for tensor in answer:
-            expected = self._outputs.get(tensor.name)
-            if expected is None and self._outputs:
-                raise Internal(
-                    f"The model answered an output {tensor.name!r} that its signature does not have."
-                )
-            if expected is not None and (
-                tensor.datatype != expected[0] or not shape_fits(tensor.shape, expected[1])
-            ):
-                raise Internal(
-                    f"The model answered output {tensor.name!r} as {tensor.datatype} {list(tensor.shape)}; "
-                    f"its signature says {expected[0]} {list(expected[1])}."
-                )
-            if tensor.datatype not in DATATYPES or not raw_size_fits(
-                tensor.datatype, tensor.shape, tensor.data
-            ):
-                raise Internal(
-                    f"The model answered output {tensor.name!r} with bytes that do not fit its shape."
-                )
+    def checked(self, result: Result) -> Result:
+        """``result``, or the error of a model that answers other than its signature says."""
+        return result if isinstance(result, ModelyardError) else checked_answer(self._outputs, result)
 
     # --- for the replicas
 
@@ -153,7 +156,7 @@ class Pool:
         for ticket, result in zip(batch, results, strict=True):
             ticket.done = True
             if not ticket.future.done():
-                ticket.future.set_result(result)
+                ticket.future.set_result(result if ticket.pin is not None else self.checked(result))
         if replica.state == "ready":
             self._idle.append(replica)
             self._dispatch()

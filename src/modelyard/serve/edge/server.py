@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 
-from modelyard.serve.connection import Admission, Connection, Handler, Shared
+from modelyard.serve.edge.connection import Admission, Connection, Handler, Shared
 
 CHECK_EVERY = 5.0  # seconds
 
