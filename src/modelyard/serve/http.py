@@ -4,7 +4,7 @@ How bytes of a connection become a Request is in ``connection``; what a path mea
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
@@ -58,9 +58,14 @@ class Request:
 
 
 class Response:
-    """One HTTP answer."""
+    """One HTTP answer.
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    With a ``stream`` the pieces of the body are taken from it, each when the client has taken those
+    before it; ``body`` is empty then. An error before the first piece is answered like any other. The
+    stream is closed (``aclose``) when it is over, when it fails, and when the client leaves.
+    """
+
+    __slots__ = ("body", "content_type", "headers", "status", "stream")
 
     def __init__(
         self,
@@ -69,11 +74,20 @@ class Response:
         status: int = 200,
         content_type: bytes = b"application/json",
         headers: tuple[tuple[bytes, bytes], ...] = (),
+        stream: AsyncIterator[bytes] | None = None,
     ) -> None:
+        self.stream = stream
         self.body = body
         self.status = status
         self.content_type = content_type
         self.headers = headers
+
+
+async def close_stream(stream: AsyncIterator[bytes]) -> None:
+    """Tell the maker of ``stream`` that nobody takes any more of it."""
+    aclose = getattr(stream, "aclose", None)
+    if aclose is not None:
+        await aclose()
 
 
 def error_response(error: ModelyardError, request_id: str) -> Response:

@@ -15,7 +15,7 @@ import itertools
 import logging
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -30,7 +30,7 @@ from modelyard.core.errors import (
     TooLarge,
     Unavailable,
 )
-from modelyard.serve.http import Request, Response, error_response
+from modelyard.serve.http import Request, Response, close_stream, error_response
 
 log = logging.getLogger("modelyard.http")
 
@@ -241,6 +241,8 @@ class Connection(asyncio.Protocol):
             if isinstance(request, ModelyardError):
                 raise request
             response = await self._shared.handler(request)
+            if response.stream is not None:
+                return await self._answer_stream(response, response.stream, request, keep)
         except ModelyardError as error:
             response = error_response(error, request_id)
         except asyncio.CancelledError:
@@ -276,6 +278,60 @@ class Connection(asyncio.Protocol):
         if not head:
             parts.append(response.body)
         self._transport.write(b"".join(parts))
+
+    async def _answer_stream(
+        self, response: Response, stream: AsyncIterator[bytes], request: Request, keep: bool
+    ) -> None:
+        """Write the pieces as they come, chunked (RFC 9112 §7.1), none before the client took the last.
+
+        Raises what the stream raises before its first piece. A later error ends the connection without
+        the last chunk, so that the client sees that the answer is not whole.
+        """
+        # A client of HTTP/1.0 does not know chunks: for it the answer ends with the connection.
+        chunked = self._parser.get_http_version() != "1.0"
+        keep = keep and chunked and not self._closing
+        transport = self._transport
+        begun = whole = False
+        try:
+            piece = await anext(stream, None) if request.method != "HEAD" else None
+            if transport is None or transport.is_closing():
+                return
+            transport.write(self._head(response, request.id, keep, chunked=chunked))
+            begun = True
+            while piece is not None:
+                if piece:  # a chunk of nothing would be the last
+                    transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                if not self._writable.is_set():
+                    await self._writable.wait()
+                piece = await anext(stream, None)
+            if chunked and request.method != "HEAD":
+                transport.write(b"0\r\n\r\n")
+            whole = True
+        except asyncio.CancelledError:
+            if not begun:
+                raise
+        except Exception:
+            if not begun:
+                raise
+            log.exception("a stream broke off", extra={"request_id": request.id, "path": request.path})
+        finally:
+            await close_stream(stream)
+        self._next(keep and whole)
+
+    @staticmethod
+    def _head(response: Response, request_id: str, keep: bool, *, chunked: bool) -> bytes:
+        parts = [
+            _STATUS[response.status],
+            response.content_type,
+            b"\r\nx-request-id: ",
+            request_id.encode(),
+        ]
+        if chunked:
+            parts.append(b"\r\ntransfer-encoding: chunked")
+        for name, value in response.headers:
+            parts += (b"\r\n", name, b": ", value)
+        parts.append(b"\r\n\r\n" if keep else b"\r\nconnection: close\r\n\r\n")
+        return b"".join(parts)
 
     def _next(self, keep: bool) -> None:
         self._task = None
