@@ -27,6 +27,7 @@ def answer() -> Rows:
             "MODELYARD_HOME": f"{folder}/home",
             "MODELYARD_CONTROL_PORT": "0",
             "MODELYARD_NODE_PORT": "0",
+            "MODELYARD_GRPC_PORT": "0",
         }
 
         def run(*arguments: str) -> str:

@@ -57,6 +57,7 @@ class Yard:
                         "MODELYARD_HOME": str(self.home),
                         "MODELYARD_CONTROL_PORT": "0",
                         "MODELYARD_NODE_PORT": "0",
+                        "MODELYARD_GRPC_PORT": "0",
                     },
                     stderr=log,
                 )

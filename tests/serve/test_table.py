@@ -139,6 +139,7 @@ def test_a_second_node_on_one_home_is_refused(tmp_path) -> None:
                 "PATH": os.environ["PATH"],
                 "MODELYARD_HOME": str(tmp_path / "home"),
                 "MODELYARD_NODE_PORT": "0",
+                "MODELYARD_GRPC_PORT": "0",
             },
             capture_output=True,
             timeout=30,

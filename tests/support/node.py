@@ -39,6 +39,7 @@ class NodeProcess:
         self.generation = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.grpc_port = 0
 
     def __enter__(self) -> "NodeProcess":
         return self if self.process is not None else self.start()
@@ -55,6 +56,7 @@ class NodeProcess:
                     "PATH": os.environ["PATH"],
                     "MODELYARD_HOME": str(self.home.root),
                     "MODELYARD_NODE_PORT": str(self.port),
+                    "MODELYARD_GRPC_PORT": str(self.grpc_port),
                     **self.environment,
                 },
                 stdout=log,

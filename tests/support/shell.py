@@ -22,6 +22,7 @@ class Shell:
             "MODELYARD_HOME": str(home),
             "MODELYARD_CONTROL_PORT": "0",
             "MODELYARD_NODE_PORT": "0",
+            "MODELYARD_GRPC_PORT": "0",
             "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
             **settings,
         }
