@@ -42,7 +42,12 @@ def served(program: list[str] | None = None) -> Iterator[str]:
         home.routes.write_bytes(msgspec.json.encode(table))
         process = subprocess.Popen(
             ["taskset", "-c", str(SERVER_CORE), sys.executable, *(program or ["-m", "modelyard.serve"])],
-            env={**os.environ, "MODELYARD_HOME": str(home.root), "MODELYARD_NODE_PORT": "0", "MODELYARD_GRPC_PORT": "0"},
+            env={
+                **os.environ,
+                "MODELYARD_HOME": str(home.root),
+                "MODELYARD_NODE_PORT": "0",
+                "MODELYARD_GRPC_PORT": "0",
+            },
             stderr=subprocess.DEVNULL,
         )
         try:

@@ -135,6 +135,9 @@ def test_a_taken_port_is_named_and_nothing_is_left(shell: Shell) -> None:
         done = shell.run("up", "--node-port", port)
         assert done.returncode == 1
         assert "MODELYARD_NODE_PORT" in done.stderr
+        done = shell.run("up", "--grpc-port", port)
+        assert done.returncode == 1
+        assert "MODELYARD_GRPC_PORT" in done.stderr
     assert holder(shell, "supervisor") is None
 
 

@@ -49,6 +49,7 @@ class NodeProcess:
 
     def start(self, *, wait: bool = True) -> "NodeProcess":
         self.home.address("node").unlink(missing_ok=True)
+        self.home.address("grpc").unlink(missing_ok=True)
         with (self.home.root / "node.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "modelyard.serve"],
@@ -71,6 +72,7 @@ class NodeProcess:
         assert self.process is not None and self.process.poll() is None, self.log()
         try:
             self.port = urlsplit(self.home.address("node").read_text()).port or 0
+            self.grpc_port = urlsplit(self.home.address("grpc").read_text()).port or 0
         except (FileNotFoundError, ValueError):
             return False
         return True

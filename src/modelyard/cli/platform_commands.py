@@ -18,6 +18,10 @@ def up(
         int | None,
         typer.Option(min=0, max=65535, help="Port that predictions go to (default 8701; 0: any)."),
     ] = None,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of gRPC (default 8702; 0: any)."),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     authentication: Annotated[
         bool, typer.Option("--authentication", help="Ask for the API key, which lies in the home's `key`.")
@@ -33,13 +37,15 @@ def up(
     from modelyard.cli.ticker import Ticker
 
     with Ticker(quiet=as_json) as ticker:
-        addresses = bring_up(Flags(port, node_port, host, authentication or None), ticker.show)
+        flags = Flags(port, node_port, host, authentication or None, grpc_port)
+        addresses = bring_up(flags, ticker.show)
     if as_json:
-        print_json({"control": addresses.control, "node": addresses.node, "started": addresses.started})
+        print_json(addresses._asdict())
         return
     print("The platform is up." if addresses.started else "The platform is running already.")
     print(f"  pages and API   {addresses.control}")
     print(f"  predictions     {addresses.node}")
+    print(f"  gRPC            {addresses.grpc.removeprefix('http://')}")
     if addresses.started:
         print("Next: modelyard deploy ./model.onnx")
 

@@ -31,12 +31,14 @@ class Flags(NamedTuple):
     node_port: int | None = None
     host: str | None = None
     authentication: bool | None = None
+    grpc_port: int | None = None
 
     def settings(self) -> dict[str, object]:
         """As settings of core, only the given ones."""
         values: dict[str, object] = {
             "control_port": self.control_port,
             "node_port": self.node_port,
+            "grpc_port": self.grpc_port,
             "control_host": self.host,
             "node_host": self.host,
             "authentication": self.authentication,
@@ -49,6 +51,7 @@ class Addresses(NamedTuple):
 
     control: str
     node: str
+    grpc: str
     started: bool
 
 
@@ -85,10 +88,11 @@ def bring_up(flags: Flags, tell: Tell) -> Addresses:
             )
         if "node" not in alive:
             ports.check_free(settings.node_host, settings.node_port, "--node-port", "MODELYARD_NODE_PORT")
+            ports.check_free(settings.node_host, settings.grpc_port, "--grpc-port", "MODELYARD_GRPC_PORT")
         started = True
         _spawn(home, values)
     control, node = _wait_ready(home, tell)
-    return Addresses(control, node, started)
+    return Addresses(control, node, home.address("grpc").read_text().strip(), started)
 
 
 def take_down(home: Home, tell: Tell) -> bool:
@@ -128,7 +132,7 @@ def _spawn(home: Home, values: dict[str, object]) -> None:
         ).returncode = 0  # detached: it outlives this command, which does not wait for it
 
 
-_KEPT = ("control_host", "control_port", "node_host", "node_port", "authentication")
+_KEPT = ("control_host", "control_port", "node_host", "node_port", "grpc_port", "authentication")
 _CLIENT_VARIABLES = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
 
 

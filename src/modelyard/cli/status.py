@@ -44,6 +44,8 @@ def gather() -> dict[str, Any]:
             found["running"] = True
             if name in programs.MODULES:
                 entry["url"] = read_address(home, name)
+            if name == "node":
+                entry["grpc"] = (read_address(home, "grpc") or "").removeprefix("http://") or None
         seen = watched.get(name, {})
         if found["programs"].get(programs.SUPERVISOR, {}).get("state") == "running" and seen:
             entry |= {"restarts": seen.get("restarts", 0), "failure": seen.get("failure")}
@@ -106,6 +108,8 @@ def print_status(found: dict[str, Any]) -> None:
     if rows:
         print_table(["PROGRAM", "STATE", "PID", "UPTIME", "MEMORY", "RESTARTS", ""], rows, right=(2, 4, 5))
     facts = [("home", str(found["home"]))]
+    if grpc := found["programs"].get("node", {}).get("grpc"):
+        facts.append(("gRPC", grpc))
     if found.get("memory_bytes"):
         facts.append(("memory in all", format_bytes(found["memory_bytes"])))
     print()

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from modelyard.cli.programs import MODULES, SUPERVISOR
+from modelyard.cli.programs import ADDRESSES, MODULES, SUPERVISOR
 from modelyard.core.errors import Conflict
 from modelyard.host.files import write_json
 from modelyard.host.lock import ProgramLock, holder
@@ -133,14 +133,16 @@ class Program:
 
     def _environment(self) -> dict[str, str]:
         """Ours; but a program that may take any port gets the one it had before, if that is free."""
-        variable = f"MODELYARD_{self.name.upper()}_PORT"
-        if os.environ.get(variable) != "0":
-            return dict(os.environ)
-        with contextlib.suppress(OSError, ValueError):
-            former = urlsplit((self._home / "run" / f"{self.name}.url").read_text().strip())
-            if former.hostname and former.port and _is_free(former.hostname, former.port):
-                return {**os.environ, variable: str(former.port)}
-        return dict(os.environ)
+        environment = dict(os.environ)
+        for name in ADDRESSES[self.name]:
+            variable = f"MODELYARD_{name.upper()}_PORT"
+            if os.environ.get(variable) != "0":
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                former = urlsplit((self._home / "run" / f"{name}.url").read_text().strip())
+                if former.hostname and former.port and _is_free(former.hostname, former.port):
+                    environment[variable] = str(former.port)
+        return environment
 
 
 class Supervisor:

@@ -170,8 +170,9 @@ def _jobs(database: Database) -> Iterator[Finding]:
 
 def _addresses(home: Home) -> Iterator[Finding]:
     # The control plane leaves its address for the next start; a node removes it when it stops.
-    address = home.address("node")
-    if address.exists() and holder(home.run, "node") is None:
+    for address in (home.address("node"), home.address("grpc")):
+        if not address.exists() or holder(home.run, "node") is not None:
+            continue
         message = "The address of a node that does not run any more; the next one replaces it."
         yield Finding(kind="stale_address", subject=str(address), message=message, repairable=True)
 

@@ -61,7 +61,7 @@ class Home:
         self.config = self.root / "modelyard.toml"
 
     def address(self, program: str) -> Path:
-        """The file in which ``program`` ("control", "node") writes its URL once it listens."""
+        """The file in which ``program`` ("control", "node"; "grpc" for the node's port of gRPC) writes its URL once it listens."""
         return self.run / f"{program}.url"
 
 

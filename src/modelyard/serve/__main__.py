@@ -31,12 +31,19 @@ def main() -> int:
             option="--node-port",
             variable="MODELYARD_NODE_PORT",
         )
+        grpc_listener = bind(
+            settings.node_host,
+            settings.grpc_port,
+            program="node",
+            option="--grpc-port",
+            variable="MODELYARD_GRPC_PORT",
+        )
     except ModelyardError as error:
         print(f"modelyard node: {error.message}", file=sys.stderr)
         return 1
 
     async def serve() -> None:
-        await Node(settings, key).run(listener)
+        await Node(settings, key).run(listener, grpc_listener)
 
     # What is there now stays; what comes goes with its request. Looking for cycles less often is
     # worth a twentieth of the throughput.

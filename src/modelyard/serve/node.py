@@ -128,8 +128,11 @@ class Node:
             ),
         )
 
-    async def run(self, listener: socket.socket) -> None:
-        """Serve until SIGTERM or SIGINT, then answer what is there and stop."""
+    async def run(self, listener: socket.socket, grpc_listener: socket.socket) -> None:
+        """Serve until SIGTERM or SIGINT, then answer what is there and stop.
+
+        Both sockets speak HTTP/1.1, HTTP/2 and gRPC; there are two because clients expect a port of gRPC.
+        """
         shutil.rmtree(self._home.run / "tmp", ignore_errors=True)
         limits.sweep()
         self._follow(kept.load(self._home.routes))
@@ -140,11 +143,14 @@ class Node:
             max_connections=_most_connections(),
         )
         await server.start(listener)
+        await server.start(grpc_listener)
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         url = url_of(listener)
+        # The port of gRPC first: who sees the node's address finds the other one too.
+        write_whole(self._home.address("grpc"), url_of(grpc_listener).encode())
         write_whole(self._home.address("node"), url.encode())
         log.info("the node listens", extra={"url": url, "pid": os.getpid()})
         await stopping.wait()
@@ -156,6 +162,7 @@ class Node:
             return_exceptions=True,
         )
         self._home.address("node").unlink(missing_ok=True)
+        self._home.address("grpc").unlink(missing_ok=True)
         log.info("the node stopped")
 
 

@@ -10,7 +10,7 @@ CHECK_EVERY = 5.0  # seconds
 
 
 class Server:
-    """An HTTP/1.1 server on an already bound socket."""
+    """A server on sockets that are bound already."""
 
     def __init__(
         self,
@@ -21,16 +21,17 @@ class Server:
         max_connections: int = 10_000,
     ) -> None:
         self._shared = Shared(handler, max_body, admit, max_connections)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, listener: socket.socket) -> None:
-        """Accept connections from now on."""
+        """Accept connections from now on; called once for each socket."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self._shared), sock=listener, backlog=4096
+        self._servers.append(
+            await loop.create_server(lambda: Connection(self._shared), sock=listener, backlog=4096)
         )
-        self._check()
+        if self._timer is None:
+            self._check()
 
     def _check(self) -> None:
         loop = asyncio.get_running_loop()
@@ -40,8 +41,8 @@ class Server:
 
     async def stop(self, limit: float) -> None:
         """Accept nothing more; give open calls up to ``limit`` seconds."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         if self._timer is not None:
             self._timer.cancel()
         for connection in list(self._shared.connections):
