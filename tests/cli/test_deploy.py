@@ -104,6 +104,28 @@ def test_the_same_again_sends_nothing_and_is_fast(shell: Shell, tmp_path: Path) 
     assert min(times) < 2  # the budget of 0.5 s is measured in bench, on a quiet machine
 
 
+def test_options_stay_until_they_are_given_again(shell: Shell, tmp_path: Path) -> None:
+    folder = str(save(tmp_path / "double", DOUBLE))
+    options = ("--max-batch", "8", "--cache", "1MB", "--latency-target", "0.02", "--device", "cpu")
+    assert shell.run("deploy", folder, *options).returncode == 0
+    assert shell.run("deploy", folder, "--cache-ttl", "5").returncode == 0
+    settings = shell.json("endpoints", "double")["serving"]["settings"]
+    assert (
+        settings["serving"] | {"max_batch": 8, "cache": 1_000_000, "cache_ttl": 5.0} == settings["serving"]
+    )
+    assert (settings["serving"]["latency_target"], settings["resources"]["device"]) == (0.02, "cpu")
+    table = shell.run("endpoints", "double").stdout
+    assert "1.0 MB, each answer for 5.00 s" in table and "8 rows" in table
+    call = ("predict", "double", "--set", "x=2", "--priority", "1", "--timeout", "9", "--no-cache")
+    assert shell.json(*call)["output"]["double"] == 4
+
+    wrong = shell.run("deploy", folder, "--fallback", "nobody")
+    assert wrong.returncode == 1
+    assert "is no endpoint" in wrong.stderr
+    assert shell.run("deploy", folder, "--reset").returncode == 0
+    assert shell.json("endpoints", "double")["serving"]["settings"]["serving"]["max_batch"] == 256
+
+
 def test_a_model_that_does_not_start_shows_its_own_traceback(shell: Shell, tmp_path: Path) -> None:
     done = shell.run("deploy", str(save(tmp_path / "broken", BROKEN)), "--json")
     assert done.returncode == 1

@@ -227,6 +227,44 @@ def test_deploy_sends_only_what_is_missing_and_once(client: Any, script: Script,
     assert events[-1].kind == "done"
 
 
+def test_deploy_says_only_the_options_that_are_given(client: Any, script: Script, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    expect_deploy(script, [])
+    script.answer("GET", "/api/v1/jobs/j1/events?after=0", story("done"))
+    script.answer("GET", "/api/v1/jobs/j1", job("done"))
+    client.deploy(tmp_path / "m.onnx", cache=0, fallback="n", device="cpu", timeout=None)
+    client.deploy(tmp_path / "m.onnx", replicas=2, reset=True)
+    first, second = (json.loads(body) for body in script.bodies("/api/v1/deployments"))
+    assert first["settings"] == {"serving": {"cache": 0, "fallback": "n"}, "resources": {"device": "cpu"}}
+    assert (first["reset"], second["reset"], second["settings"]) == (False, True, {"replicas": 2})
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_bach": 8}, {"max_cost": 0}, {"cache": -1}, {"latency_target": 0.0}]
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_sent(
+    client: Any, script: Script, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    with pytest.raises(InvalidInput) as told:
+        client.deploy(tmp_path / "m.onnx", **options)
+    assert told.value.field == next(iter(options))
+    assert not script.requests
+
+
+def test_a_call_may_have_its_own_time_priority_and_no_cache(client: Any, script: Script) -> None:
+    script.answer("POST", "/models/m/predict", {"y": [1.0]})
+    script.answer("POST", "/models/m/predict/batch", {"predictions": [{"y": [1.0]}]})
+    client.predict("m", {"timeout": 7}, timeout=2.5, priority=3, cache=False, raw=True)
+    client.predict_batch("m", [{}], timeout=2.5, raw=True)
+    client.predict("m", x=1, raw=True)
+    one, many, plain = (headers for method, _, _, headers in script.requests if method == "POST")
+    assert 2.0 < float(one["modelyard-timeout"]) <= 2.5 and 2.0 < float(many["modelyard-timeout"]) <= 2.5
+    assert (one["modelyard-priority"], one["cache-control"]) == ("3", "no-cache")
+    assert not plain.keys() & {"modelyard-timeout", "modelyard-priority", "cache-control"}
+    assert json.loads(script.bodies("/models/m/predict")[0]) == {"timeout": 7}
+
+
 def test_a_failed_job_raises_what_it_failed_with(client: Any, script: Script, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"x")
     expect_deploy(script, [])

@@ -35,12 +35,15 @@ def browser(tmp_path: Path) -> Iterator[TestClient]:
         yield opened
 
 
-def add_endpoint(browser: TestClient, name: str = "m", *, failure: str | None = None) -> None:
+def add_endpoint(
+    browser: TestClient, name: str = "m", *, failure: str | None = None, **options: Any
+) -> None:
     platform: Any = browser.app.state.platform  # pyright: ignore[reportAttributeAccessIssue]
     entry = FileEntry(path="model.onnx", size=1, sha256="0" * 64)
     analysis = Analysis(format="onnx", adapter="onnx", signature=SIGNATURE, example={"x": [1.0, 2.0]})
     version, _ = platform.versions.add(name, Manifest(files=(entry,)), analysis, False)
-    deployment = platform.endpoints.deploy(name, name, version.number, DeploymentSettings(), "env")
+    settings = DeploymentSettings().changed(options)
+    deployment = platform.endpoints.deploy(name, name, version.number, settings, "env")
     if failure is not None:
         platform.endpoints.set_state(deployment.id, "failed", failure)
 
@@ -66,6 +69,14 @@ def test_an_endpoint_shows_signature_curl_line_and_form(browser: TestClient) -> 
     assert 'name="input.x"' in text
     assert "[1.0, 2.0]" in text
     assert "curl" in text
+
+
+def test_an_endpoint_shows_its_options(browser: TestClient) -> None:
+    add_endpoint(browser)
+    add_endpoint(browser, "n", serving={"cache": 64_000_000, "fallback": "m", "max_wait": 0.004})
+    text = browser.get("/endpoints/n").text
+    for told in ("64.0 MB, each answer for 5 min 0 s", "<td>m</td>", "4.0 ms", "256 rows"):
+        assert told in text
 
 
 def test_a_report_with_markup_is_shown_as_text(browser: TestClient) -> None:

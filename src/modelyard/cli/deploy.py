@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from modelyard.client.answers import EndpointInfo
 from modelyard.client.deploy_flow import name_of, raise_failure
 from modelyard.client.location import find_home
 from modelyard.client.synchronous import Client
-from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import NotFound
 from modelyard.core.units import format_seconds
 
@@ -23,7 +23,8 @@ def run(
     name: str | None,
     *,
     trust_pickle: bool,
-    settings: DeploymentSettings,
+    settings: Mapping[str, Any],
+    reset: bool,
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -35,7 +36,12 @@ def run(
         with StageProgress(quiet=as_json) as progress:
             try:
                 job = client.begin_deploy(
-                    path, endpoint, trust_pickle=trust_pickle, settings=settings, on_event=progress.show
+                    path,
+                    endpoint,
+                    trust_pickle=trust_pickle,
+                    settings=settings,
+                    reset=reset,
+                    on_event=progress.show,
                 )
             except KeyboardInterrupt:
                 progress.__exit__(None, None, None)

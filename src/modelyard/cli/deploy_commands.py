@@ -1,12 +1,13 @@
 """``modelyard deploy``, ``analyze``, ``jobs``: from files to an endpoint, and the runs that do it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from modelyard.cli.common import AsJson
 
+Device = Literal["auto", "cpu", "cuda"]
 ModelPath = Annotated[
     Path, typer.Argument(metavar="PATH", exists=True, help="A model's file, or the folder of its files.")
 ]
@@ -20,14 +21,42 @@ def deploy(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
-    replicas: Annotated[int, typer.Option(min=1, help="How many copies run.")] = 1,
+    replicas: Annotated[int | None, typer.Option(min=1, help="How many copies run (1).")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory limit of a copy, such as 512MiB.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads that a copy computes with.")] = None,
-    max_batch: Annotated[int | None, typer.Option(min=1, help="Most records computed at once.")] = None,
-    max_queue: Annotated[
-        int | None, typer.Option(min=1, help="Most calls that wait; more are refused.")
+    device: Annotated[
+        Device | None, typer.Option(help="Where it computes; auto takes accelerators (auto).")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(min=0.001, help="Seconds that a call may take.")] = None,
+    max_batch: Annotated[int | None, typer.Option(min=1, help="Most rows computed at once (256).")] = None,
+    max_cost: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most padded cost of a batch, in the model's unit: tokens, residues."),
+    ] = None,
+    max_wait: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that a call may wait for mates though a copy is idle (0)."),
+    ] = None,
+    latency_target: Annotated[
+        float | None, typer.Option(min=0.0001, help="Seconds that a batch should compute at most.")
+    ] = None,
+    max_queue: Annotated[
+        int | None, typer.Option(min=1, help="Most calls that wait; more are refused (1024).")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds that a call may take (30).")
+    ] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="Memory for answers, such as 64MiB; 0 switches it off (0).")
+    ] = None,
+    cache_ttl: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds that an answer is kept (300).")
+    ] = None,
+    fallback: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The endpoint that answers when this one cannot.")
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Begin from the defaults, not from the options it has.")
+    ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -35,18 +64,46 @@ def deploy(
 
     Uploads what the platform has not got, prepares the environment, starts the replicas, and moves the
     endpoint's traffic when they have answered a real prediction. Starts the platform when none runs.
+
+    An option that is not given stays as the endpoint has it (the first time: its default, in brackets);
+    see them with `modelyard endpoints NAME`.
     """
     from modelyard.cli.deploy import run
-    from modelyard.client.options import deployment_settings
+    from modelyard.client.options import settings_of
     from modelyard.core.errors import InvalidInput
     from modelyard.core.units import parse_bytes
 
     try:
         memory_bytes = parse_bytes(memory, field="--memory") if memory is not None else None
-        settings = deployment_settings(replicas, memory_bytes, threads, max_batch, max_queue, timeout)
+        cache_bytes = parse_bytes(cache, field="--cache") if cache is not None else None
+        settings = settings_of(
+            {
+                "replicas": replicas,
+                "memory": memory_bytes,
+                "threads": threads,
+                "device": device,
+                "max_batch": max_batch,
+                "max_cost": max_cost,
+                "max_wait": max_wait,
+                "latency_target": latency_target,
+                "max_queue": max_queue,
+                "timeout": timeout,
+                "cache": cache_bytes,
+                "cache_ttl": cache_ttl,
+                "fallback": fallback,
+            }
+        )
     except InvalidInput as error:
         raise typer.BadParameter(error.message, param_hint=error.field) from error
-    run(path, name, trust_pickle=trust_pickle, settings=settings, detach=detach, as_json=as_json)
+    run(
+        path,
+        name,
+        trust_pickle=trust_pickle,
+        settings=settings,
+        reset=reset,
+        detach=detach,
+        as_json=as_json,
+    )
 
 
 def analyze(path: ModelPath, as_json: AsJson = False) -> None:

@@ -33,7 +33,16 @@ def predict(
     example: Annotated[
         bool, typer.Option("--example", help="Print a record that the model can answer, and call nothing.")
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the answer.")] = 60.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Seconds that the call may take; the endpoint's own is the limit."),
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=0, max=1000, help="1 is the most urgent, larger numbers follow.")
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compute the answer anew, and do not keep it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask an endpoint for a prediction and show it."""
@@ -43,14 +52,23 @@ def predict(
         room.print_example(name)
         return
     record = room.read_record(input, set or [], text, parameter or [])
-    room.run(name, record, text, timeout=timeout, as_json=as_json)
+    call = {"timeout": timeout, "priority": priority, "cache": not no_cache}
+    room.run(name, record, text, call, as_json=as_json)
 
 
-def endpoints(as_json: AsJson = False) -> None:
-    """List the endpoints with their state and traffic."""
-    from modelyard.cli.endpoints import list_endpoints
+def endpoints(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this one, with all its options.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the endpoints with their state and traffic, or show one."""
+    from modelyard.cli import endpoints as room
 
-    list_endpoints(as_json=as_json)
+    if name is None:
+        room.list_endpoints(as_json=as_json)
+    else:
+        room.show(name, as_json=as_json)
 
 
 def logs(

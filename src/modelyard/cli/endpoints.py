@@ -1,8 +1,9 @@
-"""``modelyard endpoints``: every endpoint with its state and traffic."""
+"""``modelyard endpoints``: every endpoint with its state and traffic, or one with its options."""
 
 from modelyard.cli.common import client
-from modelyard.cli.output import print_json, print_table
+from modelyard.cli.output import print_facts, print_json, print_table
 from modelyard.client.answers import EndpointInfo
+from modelyard.client.options import describe
 from modelyard.core.units import format_seconds
 
 
@@ -24,6 +25,30 @@ def list_endpoints(*, as_json: bool) -> None:
         if endpoint.failure:
             print(f"\n{endpoint.name}: {_last_line(endpoint.failure)}")
             print(f"  the whole report: modelyard logs {endpoint.name}")
+
+
+def show(name: str, *, as_json: bool) -> None:
+    """One endpoint with its traffic and options. Raises NotFound."""
+    with client() as platform:
+        endpoint = platform.endpoint(name)
+    if as_json:
+        print_json(endpoint)
+        return
+    _, state, model, replicas, calls, p50, p99, errors, url = _row(endpoint)
+    options = dict(describe(endpoint.current.settings)) | {"replicas": f"{replicas} ready"}
+    print_facts(
+        [
+            ("endpoint", f"{endpoint.name} ({state})"),
+            ("url", url),
+            ("model", f"{model}, revision {endpoint.current.revision}"),
+            ("calls/s", calls),
+            ("p50, p99", f"{p50}, {p99}"),
+            ("errors", errors),
+            *options.items(),
+        ]
+    )
+    if endpoint.failure:
+        print(f"\n{_last_line(endpoint.failure)}\n  the whole report: modelyard logs {endpoint.name}")
 
 
 def _row(endpoint: EndpointInfo) -> list[str]:

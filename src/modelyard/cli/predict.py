@@ -38,11 +38,14 @@ def read_record(input: str | None, pairs: list[str], text: str | None, parameter
     return record
 
 
-def run(name: str, record: Any, text: str | None, *, timeout: float, as_json: bool) -> None:
-    """Raises what the node says of the record; with a list, exits 1 when a record failed."""
-    with Client(timeout=timeout) as client:
+def run(name: str, record: Any, text: str | None, call: Record, *, as_json: bool) -> None:
+    """Raises what the node says of the record; with a list, exits 1 when a record failed.
+
+    ``call``: the ``timeout``, ``priority`` and ``cache`` of :meth:`Client.predict`.
+    """
+    with Client() as client:
         if isinstance(record, list):
-            _run_batch(client, name, record, as_json=as_json)
+            _run_batch(client, name, record, call, as_json=as_json)
             return
         if not isinstance(record, dict):
             raise InvalidInput(
@@ -50,7 +53,7 @@ def run(name: str, record: Any, text: str | None, *, timeout: float, as_json: bo
             )
         if text is not None:
             record = _place_text(client, name, record, text)
-        outputs = client.predict(name, record, raw=True)
+        outputs = client.predict(name, record, raw=True, **call)
     if as_json:
         print_json(outputs)
     else:
@@ -82,8 +85,8 @@ def show(value: Any) -> str:
     return f"[{', '.join(shape)}]: {beginning}, … (--json shows all)"
 
 
-def _run_batch(client: Client, name: str, records: list[Any], *, as_json: bool) -> None:
-    outcomes = client.predict_batch(name, records, raw=True)
+def _run_batch(client: Client, name: str, records: list[Any], call: Record, *, as_json: bool) -> None:
+    outcomes = client.predict_batch(name, records, raw=True, **call)
     failed = [outcome for outcome in outcomes if isinstance(outcome, ModelyardError)]
     if as_json:
         print_json([_error_body(one) if isinstance(one, ModelyardError) else one for one in outcomes])

@@ -58,7 +58,7 @@ class AsyncTransport:
         await self._http.aclose()
 
     async def _call(self, call: Call) -> Reply:
-        headers = headers_of(call.key)
+        headers = headers_of(call.key) | dict(call.headers)
         content: Any = call.body
         if call.file is not None:
             headers["Content-Type"] = "application/octet-stream"

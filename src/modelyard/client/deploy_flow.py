@@ -1,9 +1,9 @@
 """The flow of a deployment: hash, upload what is missing, create the job, follow it to its end."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelyard.client.answers import EndpointInfo, UploadInfo, decode, error_of, rebuild
 from modelyard.client.events import EventParser
@@ -21,6 +21,15 @@ PATIENCE = 60.0  # seconds that a job's stream may be away (the control plane re
 _ENDS = ("done", "failed", "cancelled")
 
 
+class Wishes(NamedTuple):
+    """How to deploy. ``settings`` is a whole, or the part that is given; with ``reset`` the rest is the
+    default, else it is as the endpoint has it."""
+
+    trust_pickle: bool
+    settings: DeploymentSettings | Mapping[str, Any]
+    reset: bool
+
+
 def name_of(path: Path, name: str | None) -> str:
     """The endpoint's name: the one given, else the nearest to the file's or folder's name."""
     if name is not None:
@@ -33,8 +42,7 @@ def begin(
     session: Session,
     path: Path,
     name: str | None,
-    trust_pickle: bool,
-    settings: DeploymentSettings,
+    wishes: Wishes,
     on_event: OnEvent,
 ) -> Flow[Job]:
     """Upload the files of ``path`` and create the deployment's job.
@@ -52,8 +60,9 @@ def begin(
     wanted = {
         "endpoint": endpoint_name,
         "upload": upload.id,
-        "trust_pickle": trust_pickle,
-        "settings": settings,
+        "trust_pickle": wishes.trust_pickle,
+        "settings": wishes.settings,
+        "reset": wishes.reset,
     }
     reply = yield from session.api("POST", "/deployments", wanted)
     return decode(reply.body, Job)
@@ -136,12 +145,11 @@ def deploy(
     session: Session,
     path: Path,
     name: str | None,
-    trust_pickle: bool,
-    settings: DeploymentSettings,
+    wishes: Wishes,
     on_event: OnEvent,
 ) -> Flow[EndpointInfo]:
     """From a path to a living endpoint. Raises the job's error when it failed."""
-    created = yield from begin(session, path, name, trust_pickle, settings, on_event)
+    created = yield from begin(session, path, name, wishes, on_event)
     ended = yield from follow(session, created.id, on_event)
     raise_failure(ended)
     return (yield from endpoint(session, name_of(path, name)))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -18,6 +18,7 @@ from modelyard.core.model import Version
 T = TypeVar("T")
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 1.0
+_GRACE = 0.5  # seconds in which the node's own word on a deadline may arrive
 
 
 class Session:
@@ -135,10 +136,35 @@ def status(session: Session) -> Flow[PlatformInfo]:
     return (yield from session.ask(PlatformInfo, "/status"))
 
 
-def predict(session: Session, name: str, record: dict[str, Any], raw: bool) -> Flow[dict[str, Any]]:
+class CallOptions(NamedTuple):
+    """What a caller says beside the inputs. ``timeout`` in seconds from now; ``priority`` 1 is the most
+    urgent, larger numbers follow; without ``cache`` the answer is computed anew and not kept."""
+
+    timeout: float | None = None
+    priority: int | None = None
+    cache: bool = True
+
+    def headers(self, left: float) -> dict[str, str]:
+        """As the node reads them; ``left`` is what remains of the time, in seconds."""
+        headers: dict[str, str] = {}
+        if self.timeout is not None:
+            headers["modelyard-timeout"] = f"{left:.6f}"
+        if self.priority is not None:
+            headers["modelyard-priority"] = str(self.priority)
+        if not self.cache:
+            headers["cache-control"] = "no-cache"
+        return headers
+
+
+_PLAIN = CallOptions()
+
+
+def predict(
+    session: Session, name: str, record: dict[str, Any], raw: bool, call: CallOptions = _PLAIN
+) -> Flow[dict[str, Any]]:
     """One prediction through the node."""
     body = records.encode(record)
-    reply = yield from _infer(session, f"/models/{part(name)}/predict", body)
+    reply = yield from _infer(session, f"/models/{part(name)}/predict", body, call)
     outputs = decode(reply.body, dict[str, Any])
     if raw or not records.has_numpy():
         return outputs
@@ -146,13 +172,13 @@ def predict(session: Session, name: str, record: dict[str, Any], raw: bool) -> F
 
 
 def predict_batch(
-    session: Session, name: str, batch: Sequence[Any], raw: bool
+    session: Session, name: str, batch: Sequence[Any], raw: bool, call: CallOptions = _PLAIN
 ) -> Flow[list[dict[str, Any] | ModelyardError]]:
     """Many records in one request; one outcome for each, in order."""
     if not batch:
         return []
     body = records.encode({"records": list(batch)})
-    reply = yield from _infer(session, f"/models/{part(name)}/predict/batch", body)
+    reply = yield from _infer(session, f"/models/{part(name)}/predict/batch", body, call)
     answer = decode(reply.body, _Predictions)
     if len(answer.predictions) != len(batch):
         raise Internal(f"The node answered {len(answer.predictions)} of {len(batch)} records.")
@@ -192,21 +218,27 @@ def _types(session: Session, name: str, reply: Reply) -> Flow[records.OutputType
     return known
 
 
-def _infer(session: Session, path: str, body: bytes | None) -> Flow[Reply]:
-    """One call of the node, tried again within the client's timeout while nothing can have been computed:
+def _infer(session: Session, path: str, body: bytes | None, call: CallOptions = _PLAIN) -> Flow[Reply]:
+    """One call of the node, tried again within its timeout while nothing can have been computed:
 
     nobody listened (the node is being restarted), or it answered 503 with a Retry-After.
     """
-    deadline = time.monotonic() + session.timeout
+    deadline = time.monotonic() + (session.timeout if call.timeout is None else call.timeout)
+    grace = 0.0 if call.timeout is None else _GRACE
     wait = _FIRST_WAIT
     while True:
         base = yield from session.node()
-        left = deadline - time.monotonic()
+        left = max(deadline - time.monotonic(), 0.01)
         method = "GET" if body is None else "POST"
         failure: ModelyardError
         try:
             reply: Reply = yield Call(
-                method, base + path, session.location.key, body, timeout=max(left, 0.01)
+                method,
+                base + path,
+                session.location.key,
+                body,
+                timeout=left + grace,
+                headers=call.headers(left),
             )
         except Refused:
             session.relocate()

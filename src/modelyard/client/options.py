@@ -1,27 +1,89 @@
-"""The options of a deployment as a program or a command line gives them: None means the default."""
+"""The options of a deployment: as a program or a command line gives them, and as people read them."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
 
-from modelyard.core.deployment import DeploymentSettings, Resources, ServingOptions
+from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import InvalidInput
+from modelyard.core.units import format_bytes, format_seconds
+
+Device = Literal["auto", "cpu", "cuda"]
+_RESOURCES = ("memory", "threads", "device")
+_MAY_BE_ZERO = ("max_wait", "cache")
 
 
-def deployment_settings(
-    replicas: int = 1,
-    memory: int | None = None,
-    threads: int | None = None,
-    max_batch: int | None = None,
-    max_queue: int | None = None,
-    timeout: float | None = None,
-) -> DeploymentSettings:
-    """Settings with only the given ones changed. Raises InvalidInput for a number that cannot be."""
-    given: dict[str, Any] = {"max_batch": max_batch, "max_queue": max_queue, "timeout": timeout}
-    counts: dict[str, float | None] = {"replicas": replicas, "memory": memory, "threads": threads, **given}
-    for name, value in counts.items():
-        if value is not None and not value > 0:
-            raise InvalidInput(f"{name} must be more than 0, not {value}.", field=name)
-    return DeploymentSettings(
-        replicas=replicas,
-        resources=Resources(memory=memory, threads=threads),
-        serving=ServingOptions(**{name: value for name, value in given.items() if value is not None}),
-    )
+class Options(TypedDict, total=False):
+    """What may be given; what is not (or None) stays as the endpoint has it, or is the default.
+
+    ``replicas``: how many copies. Of each copy: ``memory`` in bytes, ``threads`` for computing, ``device``.
+    ``max_batch``: most rows computed together; ``max_cost``: their padded cost at most, in the adapter's
+    unit; ``max_wait``: seconds that a call may wait for mates although a copy is idle;
+    ``latency_target``: seconds that a batch may compute; ``max_queue``: most calls that wait;
+    ``timeout``: seconds of one call; ``cache``: bytes of answers kept (0: none), each for ``cache_ttl``
+    seconds; ``fallback``: the endpoint that answers when this one cannot.
+    """
+
+    replicas: int | None
+    memory: int | None
+    threads: int | None
+    device: Device | None
+    max_batch: int | None
+    max_cost: int | None
+    max_wait: float | None
+    latency_target: float | None
+    max_queue: int | None
+    timeout: float | None
+    cache: int | None
+    cache_ttl: float | None
+    fallback: str | None
+
+
+def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a deployment's settings that ``options`` (see :class:`Options`) give.
+
+    Raises InvalidInput for an option that there is not, and for a number that cannot be.
+    """
+    given: dict[str, Any] = {}
+    for name, value in options.items():
+        if name not in Options.__annotations__:
+            known = ", ".join(Options.__annotations__)
+            raise InvalidInput(
+                f"There is no option {name!r} of a deployment; there are: {known}.", field=name
+            )
+        if value is None:
+            continue
+        if isinstance(value, int | float) and (value < 0 or (value == 0 and name not in _MAY_BE_ZERO)):
+            least = "0 or more" if name in _MAY_BE_ZERO else "more than 0"
+            raise InvalidInput(f"{name} must be {least}, not {value}.", field=name)
+        if name == "replicas":
+            given[name] = value
+        else:
+            given.setdefault("resources" if name in _RESOURCES else "serving", {})[name] = value
+    return given
+
+
+def describe(settings: DeploymentSettings) -> list[tuple[str, str]]:
+    """Every option by its name, as people read it."""
+    resources, serving = settings.resources, settings.serving
+    return [
+        ("replicas", str(settings.replicas)),
+        ("device", resources.device),
+        ("memory", format_bytes(resources.memory) if resources.memory is not None else "no limit"),
+        ("threads", str(resources.threads) if resources.threads is not None else "cores shared out"),
+        ("max batch", f"{serving.max_batch} rows"),
+        ("max cost", f"{serving.max_cost} padded" if serving.max_cost is not None else "no limit"),
+        ("max wait", format_seconds(serving.max_wait) if serving.max_wait else "none"),
+        (
+            "latency target",
+            format_seconds(serving.latency_target) if serving.latency_target is not None else "none",
+        ),
+        ("max queue", f"{serving.max_queue} calls"),
+        ("timeout", format_seconds(serving.timeout)),
+        (
+            "cache",
+            f"{format_bytes(serving.cache)}, each answer for {format_seconds(serving.cache_ttl)}"
+            if serving.cache
+            else "off",
+        ),
+        ("fallback", serving.fallback or "none"),
+    ]

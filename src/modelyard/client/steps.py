@@ -4,7 +4,7 @@ A flow is a generator: it yields a step and is sent the step's outcome, or has t
 raised at the ``yield``. It does no I/O itself.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from modelyard.client.local_files import LocalFile
@@ -31,6 +31,7 @@ class Call(NamedTuple):
     file: LocalFile | None = None
     sent: Callable[[int], None] | None = None  # told the bytes of each chunk of ``file``
     timeout: float = 60.0
+    headers: Mapping[str, str] = {}
 
 
 class Reply(NamedTuple):

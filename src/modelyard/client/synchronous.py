@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from modelyard.client import deploy_flow, flows, records
 from modelyard.client.answers import EndpointInfo, ModelInfo, PlatformInfo
 from modelyard.client.flows import Session
-from modelyard.client.options import deployment_settings
+from modelyard.client.options import Options, settings_of
 from modelyard.client.transport import Transport
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import ModelyardError
@@ -56,25 +56,27 @@ class Client:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
-        replicas: int = 1,
-        memory: int | None = None,
-        threads: int | None = None,
-        max_batch: int | None = None,
-        max_queue: int | None = None,
-        timeout: float | None = None,
+        reset: bool = False,
         on_event: Callable[[JobEvent], None] | None = None,
+        **options: Unpack[Options],
     ) -> EndpointInfo:
         """Deploy the file or folder ``path`` and wait until it serves; the endpoint as it then stands.
 
-        ``name`` defaults to the nearest to the file's name. ``memory`` (bytes) and ``threads`` limit
-        each replica; ``max_batch``, ``max_queue`` and ``timeout`` (seconds) set its queue.
-        ``trust_pickle`` allows a model whose loading runs code. ``on_event`` is told each step.
+        ``name`` defaults to the nearest to the file's name. ``trust_pickle`` allows a model whose
+        loading runs code. ``on_event`` is told each step. The other options are those of
+        :class:`modelyard.client.options.Options`; one that is not given stays as the endpoint has it,
+        or with ``reset`` goes back to its default.
         Raises RejectedContent for files that are no model, Internal with the model's traceback when
         it does not start.
         """
-        settings = deployment_settings(replicas, memory, threads, max_batch, max_queue, timeout)
         return self._run(
-            deploy_flow.deploy(self._session, Path(path), name, trust_pickle, settings, on_event or _ignore)
+            deploy_flow.deploy(
+                self._session,
+                Path(path),
+                name,
+                deploy_flow.Wishes(trust_pickle, settings_of(options), reset),
+                on_event or _ignore,
+            )
         )
 
     def begin_deploy(
@@ -83,17 +85,20 @@ class Client:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
-        settings: DeploymentSettings | None = None,
+        settings: DeploymentSettings | Mapping[str, Any] | None = None,
+        reset: bool = False,
         on_event: Callable[[JobEvent], None] | None = None,
     ) -> Job:
-        """Upload what is missing and create the deployment's job, without waiting for it."""
+        """Upload what is missing and create the deployment's job, without waiting for it.
+
+        ``settings`` is a whole, or the part of its JSON form that is to change.
+        """
         return self._run(
             deploy_flow.begin(
                 self._session,
                 Path(path),
                 name,
-                trust_pickle,
-                settings or DeploymentSettings(),
+                deploy_flow.Wishes(trust_pickle, settings or {}, reset),
                 on_event or _ignore,
             )
         )
@@ -103,21 +108,44 @@ class Client:
         return self._run(deploy_flow.follow(self._session, job, on_event, after))
 
     def predict(
-        self, endpoint: str, record: Mapping[str, Any] | None = None, /, *, raw: bool = False, **inputs: Any
+        self,
+        endpoint: str,
+        record: Mapping[str, Any] | None = None,
+        /,
+        *,
+        raw: bool = False,
+        timeout: float | None = None,
+        priority: int | None = None,
+        cache: bool = True,
+        **inputs: Any,
     ) -> dict[str, Any]:
         """The outputs, by name, for one record: inputs and parameters by name, numpy arrays welcome.
 
         Inputs have the signature's shape, without a batch axis; so have the outputs, as numpy arrays of
-        the signature's datatypes when numpy is installed (``raw``: as JSON has them). Raises
-        InvalidInput naming the field, NotFound, Overloaded, Deadline.
+        the signature's datatypes when numpy is installed (``raw``: as JSON has them).
+
+        ``timeout`` is the call's own, in seconds, told to the node as well; ``priority`` 1 is the most
+        urgent, larger numbers follow; without ``cache`` the answer is computed anew. An input of one of
+        these names goes into ``record``. Raises InvalidInput naming the field, NotFound, Overloaded,
+        Deadline.
         """
-        return self._run(flows.predict(self._session, endpoint, records.merge(record, inputs), raw))
+        call = flows.CallOptions(timeout, priority, cache)
+        return self._run(flows.predict(self._session, endpoint, records.merge(record, inputs), raw, call))
 
     def predict_batch(
-        self, endpoint: str, batch: Sequence[Mapping[str, Any]], /, *, raw: bool = False
+        self,
+        endpoint: str,
+        batch: Sequence[Mapping[str, Any]],
+        /,
+        *,
+        raw: bool = False,
+        timeout: float | None = None,
+        priority: int | None = None,
+        cache: bool = True,
     ) -> list[dict[str, Any] | ModelyardError]:
         """As :meth:`predict` for many records in one request; a bad record's outcome is its error."""
-        return self._run(flows.predict_batch(self._session, endpoint, batch, raw))
+        call = flows.CallOptions(timeout, priority, cache)
+        return self._run(flows.predict_batch(self._session, endpoint, batch, raw, call))
 
     def endpoints(self) -> list[EndpointInfo]:
         """Every endpoint, with its state and traffic."""

@@ -64,7 +64,7 @@ class Transport:
     def _call(self, call: Call) -> Reply:
         origin, target = split(call.url)
         connection = self._take(origin, call.timeout)
-        headers = headers_of(call.key)
+        headers = headers_of(call.key) | dict(call.headers)
         body: Any = call.body
         if call.file is not None:
             headers["Content-Type"] = "application/octet-stream"

@@ -1,11 +1,9 @@
 """What clients may send: pydantic models that refuse unknown keys and never convert types."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.manifest import FileEntry
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$"
@@ -50,37 +48,47 @@ class VersionRequest(Strict):
 
 
 class ResourcesRequest(Strict):
-    """Limits of one replica: memory in bytes, threads for computing."""
+    """What one replica may take: memory in bytes, threads for computing, the device."""
 
     memory: Annotated[int, Field(ge=1024 * 1024, le=LARGEST)] | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 class ServingRequest(Strict):
-    """How calls are queued and batched; ``timeout`` in seconds."""
+    """How calls are queued, batched, cached and saved. Times in seconds, ``cache`` in bytes,
+    ``max_cost`` in the unit of the model's adapter (rows, tokens, residues)."""
 
     max_batch: Annotated[int, Field(ge=1, le=65536)] = 256
+    max_cost: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    max_wait: Annotated[float, Field(ge=0, le=60)] = 0.0
+    latency_target: Annotated[float, Field(gt=0, le=3600)] | None = None
     max_queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     timeout: Annotated[float, Field(gt=0, le=86400)] = 30.0
+    cache: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    cache_ttl: Annotated[float, Field(gt=0, le=365 * 86400)] = 300.0
+    fallback: Annotated[str, Field(pattern=NAME_PATTERN, description="another endpoint")] | None = None
 
 
 class SettingsRequest(Strict):
-    """Everything that can be set on a deployment."""
+    """Everything that can be set on a deployment. What is left out is as the endpoint has it now; in an
+    endpoint's first deployment, or with ``reset``, it is the default."""
 
     replicas: Annotated[int, Field(ge=1, le=256)] = 1
     resources: ResourcesRequest = ResourcesRequest()
     serving: ServingRequest = ServingRequest()
     target: Annotated[str, Field(pattern="^local$")] = "local"
 
-    def noun(self) -> DeploymentSettings:
-        """As the noun of core."""
-        return msgspec.convert(self.model_dump(), DeploymentSettings)
+    def given(self) -> dict[str, Any]:
+        """What the request says, without the defaults."""
+        return self.model_dump(exclude_unset=True)
 
 
 class DeploymentRequest(Strict):
     """Deploy an upload, or a version that is there (without a number: the latest of the model).
 
-    ``model`` is the endpoint's name when it is not given.
+    ``model`` is the endpoint's name when it is not given. ``reset``: begin from the defaults instead of
+    the options that the endpoint has.
     """
 
     endpoint: NameField
@@ -89,3 +97,4 @@ class DeploymentRequest(Strict):
     version: VersionField | None = None
     trust_pickle: bool = False
     settings: SettingsRequest = SettingsRequest()
+    reset: bool = False

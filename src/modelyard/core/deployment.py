@@ -1,7 +1,11 @@
 """Endpoint and Deployment: what clients call, and one immutable revision of it."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
+import msgspec
+
+from modelyard.core.errors import InvalidInput
 from modelyard.core.struct import Noun
 
 DeploymentState = Literal["pending", "starting", "ready", "failed", "retired"]
@@ -45,6 +49,20 @@ class DeploymentSettings(Noun):
     resources: Resources = Resources()
     serving: ServingOptions = ServingOptions()
     target: Literal["local"] = "local"
+
+    def changed(self, given: Mapping[str, object]) -> "DeploymentSettings":
+        """These with what is given in their place: a part of the JSON form, such as
+        ``{"serving": {"max_batch": 8}}``. Raises InvalidInput for an unknown name or a wrong type."""
+        told: dict[str, Any] = msgspec.to_builtins(self)
+        for name, value in given.items():
+            known = told.get(name)
+            told[name] = known | value if isinstance(known, dict) and isinstance(value, dict) else value
+        try:
+            return msgspec.convert(told, DeploymentSettings)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(
+                f"These options of a deployment cannot be: {error}.", field="settings"
+            ) from error
 
 
 class Deployment(Noun):

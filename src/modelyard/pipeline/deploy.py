@@ -28,6 +28,7 @@ from modelyard.core.struct import Noun
 from modelyard.deploy.reconciler import Reconciler
 from modelyard.deploy.signal import Signal
 from modelyard.package.environment import Environments
+from modelyard.pipeline import options
 from modelyard.pipeline.run import Run
 from modelyard.registry.versions import NeedsTrust, register
 from modelyard.store.blobs import BlobStore
@@ -44,13 +45,18 @@ _log = logging.getLogger("modelyard.deploy")
 
 
 class DeployParameters(Noun):
-    """What a job of kind ``deploy`` is asked to do: an upload or a version (None: the latest)."""
+    """What a job of kind ``deploy`` is asked to do: an upload or a version (None: the latest).
+
+    ``settings`` is the part of the options that is given; the rest stays as the endpoint has it, or
+    with ``reset`` is the default.
+    """
 
     endpoint: str
     model: str
     upload: str | None = None
     version: int | None = None
-    settings: DeploymentSettings = DeploymentSettings()
+    settings: dict[str, Any] = {}
+    reset: bool = False
     trusted: bool = False
 
 
@@ -97,6 +103,7 @@ class DeployPipeline:
             self._versions.get(parameters.model, parameters.version)
         else:
             self._versions.latest(parameters.model)
+        self._settings(parameters)
         told = msgspec.to_builtins(parameters)
         with self._changes:
             if parameters.upload is not None:  # an upload is used up by the job that registers it
@@ -215,9 +222,15 @@ class DeployPipeline:
                 if not folder.is_dir() or not self._is_there(environment):
                     continue
                 self._refuse_when_outrun(run, parameters)
+                settings = self._settings(parameters)
                 return self._endpoints.deploy(
-                    parameters.endpoint, version.model, version.number, parameters.settings, environment
+                    parameters.endpoint, version.model, version.number, settings, environment
                 )
+
+    def _settings(self, parameters: DeployParameters) -> DeploymentSettings:
+        return options.settled(
+            self._endpoints, parameters.endpoint, parameters.settings, reset=parameters.reset
+        )
 
     def _is_there(self, environment: str) -> bool:
         try:

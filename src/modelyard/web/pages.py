@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from modelyard.client.example import curl_line, example_record
+from modelyard.client.options import describe as describe_options
 from modelyard.control.edge import COOKIE
 from modelyard.control.endpoints import describe, describe_all, logs_of
 from modelyard.control.platform import Platform
@@ -142,6 +143,7 @@ def _endpoint(
         "failure": answer.failure,
         "fields": fields,
         "curl": curl,
+        "options": describe_options((answer.serving or answer.wanted).settings),
         "log": log.strip(),
         "outcome": outcome,
         "outputs": [(output, _show(value)) for output, value in (outcome.outputs or {}).items()]

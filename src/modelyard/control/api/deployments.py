@@ -34,7 +34,8 @@ def deploy(here: Here, request: DeploymentRequest) -> NounResponse:
             model=request.model or request.endpoint,
             upload=request.upload,
             version=request.version,
-            settings=request.settings.noun(),
+            settings=request.settings.given(),
+            reset=request.reset,
             trusted=request.trust_pickle,
         )
     )

@@ -9,6 +9,7 @@ from modelyard.control.answers import EndpointAnswer
 from modelyard.control.api.common import PREFIX, Here, NamePath
 from modelyard.control.endpoints import describe, describe_all, logs_of
 from modelyard.control.openapi import NounResponse, answers, failures
+from modelyard.pipeline.options import refuse_while_needed
 
 router = APIRouter(prefix=PREFIX, tags=["endpoints"])
 
@@ -32,8 +33,10 @@ def get_endpoint(here: Here, name: NamePath) -> NounResponse:
     response_model=None,
 )
 def delete_endpoint(here: Here, name: NamePath) -> None:
-    """Delete an endpoint: its replicas drain, its model and versions stay."""
+    """Delete an endpoint: its replicas drain, its model and versions stay. Refused while it is the
+    fallback of another one."""
     with here.changes:
+        refuse_while_needed(here.endpoints, name)
         here.endpoints.delete(name)
     here.changed.notify()
     here.reconciler.wake()

@@ -1,0 +1,75 @@
+"""The options of a new revision: what is given, over what the endpoint has; and fallbacks that can work."""
+
+from collections.abc import Mapping
+
+from modelyard.core.deployment import Deployment, DeploymentSettings
+from modelyard.core.errors import Conflict, InvalidInput
+from modelyard.store.endpoints import Endpoints
+
+_FIELD = "settings.serving.fallback"
+
+
+def settled(
+    endpoints: Endpoints, endpoint: str, given: Mapping[str, object], *, reset: bool = False
+) -> DeploymentSettings:
+    """What a revision of ``endpoint`` made now would be set to.
+
+    Options that are not given are as in the deployment that the endpoint wants, also when that failed;
+    with ``reset``, or without such a deployment, they are the defaults. Raises InvalidInput for an
+    option that cannot be, and for a fallback that is no other endpoint or leads back to this one.
+    """
+    wanted = _wanted(endpoints)
+    former = wanted.get(endpoint)
+    settings = DeploymentSettings() if reset or former is None else former.settings
+    settings = settings.changed(given)
+    fallback = settings.serving.fallback
+    if fallback is not None:
+        _check_fallback(endpoint, fallback, wanted)
+    return settings
+
+
+def refuse_while_needed(endpoints: Endpoints, name: str) -> None:
+    """Raises Conflict when other endpoints fall back on ``name``, so that it may not be deleted."""
+    names, deployments = endpoints.snapshot()
+    counting = {each.wanted for each in names} | {each.serving for each in names}
+    users = sorted(
+        {
+            each.endpoint
+            for each in deployments
+            if each.id in counting and each.settings.serving.fallback == name and each.endpoint != name
+        }
+    )
+    if users:
+        raise Conflict(
+            f"{name!r} is the fallback of {', '.join(users)}; deploy that with another fallback, or with "
+            "--reset, first."
+        )
+
+
+def _check_fallback(endpoint: str, fallback: str, wanted: Mapping[str, Deployment]) -> None:
+    if fallback == endpoint:
+        raise InvalidInput(f"{endpoint!r} cannot be its own fallback; name another endpoint.", field=_FIELD)
+    if fallback not in wanted:
+        others = ", ".join(sorted(wanted.keys() - {endpoint})) or "none yet"
+        raise InvalidInput(
+            f"The fallback {fallback!r} is no endpoint; the others are: {others}. Deploy it first.",
+            field=_FIELD,
+        )
+    way = [endpoint, fallback]
+    while (following := wanted[way[-1]].settings.serving.fallback) is not None and following in wanted:
+        way.append(following)
+        if following in way[:-1]:
+            break
+    if way[-1] in way[:-1]:
+        raise InvalidInput(
+            f"This fallback leads in a circle: {' -> '.join(way)}. Name an endpoint that does not fall back "
+            f"on {way[-1]!r}.",
+            field=_FIELD,
+        )
+
+
+def _wanted(endpoints: Endpoints) -> dict[str, Deployment]:
+    """The deployment that each endpoint wants, by the endpoint's name."""
+    names, deployments = endpoints.snapshot()
+    ids = {endpoint.wanted for endpoint in names}
+    return {deployment.endpoint: deployment for deployment in deployments if deployment.id in ids}
