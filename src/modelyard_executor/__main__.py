@@ -31,19 +31,21 @@ def main(descriptor: int) -> int:
         adapter = create(start["adapter"])
         options = dict(start["options"], threads=start["threads"], trusted=start["trusted"])
         adapter.load(Path(start["files"]), start["device"], options)
-        channel.send(
-            {
-                "type": "HELLO",
-                "version": max(spoken),
-                "adapter": start["adapter"],
-                "signature": adapter.signature(),
-                "cost": adapter.cost(),
-                "example": adapter.example(),
-                "resources": adapter.resources(),
-                "memory": loop.memory_bytes(),
-                "pid": os.getpid(),
-            }
-        )
+        version = max(spoken)
+        hello = {
+            "type": "HELLO",
+            "version": version,
+            "adapter": start["adapter"],
+            "signature": adapter.signature(),
+            "cost": adapter.cost(),
+            "example": adapter.example(),
+            "resources": adapter.resources(),
+            "memory": loop.memory_bytes(),
+            "pid": os.getpid(),
+        }
+        if version >= 2:
+            hello.update(depth=wire.DEPTH, streams=loop.streams(adapter))
+        channel.send(hello)
     except EOFError:
         return 0
     except BaseException as error:
@@ -62,7 +64,7 @@ def main(descriptor: int) -> int:
     # A loaded model is not garbage: the collector need not walk it again and again.
     gc.freeze()
     try:
-        loop.serve(channel, adapter)
+        loop.serve(channel, adapter, version)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         loop.log("the node is gone; stopping")
     return 0

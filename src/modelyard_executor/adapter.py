@@ -8,7 +8,9 @@ Container are plain dictionaries of the shapes below, because they travel as JSO
                 "batched": bool, "max_batch": int or None}
     TensorSpec {"name", "datatype", "shape" (of one record; -1: any), "kind", "optional", "description"}
     ParameterSpec {"name", "type" (bool, int, float, string), "default", "description"}
-    Cost       {"cost": "rows", "shape": "rows"}: what an item costs, computed by the node
+    Cost       {"cost": "rows", "shape": "rows"}, or {"cost": "length" or "elements", "of": the input that
+                is measured, "shape": "padded", "ragged" or "quadratic"}: what an item costs, computed by
+                the node, and how the costs of a batch add up
     Resources  {"memory_bytes": int, "device": "cpu"}: what loading needs, told before loading
     Container  {"image": str, "system_packages": [...]}: what an image for it starts from
 """
@@ -25,13 +27,17 @@ Container = Dict[str, Any]
 
 
 class Item:
-    """One call's inputs (with the batch axis where the signature has one) and its own parameters."""
+    """One call's inputs (with the batch axis where the signature has one) and its own parameters.
 
-    __slots__ = ("inputs", "parameters")
+    ``prepared`` is what the adapter's ``prepare`` made of it, or None.
+    """
+
+    __slots__ = ("inputs", "parameters", "prepared")
 
     def __init__(self, inputs: Dict[str, Tensor], parameters: Optional[Dict[str, Any]] = None) -> None:
         self.inputs = inputs
         self.parameters = parameters or {}
+        self.prepared: Any = None
 
 
 class ItemError(Exception):
@@ -59,7 +65,17 @@ Outputs = Dict[str, Tensor]
 
 
 class Adapter(Protocol):
-    """The interface; see the module's docstring for the dictionaries."""
+    """The interface; see the module's docstring for the dictionaries. Two more methods are optional:
+
+    ``prepare(items) -> sequence of one value or ItemError per item``
+        What needs no device (tokenization), done while the batch before computes, on another thread than
+        ``predict``. ``predict`` finds each value in ``item.prepared``; it is None where nothing ran ahead.
+
+    ``stream(item) -> iterator of Outputs``
+        The answer to one item in pieces, each with all or some of the outputs. It is closed between two
+        pieces when nobody waits for them any more. An adapter whose models stream only sometimes says
+        which by its attribute ``streams``.
+    """
 
     def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
         """Load the model in the folder ``files``. Raises LoadError, or whatever the framework does.

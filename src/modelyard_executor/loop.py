@@ -1,130 +1,155 @@
 """The executor's loop: take a batch, predict, answer; until it is told to drain or the node is gone."""
 
-import json
 import sys
 import time
-import traceback
-from functools import lru_cache
-from typing import Any, Dict, List, Sequence, Tuple, Union
+from collections import deque
+from typing import Any, Deque, Dict, Iterator, List
 
-from .adapter import Adapter, Item, ItemError, Outputs
-from .tensor import Tensor
-from .wire import Channel
+from .adapter import Adapter, ItemError
+from .compute import OutOfMemory, as_item_error, run_batch
+from .frames import BATCH, Work, pack_outputs, pack_results, read_batch
+from .wire import Channel, from_json
 
 
-def serve(channel: Channel, adapter: Adapter) -> None:
+def serve(channel: Channel, adapter: Adapter, version: int) -> None:
     """Answer frames until DRAIN. Raises EOFError when the node has gone."""
-    while True:
-        header, body = channel.receive()
-        kind = header["type"]
-        if kind == "BATCH":
-            started = time.perf_counter()
-            results = run_batch(adapter, unpack_items(header["items"], body))
-            elapsed = int((time.perf_counter() - started) * 1e6)
-            described, chunks = pack_results(results)
-            channel.send_raw(
-                b'{"type":"RESULT","batch":%d,"compute_us":%d,"items":[%s]}'
-                % (header["batch"], elapsed, described.encode("utf-8", "replace")),
-                chunks,
-            )
-        elif kind == "PING":
-            channel.send({"type": "PONG"})
-        elif kind == "DRAIN":
+    _Loop(channel, adapter, version).run()
+
+
+class _Loop:
+    def __init__(self, channel: Channel, adapter: Adapter, version: int) -> None:
+        self._channel = channel
+        self._adapter = adapter
+        self._version = version
+        self._waiting: Deque[Work] = deque()
+        self._current: "Work | None" = None
+        self._draining = False
+
+    def run(self) -> None:
+        channel, waiting = self._channel, self._waiting
+        while True:
+            if not waiting:
+                if self._draining:
+                    return
+                self._frame(*channel.receive_raw())
+            # What came along may cancel what is next.
+            while channel.ready():
+                self._frame(*channel.receive_raw())
+            if waiting:
+                self._answer(waiting.popleft())
+
+    def _frame(self, header: bytes, body: memoryview) -> None:
+        if header.startswith(BATCH):
+            self._waiting.append(read_batch(header, body))
             return
+        message = from_json(header)
+        kind = message["type"]
+        if kind == "BATCH":
+            self._waiting.append(read_batch(header, body))
+        elif kind == "CANCEL":
+            works = [*self._waiting] if self._current is None else [self._current, *self._waiting]
+            for work in works:
+                if work.number == message["batch"]:
+                    work.cancelled.update(message["items"])
+        elif kind == "PING":
+            self._channel.send({"type": "PONG"})
+        elif kind == "DRAIN":
+            self._draining = True
         else:
             raise ValueError("the node sent a frame of type %r, which is not known here" % kind)
 
-
-def run_batch(adapter: Adapter, items: Sequence[Item]) -> List[Union[Outputs, ItemError]]:
-    """Results in the order of ``items``; one bad item costs its batch-mates nothing but time."""
-    results: List[Union[Outputs, ItemError, None]] = [None] * len(items)
-    valid: List[int] = []
-    for index, item in enumerate(items):
+    def _answer(self, work: Work) -> None:
+        """Compute one batch and send its RESULT."""
+        started = time.perf_counter()
         try:
-            adapter.validate(item)
-            valid.append(index)
-        except Exception as error:
-            results[index] = as_item_error(error)
-    _predict(adapter, items, valid, results)
-    return [result if result is not None else ItemError("no result") for result in results]
-
-
-def _predict(adapter: Adapter, items: Sequence[Item], indexes: List[int], results: List[Any]) -> None:
-    """Predict together; when that raises, each half apart, down to the item at fault."""
-    if not indexes:
-        return
-    try:
-        outputs = adapter.predict([items[index] for index in indexes])
-        if len(outputs) != len(indexes):
-            raise ItemError("the model answered %d results for %d items" % (len(outputs), len(indexes)))
-    except Exception as error:
-        if len(indexes) == 1:
-            if not isinstance(error, ItemError):
-                traceback.print_exc()
-            results[indexes[0]] = as_item_error(error)
+            if work.cancelled or work.streamed:
+                results = self._some(work)
+            else:
+                results = run_batch(self._adapter, work.items, halve=self._version < 2)
+        except OutOfMemory as error:
+            log("a batch of %d was out of memory: %s" % (len(work.items), error))
+            self._channel.send_raw(
+                b'{"type":"RESULT","batch":%d,"compute_us":%d,"out_of_memory":true}'
+                % (work.number, (time.perf_counter() - started) * 1e6)
+            )
             return
-        middle = len(indexes) // 2
-        _predict(adapter, items, indexes[:middle], results)
-        _predict(adapter, items, indexes[middle:], results)
-        return
-    for index, output in zip(indexes, outputs):
-        results[index] = output
+        elapsed = int((time.perf_counter() - started) * 1e6)
+        described, chunks = pack_results(results, self._version)
+        self._channel.send_raw(
+            b'{"type":"RESULT","batch":%d,"compute_us":%d,%s}'
+            % (work.number, elapsed, described.encode("utf-8", "replace")),
+            chunks,
+        )
+
+    def _some(self, work: Work) -> List[Any]:
+        """The results of a batch of which some are cancelled, or streamed: those come in pieces before."""
+        results: List[Any] = [ItemError("Nobody waits for it.", code="cancelled")] * len(work.items)
+        streamed = frozenset(work.streamed)
+        whole = [
+            index
+            for index in range(len(work.items))
+            if index not in streamed and index not in work.cancelled
+        ]
+        if whole:
+            computed = run_batch(
+                self._adapter, [work.items[index] for index in whole], halve=self._version < 2
+            )
+            for index, result in zip(whole, computed):
+                results[index] = result
+        if streamed:
+            self._current = work
+            self._stream(work, results)
+            self._current = None
+        return results
+
+    def _stream(self, work: Work, results: List[Any]) -> None:
+        """Pieces of every streamed item in turn, until each has ended, failed or been cancelled."""
+        open_: Dict[int, Iterator[Any]] = {}
+        for index in work.streamed:
+            item = work.items[index]
+            try:
+                self._adapter.validate(item)
+                open_[index] = iter(self._adapter.stream(item))  # type: ignore[attr-defined]
+            except Exception as error:
+                results[index] = as_item_error(error)
+        while open_:
+            for index in list(open_):
+                while self._channel.ready(look=True):
+                    self._frame(*self._channel.receive_raw())
+                pieces = open_[index]
+                try:
+                    if index in work.cancelled:
+                        close(pieces)
+                        del open_[index]
+                        continue
+                    outputs = next(pieces, None)
+                    if outputs is None:
+                        results[index] = {}
+                        del open_[index]
+                        continue
+                    chunks: List[Any] = []
+                    described = pack_outputs(outputs, chunks)
+                except Exception as error:
+                    results[index] = as_item_error(error)
+                    del open_[index]
+                    continue
+                self._channel.send_raw(
+                    b'{"type":"STREAM","batch":%d,"index":%d,"outputs":[%s]}'
+                    % (work.number, index, described.encode("utf-8", "replace")),
+                    chunks,
+                )
 
 
-def as_item_error(error: Exception) -> ItemError:
-    """The error that the caller sees: the adapter's own, or the model's exception in one line."""
-    if isinstance(error, ItemError):
-        return error
-    return ItemError("The model raised %s: %s" % (type(error).__name__, str(error)[:500] or "no message"))
+def close(pieces: Iterator[Any]) -> None:
+    """End a generator where it stands; other iterators have nothing to end."""
+    end = getattr(pieces, "close", None)
+    if end is not None:
+        end()
 
 
-def unpack_items(described: Sequence[Dict[str, Any]], body: memoryview) -> List[Item]:
-    """Items of a BATCH; tensors are views of ``body``."""
-    items: List[Item] = []
-    position = 0
-    for description in described:
-        inputs: Dict[str, Tensor] = {}
-        for name, datatype, shape, size in description["inputs"]:
-            inputs[name] = Tensor(datatype, shape, body[position : position + size])
-            position += size
-        items.append(Item(inputs, description.get("parameters")))
-    if position != len(body):
-        raise ValueError("the batch lists %d bytes of tensors and brings %d" % (position, len(body)))
-    return items
-
-
-def pack_results(results: Sequence[Union[Outputs, ItemError]]) -> Tuple[str, List[Any]]:
-    """The descriptions of a RESULT, as JSON without the brackets around, and its raw chunks."""
-    described: List[str] = []
-    chunks: List[Any] = []
-    for result in results:
-        if isinstance(result, ItemError):
-            # Whatever the author of a model put into it becomes text that can be sent.
-            error = {
-                "code": _text(result.code),
-                "message": _text(result.message),
-                "field": None if result.field is None else _text(result.field),
-            }
-            described.append('{"error":%s}' % json.dumps(error))
-            continue
-        outputs: List[str] = []
-        for name, tensor in result.items():
-            data = tensor.data
-            size = data.nbytes if isinstance(data, memoryview) else len(data)
-            outputs.append(_describe(name, tensor.datatype, tensor.shape, size))
-            chunks.append(data)
-        described.append('{"outputs":[%s]}' % ",".join(outputs))
-    return ",".join(described), chunks
-
-
-def _text(value: Any) -> str:
-    return str(value).encode("utf-8", "replace").decode()
-
-
-@lru_cache(maxsize=1024)
-def _describe(name: str, datatype: str, shape: Tuple[int, ...], size: int) -> str:
-    """One tensor as JSON; most answers of a model look alike."""
-    return json.dumps((name, datatype, shape, size), separators=(",", ":"))
+def streams(adapter: Adapter) -> bool:
+    """Whether the loaded model answers in pieces."""
+    return callable(getattr(adapter, "stream", None)) and bool(getattr(adapter, "streams", True))
 
 
 def memory_bytes() -> int:

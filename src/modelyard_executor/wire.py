@@ -4,22 +4,38 @@
     header = JSON object in UTF-8 with a "type"
     body   = the raw tensors that the header lists, one after the other; never pickle
 
-    node -> executor   START   {"versions": [1], "adapter", "files", "device", "threads", "options",
+    node -> executor   START   {"versions": [1, 2], "adapter", "files", "device", "threads", "options",
                                 "trusted"}
-                       BATCH   {"batch", "items": [{"inputs": [tensor...], "parameters": {}}...]}
+                       BATCH   {"batch", "items": [{"inputs": [tensor...], "parameters": {},
+                                "stream": true}...]}                                    (stream: from 2)
+                       BATCH   {"batch", "alike": n, "inputs": [tensor...]}                    (from 2)
+                       CANCEL  {"batch", "items": [index...]}    nobody waits for these       (from 2)
                        PING    {}
                        DRAIN   {}     finish, then exit with status 0
     executor -> node   HELLO   {"version", "adapter", "signature", "cost", "example", "resources",
-                                "memory", "pid"}
+                                "memory", "pid"} and from 2 {"depth", "streams"}
                        FAILED  {"code", "message", "traceback"}     loading failed; it exits with 1
+                       STREAM  {"batch", "index", "outputs": [tensor...]}     a piece        (from 2)
                        RESULT  {"batch", "compute_us", "items": [{"outputs": [tensor...]} or
                                 {"error": {"code", "message", "field"}}...]}
+                       RESULT  {"batch", "compute_us", "alike": n, "outputs": [tensor...]}     (from 2)
+                       RESULT  {"batch", "compute_us", "out_of_memory": true}                  (from 2)
                        PONG    {}
 
     tensor = [name, datatype, shape, bytes]
 
 The first frame each way carries the protocol version: START offers those that the node speaks,
-HELLO names the one chosen. Items of a RESULT stand in the order of their BATCH.
+HELLO names the one chosen, and only what is of that version is said from then on. Batches are numbered
+upwards and answered in the order in which they were sent; a node may send ``depth`` - 1 of them ahead of
+an answer. Items of a RESULT stand in the order of their BATCH.
+
+*Alike* says once what is the same for all n items: every item has these tensors, of these sizes, and no
+parameters. Its body stands tensor by tensor, not item by item, so that the rows of one tensor lie
+together: the first tensor of every item, then the second of every item.
+
+A streamed item is answered by STREAM frames and has ``{"outputs": []}`` in its RESULT, or the error that
+ended it. An item that was cancelled before it was computed has an error of the code ``cancelled``.
+*Out of memory* stands for the whole batch: nothing of it was computed; a smaller one may be.
 """
 
 import json
@@ -28,9 +44,10 @@ import struct
 from typing import Any, List, Sequence, Tuple
 
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-_from_json = json.JSONDecoder().raw_decode
+_decode = json.JSONDecoder().raw_decode
 
-VERSIONS = (1,)
+VERSIONS = (1, 2)
+DEPTH = 2  # batches that an executor of version 2 takes: one that it computes and one ahead
 LENGTHS = struct.Struct("<II")
 MAX_HEADER = 64 * 1024 * 1024
 MAX_BODY = 2**32 - 1
@@ -63,25 +80,57 @@ def decode_lengths(prefix: Any) -> Tuple[int, int]:
     return header, body
 
 
+def from_json(header: bytes) -> Any:
+    """A header as Python values. Raises ValueError when it is not an object in JSON."""
+    message, _ = _decode(str(header, "utf-8"))
+    if not isinstance(message, dict):
+        raise ValueError("a header that is not an object: %r" % header[:100])
+    return message
+
+
 class Channel:
     """The executor's blocking end of the socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._buffer = bytearray(256 * 1024)
+        self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
 
     def receive(self) -> Tuple[Any, memoryview]:
-        """The next frame: header and body. Raises EOFError when the node is gone.
+        """The next frame: header and body. Raises EOFError when the node is gone."""
+        header, body = self.receive_raw()
+        return from_json(header), body
+
+    def receive_raw(self) -> Tuple[bytes, memoryview]:
+        """As :meth:`receive`, with the header as it came.
 
         The body is a fresh buffer that stays valid for as long as anything refers to it.
         """
-        self._need(LENGTHS.size)
-        header_size, body_size = decode_lengths(self._buffer[self._start : self._start + LENGTHS.size])
-        self._start += LENGTHS.size
-        header, _ = _from_json(str(self._take(header_size), "utf-8"))
+        if self._end - self._start < LENGTHS.size:
+            self._need(LENGTHS.size)
+        start = self._start
+        header_size, body_size = decode_lengths(self._view[start : start + LENGTHS.size])
+        self._start = start = start + LENGTHS.size
+        if self._end - start >= header_size:
+            self._start = start + header_size
+            header = bytes(self._view[start : self._start])
+        else:
+            header = bytes(self._take(header_size))
         return header, memoryview(self._take(body_size))
+
+    def ready(self, *, look: bool = False) -> bool:
+        """Whether another frame has begun to come; ``look`` asks the socket too, without waiting.
+
+        Raises EOFError when the node is gone.
+        """
+        if look and self._end - self._start < LENGTHS.size:
+            try:
+                self._fill(socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return False
+        return self._end - self._start >= LENGTHS.size
 
     def send(self, header: Any, chunks: Sequence[Any] = ()) -> None:
         """Send one frame; raises BrokenPipeError when the node is gone."""
@@ -105,14 +154,18 @@ class Channel:
     def _need(self, count: int) -> None:
         """Have at least ``count`` (small) bytes in the buffer."""
         while self._end - self._start < count:
-            if self._start:
-                rest = self._buffer[self._start : self._end]
-                self._buffer[: len(rest)] = rest
-                self._start, self._end = 0, len(rest)
-            received = self._socket.recv_into(memoryview(self._buffer)[self._end :])
-            if not received:
-                raise EOFError("the node closed the connection")
-            self._end += received
+            self._fill(0)
+
+    def _fill(self, flags: int) -> None:
+        """Take what the socket has."""
+        if self._start:
+            rest = self._buffer[self._start : self._end]
+            self._buffer[: len(rest)] = rest
+            self._start, self._end = 0, len(rest)
+        received = self._socket.recv_into(self._view[self._end :], 0, flags)
+        if not received:
+            raise EOFError("the node closed the connection")
+        self._end += received
 
     def _take(self, count: int) -> bytearray:
         """The next ``count`` bytes: what is buffered first, the rest straight from the socket."""

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import modelyard_executor
 from modelyard_executor import wire
-from modelyard_executor.loop import unpack_items
+from modelyard_executor.frames import unpack_items
 from modelyard_executor.tensor import Tensor, from_numpy
 
 FOLDER = Path(str(modelyard_executor.__file__)).parent

@@ -9,105 +9,37 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, cast
 
 import msgspec
 
-from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
 from modelyard.core.routes import ExecutorSpec
-from modelyard.core.signature import Signature
-from modelyard.serve.call import Call, RawTensor, Result
+from modelyard.serve.call import Answer, Call, Result
+from modelyard.serve.pool import frames
+from modelyard.serve.pool.frames import BatchResult, Failed, Hello, Pong, Stream
 from modelyard.serve.pool.limits import MemoryLimit
 from modelyard_executor import wire
 
 log = logging.getLogger("modelyard.executor")
 
-WireTensor = tuple[str, str, tuple[int, ...], int]
-
-
-class _Start(msgspec.Struct, tag="START"):
-    versions: tuple[int, ...]
-    adapter: str
-    files: str
-    device: str
-    threads: int
-    options: dict[str, object]
-    trusted: bool
-
-
-class _Item(msgspec.Struct):
-    inputs: list[WireTensor]
-    parameters: object
-
-
-class _Batch(msgspec.Struct, tag="BATCH"):
-    batch: int
-    items: list[_Item]
-
-
-class _Cost(msgspec.Struct, forbid_unknown_fields=True):
-    """What an item costs. This node counts rows; another declaration is refused, not ignored."""
-
-    cost: str
-    shape: str
-
-
-class Hello(msgspec.Struct, tag="HELLO"):
-    """What an executor says once its model is loaded. Memory in bytes, resident."""
-
-    version: int
-    adapter: str
-    signature: Signature
-    cost: _Cost
-    example: dict[str, object] | None
-    resources: dict[str, object]
-    memory: int
-    pid: int
-
-
-class Failed(msgspec.Struct, tag="FAILED"):
-    """Loading failed, and why."""
-
-    code: str
-    message: str
-    traceback: str
-
-
-class _WireError(msgspec.Struct):
-    code: str
-    message: str
-    field: str | None = None
-
-
-class _ItemResult(msgspec.Struct):
-    outputs: list[WireTensor] | None = None
-    error: _WireError | None = None
-
-
-class BatchResult(msgspec.Struct, tag="RESULT"):
-    """The answer to a batch: one result per item, in order."""
-
-    batch: int
-    compute_us: int
-    items: list[_ItemResult]
-
-
-class Pong(msgspec.Struct, tag="PONG"):
-    """The executor's loop turns."""
-
-
-_decode = msgspec.json.Decoder(Hello | Failed | BatchResult | Pong).decode
-_encode = msgspec.json.Encoder().encode
+_Flying = tuple[int, int, Collection[int]]  # a batch: its number, its calls, which of them are streamed
 
 PACKAGE: Final = Path(str(importlib.util.find_spec("modelyard_executor").origin)).parent  # type: ignore[union-attr]
 
 
 class ExecutorProcess(asyncio.Protocol):
-    """One executor. Call :meth:`start`, then :meth:`send_batch` one at a time; events come through
-    the callbacks, all on the loop's thread: ``on_hello``, ``on_failed``, ``on_result`` and, exactly
-    once and last, ``on_exit`` with a sentence on how the process ended.
+    """One executor. Call :meth:`start`, then :meth:`send_batch`; events come through the callbacks, all
+    on the loop's thread: ``on_hello``, ``on_failed``, ``on_stream`` (batch, index, a piece of that item's
+    answer), ``on_result`` and, exactly once and last, ``on_exit`` with a sentence on how the process ended.
+
+    ``device`` is "cpu", or "cuda:" and what CUDA_VISIBLE_DEVICES calls the one device that it is to see;
+    ``cores`` are those that it may run on (None: all). Once it has said HELLO, ``hello.depth`` batches
+    may be in flight. They are answered in the order in which they were sent, one result per call; the
+    list is empty when ``message.out_of_memory``. The result of a call with ``stream`` is (), its answer
+    came in pieces before; a model that does not stream gives it in one.
     """
 
     def __init__(
@@ -115,21 +47,28 @@ class ExecutorProcess(asyncio.Protocol):
         spec: ExecutorSpec,
         *,
         threads: int,
+        device: str,
+        cores: frozenset[int] | None,
         limit: MemoryLimit,
         folder: Path,
         on_hello: Callable[[Hello], None],
         on_failed: Callable[[Failed], None],
         on_result: Callable[[BatchResult, list[Result]], None],
+        on_stream: Callable[[int, int, Answer], None],
         on_exit: Callable[[str], None],
         on_output: Callable[[str], None],
     ) -> None:
+        self.hello: Hello | None = None
         self._spec = spec
         self._threads = threads
+        self._device = device
+        self._cores = cores
         self._limit = limit
         self._folder = folder
         self._on_hello = on_hello
         self._on_failed = on_failed
         self._on_result = on_result
+        self._on_stream = on_stream
         self._on_exit = on_exit
         self._on_output = on_output
         self._transport: asyncio.WriteTransport | None = None
@@ -139,6 +78,10 @@ class ExecutorProcess(asyncio.Protocol):
         self._process: subprocess.Popen[bytes] | None = None
         self._protocol_error: str | None = None
         self._batches = 0
+        self._flying: deque[_Flying] = deque()
+        self._pings: deque[asyncio.Future[bool]] = deque()
+        self._version = 1
+        self._streams = False
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -188,20 +131,23 @@ class ExecutorProcess(asyncio.Protocol):
         )
         try:
             self._limit.apply(self._process.pid)
+            if self._cores is not None:
+                # Before it is told what to load: threads inherit it, and it has one only.
+                os.sched_setaffinity(self._process.pid, self._cores)
         except OSError as error:
             self._protocol_error = f"it could not be put under its limits: {error}"
             self.kill()
             return
-        start = _Start(
+        start = frames.Start(
             versions=wire.VERSIONS,
             adapter=self._spec.adapter,
             files=self._spec.files,
-            device="cpu",
+            device="cuda:0" if self._device.startswith("cuda:") else "cpu",
             threads=self._threads,
             options=self._spec.options,
             trusted=self._spec.trusted,
         )
-        self._write(_encode(start), ())
+        self._write(frames.encode(start), ())
 
     def _environment(self) -> dict[str, str]:
         """Nothing of the node's environment but the way to programs: no key, no setting leaks."""
@@ -211,31 +157,56 @@ class ExecutorProcess(asyncio.Protocol):
             for name in ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH")
             if name in os.environ
         }
-        return kept | {
-            "HOME": str(self._folder),
-            "TMPDIR": str(self._folder),
-            "PYTHONNOUSERSITE": "1",
-            "PYTHONIOENCODING": "utf-8:replace",
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-            "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_OFFLINE": "1",
-        }
+        return (
+            kept
+            | {
+                "HOME": str(self._folder),
+                "TMPDIR": str(self._folder),
+                "PYTHONNOUSERSITE": "1",
+                "PYTHONIOENCODING": "utf-8:replace",
+                "OMP_NUM_THREADS": threads,
+                "MKL_NUM_THREADS": threads,
+                "OPENBLAS_NUM_THREADS": threads,
+                "NUMEXPR_NUM_THREADS": threads,
+                "RAYON_NUM_THREADS": threads,
+                "TOKENIZERS_PARALLELISM": "false",
+                "HF_HUB_OFFLINE": "1",
+            }
+            | _visible(self._device)
+        )
 
     def send_batch(self, calls: Sequence[Call]) -> int:
-        """Send one batch; its number comes back in the result."""
-        self._batches += 1
-        items: list[_Item] = []
-        chunks: list[bytes | memoryview] = []
+        """Send one batch; its number comes back in the result. Raises WireError when it is too large."""
+        self._batches = number = self._batches + 1
+        streamed = ()
         for call in calls:
-            inputs: list[WireTensor] = []
-            for tensor in call.inputs:
-                inputs.append((tensor.name, tensor.datatype, tensor.shape, len(tensor.data)))
-                chunks.append(tensor.data)
-            items.append(_Item(inputs, call.parameters))
-        self._write(_encode(_Batch(self._batches, items)), chunks)
-        return self._batches
+            if call.stream:
+                streamed = frozenset(index for index, each in enumerate(calls) if each.stream)
+                break
+        header, chunks = frames.batch_frame(number, calls, self._version, self._streams)
+        self._write(header, chunks)
+        self._flying.append((number, len(calls), streamed))
+        return number
+
+    def cancel(self, batch: int, indexes: Sequence[int]) -> None:
+        """Nobody waits for these calls of ``batch`` any more: what was not computed yet never is.
+
+        They are answered all the same. An executor of version 1 of the wire computes them.
+        """
+        if self._version >= 2 and any(number == batch for number, _, _ in self._flying):
+            self._write(frames.encode(frames.Cancel(batch, list(indexes))), ())
+
+    async def ping(self) -> bool:
+        """True once the executor says that its loop turns; False when it ends instead.
+
+        One that computes may answer only when it is done; how long to wait is the caller's to say.
+        """
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if self._socket is None:
+            return False
+        self._pings.append(pong)
+        self._write(b'{"type":"PING"}', ())
+        return await pong
 
     def drain(self) -> None:
         """Ask it to finish and exit."""
@@ -307,15 +278,47 @@ class ExecutorProcess(asyncio.Protocol):
         self._buffer = bytearray(view[position:])
 
     def _frame(self, header: memoryview, body: memoryview) -> None:
-        message = _decode(header)
+        message = frames.decode(header)
         if isinstance(message, BatchResult):
-            self._on_result(message, _results(message, body))
+            self._result(message, body)
+        elif isinstance(message, Stream):
+            number, _, streamed = self._flying[0] if self._flying else (0, 0, ())
+            if message.batch != number or message.index not in streamed:
+                raise ValueError(f"a piece for item {message.index} of batch {message.batch}, nobody's")
+            self._on_stream(number, message.index, frames.piece(message, body))
+        elif isinstance(message, Pong):
+            if not self._pings:
+                raise ValueError("a PONG that nobody asked for")
+            pong = self._pings.popleft()
+            if not pong.done():
+                pong.set_result(True)
         elif isinstance(message, Hello):
-            if (message.cost.cost, message.cost.shape) != ("rows", "rows"):
-                raise ValueError(f"it declares a cost that this node does not know: {message.cost}")
+            if self.hello is not None:
+                raise ValueError("it says HELLO twice")
+            frames.check_hello(message, wire.VERSIONS)
+            if message.version == 1:
+                message.depth, message.streams = 1, False
+            self.hello, self._version, self._streams = message, message.version, message.streams
             self._on_hello(message)
-        elif isinstance(message, Failed):
+        else:
             self._on_failed(message)
+
+    def _result(self, message: BatchResult, body: memoryview) -> None:
+        number, count, streamed = self._flying[0] if self._flying else (0, 0, ())
+        if message.batch != number:
+            raise ValueError(f"a result for batch {message.batch}, which it was not given or has answered")
+        self._flying.popleft()
+        if message.out_of_memory:
+            self._on_result(message, [])
+            return
+        results = frames.results(message, body, count, streamed if self._streams else ())
+        for index in streamed:
+            result = results[index]
+            if isinstance(result, tuple):
+                if result:  # of a model that does not stream
+                    self._on_stream(number, index, result)
+                results[index] = ()
+        self._on_result(message, results)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The executor closed its end: if it does not exit by itself, it is ended."""
@@ -336,6 +339,9 @@ class ExecutorProcess(asyncio.Protocol):
         self._socket = None
         if self._transport is not None:
             self._transport.close()
+        for pong in self._pings:
+            if not pong.done():
+                pong.set_result(False)
         ending = self._ending(status)
         self._limit.close()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -378,20 +384,13 @@ async def _readable(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _results(message: BatchResult, body: memoryview) -> list[Result]:
-    """Errors as values, tensors as views of the body."""
-    results: list[Result] = []
-    position = 0
-    for item in message.items:
-        if item.error is not None:
-            code = item.error.code if item.error.code in ERROR_KINDS else "internal"
-            results.append(ModelyardError(item.error.message, field=item.error.field, code=code))
-            continue
-        answer: list[RawTensor] = []
-        for name, datatype, shape, size in item.outputs or ():
-            answer.append(RawTensor(name, datatype, shape, body[position : position + size]))
-            position += size
-        results.append(tuple(answer) if answer else Internal("The model gave no output."))
-    if position != len(body):
-        raise ValueError(f"a result lists {position} bytes of tensors and brings {len(body)}")
-    return results
+def _visible(device: str) -> dict[str, str]:
+    """What a framework is to see of the machine's accelerators: the one device, or none."""
+    kind, _, which = device.partition(":")
+    if kind != "cuda":
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    # The node's own order where its administrator chose the devices, else that of NVML.
+    order = os.environ.get(
+        "CUDA_DEVICE_ORDER", "" if "CUDA_VISIBLE_DEVICES" in os.environ else "PCI_BUS_ID"
+    )
+    return {"CUDA_VISIBLE_DEVICES": which} | ({"CUDA_DEVICE_ORDER": order} if order else {})

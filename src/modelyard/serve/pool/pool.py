@@ -115,7 +115,7 @@ class Pool:
 
     async def stream(self, call: Call) -> AsyncIterator[Answer]:
         """The answers to one call as they come. Raises its error."""
-        ticket = self.submit(call)
+        ticket = self.submit(call._replace(stream=False))
         try:
             result = await ticket.future
         except asyncio.CancelledError:

@@ -7,13 +7,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from modelyard.core.errors import ModelyardError
+from modelyard.core.errors import ModelyardError, Unavailable
 from modelyard.core.routes import ReplicaStatus
 from modelyard.host.process import resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.serve.call import Result
 from modelyard.serve.pool.canary import canary_call
-from modelyard.serve.pool.executor import BatchResult, ExecutorProcess, Failed, Hello
+from modelyard.serve.pool.executor import ExecutorProcess
+from modelyard.serve.pool.frames import BatchResult, Failed, Hello
 from modelyard.serve.pool.limits import MemoryLimit
 
 if TYPE_CHECKING:
@@ -104,11 +105,14 @@ class Replica:
         self._executor = ExecutorProcess(
             spec.executor,
             threads=self._pool.threads,
+            device="cpu",
+            cores=None,
             limit=limit,
             folder=self._folder,
             on_hello=self._hello,
             on_failed=self._on_failed,
             on_result=self._result,
+            on_stream=lambda batch, index, answer: None,
             on_exit=on_exit,
             on_output=lambda text: self._pool.log.write(self.id, text),
         )
@@ -186,9 +190,10 @@ class Replica:
         self.batch = batch
 
     def _result(self, message: BatchResult, results: list[Result]) -> None:
-        if message.batch != self._number or len(results) != len(self.batch):
-            raise ValueError(f"{len(results)} results for batch {message.batch}, which it was not given")
         batch, self.batch, self._number = self.batch, [], None
+        if message.out_of_memory:
+            short = Unavailable("There was not enough memory to compute this call with others; call again.")
+            results = [short for _ in batch]
         self._pool.answered(self, batch, results)
 
     def expire(self, now: float) -> float:

@@ -1,0 +1,115 @@
+"""One batch computed: validated, predicted together, taken apart when that fails, out of memory told."""
+
+import gc
+import sys
+import traceback
+from typing import Any, List, Sequence, Union
+
+from .adapter import Adapter, Item, ItemError, Outputs
+
+_SIGNS = (
+    "out of memory",  # torch.cuda.OutOfMemoryError, CUDA, cuDNN
+    "can't allocate memory",  # torch's allocator for the CPU
+    "failed to allocate memory",  # ONNX Runtime's arena
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED
+)
+
+
+class OutOfMemory(Exception):
+    """A batch of several items needs more memory than there is; a smaller one may do."""
+
+
+def run_batch(
+    adapter: Adapter, items: Sequence[Item], *, halve: bool = True
+) -> List[Union[Outputs, ItemError]]:
+    """Results in the order of ``items``; one bad item costs its batch-mates nothing but time.
+
+    Raises OutOfMemory for more than one item, unless it is to ``halve`` them itself.
+    """
+    results: List[Union[Outputs, ItemError, None]] = [None] * len(items)
+    valid: List[int] = []
+    for index, item in enumerate(items):
+        try:
+            if isinstance(item.prepared, ItemError):
+                raise item.prepared
+            adapter.validate(item)
+            valid.append(index)
+        except Exception as error:
+            results[index] = as_item_error(error)
+    _predict(adapter, items, valid, results, halve)
+    return [result if result is not None else ItemError("no result") for result in results]
+
+
+def _predict(
+    adapter: Adapter, items: Sequence[Item], indexes: List[int], results: List[Any], halve: bool
+) -> None:
+    """Predict together; when that raises, each half apart, down to the item at fault."""
+    if not indexes:
+        return
+    try:
+        outputs = adapter.predict([items[index] for index in indexes])
+        if len(outputs) != len(indexes):
+            raise ItemError("the model answered %d results for %d items" % (len(outputs), len(indexes)))
+    except Exception as error:
+        short = is_out_of_memory(error)
+        if short:
+            free_memory(error)
+            if len(indexes) > 1 and not halve:
+                raise OutOfMemory(str(error)) from None
+        if len(indexes) == 1:
+            if not isinstance(error, ItemError):
+                traceback.print_exc()
+            results[indexes[0]] = too_large() if short else as_item_error(error)
+            return
+    else:
+        for index, output in zip(indexes, outputs):
+            results[index] = output
+        return
+    # Not in the handler: what the exception holds on to is let go first.
+    middle = len(indexes) // 2
+    _predict(adapter, items, indexes[:middle], results, halve)
+    _predict(adapter, items, indexes[middle:], results, halve)
+
+
+def as_item_error(error: Exception) -> ItemError:
+    """The error that the caller sees: the adapter's own, or the model's exception in one line."""
+    if isinstance(error, ItemError):
+        return error
+    if is_out_of_memory(error):
+        free_memory(error)
+        return too_large()
+    return ItemError("The model raised %s: %s" % (type(error).__name__, str(error)[:500] or "no message"))
+
+
+def too_large() -> ItemError:
+    """What the caller of an item is told that needs too much memory even alone."""
+    return ItemError(
+        "This call alone needs more memory than the model's process has; send a smaller one, or deploy the "
+        "model with more memory.",
+        code="too_large",
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was wanting: Python's, PyTorch's, CUDA's or ONNX Runtime's way of saying it.
+
+    The frameworks share no class: PyTorch raises a RuntimeError of its own, ONNX Runtime one per status,
+    and both say it in their message.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, ItemError):
+        return False
+    message = str(error).lower()
+    return any(sign in message for sign in _SIGNS)
+
+
+def free_memory(error: BaseException) -> None:
+    """Let go of what the failed computation held, on the GPU too."""
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
