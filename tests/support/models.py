@@ -107,3 +107,41 @@ def function_pool(
         serving=ServingOptions(max_batch=max_batch, max_queue=max_queue, timeout=timeout),
         signature=signature,
     )
+
+
+def simulated_pool(
+    folder: Path,
+    *,
+    name: str = "simulated",
+    law: dict[str, float] | None = None,
+    replicas: int = 1,
+    serving: ServingOptions | None = None,
+    **options: object,
+) -> Pool:
+    """A pool of devices that compute nothing and take ``law``'s time (see the adapter ``simulated``).
+
+    ``law`` is {"fixed_ms", "per_padded_us", "per_square_us"}; ``options`` are the adapter's others, such
+    as ``speeds=[1, 1, 3]``, ``memory=4096``, ``busy=True``, ``faults={"kill": "poison"}``. By default it
+    takes ``text``, costs its length in bytes, padded, and answers ``length`` (INT64, one per row).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    signature = options.get("signature")
+    if signature is None:
+        text = TensorSpec(name="text", datatype="BYTES", kind="text")
+        length = TensorSpec(name="length", datatype="INT64")
+        signature = Signature(
+            inputs=(text,), outputs=(text if options.get("output") == "echo" else length,)
+        )
+    assert isinstance(signature, Signature)
+    told = {**options, "law": law or {}, "signature": msgspec.to_builtins(signature)}
+    return Pool(
+        deployment=f"{name}-1",
+        endpoint=name,
+        model=name,
+        version=1,
+        digest="0" * 64,
+        executor=ExecutorSpec(python=sys.executable, adapter="simulated", files=str(folder), options=told),
+        replicas=replicas,
+        serving=serving or ServingOptions(),
+        signature=signature,
+    )
