@@ -36,8 +36,8 @@ format: $(VENV)/.installed-dev  ## format the code, mend what the linter can
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-bench: $(VENV)/.installed-dev .setup/bench  ## measure; peers and limits beside us (docs/performance.md)
-	$(BIN)/python -m bench
+bench: $(VENV)/.installed-dev .setup/bench-programs  ## measure all questions, peers beside us (docs/performance.md); ARGS="overhead --quick"
+	$(BIN)/python -m bench $(ARGS)
 
 clean:  ## remove what set-up and tests left in this folder
 	rm -rf $(VENV) .setup .cache build dist
@@ -62,8 +62,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/uv
 	@command -v chromium >/dev/null || { $(call apt,chromium); }
 	@mkdir -p .setup && touch $@
 
-.setup/bench:
+.setup/bench-programs:
 	@command -v wrk >/dev/null || { $(call apt,wrk); }
+	@command -v h2load >/dev/null || { $(call apt,nghttp2-client); }
 	@mkdir -p .setup && touch $@
 
 # apt-get as root, or through sudo; without either the package is named.

@@ -1,32 +1,85 @@
-"""`python -m bench [question ...]`: ask the questions, print a table of answers, one a file."""
+"""`python -m bench`: ask questions, draw plots, fill in the page. See `--help`."""
 
+import argparse
 import importlib
-import pkgutil
 import sys
+import time
 
-import bench
 from bench.machine import describe
+from bench.plan import Plan
+from bench.results import envelope, save, verdict_table
 
-QUESTIONS = [
-    name
-    for _, name, _ in pkgutil.iter_modules(bench.__path__)
-    if name not in ("__main__", "machine", "load", "node", "servers")
-]
+QUESTIONS = (
+    "overhead",
+    "http_server",
+    "command_line",
+    "deploy_time",
+)
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or QUESTIONS
-    unknown = set(wanted) - set(QUESTIONS)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "questions",
+        nargs="*",
+        default=["all"],
+        help=f"all, report, plots, or some of: {', '.join(QUESTIONS)}",
+    )
+    parser.add_argument("--quick", action="store_true", help="see that it runs; the numbers are not kept")
+    parser.add_argument("--peers", help="only these, by commas (an empty value: none)")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved runs; their medians are taken")
+    parser.add_argument("--minutes", type=float, help="fit all the questions asked into about so long")
+    asked = parser.parse_args()
+    names = list(QUESTIONS) if asked.questions == ["all"] else asked.questions
+    unknown = set(names) - set(QUESTIONS)
     if unknown:
-        sys.exit(f"no such question: {', '.join(sorted(unknown))}; there are: {', '.join(QUESTIONS)}")
+        parser.error(f"no such question: {', '.join(sorted(unknown))}; there are: {', '.join(QUESTIONS)}")
+    peers = None if asked.peers is None else tuple(filter(None, asked.peers.split(",")))
+    plan = Plan(asked.quick, asked.rounds, 1.0, peers)
+    modules = {name: importlib.import_module(f"bench.{name}") for name in names}
+    if asked.minutes is not None:
+        plan = _fitted(plan, modules, asked.minutes * 60)
     print(describe())
-    for name in wanted:
-        module = importlib.import_module(f"bench.{name}")
-        print(f"\n## {module.__doc__.splitlines()[0]}\n", flush=True)
-        rows = module.answer()
-        width = max(len(label) for label, _, _ in rows)
-        for label, value, goal in rows:
-            print(f"{label:{width}}  {value:>16}  {goal}".rstrip(), flush=True)
+    print(
+        f"about {sum(module.seconds(plan) for module in modules.values()) / 60:.1f} minutes in all",
+        flush=True,
+    )
+    failed = [name for name, module in modules.items() if not _ask(name, module, plan)]
+    if failed:
+        sys.exit(f"not answered: {', '.join(failed)}")
+
+
+def _fitted(plan: Plan, modules: dict, limit: float) -> Plan:
+    """The longest runs that fit; medians of fewer than five are not taken for that."""
+    low, high = 0.05, 4.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        scaled = Plan(plan.quick, plan.rounds, middle, plan.peers)
+        if sum(module.seconds(scaled) for module in modules.values()) > limit:
+            high = middle
+        else:
+            low = middle
+    return Plan(plan.quick, plan.rounds, low, plan.peers)
+
+
+def _ask(name: str, module, plan: Plan) -> bool:
+    title = module.__doc__.splitlines()[0]
+    print(f"\n## {name}: {title}\n(about {module.seconds(plan) / 60:.1f} minutes)\n", flush=True)
+    started = time.monotonic()
+    head = envelope(plan)
+    try:
+        result = {**head, **module.measure(plan)}
+    except Exception as trouble:
+        # One question that cannot be answered must not cost the answers to the others.
+        print(f"{type(trouble).__name__}: {trouble}", file=sys.stderr, flush=True)
+        return False
+    result["seconds"] = round(time.monotonic() - started, 1)
+    for table in module.tables(result):
+        print(table.text() + "\n")
+    if found := module.verdicts(result):
+        print(verdict_table(found).text())
+    print(f"\n{save(name, result)} ({result['seconds']:.0f} s)", flush=True)
+    return True
 
 
 if __name__ == "__main__":

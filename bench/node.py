@@ -1,69 +1,62 @@
-"""A node that serves the small perceptron (64 → 128 → 10), on one core together with its executor."""
+"""Our own node as the benchmarks run it: one process, its executors, a table given as on disk."""
 
 import contextlib
 import os
-import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from bench.load import SERVER_CORE
-from modelyard.core.routes import Route, RouteTable
+from bench.cores import SERVER_CORE, on
+from bench.peers.peer import Running, free_port, supervised, wait_until_right
+from modelyard.core.routes import Pool, Route, RouteTable
 from modelyard.core.settings import Home
 
-BODY = {
-    "inputs": [
-        {"name": "x", "shape": [1, 64], "datatype": "FP32", "data": [round(0.1 * n, 3) for n in range(64)]}
-    ]
-}
+KEY = "k" * 32
 
 
 @contextlib.contextmanager
-def served(program: list[str] | None = None) -> Iterator[str]:
-    """The URL of a running node (or of ``program`` in its place), both processes on SERVER_CORE."""
-    from support.models import mlp_pool
+def node(
+    folder: Path,
+    *pools: Pool,
+    answers: Callable[[Running], bool] | None = None,
+    program: list[str] | None = None,
+    core: int | None = SERVER_CORE,
+    **settings: str,
+) -> Iterator[Running]:
+    """A running node (or ``program`` in its place) that serves ``pools``; all of it on ``core`` (None: any).
 
-    with tempfile.TemporaryDirectory() as folder:
-        home = Home(Path(folder) / "home")
-        home.run.mkdir(parents=True)
-        home.node_key.write_text("k" * 32)
-        pool = mlp_pool(Path(folder) / "mlp")
-        table = RouteTable(
-            generation=1,
-            pools=(pool,),
-            routes=(Route(endpoint="mlp", deployment=pool.deployment),),
-            default="mlp",
-        )
-        home.routes.write_bytes(msgspec.json.encode(table))
-        process = subprocess.Popen(
-            ["taskset", "-c", str(SERVER_CORE), sys.executable, *(program or ["-m", "modelyard.serve"])],
-            env={
-                **os.environ,
-                "MODELYARD_HOME": str(home.root),
-                "MODELYARD_NODE_PORT": "0",
-                "MODELYARD_GRPC_PORT": "0",
-            },
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            url = _wait(home)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(30)
+    Ready when ``answers`` says so, or else when the node does. Raises NotStarted.
+    """
+    home = Home(folder / "home")
+    home.run.mkdir(parents=True)
+    home.node_key.write_text(KEY)
+    routes = tuple(Route(endpoint=pool.endpoint, deployment=pool.deployment) for pool in pools)
+    table = RouteTable(generation=1, pools=pools, routes=routes, default=pools[0].endpoint)
+    home.routes.write_bytes(msgspec.json.encode(table))
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")},
+        "MODELYARD_HOME": str(home.root),
+        "MODELYARD_NODE_PORT": str(free_port()),
+        "MODELYARD_GRPC_PORT": str(free_port()),
+        "PYTHONWARNINGS": "ignore",
+        **settings,
+    }
+    command = [sys.executable, *(program or ["-m", "modelyard.serve"])]
+    log = folder / "node.log"
+    with supervised(command if core is None else on(core, command), environment, log) as process:
+        http = f"http://127.0.0.1:{environment['MODELYARD_NODE_PORT']}"
+        running = Running(http, f"127.0.0.1:{environment['MODELYARD_GRPC_PORT']}", process.pid)
+        if program is not None:
+            # A stand-in server takes a port of its own and writes it down.
+            wait_until_right("the node", running, lambda _: home.address("node").is_file(), process, log)
+            running = Running(home.address("node").read_text(), None, process.pid)
+        wait_until_right("the node", running, answers or _ready, process, log)
+        yield running
 
 
-def _wait(home: Home) -> str:
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            url = home.address("node").read_text()
-            urllib.request.urlopen(f"{url}/ready", timeout=5).read()
-            return url
-        time.sleep(0.05)
-    raise SystemExit("the node did not become ready within a minute")
+def _ready(running: Running) -> bool:
+    with urllib.request.urlopen(f"{running.http}/ready", timeout=5) as response:
+        return response.status == 200

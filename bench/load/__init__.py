@@ -1,0 +1,1 @@
+"""Load generators: wrk and h2load for one repeated request, our own client for everything else."""
