@@ -1,0 +1,36 @@
+"""A call as it is said to a remote: the headers that the next node reads (``protocols/options``), texts."""
+
+from modelyard.core.errors import InvalidInput
+from modelyard.serve.call import Call, RawTensor
+from modelyard.serve.remote.answers import Refused
+
+MAX_HOPS = 8  # nodes in a row; a longer way is a circle of routes
+
+
+def call_headers(call: Call) -> bytes:
+    """The header lines for ``call``, whose ``timeout`` is what it has left (seconds)."""
+    options = call.options
+    lines = b"modelyard-timeout: %.6f\r\nmodelyard-hops: %d\r\n" % (max(call.timeout, 1e-6), options.hops + 1)
+    if options.priority:
+        lines += b"modelyard-priority: %d\r\n" % options.priority
+    if options.client:
+        lines += b"modelyard-client: %b\r\n" % options.client.encode("latin-1", "replace")
+    if not options.cache:
+        lines += b"cache-control: no-cache\r\n"
+    return lines
+
+
+def texts_of(tensor: RawTensor) -> list[str]:
+    """The elements of a BYTES tensor as text. Raises Refused for what is no UTF-8."""
+    raw = bytes(tensor.data)
+    texts: list[str] = []
+    position = 0
+    while position < len(raw):
+        end = position + 4 + int.from_bytes(raw[position : position + 4], "little")
+        try:
+            texts.append(raw[position + 4 : end].decode())
+        except UnicodeDecodeError:
+            error = InvalidInput(f"The input {tensor.name!r} is not UTF-8 text.", field=tensor.name)
+            raise Refused(error, "unknown") from None
+        position = end
+    return texts
