@@ -5,7 +5,9 @@ import hashlib
 import hmac
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from modelyard.core.errors import (
     Cancelled,
@@ -22,6 +24,7 @@ from modelyard.serve.observe.metrics import NodeCollector
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.served import Pending, Served
 
+_NONE: Final[Mapping[str, Served]] = MappingProxyType({})
 WINDOW = 256  # records of one batch that are queued at a time
 
 
@@ -34,15 +37,18 @@ class Dataplane:
         self.pools: dict[str, Pool] = {}
         self._routes: dict[str, Served] = {}
 
-    def follow(self, table: RouteTable, pools: dict[str, Pool]) -> None:
-        """Serve by ``table`` from now on; calls already queued stay where they are."""
+    def follow(
+        self, table: RouteTable, pools: dict[str, Pool], elsewhere: Mapping[str, Served] = _NONE
+    ) -> None:
+        """Serve by ``table`` from now on; calls already queued stay where they are. ``elsewhere`` has the
+        endpoints that are not, or not only, served by a pool of this node."""
         self.table = table
         self.pools = pools
         self._routes = {
             route.endpoint: Served(pools[route.deployment], self.metrics.endpoint(route.endpoint))
             for route in table.routes
-            if route.deployment is not None
-        }
+            if route.deployment is not None and route.endpoint not in elsewhere
+        } | dict(elsewhere)
 
     def check_key(self, key: str | None) -> None:
         """Raise Unauthenticated unless ``key`` is known, when keys are asked for at all."""

@@ -14,7 +14,7 @@ import msgspec
 from prometheus_client import generate_latest
 
 from modelyard.core import routes
-from modelyard.core.errors import Conflict, InvalidInput, Unavailable
+from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.settings import Home, Settings
 from modelyard.host.files import write_whole
 from modelyard.host.network import url_of
@@ -27,6 +27,7 @@ from modelyard.serve.pool import limits
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.protocols import Router
 from modelyard.serve.protocols.internal import Internal
+from modelyard.serve.remote.routes import RemoteRoutes, check_routes
 
 log = logging.getLogger("modelyard.node")
 
@@ -43,10 +44,12 @@ class Node:
         self._collector = NodeCollector(lambda: [pool.gauge() for pool in self._pools.values()])
         self._dataplane = Dataplane(self._collector)
         self._pools: dict[str, Pool] = {}
+        self._remotes = RemoteRoutes()
         self._draining: dict[asyncio.Task[None], Pool] = {}
         self._applying = asyncio.Lock()
         internal = Internal(node_key, self.status, self.apply, self._log_path)
         registry = registry_of(self._collector)
+        registry.register(self._remotes)
         self.router = Router(self._dataplane, internal, lambda: generate_latest(registry))
 
     async def apply(self, table: routes.RouteTable) -> None:
@@ -63,13 +66,7 @@ class Node:
                 )
             if table == current:
                 return
-            missing = {route.deployment for route in table.routes if route.deployment} - {
-                pool.deployment for pool in table.pools
-            }
-            if missing:
-                raise InvalidInput(
-                    f"There are routes to deployments without a pool: {missing}.", field="routes"
-                )
+            check_routes(table)
             try:
                 await asyncio.to_thread(kept.save, self._home.routes, table)
             except OSError as error:
@@ -84,8 +81,9 @@ class Node:
             if pool is None or _work(pool.spec) != _work(spec):
                 pool = self._open(spec)
             self._pools[spec.deployment] = pool
-        self._dataplane.follow(table, self._pools)
-        self._collector.keep({pool.spec.endpoint for pool in self._pools.values()})
+        elsewhere = self._remotes.follow(table, self._pools, self._collector.endpoint)
+        self._dataplane.follow(table, self._pools, elsewhere)
+        self._collector.keep({pool.spec.endpoint for pool in self._pools.values()} | set(elsewhere))
         for pool in former.values():
             if pool not in self._pools.values():
                 task = asyncio.create_task(pool.drain(DRAIN_LIMIT), name=f"drain {pool.spec.deployment}")
@@ -116,7 +114,7 @@ class Node:
 
     def status(self) -> routes.NodeStatus:
         """What the control plane sees."""
-        live = {pool.spec.endpoint for pool in self._pools.values()}
+        live = {pool.spec.endpoint for pool in self._pools.values()} | set(self._dataplane.endpoints())
         pools = [*self._pools.values(), *self._draining.values()]
         return routes.NodeStatus(
             pid=os.getpid(),
@@ -161,6 +159,7 @@ class Node:
             *(pool.drain(DRAIN_LIMIT) for pool in self._pools.values()),
             return_exceptions=True,
         )
+        self._remotes.close()
         self._home.address("node").unlink(missing_ok=True)
         self._home.address("grpc").unlink(missing_ok=True)
         log.info("the node stopped")

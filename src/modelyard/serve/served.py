@@ -6,6 +6,7 @@ from typing import Protocol
 
 from modelyard.core.deployment import ServingOptions
 from modelyard.core.errors import Unavailable
+from modelyard.core.routes import Route
 from modelyard.core.signature import Signature
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.metrics import EndpointMetrics
@@ -43,7 +44,8 @@ class Backend(Protocol):
 
 
 class Served:
-    """One endpoint of the table of routes. ``version`` is the one behind it, ``platform`` its adapter."""
+    """One endpoint of the table of routes. ``version`` is the one behind it, ``platform`` its adapter;
+    ``pool`` is None where the route leads to remotes alone."""
 
     __slots__ = (
         "backend",
@@ -66,8 +68,23 @@ class Served:
         self.platform = f"modelyard_{spec.executor.adapter}"
         self.serving: ServingOptions = spec.serving
         self.metrics = metrics
-        self.pool = pool
+        self.pool: Pool | None = pool
         self.backend: Backend = pool
+
+    @classmethod
+    def elsewhere(cls, route: Route, backend: Backend, metrics: EndpointMetrics) -> "Served":
+        """An endpoint without a pool here. What it is, its remotes tell later: until then version 0."""
+        served = cls.__new__(cls)
+        served.endpoint = route.endpoint
+        served.model = route.model
+        served.version = 0
+        served.digest = f"elsewhere:{[(remote.url, remote.model) for remote in route.remotes]}"
+        served.platform = ""
+        served.serving = route.serving
+        served.metrics = metrics
+        served.pool = None
+        served.backend = backend
+        return served
 
     @property
     def ready(self) -> bool:

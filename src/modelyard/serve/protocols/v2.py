@@ -158,6 +158,7 @@ async def model_metadata(plane: Dataplane, name: str, version: str | None) -> Re
                 "model": served.model,
                 "digest": served.digest,
                 "options": signature.parameters,
+                "signature": signature,
             },
         }
     )

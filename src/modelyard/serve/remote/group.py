@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 
 from modelyard.core.errors import Internal, ModelyardError, Unavailable
@@ -45,7 +46,7 @@ class RemoteGroup:
     @property
     def ready(self) -> bool:
         """Whether one of the backends takes calls."""
-        now = self._loop.time()
+        now = time.monotonic()
         return any(member.share(now) > 0 for member in self.members)
 
     @property
@@ -81,7 +82,7 @@ class RemoteGroup:
 
     def unavailable(self) -> Unavailable:
         """What is told while no backend takes calls, with the reason of the first that has one."""
-        now = self._loop.time()
+        now = time.monotonic()
         reasons = [f"{member.name}: {member.failure.rstrip('.')}" for member in self.remotes]
         if self.local is not None:
             reasons.append("the local replicas are not ready")
@@ -92,8 +93,8 @@ class RemoteGroup:
 
     async def _carry(self, call: Call) -> Result:
         """All attempts at one call."""
-        loop, retry = self._loop, self.route.retry
-        started = loop.time()
+        retry = self.route.retry
+        started = time.monotonic()
         deadline = started + call.timeout
         self._budget.called(started)
         tried: set[int] = set()
@@ -104,7 +105,7 @@ class RemoteGroup:
                 return self.unavailable()
             tried.add(index)
             result = await self._attempt(call, index, tried, deadline)
-            now = loop.time()
+            now = time.monotonic()
             if not isinstance(result, ModelyardError):
                 self._latencies.add(now - started)
                 return result
@@ -131,7 +132,7 @@ class RemoteGroup:
             self.retries += 1
 
     def _choose(self, tried: set[int]) -> int | None:
-        now = self._loop.time()
+        now = time.monotonic()
         weights = [
             0.0 if number in tried else weight * member.share(now)
             for number, (weight, member) in enumerate(zip(self._weights, self.members, strict=True))
@@ -147,15 +148,15 @@ class RemoteGroup:
     async def _attempt(self, call: Call, index: int, tried: set[int], deadline: float) -> Result:
         """One attempt, with a second backend asked too when the first takes long and the route hedges."""
         after = hedge_after(self.route.retry.hedge, self._latencies)
-        first = self.members[index].call(call._replace(timeout=max(deadline - self._loop.time(), 0.0)))
+        first = self.members[index].call(call._replace(timeout=max(deadline - time.monotonic(), 0.0)))
         if after is None or len(self.members) == 1:
             return await first
         racing = {asyncio.create_task(first)}
         try:
             done, _ = await asyncio.wait(racing, timeout=after)
             if not done and (other := self._choose(tried)) is not None:
-                left = deadline - self._loop.time()
-                if left > 0 and self._budget.take(self._loop.time()):
+                left = deadline - time.monotonic()
+                if left > 0 and self._budget.take(time.monotonic()):
                     tried.add(other)
                     self.hedges += 1
                     racing.add(asyncio.create_task(self.members[other].call(call._replace(timeout=left))))

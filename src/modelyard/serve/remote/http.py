@@ -66,7 +66,8 @@ def address_of(url: str, field: str = "url") -> Address:
         path = url.removeprefix("unix:")
         if not path.startswith("/") or "\0" in path:
             raise InvalidInput(
-                f"{url!r} names no socket; write unix: and an absolute path, unix:/run/node.sock.", field=field
+                f"{url!r} names no socket; write unix: and an absolute path, unix:/run/node.sock.",
+                field=field,
             )
         return Address("", 0, False, path, "")
     try:
@@ -74,7 +75,12 @@ def address_of(url: str, field: str = "url") -> Address:
         port = parts.port
     except ValueError as error:
         raise InvalidInput(f"{url!r} is not an URL: {error}.", field=field) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or not url.isprintable():
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or not url.isascii()
+        or not url.isprintable()
+    ):
         raise InvalidInput(
             f"{url!r} cannot be called; write http://host:port, https://host or unix:/path.", field=field
         )
@@ -320,7 +326,7 @@ class Client:
     @contextlib.asynccontextmanager
     async def stream(
         self, head: bytes, body: bytes, deadline: float
-    ) -> AsyncIterator[tuple[Reply, AsyncIterator[bytes]]]:
+    ) -> AsyncGenerator[tuple[Reply, AsyncIterator[bytes]], None]:
         """One request whose answer is taken piece by piece; its headers are there by ``deadline``."""
         data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
         async with asyncio.timeout_at(deadline):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import random
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -69,8 +70,7 @@ class LocalMember:
 
     async def call(self, call: Call) -> Result:
         """Through the pool's queue."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = time.monotonic()
         seconds: float | None = None
         self.load.sent()
         try:
@@ -81,7 +81,7 @@ class LocalMember:
                 pending.cancel()
                 raise
             if not isinstance(result, ModelyardError):
-                seconds = loop.time() - started
+                seconds = time.monotonic() - started
             return result
         except ModelyardError as error:
             return error
@@ -102,7 +102,7 @@ class RemoteMember:
         self.failure = "it has not been asked yet"
         self.calls: dict[str, int] = {}  # outcome -> how many
         self._tell = learned
-        self._ready = False
+        self._ready: bool = False
         self._hold_until = 0.0
         self._answered = 0.0  # when it last did
         self._expected: Expected = {}
@@ -132,33 +132,36 @@ class RemoteMember:
 
     async def call(self, call: Call) -> Result:
         """Over HTTP; the outcome feeds breaker and load."""
-        loop = self._loop
-        started = loop.time()
+        started = time.monotonic()
         mark = self.breaker.admit(started)
         kind = self._kind
         if mark is None or kind is None:
-            return Unavailable(f"The remote {self.name} takes no calls now: {self.failure}.", retry_after=1.0)
+            return Unavailable(
+                f"The remote {self.name} takes no calls now: {self.failure}.", retry_after=1.0
+            )
         verdict: Verdict = "unknown"
         seconds: float | None = None
         self.load.sent()
         try:
-            answer = await kind.infer(call, started + call.timeout)
+            answer = await kind.infer(call, self._loop.time() + call.timeout)
             result = checked_answer(self._expected, answer) if self._expected else answer
             if isinstance(result, ModelyardError):
                 verdict = "failure"
                 result = Unavailable(f"The remote {self.name} answered wrongly: {result.message}")
             else:
                 verdict = "success"
-                self._answered = loop.time()
+                self._answered = time.monotonic()
                 seconds = self._answered - started
         except Refused as refused:
             verdict, result = refused.verdict, refused.error
             if result.code == "overloaded" and result.retry_after:
-                self._hold_until = loop.time() + result.retry_after
+                self._hold_until = time.monotonic() + result.retry_after
         except TimeoutError:
-            took = loop.time() - started
+            took = time.monotonic() - started
             verdict = "failure" if took >= max(SLOW, 4 * self.load.per_call) else "unknown"
-            result = Deadline(f"The remote {self.name} did not answer within the call's {call.timeout:g} s.")
+            result = Deadline(
+                f"The remote {self.name} did not answer within the call's {call.timeout:g} s."
+            )
         except (Unreached, Broken) as error:
             verdict = "failure"
             result = Unavailable(f"The remote {self.name} did not answer: {error}.", retry_after=1.0)
@@ -176,7 +179,7 @@ class RemoteMember:
         return result
 
     def _judge(self, mark: int, verdict: Verdict) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         before = self.breaker.opened
         if verdict == "success":
             self.breaker.succeeded(mark, now)
@@ -211,8 +214,8 @@ class RemoteMember:
         looks = 0
         await asyncio.sleep(random.random() * 0.05)
         while True:
-            now = self._loop.time()
-            self._client.sweep(now)
+            now = time.monotonic()
+            self._client.sweep(self._loop.time())
             if self._ready and looks % LEARN_EVERY and now - self._answered < HEALTH_EVERY:
                 wait = HEALTH_EVERY  # the calls themselves say that it answers
             elif await self._look(whole=not self._ready or looks % LEARN_EVERY == 0):

@@ -61,7 +61,9 @@ class OpenAI:
         self._model = model
         self._name = name
         self._models_head = client.head("GET", "/v1/models", headers)
-        self._embed_head = client.head("POST", "/v1/embeddings", {**headers, "content-type": "application/json"})
+        self._embed_head = client.head(
+            "POST", "/v1/embeddings", {**headers, "content-type": "application/json"}
+        )
         self.tokens = 0
 
     async def learn(self, deadline: float) -> Learned:
@@ -81,7 +83,9 @@ class OpenAI:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise lying(self._name, f"this is no list of models ({error})") from None
         if self._model not in names:
-            raise lying(self._name, f"it has no model {self._model!r}, but {', '.join(names)[:200] or 'none'}")
+            raise lying(
+                self._name, f"it has no model {self._model!r}, but {', '.join(names)[:200] or 'none'}"
+            )
 
     async def infer(self, call: Call, deadline: float) -> Answer:
         """``POST /v1/embeddings``, one row of the answer for each text."""
@@ -119,4 +123,3 @@ class OpenAI:
             return pack("FP32", cast("list[object]", embedding), "embedding")
         except (binascii.Error, ValueError, InvalidInput) as error:
             raise lying(self._name, f"an embedding cannot be read ({error})") from None
-

@@ -1,8 +1,8 @@
 """The table's routes with remotes: checked, kept over changes of the table, served as any other endpoint."""
 
-import asyncio
 import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -31,18 +31,22 @@ def check_routes(table: RouteTable) -> None:
         names.add(route.endpoint)
         if route.deployment is not None and route.deployment not in pools:
             raise InvalidInput(
-                f"There are routes to deployments without a pool: {route.deployment}.", field=f"{field}.deployment"
+                f"There are routes to deployments without a pool: {route.deployment}.",
+                field=f"{field}.deployment",
             )
         if route.deployment is None and not route.remotes:
             raise InvalidInput(
-                f"The route of {route.endpoint!r} leads nowhere; give it a deployment or remotes.", field=field
+                f"The route of {route.endpoint!r} leads nowhere; give it a deployment or remotes.",
+                field=field,
             )
         _check_weights(route, field)
         for position, remote in enumerate(route.remotes):
             _check_remote(remote, f"{field}.remotes[{position}]")
         retry = route.retry
         if not 1 <= retry.attempts <= 10 or not 0 <= retry.budget <= 1:
-            raise InvalidInput("A route has 1 to 10 attempts and a budget of 0 to 1.", field=f"{field}.retry")
+            raise InvalidInput(
+                "A route has 1 to 10 attempts and a budget of 0 to 1.", field=f"{field}.retry"
+            )
         if retry.hedge is not None and not 0 <= retry.hedge < math.inf:
             raise InvalidInput("A hedge is a number of seconds, not below 0.", field=f"{field}.retry.hedge")
 
@@ -91,7 +95,12 @@ class RemoteRoutes(Collector):
             members = [self._member(remote, former) for remote in route.remotes]
             pool = None if route.deployment is None else pools[route.deployment]
             group = RemoteGroup(route, members, None if pool is None else LocalMember(pool))
-            served = Served(pool, metrics(route.endpoint), route=route, backend=group)
+            counts = metrics(route.endpoint)
+            if pool is None:
+                served = Served.elsewhere(route, group, counts)
+            else:
+                served = Served(pool, counts)
+                served.backend = group
             self._groups[route.endpoint] = group
             self._served[route.endpoint] = served
             _identify(served, group)
@@ -114,12 +123,8 @@ class RemoteRoutes(Collector):
             if member in group.remotes:
                 _identify(self._served[endpoint], group)
 
-    async def drain(self, limit: float) -> None:
-        """Wait, up to ``limit`` seconds, until nothing is on its way; then let all remotes go."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + limit
-        while any(member.load.outstanding for member in self._members.values()) and loop.time() < end:
-            await asyncio.sleep(0.02)
+    def close(self) -> None:
+        """Let all remotes go; those who wait for a call have been answered."""
         for member in self._members.values():
             member.stop()
 
@@ -144,8 +149,8 @@ class RemoteRoutes(Collector):
             "modelyard_remote_retries", "Second and later attempts.", labels=["endpoint"]
         )
         hedges = CounterMetricFamily("modelyard_remote_hedges", "Hedged calls.", labels=["endpoint"])
+        now = time.monotonic()
         for member in self._members.values():
-            now = asyncio.get_running_loop().time()
             for code, count in member.calls.items():
                 calls.add_metric([member.name, code], count)
             opened.add_metric([member.name], member.breaker.opened)

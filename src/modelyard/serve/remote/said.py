@@ -10,7 +10,10 @@ MAX_HOPS = 8  # nodes in a row; a longer way is a circle of routes
 def call_headers(call: Call) -> bytes:
     """The header lines for ``call``, whose ``timeout`` is what it has left (seconds)."""
     options = call.options
-    lines = b"modelyard-timeout: %.6f\r\nmodelyard-hops: %d\r\n" % (max(call.timeout, 1e-6), options.hops + 1)
+    lines = b"modelyard-timeout: %.6f\r\nmodelyard-hops: %d\r\n" % (
+        max(call.timeout, 1e-6),
+        options.hops + 1,
+    )
     if options.priority:
         lines += b"modelyard-priority: %d\r\n" % options.priority
     if options.client:

@@ -101,7 +101,9 @@ class V2:
         """``POST /v2/models/{model}/infer``."""
         binary = self._binary
         head, body = (_binary if binary else _json)(call)
-        reply = await self._client.exchange(b"".join((self._infer_head, call_headers(call), head)), body, deadline)
+        reply = await self._client.exchange(
+            b"".join((self._infer_head, call_headers(call), head)), body, deadline
+        )
         if reply.status != 200:
             raise refused(reply, self._name)
         return self._answer(reply)
@@ -184,9 +186,12 @@ class V2:
 def _float(datatype: str, value: object) -> bytes:
     if value is not None:
         return pack(datatype, [value], "data")
-    return {"FP16": b"\x00\x7e", "BF16": b"\xc0\x7f", "FP32": b"\x00\x00\xc0\x7f", "FP64": b"\0\0\0\0\0\0\xf8\x7f"}[
-        datatype
-    ]
+    return {
+        "FP16": b"\x00\x7e",
+        "BF16": b"\xc0\x7f",
+        "FP32": b"\x00\x00\xc0\x7f",
+        "FP64": b"\0\0\0\0\0\0\xf8\x7f",
+    }[datatype]
 
 
 def _binary(call: Call) -> tuple[bytes, bytes]:
@@ -204,7 +209,9 @@ def _binary(call: Call) -> tuple[bytes, bytes]:
             "parameters": {**call.parameters, "binary_data_output": True},
         }
     )
-    head = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n" % len(header)
+    head = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n" % len(
+        header
+    )
     return head, b"".join((header, *(tensor.data for tensor in call.inputs)))
 
 
@@ -230,4 +237,3 @@ def _json_tensor(tensor: RawTensor) -> dict[str, object]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
