@@ -17,7 +17,7 @@ def load(path: Path) -> RouteTable:
         return msgspec.json.decode(path.read_bytes(), type=RouteTable)
     except FileNotFoundError:
         return RouteTable()
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         log.error("the kept table of routes cannot be read", extra={"path": str(path), "error": str(error)})
         return RouteTable()
 

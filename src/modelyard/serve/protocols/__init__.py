@@ -56,7 +56,7 @@ class Router:
 
     async def __call__(self, request: Request) -> Response:
         """Answer ``request``. Raises NotFound for a path or a method that nobody serves."""
-        parts = request.path.split("/")[1:]
+        parts = request.path.split("/")[1:] or [""]  # "OPTIONS *" has a path without a slash
         if "%" in request.path:
             parts = [unquote(part) for part in parts]
         if parts[0] == "node":

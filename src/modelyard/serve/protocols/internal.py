@@ -39,7 +39,7 @@ class Internal:
             case "PUT", ["routes"]:
                 try:
                     table = msgspec.json.decode(request.body, type=RouteTable)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     raise decode_error(error, request.body) from None
                 await self._apply(table)
                 return Response(b"", status=204)

@@ -1,0 +1,33 @@
+"""All harnesses by name; each is made when it is asked for."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+from fuzz.engine import Harness
+
+# name -> the module that has ``<name>_harness``
+NAMES = {
+    "http1": "rest",
+    "target": "rest",
+    "headers": "rest",
+    "v2_json": "rest",
+    "native": "rest",
+    "table": "rest",
+    "wire_node": "frames",
+    "wire_executor": "frames",
+    "bytes_tensor": "frames",
+    "onnx": "files",
+    "safetensors": "files",
+    "config": "files",
+    "pickle": "files",
+    "skops": "files",
+    "yaml": "files",
+    "function": "files",
+    "requirements": "files",
+}
+
+
+def harness(name: str) -> Harness:
+    """The harness of this name, with its seeds made."""
+    make: Callable[[], Harness] = getattr(import_module(f"fuzz.{NAMES[name]}"), f"{name}_harness")
+    return make()
