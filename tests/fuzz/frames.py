@@ -1,8 +1,10 @@
 """The two ends of the wire between node and executor, and raw tensors of BYTES."""
 
+import contextlib
+import json
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import ExecutorSpec
 from modelyard.core.signature import Signature, TensorSpec
+from modelyard.serve.call import Result
 from modelyard.serve.codec import raw_size_fits, unpack
 from modelyard.serve.pool.executor import ExecutorProcess
+from modelyard.serve.pool.frames import BatchResult
 from modelyard.serve.pool.limits import MemoryLimit
 from modelyard_executor import wire
 from modelyard_executor.loop import serve
@@ -24,6 +28,22 @@ from modelyard_executor.tensor import split_bytes
 def frame(header: object, body: bytes = b"") -> bytes:
     """One frame, whole."""
     return b"".join(wire.encode(header, [body] if body else []))
+
+
+def framed(flags: int, data: bytes) -> bytes:
+    """``data`` as it is, or with the high bit of ``flags`` as a header up to the last brace and its body, so
+    that what is inside of a frame is tried too."""
+    if not flags & 0x80:
+        return data
+    end = data.rfind(b"}") + 1
+    return wire.LENGTHS.pack(end, len(data) - end) + data
+
+
+def _both(seeds: list[bytes], flags: list[bytes]) -> list[bytes]:
+    """Each seed as bytes of the socket, and (of single frames) as the inside of a frame."""
+    whole = [flag + seed for flag, seed in zip(flags, seeds, strict=True)]
+    inner = [bytes([flag[0] | 0x80]) + flag[1:] + seed[8:] for flag, seed in zip(flags, seeds, strict=True)]
+    return whole + inner
 
 
 class _Anything:
@@ -36,6 +56,10 @@ class _Anything:
     def predict(self, items: Sequence[Any]) -> list[Any]:
         return [item.inputs for item in items]
 
+    def stream(self, item: Any) -> Iterator[Any]:
+        yield item.inputs
+        yield item.inputs
+
 
 def wire_executor_harness() -> Harness:
     """What an executor is sent. It believes the node; what is not the protocol ends it with a sentence."""
@@ -45,10 +69,17 @@ def wire_executor_harness() -> Harness:
     seeds = [
         frame({"type": "BATCH", "batch": 1, "items": [item]}, body) + frame({"type": "DRAIN"}),
         frame({"type": "PING"}) + frame({"type": "BATCH", "batch": 2, "items": [item, item]}, body * 2),
-        frame({"type": "CANCEL", "batch": 1}),
+        frame({"type": "CANCEL", "batch": 1, "items": [0]}),
+        frame({"type": "BATCH", "batch": 3, "items": [item | {"stream": True}, item]}, body * 2)
+        + frame({"type": "CANCEL", "batch": 3, "items": [0]}),
+        frame({"type": "BATCH", "batch": 4, "alike": 2, "inputs": tensors[:1]}, bytes(16)),
     ]
+    seeds = _both(seeds, [bytes((number % 2,)) for number in range(len(seeds))])
 
     def fuzz_one(data: bytes) -> None:
+        if not data:
+            return
+        version, data = 1 + data[0] % 2, framed(data[0], data[1:])
         if _promises(data) > 1 << 20:
             return
         ours, theirs = socket.socketpair()
@@ -56,10 +87,18 @@ def wire_executor_harness() -> Harness:
             ours.settimeout(0)
             ours.sendall(data)
             ours.shutdown(socket.SHUT_WR)
-            try:
-                serve(wire.Channel(theirs), _Anything())  # type: ignore[arg-type]
-            except (EOFError, OSError, wire.WireError, ValueError, LookupError, TypeError, AttributeError):
-                pass  # the process ends with this as its last words; the node starts another
+            # The process ends with the exception as its last words; the node starts another.
+            with contextlib.suppress(
+                EOFError,
+                OSError,
+                wire.WireError,
+                ValueError,
+                LookupError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+            ):
+                serve(wire.Channel(theirs), _Anything(), version)  # type: ignore[arg-type]
 
     return Harness(
         "wire_executor",
@@ -92,22 +131,35 @@ def wire_node_harness() -> Harness:
     seeds = [
         frame(hello), frame(result, bytes(8)), frame({"type": "FAILED", "code": "internal", "message": "m", "traceback": ""}),
         frame({"type": "PONG"}) + frame(result, bytes(8)),
+        frame({"type": "STREAM", "batch": 1, "index": 0, "outputs": [["y", "FP32", [1], 4]]}, bytes(4)),
+        frame({"type": "RESULT", "batch": 1, "compute_us": 5, "out_of_memory": True}),
+        b"".join(wire.encode_raw(json.dumps(hello | {"example": {"x": 0}}).encode().replace(b'"x": 0', b'"x": ' + b"[" * 3000))),
+        frame({"type": "RESULT", "batch": 1, "compute_us": 5, "alike": 2, "outputs": [["y", "FP32", [1], 4]]}, bytes(8)),
+        frame(hello | {"version": 2, "depth": 2, "streams": True, "cost": {"cost": "length", "shape": "padded", "of": "x"}}),
     ]  # fmt: skip
     spec = ExecutorSpec(python="p", adapter="onnx", files="f")
 
     def fuzz_one(data: bytes) -> None:
-        if not data:
+        if len(data) < 2:
             return
-        events: list[object] = []
+
+        def result(message: BatchResult, results: list[Result]) -> None:
+            assert message.out_of_memory or len(results) == 2, results
+
         process = ExecutorProcess(
-            spec, threads=1, limit=MemoryLimit("fuzz", None), folder=Path("/nonexistent"),
-            on_hello=events.append, on_failed=events.append, on_result=lambda *told: events.append(told),
-            on_exit=events.append, on_output=events.append,
+            spec, threads=1, device="cpu", cores=None, limit=MemoryLimit("fuzz", None), folder=Path("/nonexistent"),
+            on_hello=lambda hello: None, on_failed=lambda failed: None, on_result=result,
+            on_stream=lambda batch, index, answer: None, on_exit=lambda how: None, on_output=lambda text: None,
         )  # fmt: skip
-        step = max(1, len(data) // (1 + data[0] % 5))
+        # As if a batch of two were on its way: one that is streamed, or none; by the second byte.
+        process._streams = bool(data[1] % 2)  # pyright: ignore[reportPrivateUsage]
+        process._flying.append((1, 2, frozenset({0} if data[1] % 2 else ())))  # pyright: ignore[reportPrivateUsage]
+        pieces, data = 1 + data[0] % 5, framed(data[0], data[2:])
+        step = max(1, len(data) // pieces)
         for start in range(0, len(data), step):
             process.data_received(data[start : start + step])
 
+    seeds = _both(seeds, [bytes((number % 3, number % 2)) for number in range(len(seeds))])
     return Harness(
         "wire_node",
         fuzz_one,

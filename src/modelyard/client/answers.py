@@ -94,7 +94,7 @@ def decode(body: bytes, type: type[T]) -> T:
     """``body`` as ``type``. Raises Internal when the other side is no Modelyard that we understand."""
     try:
         return msgspec.json.decode(body, type=type)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Internal(
             f"The platform's answer is not understood ({error}); is it a Modelyard of another version?"
         ) from error
@@ -113,7 +113,7 @@ def error_of(status: int, headers: dict[str, str], body: bytes) -> ModelyardErro
     retry_after = _seconds(headers.get("retry-after"))
     try:
         told = msgspec.json.decode(body, type=_ErrorBody)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         code = next((code for code, kind in ERROR_KINDS.items() if kind.http == status), "internal")
         text = body[:300].decode(errors="replace").strip()
         return rebuild(

@@ -271,7 +271,7 @@ class ExecutorProcess(asyncio.Protocol):
                 position = end
             else:
                 self._needed = wire.LENGTHS.size
-        except (wire.WireError, msgspec.DecodeError, ValueError) as error:
+        except (wire.WireError, msgspec.DecodeError, ValueError, RecursionError) as error:
             self._protocol_error = f"it broke the wire protocol: {error}"
             self.kill()
             return
