@@ -17,7 +17,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -51,6 +51,47 @@ Handler = Callable[[Request], Awaitable[Response]]
 Admission = Callable[[Request], None]  # raises the error of who may not call; sees no body
 
 
+class Peer(Protocol):
+    """A connection, whatever it speaks."""
+
+    def check(self, now: float) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class RpcStream(Protocol):
+    """One call of gRPC as the edge shows it; header blocks are encoded already."""
+
+    @property
+    def stopping(self) -> bool: ...
+
+    def answer(self, head: bytes, data: bytes, trailers: bytes) -> None: ...
+
+    def start(self, head: bytes, *, end: bool = False) -> None: ...
+
+    async def send(self, data: bytes) -> None: ...
+
+    def end(self, trailers: bytes | None = None) -> None: ...
+
+    async def receive(self) -> bytes | None: ...
+
+
+class Rpc(Protocol):
+    """What answers the calls of gRPC that come over HTTP/2."""
+
+    def is_duplex(self, path: str) -> bool:
+        """Whether requests of this method are handed on as they come, not as a whole."""
+        ...
+
+    def refusal(self, error: ModelyardError, request: Request) -> bytes:
+        """The one header block of an answer that is nothing but ``error``."""
+        ...
+
+    async def __call__(self, request: Request, stream: RpcStream) -> None:
+        """Answer one call."""
+        ...
+
+
 class Shared:
     """What all connections of a node share: the handler, the limit on bodies, request ids."""
 
@@ -59,11 +100,24 @@ class Shared:
         self.max_body = max_body
         self.admit = admit
         self.max_connections = max_connections
-        self.connections: set[Connection] = set()
+        self.connections: set[Peer] = set()
+        self.rpc: Rpc | None = None  # what answers calls of gRPC
         self.empty = asyncio.Event()  # set while there is no connection
         self.empty.set()
         self._prefix = os.urandom(4).hex()
         self._numbers = itertools.count(1)
+
+    def join(self, connection: "Peer") -> bool:
+        """A client connected; False when there are more than this node can hold."""
+        self.connections.add(connection)
+        self.empty.clear()
+        return len(self.connections) <= self.max_connections
+
+    def leave(self, connection: "Peer") -> None:
+        """A client is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.empty.set()
 
     def request_id(self, given: bytes | None) -> str:
         """The caller's id when it is harmless in logs and headers, else one of ours."""
@@ -105,16 +159,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self._transport = cast(asyncio.Transport, transport)
-        self._shared.connections.add(self)
-        self._shared.empty.clear()
-        if len(self._shared.connections) > self._shared.max_connections:
+        if not self._shared.join(self):
             self._refuse(Unavailable("This node has as many connections as it can hold.", retry_after=1.0))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: what it asked for is not wanted any more."""
-        self._shared.connections.discard(self)
-        if not self._shared.connections:
-            self._shared.empty.set()
+        self._shared.leave(self)
         self._closing = True
         self._waiting.clear()
         self._writable.set()

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import socket
 
-from modelyard.serve.edge.connection import Admission, Connection, Handler, Shared
+from modelyard.serve.edge.connection import Admission, Handler, Rpc, Shared
+from modelyard.serve.edge.opening import Opening
 
 CHECK_EVERY = 5.0  # seconds
 
@@ -19,8 +20,10 @@ class Server:
         *,
         admit: Admission = lambda request: None,
         max_connections: int = 10_000,
+        rpc: Rpc | None = None,
     ) -> None:
         self._shared = Shared(handler, max_body, admit, max_connections)
+        self._shared.rpc = rpc
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -28,7 +31,7 @@ class Server:
         """Accept connections from now on; called once for each socket."""
         loop = asyncio.get_running_loop()
         self._servers.append(
-            await loop.create_server(lambda: Connection(self._shared), sock=listener, backlog=4096)
+            await loop.create_server(lambda: Opening(self._shared), sock=listener, backlog=4096)
         )
         if self._timer is None:
             self._check()

@@ -1,0 +1,540 @@
+"""One client's HTTP/2 connection: frames to Requests, answers to frames, and the limits.
+
+    bytes ──► frames ──► HEADERS ──► admitted ──► body whole ──► task of the handler ──► answer as far as
+                │           │                                        │                   the windows let it
+                │           └── not admitted, too large: answered    └── RST_STREAM: cancelled
+                └── a broken rule: GOAWAY, closed; a malformed stream: RST_STREAM
+
+Source: RFC 9113. What costs us and brings nothing is counted (``allowance``); while a client does not
+read, nothing of it is read either, so that its answers do not pile up here.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from typing import Final, cast
+
+from modelyard.core.errors import Deadline, ModelyardError, TooLarge
+from modelyard.serve.edge.connection import Shared
+from modelyard.serve.edge.http2 import frames
+from modelyard.serve.edge.http2.allowance import Allowance
+from modelyard.serve.edge.http2.answering import answer_request, refuse, serve_rpc
+from modelyard.serve.edge.http2.frames import ConnectionError2, StreamError, protocol_error, size_error
+from modelyard.serve.edge.http2.head import HEADER_LIMIT, Head, Heads
+from modelyard.serve.edge.http2.inflow import CONNECTION_WINDOW, MAX_FRAME, Inflow
+from modelyard.serve.edge.http2.outflow import Outflow
+from modelyard.serve.edge.http2.stream import STREAM_WINDOW, Stream
+from modelyard.serve.http import Request
+
+log = logging.getLogger("modelyard.http")
+
+MAX_STREAMS: Final = 256  # calls of one connection at a time
+MAX_CONTINUATIONS: Final = 16
+GRPC_PREFIX: Final = 5  # bytes in front of a message
+DISCARD_LIMIT: Final = 1 << 30  # bytes of a refused body that are read, so that the caller sees the answer
+READ_TIMEOUT: Final = 30.0  # seconds without a byte inside a request
+IDLE_TIMEOUT: Final = 300.0  # seconds without a call
+WRITE_TIMEOUT: Final = 60.0  # seconds that a client may leave our answer unread
+PING_AFTER: Final = (
+    60.0  # seconds of silence, while calls are open, after which we ask whether anyone is there
+)
+PING_LIMIT: Final = 30.0
+_FORGOTTEN: Final = 256  # streams that we ended early, whose late frames are no offence
+
+_unpack_header = frames.HEADER.unpack_from
+
+
+class Http2Connection(asyncio.Protocol):
+    """One connection. ``opening`` hands it over with its first bytes, the preface among them."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._heads = Heads()
+        self._streams: dict[int, Stream] = {}
+        self._last = 0  # the highest stream of the client
+        self._early: OrderedDict[int, None] = OrderedDict()
+        self._buffer = bytearray()
+        self._need = len(frames.PREFACE)
+        self._begun = False
+        self._closing = False  # GOAWAY was sent: no new calls
+        self._failed = False
+        self._touched = self._loop.time()
+        self._allowance = Allowance(self._touched)
+        self._pinged_at: float | None = None
+        self._paused_at: float | None = None
+        # A header block in pieces: (stream, flags, bytes, number of pieces).
+        self._block: tuple[int, int, bytearray, int] | None = None
+        self._outflow = Outflow(self._write, self.close, self._loop.time)
+        self._inflow = Inflow(self._write, shared.max_body)
+
+    # --- the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by ``opening``, when the first bytes were those of HTTP/2."""
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._shared.join(self):
+            self._closing = self._failed = True
+            self._transport.write(
+                frames.settings({}) + frames.goaway(0, frames.REFUSED_STREAM, "too many connections")
+            )
+            self._transport.close()
+            return
+        self._transport.write(
+            frames.settings(
+                {
+                    frames.SETTINGS_MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+                    frames.SETTINGS_INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                    frames.SETTINGS_MAX_FRAME_SIZE: MAX_FRAME,
+                    frames.SETTINGS_MAX_HEADER_LIST_SIZE: HEADER_LIMIT,
+                }
+            )
+            + frames.window_update(0, CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: what it asked for is not wanted any more."""
+        self._shared.leave(self)
+        self._closing = self._failed = True
+        self._outflow.writable.set()
+        for stream in list(self._streams.values()):
+            self._abandon(stream)
+
+    def pause_writing(self) -> None:
+        """The client does not read fast enough: nothing more is read from it either."""
+        self._paused_at = self._loop.time()
+        self._outflow.writable.clear()
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._paused_at = None
+        self._outflow.writable.set()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of frames."""
+        if self._failed:
+            return
+        self._touched = self._loop.time()
+        self._pinged_at = None
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._need:
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        position, end = 0, len(data)
+        if not self._begun:
+            position = len(frames.PREFACE)  # ``opening`` has seen it whole
+        try:
+            while end - position >= 9:
+                high, low, kind, flags, stream = _unpack_header(data, position)
+                length = high << 16 | low
+                if length > MAX_FRAME:
+                    raise size_error("a frame over the limit")
+                stop = position + 9 + length
+                if stop > end:
+                    break
+                self._frame(kind, flags, stream & frames.MAX_WINDOW, data[position + 9 : stop])
+                position = stop
+                if self._failed:
+                    return
+        except ConnectionError2 as error:
+            self._fail(error)
+            return
+        if position < end:
+            left = data[position:]
+            self._buffer += left
+            self._need = 9
+            if len(left) >= 9:
+                self._need += left[0] << 16 | left[1] << 8 | left[2]
+
+    def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if not self._begun:
+            if kind != frames.SETTINGS or flags & frames.ACK:
+                raise protocol_error("the first frame is SETTINGS")
+            self._begun = True
+        if self._block is not None and kind != frames.CONTINUATION:
+            raise protocol_error("a header block was not ended")
+        if kind == frames.DATA:
+            self._on_data(stream, flags, payload)
+        elif kind == frames.HEADERS:
+            self._on_headers(stream, flags, payload)
+        elif kind == frames.WINDOW_UPDATE:
+            self._on_window_update(stream, payload)
+        elif kind == frames.CONTINUATION:
+            self._on_continuation(stream, flags, payload)
+        else:
+            self._on_other(kind, flags, stream, payload)
+
+    # --- requests
+
+    def _on_headers(self, id: int, flags: int, payload: bytes) -> None:
+        if id == 0:
+            raise protocol_error("HEADERS on stream 0")
+        if flags & frames.PADDED:
+            payload = frames.without_padding(payload, flags)
+        if flags & frames.PRIORITIZED:
+            if len(payload) < 5:
+                raise size_error("HEADERS that are too short")
+            if int.from_bytes(payload[:4], "big") & frames.MAX_WINDOW == id:
+                raise protocol_error("a stream that depends on itself")
+            payload = payload[5:]
+        if not flags & frames.END_HEADERS:
+            self._block = (id, flags, bytearray(payload), 0)
+            return
+        self._on_block(id, flags, payload)
+
+    def _on_continuation(self, id: int, flags: int, payload: bytes) -> None:
+        if self._block is None or self._block[0] != id:
+            raise protocol_error("CONTINUATION of nothing")
+        _, first, block, pieces = self._block
+        block += payload
+        if len(block) > HEADER_LIMIT or pieces >= MAX_CONTINUATIONS:
+            raise ConnectionError2(frames.ENHANCE_YOUR_CALM, "a header block over the limit")
+        self._block = (id, first, block, pieces + 1)
+        if flags & frames.END_HEADERS:
+            self._block = None
+            self._on_block(id, first, bytes(block))
+
+    def _on_block(self, id: int, flags: int, block: bytes) -> None:
+        end = bool(flags & frames.END_STREAM)
+        stream = self._streams.get(id)
+        try:
+            if stream is not None:
+                self._heads.skip(block)
+                if not end or stream.ended_in:
+                    raise StreamError(frames.PROTOCOL_ERROR, "trailers in the middle of a request")
+                self._ended(stream)
+            elif id <= self._last:
+                self._heads.skip(block)
+                if id not in self._early:
+                    raise ConnectionError2(frames.STREAM_CLOSED, "HEADERS on a closed stream")
+            elif not id & 1:
+                raise protocol_error("a stream with an even number")
+            else:
+                self._last = id
+                self._open(id, self._heads.read(block), end)
+        except StreamError as error:
+            self._reset(id, error.code)
+
+    def _open(self, id: int, head: Head, end: bool) -> None:
+        if self._closing:
+            return  # GOAWAY told the client that nothing is done about it
+        if len(self._streams) >= MAX_STREAMS:
+            self._reset(id, frames.REFUSED_STREAM)
+            return
+        if end and head.length:
+            raise StreamError(frames.PROTOCOL_ERROR, "a body that is not there")
+        shared = self._shared
+        # An id for a call of gRPC is made when it is needed: in errors and logs.
+        given = head.headers.get(b"x-request-id")
+        request_id = "" if head.grpc and given is None else shared.request_id(given)
+        request = Request(head.method, head.path, head.query, head.headers, request_id)
+        grpc = head.grpc and shared.rpc is not None
+        duplex = grpc and shared.rpc is not None and shared.rpc.is_duplex(head.path)
+        stream = Stream(id, request, self._outflow, self._inflow, self._touched, grpc=grpc, duplex=duplex)
+        self._streams[id] = stream
+        stream.ended_in = end
+        try:
+            if head.too_large:
+                raise TooLarge(f"The headers are over the limit of {HEADER_LIMIT} bytes.", field="headers")
+            shared.admit(request)
+        except ModelyardError as error:
+            self._refuse(stream, error)
+            return
+        if head.length is not None and head.length > shared.max_body:
+            self._over(stream)
+        elif end or duplex:
+            self._start(stream)
+
+    def _on_data(self, id: int, flags: int, payload: bytes) -> None:
+        window = len(payload)
+        self._inflow.received(window)
+        if flags & frames.PADDED:
+            payload = frames.without_padding(payload, flags)
+        stream = self._streams.get(id)
+        end = flags & frames.END_STREAM
+        if not payload and not end:
+            self._spend("frames of nothing")
+        if stream is None or stream.ended_in:
+            if id == 0 or id > self._last:
+                raise protocol_error("DATA on a stream that is not open")
+            if stream is not None:
+                self._reset(id, frames.STREAM_CLOSED)
+            elif id not in self._early:
+                raise ConnectionError2(frames.STREAM_CLOSED, "DATA on a closed stream")
+            return
+        stream.touched = self._touched
+        stream.receive_window -= window
+        stream.size += len(payload)
+        if stream.receive_window < 0:
+            self._reset(id, frames.FLOW_CONTROL_ERROR)
+        elif stream.duplex:
+            stream.feed(payload, window)
+            if end:
+                self._ended(stream)
+        elif stream.discarding:
+            self._discard(stream, end)
+        elif stream.size > self._shared.max_body + GRPC_PREFIX * stream.grpc:
+            self._over(stream)
+            if end and stream.discarding:
+                self._discard(stream, end)
+        else:
+            if not stream.body:
+                stream.body = payload
+            elif type(stream.body) is bytearray:
+                stream.body += payload
+            else:
+                stream.body = bytearray(stream.body) + payload
+            if end:
+                self._ended(stream)
+            elif stream.receive_window < STREAM_WINDOW // 2 and not stream.granted:
+                self._inflow.grant_large(stream)
+
+    def _ended(self, stream: Stream) -> None:
+        """The request is whole."""
+        stream.ended_in = True
+        if stream.duplex:
+            stream.finish()
+            return
+        if stream.discarding:
+            self._discard(stream, 1)
+            return
+        length = stream.request.headers.get(b"content-length")
+        if length is not None and int(length) != stream.size:
+            self._reset(stream.id, frames.PROTOCOL_ERROR)
+            return
+        self._start(stream)
+
+    def _start(self, stream: Stream) -> None:
+        if not stream.duplex:
+            body = stream.body
+            stream.request.body = body if type(body) is bytes else bytes(body)
+            stream.body = b""
+        rpc = self._shared.rpc
+        if stream.grpc and rpc is not None:
+            stream.task = self._loop.create_task(serve_rpc(self, stream, rpc))
+        else:
+            stream.task = self._loop.create_task(answer_request(self, stream, self._shared))
+
+    # --- refusals
+
+    def _over(self, stream: Stream) -> None:
+        self._refuse(
+            stream,
+            TooLarge(f"The body is over the limit of {self._shared.max_body} bytes; send less at a time."),
+        )
+
+    def _refuse(self, stream: Stream, error: ModelyardError) -> None:
+        """Answer with ``error`` now; what still comes of the body is thrown away.
+
+        So it is for HTTP, whose clients often read the answer only when they have sent everything. A
+        client of gRPC reads all the time, and is told to stop.
+        """
+        stream.body = b""
+        refuse(stream, error, self._shared)
+        stream.discarding = not stream.grpc and not stream.ended_in
+        if not stream.discarding:
+            self.close(stream)
+
+    def _discard(self, stream: Stream, end: int) -> None:
+        if end:
+            stream.ended_in = True
+            self.close(stream)
+        elif stream.size > DISCARD_LIMIT:
+            self.close(stream)
+        elif stream.receive_window < STREAM_WINDOW // 2:
+            self._inflow.grant(stream, STREAM_WINDOW - stream.receive_window)
+
+    def _reset(self, id: int, code: int) -> None:
+        """End a stream that broke a rule, or that is not wanted."""
+        self._spend("streams that had to be reset")
+        self._write(frames.rst_stream(id, code))
+        stream = self._streams.get(id)
+        if stream is not None:
+            self._abandon(stream)
+        self._remember(id)
+
+    def _abandon(self, stream: Stream) -> None:
+        """Nobody waits for this stream's answer."""
+        stream.ended_out = stream.ended_in = True
+        stream.out.clear()
+        self._outflow.blocked.pop(stream.id, None)
+        if stream.drained is not None and not stream.drained.done():
+            stream.drained.set_result(None)
+        self._forget(stream)
+        if stream.task is not None:
+            stream.task.cancel()
+
+    def _remember(self, id: int) -> None:
+        self._early[id] = None
+        if len(self._early) > _FORGOTTEN:
+            self._early.popitem(last=False)
+
+    # --- other frames
+
+    def _on_other(self, kind: int, flags: int, id: int, payload: bytes) -> None:
+        match kind:
+            case frames.RST_STREAM:
+                self._on_reset(id, payload)
+            case frames.SETTINGS:
+                self._on_settings(flags, id, payload)
+            case frames.PING:
+                if id or len(payload) != 8:
+                    raise protocol_error("PING on a stream") if id else size_error("a PING that is none")
+                if not flags & frames.ACK:
+                    self._spend("PING")
+                    self._write(frames.ping(payload, frames.ACK))
+            case frames.PRIORITY:
+                if not id or len(payload) != 5:
+                    raise (
+                        size_error("a PRIORITY that is none")
+                        if id
+                        else protocol_error("PRIORITY of nothing")
+                    )
+                self._spend("PRIORITY")
+            case frames.GOAWAY:
+                if id:
+                    raise protocol_error("GOAWAY on a stream")
+                self.finish()
+            case frames.PUSH_PROMISE:
+                raise protocol_error("a client does not push")
+            case _:
+                self._spend("frames of unknown types")  # RFC 9113 §4.1: ignored
+
+    def _on_reset(self, id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise size_error("a RST_STREAM that is none")
+        if id == 0 or id > self._last:
+            raise protocol_error("RST_STREAM of a stream that is not open")
+        self._spend("RST_STREAM")
+        stream = self._streams.get(id)
+        if stream is not None:
+            self._abandon(stream)
+
+    def _on_settings(self, flags: int, id: int, payload: bytes) -> None:
+        if id or len(payload) % 6 or (flags & frames.ACK and payload):
+            raise protocol_error("SETTINGS on a stream") if id else size_error("SETTINGS that are none")
+        if flags & frames.ACK:
+            return
+        self._spend("SETTINGS")
+        if len(payload) > 6 * 64:
+            raise ConnectionError2(frames.ENHANCE_YOUR_CALM, "too many settings")
+        self._outflow.follow(payload, self._streams.values())
+        self._write(frames.SETTINGS_ACK)
+        self._outflow.flush_blocked()
+
+    def _spend(self, what: str) -> None:
+        if not self._allowance.spend(self._touched):
+            raise ConnectionError2(frames.ENHANCE_YOUR_CALM, f"too many {what}")
+
+    # --- flow control
+
+    def _on_window_update(self, id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise size_error("a WINDOW_UPDATE that is none")
+        increment = int.from_bytes(payload, "big") & frames.MAX_WINDOW
+        if id == 0:
+            self._outflow.widen(increment)
+            return
+        stream = self._streams.get(id)
+        if stream is None:
+            if id > self._last:
+                raise protocol_error("WINDOW_UPDATE of a stream that is not open")
+            return
+        stream.send_window += increment
+        if increment == 0 or stream.send_window > frames.MAX_WINDOW:
+            self._reset(id, frames.FLOW_CONTROL_ERROR if increment else frames.PROTOCOL_ERROR)
+        elif stream.out:
+            self._outflow.flush(stream)
+
+    # --- answers
+
+    def close(self, stream: Stream) -> None:
+        """The task of ``stream`` has ended, or it has none: the stream is over once all of it was sent."""
+        stream.done = True
+        if stream.out or stream.id not in self._streams:
+            return
+        if not stream.ended_in:
+            # The answer was given before the request was whole (RFC 9113 §8.1).
+            self._write(frames.rst_stream(stream.id, frames.NO_ERROR))
+            self._remember(stream.id)
+        elif not stream.ended_out:
+            self._write(frames.rst_stream(stream.id, frames.INTERNAL_ERROR))
+        self._allowance.earn()
+        self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        self._streams.pop(stream.id, None)
+        self._inflow.over(stream)
+        if self._closing and not self._streams and self._transport is not None:
+            self._transport.close()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._failed:
+            self._transport.write(data)
+
+    # --- the end
+
+    def _fail(self, error: ConnectionError2) -> None:
+        """GOAWAY: nothing more of this client is believed."""
+        log.info("an HTTP/2 connection was ended", extra={"reason": error.reason, "code": error.code})
+        self._write(frames.goaway(self._last, error.code, error.reason))
+        self._closing = self._failed = True
+        for stream in list(self._streams.values()):
+            self._abandon(stream)
+        if self._transport is not None:
+            self._transport.close()
+
+    def check(self, now: float) -> None:
+        """End what is too slow; called every few seconds."""
+        if self._transport is None or self._failed:
+            return
+        if self._paused_at is not None:
+            if now - self._paused_at > WRITE_TIMEOUT:
+                self._transport.abort()
+            return
+        if self._pinged_at is not None and now - self._pinged_at > PING_LIMIT:
+            self._transport.abort()
+            return
+        try:
+            if self._block is not None and now - self._touched > READ_TIMEOUT:
+                raise ConnectionError2(frames.ENHANCE_YOUR_CALM, "a header block that does not end")
+            for stream in list(self._streams.values()):
+                if stream.blocked_at and now - stream.blocked_at > WRITE_TIMEOUT:
+                    self._reset(stream.id, frames.CANCEL)
+                elif not stream.ended_in and not stream.duplex and now - stream.touched > READ_TIMEOUT:
+                    if stream.discarding:
+                        self.close(stream)
+                    elif not self._inflow.waits(stream):
+                        error = Deadline(f"The request did not arrive within {READ_TIMEOUT:g} s.")
+                        self._refuse(stream, error)
+        except ConnectionError2 as error:
+            self._fail(error)
+            return
+        if self._streams:
+            if self._pinged_at is None and now - self._touched > PING_AFTER:
+                self._pinged_at = now
+                self._write(frames.ping(b"modelyrd"))
+        elif now - self._touched > (IDLE_TIMEOUT if self._begun else READ_TIMEOUT):
+            self.finish()
+
+    def finish(self) -> None:
+        """Answer what was asked, then close."""
+        if self._closing or self._transport is None:
+            return
+        self._closing = True
+        self._write(frames.goaway(self._last, frames.NO_ERROR))
+        for stream in list(self._streams.values()):
+            if stream.duplex:
+                stream.stopping = True
+                stream.finish()
+            elif not stream.ended_in and stream.discarding:
+                self.close(stream)
+        if not self._streams:
+            self._transport.close()
