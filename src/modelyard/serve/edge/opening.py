@@ -3,7 +3,8 @@
 import asyncio
 from typing import cast
 
-from modelyard.serve.edge.connection import IDLE_TIMEOUT, READ_TIMEOUT, Connection, Shared
+from modelyard.serve.edge import connection as http1
+from modelyard.serve.edge.connection import Connection, Shared
 from modelyard.serve.edge.http2.connection import Http2Connection
 from modelyard.serve.edge.http2.frames import PREFACE
 
@@ -49,7 +50,7 @@ class Opening(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Close what says nothing; called every few seconds."""
-        limit = READ_TIMEOUT if self._seen else IDLE_TIMEOUT
+        limit = http1.READ_TIMEOUT if self._seen else http1.IDLE_TIMEOUT
         if self._transport is not None and now - self._touched > limit:
             self._transport.close()
 
