@@ -2,15 +2,20 @@
 
 import argparse
 import importlib
+import os
 import sys
 import time
 
+from bench.cores import LOAD_CORE
 from bench.machine import describe
 from bench.plan import Plan
 from bench.results import envelope, save, verdict_table
 
 QUESTIONS = (
     "overhead",
+    "isolation",
+    "overload",
+    "endurance",
     "http_server",
     "command_line",
     "deploy_time",
@@ -39,6 +44,8 @@ def main() -> None:
     modules = {name: importlib.import_module(f"bench.{name}") for name in names}
     if asked.minutes is not None:
         plan = _fitted(plan, modules, asked.minutes * 60)
+    # The load runs in this process: servers are given their own cores when they are started.
+    os.sched_setaffinity(0, {LOAD_CORE})
     print(describe())
     print(
         f"about {sum(module.seconds(plan) for module in modules.values()) / 60:.1f} minutes in all",
@@ -74,11 +81,12 @@ def _ask(name: str, module, plan: Plan) -> bool:
         print(f"{type(trouble).__name__}: {trouble}", file=sys.stderr, flush=True)
         return False
     result["seconds"] = round(time.monotonic() - started, 1)
+    path = save(name, result)
     for table in module.tables(result):
         print(table.text() + "\n")
     if found := module.verdicts(result):
         print(verdict_table(found).text())
-    print(f"\n{save(name, result)} ({result['seconds']:.0f} s)", flush=True)
+    print(f"\n{path} ({result['seconds']:.0f} s)", flush=True)
     return True
 
 

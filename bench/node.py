@@ -46,7 +46,7 @@ def node(
     }
     command = [sys.executable, *(program or ["-m", "modelyard.serve"])]
     log = folder / "node.log"
-    with supervised(command if core is None else on(core, command), environment, log) as process:
+    with supervised(on(core, command), environment, log) as process:
         http = f"http://127.0.0.1:{environment['MODELYARD_NODE_PORT']}"
         running = Running(http, f"127.0.0.1:{environment['MODELYARD_GRPC_PORT']}", process.pid)
         if program is not None:

@@ -1,6 +1,7 @@
 """A raw HTTP/1.1 client for loads: one call at a time on a connection, every answer read and judged."""
 
 import asyncio
+from typing import cast
 from urllib.parse import urlsplit
 
 
@@ -22,8 +23,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def ask(self, request: bytes) -> "asyncio.Future[tuple[int, bytes]]":
         """Send one request; the future gets its status and body. Raises ConnectionEnded when closed."""
