@@ -60,6 +60,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/uv
 
 .setup/system:
 	@command -v chromium >/dev/null || { $(call apt,chromium); }
+	@command -v redis-server >/dev/null || { $(call apt,redis-server); }
 	@mkdir -p .setup && touch $@
 
 .setup/bench-programs:

@@ -11,6 +11,7 @@ from modelyard.host.home import read_key
 from modelyard.host.lock import ProgramLock
 from modelyard.host.log_lines import configure
 from modelyard.host.network import bind, check_address
+from modelyard.serve.cache.redis import address_of
 from modelyard.serve.node import Node
 
 
@@ -20,6 +21,8 @@ def main() -> int:
         settings = load_settings()
         configure(settings.log_level)
         check_address(settings.node_host, settings.authentication, program="node", field="node_host")
+        if settings.redis_url is not None:
+            address_of(settings.redis_url)  # a wrong one is told before anything starts
         home = Home(settings.home)
         lock = ProgramLock(home.run, "node")
         lock.acquire()

@@ -19,6 +19,7 @@ from modelyard.core.errors import (
     Unavailable,
 )
 from modelyard.core.routes import RouteTable
+from modelyard.serve.cache.cache import Caches
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.metrics import NodeCollector
 from modelyard.serve.pool.pool import Pool
@@ -35,6 +36,7 @@ class Dataplane:
         self.metrics = metrics
         self.table = RouteTable()
         self.pools: dict[str, Pool] = {}
+        self.caches = Caches()
         self._routes: dict[str, Served] = {}
 
     def follow(
@@ -49,6 +51,11 @@ class Dataplane:
             for route in table.routes
             if route.deployment is not None and route.endpoint not in elsewhere
         } | dict(elsewhere)
+        for route in table.routes:
+            if (served := self._routes.get(route.endpoint)) is not None:
+                spec = None if served.pool is None else served.pool.spec
+                served.cache = self.caches.of(route, spec, served.metrics)
+        self.caches.keep(self._routes)
 
     def check_key(self, key: str | None) -> None:
         """Raise Unauthenticated unless ``key`` is known, when keys are asked for at all."""
@@ -101,7 +108,10 @@ class Dataplane:
         code = "internal"
         pending: Pending | None = None
         try:
-            pending = served.backend.submit(call)
+            if served.cache is None or not call.options.cache:
+                pending = served.backend.submit(call)
+            else:
+                pending = served.cache.submit(served, call)
             result = await pending.future
             if isinstance(result, ModelyardError):
                 raise result
@@ -137,8 +147,12 @@ class Dataplane:
             served.metrics.called(version, code, time.perf_counter() - started)
             results.append(result)
 
+        looked, waited = 0, 0.0  # calls that Redis was asked for, and the seconds that it took
         try:
-            for call in calls:
+            for index, call in enumerate(calls):
+                if served.cache is not None and index == looked:
+                    looked += window
+                    waited += await served.cache.ahead(served, calls[index:looked], waited)
                 while len(queued) >= window:
                     await take_oldest()
                 while True:
@@ -191,4 +205,7 @@ def _submit(served: Served, call: Call, started: float) -> Pending:
     left = call.timeout - (time.perf_counter() - started)
     if left <= 0:
         raise Deadline(f"The call's {call.timeout:g} s were over before it could be queued.")
-    return served.backend.submit(call._replace(timeout=left))
+    call = call._replace(timeout=left)
+    if served.cache is None or not call.options.cache:
+        return served.backend.submit(call)
+    return served.cache.submit(served, call, ask=False)

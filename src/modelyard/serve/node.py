@@ -19,6 +19,8 @@ from modelyard.core.settings import Home, Settings
 from modelyard.host.files import write_whole
 from modelyard.host.network import url_of
 from modelyard.serve import table as kept
+from modelyard.serve.cache.redis import address_of
+from modelyard.serve.cache.second import SecondLevel
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.server import Server
 from modelyard.serve.observe.logs import ModelLog
@@ -43,6 +45,12 @@ class Node:
         self._started = time.time()
         self._collector = NodeCollector(lambda: [pool.gauge() for pool in self._pools.values()])
         self._dataplane = Dataplane(self._collector)
+        self._redis = (
+            SecondLevel(address_of(settings.redis_url), settings.redis_budget, self._collector.redis)
+            if settings.redis_url is not None
+            else None
+        )
+        self._dataplane.caches.second = self._redis
         self._pools: dict[str, Pool] = {}
         self._remotes = RemoteRoutes()
         self._draining: dict[asyncio.Task[None], Pool] = {}
@@ -133,6 +141,8 @@ class Node:
         """
         shutil.rmtree(self._home.run / "tmp", ignore_errors=True)
         limits.sweep()
+        if self._redis is not None:
+            self._redis.start()
         self._follow(kept.load(self._home.routes))
         server = Server(
             self.router,
@@ -160,6 +170,8 @@ class Node:
             return_exceptions=True,
         )
         self._remotes.close()
+        if self._redis is not None:
+            await self._redis.close()
         self._home.address("node").unlink(missing_ok=True)
         self._home.address("grpc").unlink(missing_ok=True)
         log.info("the node stopped")

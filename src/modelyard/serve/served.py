@@ -8,6 +8,7 @@ from modelyard.core.deployment import ServingOptions
 from modelyard.core.errors import Unavailable
 from modelyard.core.routes import Route
 from modelyard.core.signature import Signature
+from modelyard.serve.cache.cache import EndpointCache
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.metrics import EndpointMetrics
 from modelyard.serve.pool.pool import Pool
@@ -45,10 +46,12 @@ class Backend(Protocol):
 
 class Served:
     """One endpoint of the table of routes. ``version`` is the one behind it, ``platform`` its adapter;
-    ``pool`` is None where the route leads to remotes alone."""
+    ``pool`` is None where the route leads to remotes alone; ``cache`` stands before the backend when answers
+    are kept (the dataplane sets it)."""
 
     __slots__ = (
         "backend",
+        "cache",
         "digest",
         "endpoint",
         "metrics",
@@ -70,6 +73,7 @@ class Served:
         self.metrics = metrics
         self.pool: Pool | None = pool
         self.backend: Backend = pool
+        self.cache: EndpointCache | None = None
 
     @classmethod
     def elsewhere(cls, route: Route, backend: Backend, metrics: EndpointMetrics) -> "Served":
@@ -84,6 +88,7 @@ class Served:
         served.metrics = metrics
         served.pool = None
         served.backend = backend
+        served.cache = None
         return served
 
     @property

@@ -6,42 +6,15 @@ Counting is on every call's path, so it is a bisect and an add; all formatting h
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import accumulate
-from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from modelyard.core.routes import EndpointTraffic
+from modelyard.serve.observe.counts import BATCH_BOUNDS, LATENCY_BOUNDS, CacheCounts, Histogram, RedisCounts
+from modelyard.serve.observe.families import cache_families, redis_families
 
-# Seconds, four to a decade from 100 µs to 100 s: quantiles are right to within about 30 %
-# between two bounds, and interpolated inside them.
-LATENCY_BOUNDS: Final = tuple(
-    round(base * 10.0**power, 9) for power in range(-4, 3) for base in (1, 1.8, 3.2, 5.6)
-)
-BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WINDOW = 60  # seconds that "lately" means
-
-
-class Histogram:
-    """Counts by upper bound, the last one being infinity."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        """Prometheus' (le, count) pairs."""
-        names = [*(str(bound) for bound in self.bounds), "+Inf"]
-        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
 
 
 def quantile(counts: list[int], bounds: tuple[float, ...], q: float) -> float | None:
@@ -81,6 +54,7 @@ class EndpointMetrics:
         self.batch = Histogram(BATCH_BOUNDS)
         self.codes: dict[tuple[int, str], int] = {}
         self.restarts = 0
+        self.cache = CacheCounts()
         self._clock = clock
         self._recent = [_Second(-1) for _ in range(WINDOW)]
 
@@ -141,6 +115,7 @@ class NodeCollector(Collector):
 
     def __init__(self, pools: Callable[[], list[PoolGauge]]) -> None:
         self.endpoints: dict[str, EndpointMetrics] = {}
+        self.redis = RedisCounts()
         self._pools = pools
 
     def endpoint(self, name: str) -> EndpointMetrics:
@@ -190,6 +165,8 @@ class NodeCollector(Collector):
             ready.add_metric(pool.labels, pool.ready)
             memory.add_metric(pool.labels, pool.memory)
         yield from (calls, restarts, latency, queue, batch, queued, ready, memory)
+        yield from cache_families(self.endpoints)
+        yield from redis_families(self.redis)
 
 
 def registry_of(collector: NodeCollector) -> CollectorRegistry:

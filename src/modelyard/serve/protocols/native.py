@@ -8,11 +8,14 @@
 Errors of single records stand in their place in ``predictions``; the others are answered.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from modelyard.core.errors import InvalidInput, ModelyardError
 from modelyard.core.signature import Signature
-from modelyard.serve.call import Answer, Call, Options, RawTensor
+from modelyard.serve.cache.answers import cache_headers
+from modelyard.serve.call import Answer, Call, Options, RawTensor, Result
 from modelyard.serve.checks import checked_call
 from modelyard.serve.codec import pack_record, unpack_record
 from modelyard.serve.dataplane import Dataplane
@@ -33,7 +36,7 @@ async def predict(plane: Dataplane, request: Request, name: str) -> Response:
         record = _object(request)
         call = record_call(served, record, "", options_of(request))
     answer = await plane.predict(served, call)
-    return json_response(_record_of(served, answer), headers=_headers(served))
+    return json_response(_record_of(served, answer), headers=_headers(served, (answer,)))
 
 
 async def predict_batch(plane: Dataplane, request: Request, name: str) -> Response:
@@ -63,7 +66,7 @@ async def predict_batch(plane: Dataplane, request: Request, name: str) -> Respon
             predictions.append(body)
         else:
             predictions.append(_record_of(served, result))
-    return json_response({"predictions": predictions}, headers=_headers(served))
+    return json_response({"predictions": predictions}, headers=_headers(served, results))
 
 
 async def models(plane: Dataplane) -> Response:
@@ -168,8 +171,9 @@ def _record_of(served: Served, answer: Answer) -> Record:
     }
 
 
-def _headers(served: Served) -> tuple[tuple[bytes, bytes], ...]:
-    return (
+def _headers(served: Served, results: Sequence[Result]) -> tuple[tuple[bytes, bytes], ...]:
+    headers = (
         (b"modelyard-model", served.model.encode()),
         (b"modelyard-version", b"%d" % served.version),
     )
+    return headers if served.cache is None else headers + cache_headers(results)

@@ -11,6 +11,7 @@ from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import InvalidInput, Unavailable
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.core.version import VERSION
+from modelyard.serve.cache.answers import cache_headers
 from modelyard.serve.call import RawTensor
 from modelyard.serve.checks import checked_call
 from modelyard.serve.codec import flatten, pack, unpack
@@ -86,7 +87,10 @@ async def infer(plane: Dataplane, request: Request, name: str, version: str | No
         for tensor in answer
         if chosen is None or tensor.name in chosen
     ]
-    return Response(_encode(InferResponse(name, str(served.version), wanted.id or request.id, outputs)))
+    return Response(
+        _encode(InferResponse(name, str(served.version), wanted.id or request.id, outputs)),
+        headers=() if served.cache is None else cache_headers((answer,)),
+    )
 
 
 def raw_tensor(tensor: InputTensor, index: int) -> RawTensor:
