@@ -96,7 +96,7 @@ def load_settings(**flags: object) -> Settings:
 
 
 # Variables with our prefix that are read by one program only and are not settings.
-ENVIRONMENT_ELSEWHERE = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
+ENVIRONMENT_ELSEWHERE = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY", "MODELYARD_DEVICES"})
 
 
 def _convert(values: dict[str, object], *, source: str) -> Settings:
