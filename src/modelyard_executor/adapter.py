@@ -72,7 +72,7 @@ class Adapter(Protocol):
         ``predict``. ``predict`` finds each value in ``item.prepared``; it is None where nothing ran ahead.
 
     ``stream(item) -> iterator of Outputs``
-        The answer to one item in pieces, each with all or some of the outputs. It is closed between two
+        The answer to one item in pieces, each with every output that is not optional. It is closed between two
         pieces when nobody waits for them any more. An adapter whose models stream only sometimes says
         which by its attribute ``streams``.
     """

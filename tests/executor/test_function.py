@@ -196,7 +196,7 @@ def test_invalid_input_raised_by_the_model_is_the_callers_error(tmp_path):
         ("return {}", "without its output 'output'"),
         ("return None", "(NoneType)"),
         ("import numpy; return numpy.float64(1.5)", "as float64; its signature says INT64"),
-        ("return (number for number in [1])", "a generator"),
+        ("return (number for number in [])", "no piece at all"),
         ("import asyncio\n    async def f(): pass\n    return f()", "a coroutine"),
         ("return predict(number)", "RecursionError"),
     ],
@@ -266,7 +266,6 @@ def test_without_declared_outputs_values_keep_their_own_types(tmp_path):
         ("1 / 0", "division by zero"),
         ("predict = 3", "has no function predict"),
         ("async def predict(number): pass", "is an async function"),
-        ("def predict(number):\n    yield 1", "is a generator"),
         ("def predict(other): pass", "'number', which predict() in model.py does not take"),
         ("def predict(number, other): pass", "takes 'other', which the signature does not have"),
         ("import no_such_module_at_all", "no_such_module_at_all"),
@@ -281,3 +280,46 @@ def test_a_class_without_predict_is_refused(tmp_path):
     assert "neither predict nor predict_batch" in failure(
         tmp_path, "class Model: pass", signature([NUMBER], [RESULT]), "Model"
     )
+
+
+def test_a_predict_batch_that_is_a_generator_is_refused(tmp_path):
+    source = "class Model:\n    def predict_batch(self, records):\n        yield 1\n"
+    assert "is a generator" in failure(tmp_path, source, signature([NUMBER], [RESULT]), "Model")
+
+
+@pytest.mark.parametrize(
+    ("output", "pieces", "whole"),
+    [
+        (spec("output", "BYTES", kind="text"), "'Hel', 'lo'", b"Hello"),
+        (JSON, "{'a': 1}, 'b'", b'[{"a":1},"b"]'),
+        (RESULT, "1, 2, 3", 3),
+        (spec("output", "INT64", (-1,)), "1, 2, 3", [1, 2, 3]),
+        (spec("output", "INT64", (-1, 2)), "[1, 2], [3, 4]", [[1, 2], [3, 4]]),
+    ],
+)
+def test_a_call_without_a_stream_gets_the_pieces_put_together(tmp_path, output, pieces, whole):
+    source = f"def predict(number):\n    yield from ({pieces})\n"
+    answer, _ = one(tmp_path, source, signature([NUMBER], [output]), {"number": np.array(1)})
+    assert answer["output"].tolist() == whole
+
+
+def test_an_iterator_that_is_returned_is_put_together_too(tmp_path):
+    source = "def predict(number):\n    return map(str, range(number))\n"
+    described = signature([NUMBER], [spec("output", "BYTES", kind="text")])
+    answer, _ = one(tmp_path, source, described, {"number": np.array(4)})
+    assert answer["output"].item() == b"0123"
+
+
+def test_a_generator_that_yields_nothing_is_an_error(tmp_path):
+    source = "def predict(number):\n    yield from ()\n"
+    answer, _ = one(tmp_path, source, signature([NUMBER], [RESULT]), {"number": np.array(1)})
+    assert answer["message"] == "The model answered no piece at all."
+
+
+def test_a_record_that_needs_too_much_memory_is_too_large_and_its_mates_are_answered(tmp_path):
+    source = "def predict(number):\n    if number == 2:\n        raise MemoryError\n    return number\n"
+    with ExecutorProcess(tmp_path) as executor:
+        executor.start("function", write(tmp_path, source), options(signature([NUMBER], [RESULT])))
+        first, second, third = executor.batch(*({"number": np.array(each)} for each in (1, 2, 3)))
+    assert (first["output"], third["output"]) == (1, 3)
+    assert second["code"] == "too_large" and "more memory" in second["message"]

@@ -7,6 +7,11 @@
         def predict(self, text): ...           # one record: inputs and parameters by name
         def predict_batch(self, records): ...  # optional, instead or as well: a list of dicts, a list of results
 
+A ``predict`` that is a generator, or returns an iterator, streams: each value that it yields is a piece of
+the answer. A call that does not ask for a stream gets the whole: pieces of text joined, of an output of
+kind json the list of them, of an output whose shape begins with -1 the pieces as its rows, of any other
+the last one; each output by itself where pieces are dicts.
+
 A dict is outputs by name; anything else is the output ``output`` (so is a dict when the only output
 declared is one of kind json under a name that the dict does not have). A model tells the caller that an
 input is wrong by ``raise InvalidInput("inputs.text", "why")`` from ``modelyard_executor.adapter``; any
@@ -18,7 +23,7 @@ import inspect
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
 from ..adapter import (
     Container,
@@ -31,6 +36,8 @@ from ..adapter import (
     Resources,
     Signature,
 )
+from ..compute import is_out_of_memory, too_large
+from .streaming import joined, pieces_of
 from .values import python_values, stack, tensor_of
 
 _MODULE = "_modelyard_model"
@@ -56,6 +63,7 @@ class Adapter:
                 "%s called sys.exit(%s) while it was loaded" % (path.name, error.code)
             ) from error
         self._arrays = self._check_call(path.name) if self._predict is not None else set()
+        self.streams = inspect.isgeneratorfunction(self._predict)
 
     def _check_call(self, file: str) -> "set[str]":
         """Signature and function must agree. Gives the inputs that are annotated as numpy arrays."""
@@ -113,13 +121,41 @@ class Adapter:
                 continue
             try:
                 if self._predict_batch is None:
-                    computed = [_guarded(self._predict, **record) for record in rows]
+                    computed = [self._alone(record) for record in rows]
                 else:
                     computed = answered[index]
                 results[index] = self._answer(computed)
             except ItemError as error:
                 results[index] = error
         return results
+
+    def _alone(self, record: Dict[str, Any]) -> Any:
+        """The whole result of one record; of one that is given in pieces, the pieces put together."""
+        try:
+            result = _guarded(self._predict, **record)
+            pieces = pieces_of(result)
+            if pieces is None:
+                return result
+            return joined([self._named(piece) for piece in _each(pieces)], self._outputs)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise too_large() from error
+            raise
+
+    def stream(self, item: Item) -> Iterator[Outputs]:
+        """The answer to a call of one record as the model yields it."""
+        (record, *more) = self._records(item)
+        if more:
+            raise InvalidInput(
+                "inputs", "A streamed call is of one record; this one has %d." % (len(more) + 1)
+            )
+        if self._predict is None:
+            yield self._answer(self._together([record]))
+            return
+        result = _guarded(self._predict, **record)
+        pieces = pieces_of(result)
+        for piece in [result] if pieces is None else _each(pieces):
+            yield self._answer([piece])
 
     def _records(self, item: Item) -> List[Dict[str, Any]]:
         """The item as records of Python values; one, unless the signature has a batch axis."""
@@ -235,8 +271,8 @@ def _plain(function: Any, name: str, file: str) -> Callable[..., Any]:
         raise LoadError(
             "%s in %s is an async function; write a plain one that returns its result" % (name, file)
         )
-    if inspect.isgeneratorfunction(function):
-        raise LoadError("%s in %s is a generator; write a function that returns its result" % (name, file))
+    if name != "predict" and inspect.isgeneratorfunction(function):
+        raise LoadError("%s in %s is a generator; only predict may be one" % (name, file))
     return function
 
 
@@ -249,6 +285,8 @@ def _guarded(function: Any, *args: Any, **values: Any) -> Any:
     except SystemExit as error:
         raise ItemError("The model called sys.exit(%s) instead of answering." % error.code) from error
     except BaseException as error:
+        if is_out_of_memory(error):
+            raise
         traceback.print_exc()
         sys.stderr.flush()
         raise ItemError(
@@ -257,6 +295,23 @@ def _guarded(function: Any, *args: Any, **values: Any) -> Any:
     if inspect.iscoroutine(result):
         result.close()
         raise ItemError("The model answered a coroutine; predict must return its result, not await it.")
-    if inspect.isgenerator(result) or inspect.isasyncgen(result):
-        raise ItemError("The model answered a generator; predict must return its whole result.")
+    if inspect.isasyncgen(result):
+        raise ItemError("The model answered an async generator; predict must be a plain one.")
     return result
+
+
+def _each(pieces: Iterator[Any]) -> Iterator[Any]:
+    """The pieces, with the model guarded at each; the model's generator ends with this one."""
+    try:
+        while True:
+            piece = _guarded(next, pieces, _END)
+            if piece is _END:
+                return
+            yield piece
+    finally:
+        end = getattr(pieces, "close", None)
+        if end is not None:
+            _guarded(end)
+
+
+_END = object()
