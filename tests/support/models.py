@@ -1,5 +1,6 @@
 """Small real models on disk, and the pools that serve them."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from modelyard.core.deployment import Resources, ServingOptions
 from modelyard.core.routes import ExecutorSpec, Pool
 from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
+from modelyard_executor.adapters.esm2_alphabet import VOCABULARY
 
 
 def save_mlp(path: Path, *, seed: int = 0, sizes: tuple[int, int, int] = (64, 128, 10)) -> Path:
@@ -145,3 +147,93 @@ def simulated_pool(
         serving=serving or ServingOptions(),
         signature=signature,
     )
+
+
+# layers, width, heads of published ESM-2s
+ESM2_SIZES = {"8M": (6, 320, 20), "35M": (12, 480, 20), "150M": (30, 640, 20), "650M": (33, 1280, 20)}
+
+
+def esm2_folder(path: Path, layers: int = 2, dims: int = 64, heads: int = 4, *, seed: int = 0) -> Path:
+    """A folder as transformers saves an ESM-2 (EsmForMaskedLM), its weights drawn at random.
+
+    The published sizes are in :data:`ESM2_SIZES`. Needs neither PyTorch nor transformers.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    size = len(VOCABULARY)
+
+    def linear(name: str, outputs: int, inputs: int) -> dict[str, np.ndarray]:
+        return {
+            f"{name}.weight": rng.standard_normal((outputs, inputs), dtype="f")
+            / np.sqrt(inputs, dtype="f"),
+            f"{name}.bias": rng.standard_normal(outputs, dtype="f") / 50,
+        }
+
+    def norm(name: str) -> dict[str, np.ndarray]:
+        return {
+            f"{name}.weight": 1 + rng.standard_normal(dims, dtype="f") / 10,
+            f"{name}.bias": rng.standard_normal(dims, dtype="f") / 10,
+        }
+
+    weights = {"esm.embeddings.word_embeddings.weight": rng.standard_normal((size, dims), dtype="f")}
+    for layer in range(layers):
+        name = f"esm.encoder.layer.{layer}."
+        for part in ("query", "key", "value"):
+            weights |= linear(f"{name}attention.self.{part}", dims, dims)
+        weights |= linear(f"{name}attention.output.dense", dims, dims)
+        weights |= norm(f"{name}attention.LayerNorm") | norm(f"{name}LayerNorm")
+        weights |= linear(f"{name}intermediate.dense", 4 * dims, dims)
+        weights |= linear(f"{name}output.dense", dims, 4 * dims)
+    weights |= norm("esm.encoder.emb_layer_norm_after")
+    weights |= linear("esm.contact_head.regression", 1, layers * heads)
+    weights |= linear("lm_head.dense", dims, dims) | norm("lm_head.layer_norm")
+    weights["lm_head.bias"] = rng.standard_normal(size, dtype="f") / 50
+    _save_safetensors(path / "model.safetensors", weights)
+    config = {
+        "architectures": ["EsmForMaskedLM"],
+        "attention_probs_dropout_prob": 0.0,
+        "emb_layer_norm_before": False,
+        "hidden_dropout_prob": 0.0,
+        "hidden_size": dims,
+        "intermediate_size": 4 * dims,
+        "layer_norm_eps": 1e-5,
+        "mask_token_id": VOCABULARY.index("<mask>"),
+        "max_position_embeddings": 1026,
+        "model_type": "esm",
+        "num_attention_heads": heads,
+        "num_hidden_layers": layers,
+        "pad_token_id": VOCABULARY.index("<pad>"),
+        "position_embedding_type": "rotary",
+        "tie_word_embeddings": True,
+        "token_dropout": True,
+        "torch_dtype": "float32",
+        "vocab_size": size,
+    }
+    (path / "config.json").write_text(json.dumps(config, indent=1))
+    (path / "vocab.txt").write_text("\n".join(VOCABULARY))
+    tokenizer = {
+        "tokenizer_class": "EsmTokenizer",
+        "cls_token": "<cls>",
+        "eos_token": "<eos>",
+        "mask_token": "<mask>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+    }
+    (path / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    return path
+
+
+def _save_safetensors(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    header, position = {}, 0
+    for name, array in tensors.items():
+        header[name] = {
+            "dtype": "F32",
+            "shape": list(array.shape),
+            "data_offsets": [position, position + array.nbytes],
+        }
+        position += array.nbytes
+    told = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    with path.open("wb") as file:
+        file.write(len(told).to_bytes(8, "little") + told)
+        for array in tensors.values():
+            file.write(np.ascontiguousarray(array, dtype="<f4").tobytes())
