@@ -7,11 +7,11 @@ import logging
 import struct
 from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 
 from fuzz.engine import Harness
+from fuzz.memory import Transport
 from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import ExecutorSpec, NodeStatus, Pool, RouteTable
@@ -179,42 +179,6 @@ def _printable(response: Response) -> None:
     for name, value in response.headers:
         assert b"\r" not in name + value and b"\n" not in name + value, (name, value)
     assert response.status < 500 or response.status == 503, response.body[:200]
-
-
-class Transport(asyncio.Transport):
-    """Keeps what is written to it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self._closing = False
-
-    def write(self, data: Any) -> None:
-        assert not self._closing, "written to a transport that is closed"
-        self.written += data
-
-    def writelines(self, list_of_data: Any) -> None:
-        self.write(b"".join(list_of_data))
-
-    def close(self) -> None:
-        self._closing = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self._closing
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
 
 
 _EDGE: list[Edge] = []

@@ -144,7 +144,7 @@ class RemoteMember:
         self.load.sent()
         try:
             answer = await kind.infer(call, self._loop.time() + call.timeout)
-            result = checked_answer(self._expected, answer) if self._expected else answer
+            result = checked_answer(self._expected, answer)
             if isinstance(result, ModelyardError):
                 verdict = "failure"
                 result = Unavailable(f"The remote {self.name} answered wrongly: {result.message}")

@@ -80,7 +80,7 @@ class OpenAI:
             raise refused(reply, self._name)
         try:
             names = [model.id for model in msgspec.json.decode(reply.body, type=_Models).data]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise lying(self._name, f"this is no list of models ({error})") from None
         if self._model not in names:
             raise lying(
@@ -101,7 +101,7 @@ class OpenAI:
             raise refused(reply, self._name)
         try:
             answer = _decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise lying(self._name, f"this is no answer with embeddings ({error})") from None
         if sorted(each.index for each in answer.data) != list(range(call.rows)):
             raise lying(self._name, f"{call.rows} texts were sent, {len(answer.data)} embeddings came")
