@@ -1,6 +1,7 @@
 """A transport without a socket: what is written to it is kept."""
 
 import asyncio
+from functools import lru_cache
 from typing import Any
 
 
@@ -38,3 +39,9 @@ class Transport(asyncio.Transport):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
+
+
+@lru_cache(maxsize=1)
+def the_loop() -> asyncio.AbstractEventLoop:
+    """The one loop of this process, which nobody closes."""
+    return asyncio.new_event_loop()

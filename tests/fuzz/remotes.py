@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fuzz.engine import Harness
-from fuzz.memory import Transport
+from fuzz.memory import Transport, the_loop
 from modelyard.core.errors import ModelyardError
 from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Call, RawTensor
@@ -23,7 +23,7 @@ _CALL = Call((_TEXT,), {}, 2, 1.0)
 
 def remote_http_harness() -> Harness:
     """Bytes of an answer; the first says in how many pieces they come, and whether it is streamed."""
-    loop = asyncio.new_event_loop()
+    loop = the_loop()
 
     async def exchange(flags: int, data: bytes) -> None:
         connection = Connection(1_000_000)
@@ -78,7 +78,7 @@ class _Scripted:
 
 def _remote_harness(name: str, kind: Any, bodies: list[bytes], tokens: list[bytes]) -> Harness:
     """The first byte of an input says what is asked, and the status; a line is a header, if there is one."""
-    loop = asyncio.new_event_loop()
+    loop = the_loop()
     client = _Scripted()
     remote = kind(client, "m", "http://h:1", {})
 

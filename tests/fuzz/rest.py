@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import msgspec
 
 from fuzz.engine import Harness
-from fuzz.memory import Transport
+from fuzz.memory import Transport, the_loop
 from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import ExecutorSpec, NodeStatus, Pool, RouteTable
@@ -93,7 +93,7 @@ class Edge:
     """A node without executors or sockets; one for all inputs of a process."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = the_loop()
         self.collector = NodeCollector(list)
         self.plane = Dataplane(self.collector)
         self.plane.table = RouteTable(default="every")
