@@ -13,6 +13,9 @@ from bench.results import envelope, save, verdict_table
 
 QUESTIONS = (
     "overhead",
+    "devices",
+    "accelerator",
+    "useful_share",
     "isolation",
     "overload",
     "endurance",

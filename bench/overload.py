@@ -54,7 +54,7 @@ async def _one(http: str, plan: Plan, seed: int) -> dict[str, Any]:
     return {
         "capacity": capacity,
         # Only what came while calls came: the queue's rest afterwards is no goodput.
-        "goodput": sum(when <= seconds for when in tally.when) / seconds,
+        "goodput": tally.rate(0.0, seconds),
         "offered": tally.total / seconds,
         # Whoever waits for a deadline in vain was refused too, only late.
         "refused_p50": _quantile(tally, 0.5),

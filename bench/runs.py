@@ -31,3 +31,16 @@ def _summary(runs: list[Measured]) -> dict[str, Any]:
         "runs": len(runs),
         "spread": round(spread([run.rate for run in runs]), 3),
     }
+
+
+class Samples:
+    """Plain numbers by row, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, row: str, value: float) -> None:
+        self._values.setdefault(row, []).append(value)
+
+    def lists(self) -> dict[str, list[float]]:
+        return self._values

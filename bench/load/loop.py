@@ -133,6 +133,7 @@ class Load:
         self.tally.add(question.kind, outcome, now - due)
         if outcome == "right":
             self.tally.when.append(now - self._started)
+            self.tally.weights.append(question.weight)
         if outcome in ("hung", "left", "lost") and connection is not None:
             connection.close()
         return None if connection is None or connection.closed else connection

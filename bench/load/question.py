@@ -11,6 +11,7 @@ class Question:
 
     ``kind`` names the group it is counted in. ``leave_after`` seconds the caller hangs up, whatever
     comes (None: stays). ``expects`` is the status that counts as its good answer: a poison item's is an error.
+    ``weight`` is what a right answer adds to the work done (tokens, say).
     """
 
     request: bytes
@@ -18,6 +19,7 @@ class Question:
     kind: str = "innocent"
     leave_after: float | None = None
     expects: int = 200
+    weight: float = 1.0
 
 
 def post(path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:

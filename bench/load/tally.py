@@ -34,8 +34,9 @@ class Tally:
         self.groups: dict[str, Group] = {}
         self.statuses: dict[int, int] = {}
         self.seconds = 0.0
-        # Seconds from the start of the run at which right answers came, for goodput over time.
+        # When right answers came (seconds from the start of the run), and their weights.
         self.when: list[float] = []
+        self.weights: list[float] = []
 
     def add(self, kind: str, outcome: str, taken: float) -> None:
         group = self.groups.get(kind)
@@ -59,6 +60,11 @@ class Tally:
         if group is None or not group.taken[outcome]:
             return None
         return quantile(group.taken[outcome], q) * 1e3
+
+    def rate(self, start: float, end: float) -> float:
+        """Weight of the right answers a second, of those that came between ``start`` and ``end``."""
+        pairs = zip(self.when, self.weights, strict=True)
+        return sum(weight for when, weight in pairs if start <= when < end) / (end - start)
 
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Per kind: every count, and p50 and p99 in milliseconds of the right answers."""

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cores import LOAD_CORE, on
@@ -31,6 +32,31 @@ def wrk(target: Target, *, connections: int, seconds: float) -> Measured:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
         command = on(LOAD_CORE, [*command, *script, target.url])
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30)
+    return parsed(done.stdout)
+
+
+_SCRIPT_OF_MANY = """
+local requests = {}
+for line in io.lines(%s) do
+  requests[#requests + 1] = wrk.format("POST", nil, {["Content-Type"] = "application/json"}, line)
+end
+local at = 0
+request = function()
+  at = at %% #requests + 1
+  return requests[at]
+end
+"""
+
+
+def wrk_many(url: str, bodies: Sequence[bytes], *, connections: int, seconds: float) -> Measured:
+    """The same with many JSON bodies, taken in turn. None of them may hold a line's end."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = Path(folder, "bodies")
+        lines.write_bytes(b"\n".join(bodies))
+        Path(folder, "post.lua").write_text(_SCRIPT_OF_MANY % json.dumps(str(lines)))
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
+        command = on(LOAD_CORE, [*command, "--timeout", "30s", "-s", str(Path(folder, "post.lua")), url])
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
     return parsed(done.stdout)
 
 

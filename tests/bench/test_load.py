@@ -133,3 +133,10 @@ def test_statuses_are_counted_as_they_came() -> None:
     questions = [ask("/ok"), ask("/busy"), ask("/busy")]
     tally = run(lambda url: Load(url).closed(iter(questions), connections=1))
     assert tally.statuses == {200: 1, 429: 2}
+
+
+def test_work_done_is_counted_by_weight_and_only_for_right_answers() -> None:
+    questions = [ask("/ok", weight=3.0), ask("/wrong", weight=5.0), ask("/ok", weight=4.0)]
+    tally = run(lambda url: Load(url).closed(iter(questions), connections=1))
+    assert tally.rate(0.0, 1.0) == pytest.approx(7.0)
+    assert tally.rate(5.0, 6.0) == 0.0
