@@ -79,6 +79,9 @@ def load_settings(**flags: object) -> Settings:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"{config} is not valid TOML: {error}.", field=str(config)) from error
     _convert(values | {"home": home}, source=str(config))
+    # Vertex AI tells a container its port by this name; a variable of ours comes before it.
+    if os.environ.get("AIP_HTTP_PORT"):
+        values["node_port"] = os.environ["AIP_HTTP_PORT"]
     known = {name.upper(): name for name in Settings.__struct_fields__}
     for variable, value in os.environ.items():
         if not variable.startswith("MODELYARD_") or variable in ENVIRONMENT_ELSEWHERE:
@@ -90,7 +93,7 @@ def load_settings(**flags: object) -> Settings:
                 field=variable,
             )  # fmt: skip
         values[known[variable.removeprefix("MODELYARD_")]] = value
-    _convert(values | {"home": home}, source="the environment (MODELYARD_*)")
+    _convert(values | {"home": home}, source="the environment (MODELYARD_*, AIP_HTTP_PORT)")
     values |= {name: value for name, value in flags.items() if value is not None}
     return _convert(values | {"home": str(Path(home).expanduser().absolute())}, source="the command line")
 

@@ -18,7 +18,7 @@ _ALLOWED: dict[str, frozenset[type]] = {
     "float": _FLOATS,
     "int": frozenset({int}),
     "bool": frozenset({bool}),
-    "bytes": frozenset({str}),
+    "bytes": frozenset({str, bytes}),
 }
 _JSON_NAMES: dict[type, str] = {
     str: "text",
@@ -36,7 +36,7 @@ _FP32_LIMIT = 3.4028235677973366e38  # from here on a double rounds to infinity 
 
 
 def pack(datatype: str, values: list[object], field: str) -> bytes:
-    """A flat list of JSON values as raw little-endian bytes of ``datatype``.
+    """A flat list of JSON values as raw little-endian bytes of ``datatype``; BYTES may be ``bytes`` too.
 
     Raises InvalidInput for a value of another type, out of range, or not finite.
     """
@@ -58,7 +58,10 @@ def pack(datatype: str, values: list[object], field: str) -> bytes:
     if kind.family == "bool":
         return bytes(cast("list[bool]", values))
     try:
-        texts = [value.encode() for value in cast("list[str]", values)]
+        if bytes in types:
+            texts = [value if isinstance(value, bytes) else cast(str, value).encode() for value in values]
+        else:
+            texts = [value.encode() for value in cast("list[str]", values)]
     except UnicodeEncodeError:
         raise InvalidInput(
             "This text holds half of a surrogate pair; send valid Unicode.", field=field
@@ -127,14 +130,20 @@ def unpack(datatype: str, data: bytes | memoryview) -> list[object]:
         return cast("list[object]", wide.tolist())
     if datatype == "FP16":
         return list(struct.unpack(f"<{len(raw) // 2}e", raw))
-    texts: list[object] = []
+    return [element.decode("utf-8", "replace") for element in elements(raw)]
+
+
+def elements(data: bytes | memoryview) -> list[bytes]:
+    """The elements of a raw BYTES tensor whose size was checked (:func:`raw_size_fits`)."""
+    raw = bytes(data)
+    found: list[bytes] = []
     position = 0
     while position < len(raw):
         length = int.from_bytes(raw[position : position + 4], "little")
         position += 4
-        texts.append(raw[position : position + length].decode("utf-8", "replace"))
+        found.append(raw[position : position + length])
         position += length
-    return texts
+    return found
 
 
 def raw_size_fits(datatype: str, shape: Sequence[int], data: bytes | memoryview) -> bool:
@@ -142,11 +151,11 @@ def raw_size_fits(datatype: str, shape: Sequence[int], data: bytes | memoryview)
     size = DATATYPES[datatype].size
     if size:
         return len(data) == size * prod(shape)
-    raw, position, count = bytes(data), 0, 0
-    while position + 4 <= len(raw):
-        position += 4 + int.from_bytes(raw[position : position + 4], "little")
+    position, count, length = 0, 0, len(data)
+    while position + 4 <= length:
+        position += 4 + int.from_bytes(data[position : position + 4], "little")
         count += 1
-    return position == len(raw) and count == prod(shape)
+    return position == length and count == prod(shape)
 
 
 def flatten(value: object, depth: int, field: str) -> tuple[tuple[int, ...], list[object]]:

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -57,15 +57,19 @@ class Dataplane:
                 served.cache = self.caches.of(route, spec, served.metrics)
         self.caches.keep(self._routes)
 
-    def check_key(self, key: str | None) -> None:
-        """Raise Unauthenticated unless ``key`` is known, when keys are asked for at all."""
+    def check_key(self, key: str | None) -> str:
+        """Who calls: the beginning of the key's digest; "" when no key is asked for.
+
+        Raises Unauthenticated unless ``key`` is known, when keys are asked for at all.
+        """
         if self.table.keys is None:
-            return
+            return ""
         if key is None:
             raise Unauthenticated("Send an API key: 'Authorization: Bearer <key>'.")
         digest = hashlib.sha256(key.encode()).hexdigest()
         if not any(hmac.compare_digest(digest, known) for known in self.table.keys):
             raise Unauthenticated("This API key is not known here.")
+        return digest[:16]
 
     def endpoints(self) -> list[str]:
         """The names that calls can be made to."""
@@ -126,6 +130,30 @@ class Dataplane:
                 pending.cancel()
             raise
         finally:
+            served.metrics.called(served.version, code, time.perf_counter() - started)
+
+    async def stream(self, served: Served, call: Call) -> AsyncGenerator[Answer, None]:
+        """The answers to one call as they come, counted as one call. Raises its error.
+
+        Close it (``aclose``) when nobody takes any more of it: the call is cancelled then.
+        """
+        started = time.perf_counter()
+        code = Cancelled.code
+        answers = served.backend.stream(call)
+        try:
+            async for answer in answers:
+                yield answer
+            code = "ok"
+        except ModelyardError as error:
+            code = error.code
+            raise
+        except Exception:
+            code = "internal"
+            raise
+        finally:
+            aclose = getattr(answers, "aclose", None)
+            if aclose is not None:
+                await aclose()
             served.metrics.called(served.version, code, time.perf_counter() - started)
 
     async def predict_all(self, served: Served, calls: Sequence[Call | ModelyardError]) -> list[Result]:

@@ -22,6 +22,7 @@ from modelyard.serve import table as kept
 from modelyard.serve.cache.redis import address_of
 from modelyard.serve.cache.second import SecondLevel
 from modelyard.serve.dataplane import Dataplane
+from modelyard.serve.edge.cors import Cors
 from modelyard.serve.edge.server import Server
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, registry_of
@@ -29,6 +30,7 @@ from modelyard.serve.pool import limits
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.protocols import Router
 from modelyard.serve.protocols.internal import Internal
+from modelyard.serve.protocols.invocations import aliases
 from modelyard.serve.remote.routes import RemoteRoutes, check_routes
 
 log = logging.getLogger("modelyard.node")
@@ -58,7 +60,14 @@ class Node:
         internal = Internal(node_key, self.status, self.apply, self._log_path)
         registry = registry_of(self._collector)
         registry.register(self._remotes)
-        self.router = Router(self._dataplane, internal, lambda: generate_latest(registry))
+        self.router = Router(
+            self._dataplane,
+            internal,
+            lambda: generate_latest(registry),
+            max_body=settings.max_body,
+            cors=Cors(settings.cors_origins) if settings.cors_origins else None,
+            aliases=aliases(os.environ),
+        )
 
     async def apply(self, table: routes.RouteTable) -> None:
         """Serve by ``table``: start what is new, turn the routes, drain what is gone.

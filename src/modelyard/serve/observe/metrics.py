@@ -55,6 +55,7 @@ class EndpointMetrics:
         self.codes: dict[tuple[int, str], int] = {}
         self.restarts = 0
         self.cache = CacheCounts()
+        self.failed = 0.0  # seconds of the calls that were answered with an error
         self._clock = clock
         self._recent = [_Second(-1) for _ in range(WINDOW)]
 
@@ -75,6 +76,12 @@ class EndpointMetrics:
             slot.longest = latency
         if code != "ok":
             slot.errors += 1
+            self.failed += latency
+
+    def last_call(self) -> float | None:
+        """Seconds since the last answer, to the second; None before the first."""
+        second = max(slot.second for slot in self._recent)
+        return None if second < 0 else max(0.0, self._clock() - second)
 
     def traffic(self) -> EndpointTraffic:
         """Rates and quantiles of the last minute; rates are over the last ten full seconds."""

@@ -1,30 +1,20 @@
 """What each path of the node means: one file per protocol, all over the same dataplane."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
+from typing import Final
 from urllib.parse import unquote
 
-from modelyard.core.errors import Forbidden, NotFound
+from modelyard.core.errors import Forbidden, ModelyardError, NotFound
 from modelyard.host.network import is_loopback
 from modelyard.serve.dataplane import Dataplane
-from modelyard.serve.http import Request, Response
-from modelyard.serve.protocols import health, native, v2
+from modelyard.serve.edge.compression import SMALLEST, compress, decompress
+from modelyard.serve.edge.cors import Cors
+from modelyard.serve.http import Request, Response, error_response
+from modelyard.serve.protocols import generate, health, invocations, native, openai, v1, v2, v2_models
 from modelyard.serve.protocols.internal import Internal
 
-_OPEN = frozenset({"/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"})
-
-
-def _check_browser(request: Request) -> None:
-    host = request.header(b"host")
-    origin = request.header(b"origin")
-    if (host is not None and not is_loopback(_name_of(host))) or (
-        origin is not None and not is_loopback(_name_of(origin.partition("://")[2]))
-    ):
-        raise Forbidden(
-            "Without authentication this node answers calls to its loopback address alone, and to no page of "
-            "another site; start it with --authentication to use another name.",
-            field="host",
-        )
+_OPEN: Final = frozenset({"/health", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready"})
 
 
 @lru_cache(maxsize=256)
@@ -36,12 +26,29 @@ def _name_of(authority: str) -> str:
 
 
 class Router:
-    """Finds the handler of a request: the whole surface of the node, in one screen."""
+    """Finds the handler of a request: the whole surface of the node, in one screen.
 
-    def __init__(self, dataplane: Dataplane, internal: Internal, metrics: Callable[[], bytes]) -> None:
+    ``max_body`` bounds a decompressed body, in bytes; ``cors`` are the pages that may call (None: none of
+    another site); ``aliases`` are further paths, each with the one that it stands for.
+    """
+
+    def __init__(
+        self,
+        dataplane: Dataplane,
+        internal: Internal,
+        metrics: Callable[[], bytes],
+        *,
+        max_body: int = 16 * 1024 * 1024,
+        cors: Cors | None = None,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
         self._dataplane = dataplane
         self._internal = internal
         self._metrics = metrics
+        self._max_body = max_body
+        self._cors = cors
+        self._aliases = dict(aliases or {})
+        self._open = _OPEN | {path for path, target in self._aliases.items() if target in _OPEN}
 
     def admit(self, request: Request) -> None:
         """Raise Unauthenticated or Forbidden for who may not call; before the body is read.
@@ -50,40 +57,61 @@ class Router:
         call for a page of somebody else (DNS rebinding, cross-site posts).
         """
         if self._dataplane.table.keys is None:
-            _check_browser(request)
-        elif request.path not in _OPEN and not request.path.startswith("/node/"):
-            self._dataplane.check_key(request.bearer())
+            self._check_browser(request)
+        elif not (
+            request.path in self._open
+            or request.path.startswith("/node/")
+            or (self._cors is not None and request.method == "OPTIONS")  # a browser asks without the key
+        ):
+            request.client = self._dataplane.check_key(request.bearer())
+
+    def _check_browser(self, request: Request) -> None:
+        headers = request.headers
+        host = headers.get(b"host")
+        origin = headers.get(b"origin")
+        if (host is not None and not is_loopback(_name_of(host.decode("latin-1")))) or (
+            origin is not None
+            and not is_loopback(_name_of(origin.decode("latin-1").partition("://")[2]))
+            and (self._cors is None or not self._cors.allows(origin))
+        ):
+            raise Forbidden(
+                "Without authentication this node answers calls to its loopback address alone, and to pages of "
+                "no other site than those in cors_origins; start it with --authentication to use another name.",
+                field="host",
+            )
 
     async def __call__(self, request: Request) -> Response:
         """Answer ``request``. Raises NotFound for a path or a method that nobody serves."""
-        parts = request.path.split("/")[1:] or [""]  # "OPTIONS *" has a path without a slash
-        if "%" in request.path:
+        if b"content-encoding" in request.headers:
+            await decompress(request, self._max_body)
+        if self._cors is not None and b"origin" in request.headers:
+            return await self._answer_page(request, self._cors)
+        response = await self._find(request)
+        return response if len(response.body) < SMALLEST else await self._compressed(request, response)
+
+    async def _compressed(self, request: Request, response: Response) -> Response:
+        accepted = request.headers.get(b"accept-encoding")
+        return response if accepted is None else await compress(response, accepted)
+
+    async def _answer_page(self, request: Request, cors: Cors) -> Response:
+        """Errors too must be readable for a page that may call."""
+        if request.method == "OPTIONS":
+            return cors.preflight(request)
+        try:
+            response = await self._compressed(request, await self._find(request))
+        except ModelyardError as error:
+            response = error_response(error, request.id)
+        response.headers = (*response.headers, *cors.headers(request.headers[b"origin"]))
+        return response
+
+    def _find(self, request: Request) -> Awaitable[Response]:
+        plane = self._dataplane
+        path = request.path
+        if self._aliases:
+            path = self._aliases.get(path, path)
+        parts = path.split("/")[1:]
+        if "%" in path:
             parts = [unquote(part) for part in parts]
-        if parts[0] == "node":
-            return await self._internal(request, parts[1:])
-        open_to_all = self._probe(request, parts)
-        if open_to_all is not None:
-            return open_to_all
-        answer = self._find(request, parts)
-        if answer is None:
-            raise NotFound(f"{request.method} {request.path[:200]!r} is not a route of this node.")
-        return await answer
-
-    def _probe(self, request: Request, parts: list[str]) -> Response | None:
-        """Health and metrics are asked by machines without keys."""
-        plane = self._dataplane
-        match request.method, parts:
-            case "GET" | "HEAD", ["health"] | ["v2", "health", "live"]:
-                return health.live()
-            case "GET" | "HEAD", ["ready"] | ["v2", "health", "ready"]:
-                return health.ready(plane)
-            case "GET", ["metrics"]:
-                return Response(self._metrics(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
-            case _:
-                return None
-
-    def _find(self, request: Request, parts: list[str]) -> Awaitable[Response] | None:
-        plane = self._dataplane
         match request.method, parts:
             case "POST", ["v2", "models", name, "infer"]:
                 return v2.infer(plane, request, name, None)
@@ -91,23 +119,94 @@ class Router:
                 return v2.infer(plane, request, name, version)
             case "POST", ["models", name, "predict"]:
                 return native.predict(plane, request, name)
-            case "POST", ["models", name, "predict", "batch"]:
-                return native.predict_batch(plane, request, name)
             case "POST", ["predict"]:
                 return native.predict(plane, request, plane.default())
-            case "POST", ["predict", "batch"] | ["batch_predict"]:
+            case "POST", _:
+                answer = self._find_post(request, parts)
+            case "GET" | "HEAD", _:
+                answer = self._find_get(parts)
+            case _:
+                answer = None
+        if answer is None and parts[:1] == ["node"]:
+            answer = self._internal(request, parts[1:])
+        if answer is None:
+            raise NotFound(f"{request.method} {request.path[:200]!r} is not a route of this node.")
+        return answer
+
+    def _find_post(self, request: Request, parts: list[str]) -> Awaitable[Response] | None:
+        plane = self._dataplane
+        match parts:
+            case ["models", name, "predict", "batch"]:
+                return native.predict_batch(plane, request, name)
+            case ["predict", "batch"]:
                 return native.predict_batch(plane, request, plane.default())
-            case "GET", ["models"]:
+            case ["batch_predict"]:
+                return native.predict_batch(plane, request, plane.default(), bare=True)
+            case ["v1", "embeddings"]:
+                return openai.in_its_words(openai.embeddings(plane, request), request)
+            case ["v1", "models", target] if target.endswith(":predict"):
+                return v1.predict(plane, request, target.removesuffix(":predict"), None)
+            case ["v1", "models", name, "versions", target] if target.endswith(":predict"):
+                return v1.predict(plane, request, name, target.removesuffix(":predict"))
+            case ["invocations"]:
+                return invocations.invoke(plane, request)
+            case ["v2", "models", name, "generate"]:
+                return generate.generate(plane, request, name, None)
+            case ["v2", "models", name, "versions", version, "generate"]:
+                return generate.generate(plane, request, name, version)
+            case ["v2", "models", name, "generate_stream"]:
+                return generate.generate_stream(plane, request, name, None)
+            case ["v2", "models", name, "versions", version, "generate_stream"]:
+                return generate.generate_stream(plane, request, name, version)
+            case ["v2", "repository", "index"]:
+                return v2_models.index(plane, request)
+            case ["v2", "repository", "models", name, "load"]:
+                return v2_models.load(plane, request, name)
+            case ["v2", "repository", "models", name, "unload"]:
+                return v2_models.unload(plane, request, name)
+            case _:
+                return None
+
+    def _find_get(self, parts: list[str]) -> Awaitable[Response] | None:
+        plane = self._dataplane
+        match parts:
+            case ["health"] | ["v2", "health", "live"]:
+                return health.live()
+            case ["ready"] | ["v2", "health", "ready"]:
+                return health.ready(plane)
+            case ["ping"]:
+                return invocations.ping(plane)
+            case ["metrics"]:
+                return health.metrics(self._metrics)
+            case ["models"]:
                 return native.models(plane)
-            case "GET", ["v2"]:
-                return v2.server_metadata()
-            case "GET", ["v2", "models", name]:
-                return v2.model_metadata(plane, name, None)
-            case "GET", ["v2", "models", name, "versions", version]:
-                return v2.model_metadata(plane, name, version)
-            case "GET" | "HEAD", ["v2", "models", name, "ready"]:
-                return v2.model_ready(plane, name, None)
-            case "GET" | "HEAD", ["v2", "models", name, "versions", version, "ready"]:
-                return v2.model_ready(plane, name, version)
+            case ["v2"]:
+                return v2_models.server_metadata()
+            case ["v2", "models", "stats"]:
+                return v2_models.stats(plane, None, None)
+            case ["v2", "models", name]:
+                return v2_models.model_metadata(plane, name, None)
+            case ["v2", "models", name, "versions", version]:
+                return v2_models.model_metadata(plane, name, version)
+            case ["v2", "models", name, "ready"]:
+                return v2_models.model_ready(plane, name, None)
+            case ["v2", "models", name, "versions", version, "ready"]:
+                return v2_models.model_ready(plane, name, version)
+            case ["v2", "models", name, "config"]:
+                return v2_models.model_config(plane, name, None)
+            case ["v2", "models", name, "versions", version, "config"]:
+                return v2_models.model_config(plane, name, version)
+            case ["v2", "models", name, "stats"]:
+                return v2_models.stats(plane, name, None)
+            case ["v2", "models", name, "versions", version, "stats"]:
+                return v2_models.stats(plane, name, version)
+            case ["v1", "models"]:
+                return v1.models(plane)
+            case ["v1", "models", name]:
+                return v1.model(plane, name, None)
+            case ["v1", "models", name, "versions", version]:
+                return v1.model(plane, name, version)
+            case ["version"]:
+                return invocations.version()
             case _:
                 return None

@@ -1,18 +1,25 @@
-"""``/health`` and ``/ready`` (and their V2 twins): alive is not ready, and ready is true."""
+"""``/health``, ``/ready`` (and their V2 twins) and ``/metrics``: asked by machines, without a key."""
+
+from collections.abc import Callable
 
 from modelyard.core.errors import Unavailable
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.http import Response, json_response
 
 
-def live() -> Response:
+async def live() -> Response:
     """The loop turns: it has just answered."""
     return json_response({"status": "healthy", "live": True})
 
 
-def ready(plane: Dataplane) -> Response:
+async def ready(plane: Dataplane) -> Response:
     """Every endpoint of the table has a replica that answered a prediction. Raises Unavailable."""
     waiting = sorted(name for name in plane.endpoints() if not plane.resolve(name).ready)
     if waiting:
         raise Unavailable(f"Not ready yet: {', '.join(waiting)}.", retry_after=1.0)
     return json_response({"status": "ready", "ready": True})
+
+
+async def metrics(formatted: Callable[[], bytes]) -> Response:
+    """All counts, in Prometheus' text format."""
+    return Response(formatted(), content_type=b"text/plain; version=0.0.4; charset=utf-8")

@@ -2,6 +2,7 @@
 
     POST /models/{m}/predict         {"text": "hello"}                  → {"embedding": [...]}
     POST /models/{m}/predict/batch   {"records": [{...}, {...}]}        → {"predictions": [{...}, ...]}
+                                     [{...}, {...}]                     the same, without a name
                                      {"texts": [...], "normalize": true}   columns: a list per input,
                                      by its name or its plural; one value per parameter
 
@@ -26,6 +27,7 @@ from modelyard.serve.served import Served
 Record = dict[str, object]
 
 _decode = msgspec.json.Decoder(Record).decode
+_decode_batch = msgspec.json.Decoder(Record | list[Record]).decode
 MAX_RECORDS = 100_000
 
 
@@ -33,17 +35,22 @@ async def predict(plane: Dataplane, request: Request, name: str) -> Response:
     """One record."""
     served = plane.resolve(name)
     with plane.counting_refusals(served):
-        record = _object(request)
+        record = object_of(request)
         call = record_call(served, record, "", options_of(request))
     answer = await plane.predict(served, call)
-    return json_response(_record_of(served, answer), headers=_headers(served, (answer,)))
+    return json_response(record_of(served, answer), headers=_headers(served, (answer,)))
 
 
-async def predict_batch(plane: Dataplane, request: Request, name: str) -> Response:
-    """Many records, each answered or refused by itself, in order."""
+async def predict_batch(plane: Dataplane, request: Request, name: str, *, bare: bool = False) -> Response:
+    """Many records, each answered or refused by itself, in order.
+
+    ``bare`` (``/batch_predict``) answers a bare list by the bare values that are predicted: the output
+    ``prediction``, or the only one there is.
+    """
     served = plane.resolve(name)
     with plane.counting_refusals(served):
-        records = records_of(served.signature, _object(request))
+        body = _batch_of(request)
+        records = body if isinstance(body, list) else records_of(served.signature, body)
         if not records:
             raise InvalidInput("There is no record in this batch; send at least one.", field="records")
         if len(records) > MAX_RECORDS:
@@ -65,8 +72,18 @@ async def predict_batch(plane: Dataplane, request: Request, name: str) -> Respon
             del body["request_id"]
             predictions.append(body)
         else:
-            predictions.append(_record_of(served, result))
-    return json_response({"predictions": predictions}, headers=_headers(served, results))
+            predictions.append(record_of(served, result))
+    answer: list[Record] | list[object] = predictions
+    if bare and isinstance(body, list):
+        answer = [_bare(prediction) for prediction in predictions]
+    return json_response({"predictions": answer}, headers=_headers(served, results))
+
+
+def _bare(prediction: Record) -> object:
+    """What a record predicts, without its name: the output ``prediction``, or the only one there is."""
+    if "prediction" in prediction:
+        return prediction["prediction"]
+    return next(iter(prediction.values())) if len(prediction) == 1 else prediction
 
 
 async def models(plane: Dataplane) -> Response:
@@ -86,10 +103,19 @@ async def models(plane: Dataplane) -> Response:
     return json_response({"models": answer, "default": plane.table.default})
 
 
-def _object(request: Request) -> Record:
+def object_of(request: Request) -> Record:
+    """The body as a JSON object. Raises InvalidInput."""
     body = request.json_body()
     try:
         return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise decode_error(error, body) from None
+
+
+def _batch_of(request: Request) -> Record | list[Record]:
+    body = request.json_body()
+    try:
+        return _decode_batch(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise decode_error(error, body) from None
 
@@ -159,7 +185,8 @@ def records_of(signature: Signature, body: Record) -> list[Record]:
     return [{**{name: column[row] for name, column in columns.items()}, **shared} for row in range(count)]
 
 
-def _record_of(served: Served, answer: Answer) -> Record:
+def record_of(served: Served, answer: Answer) -> Record:
+    """The answer to one record, as JSON values by the names of the outputs."""
     signature = served.signature
     specs = {spec.name: spec for spec in signature.outputs}
     batched = signature.batched

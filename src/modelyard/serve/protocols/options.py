@@ -23,8 +23,10 @@ _NAMES = (
 def options_of(request: Request) -> Options:
     """The options of one request. Raises InvalidInput naming the header."""
     headers = request.headers
-    if not request.client and not request.trace and headers.keys().isdisjoint(_NAMES):
-        return DEFAULTS
+    if headers.keys().isdisjoint(_NAMES):
+        if not request.client and request.trace is None:
+            return DEFAULTS
+        return Options(client=request.client, trace=request.trace)
     control = headers.get(b"cache-control", b"").lower()
     return Options(
         timeout=_timeout(request),
