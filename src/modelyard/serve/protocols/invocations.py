@@ -32,7 +32,7 @@ from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.http import Request, Response, decode_error, json_response
 from modelyard.serve.protocols.native import Record
 from modelyard.serve.protocols.options import options_of
-from modelyard.serve.protocols.records import answer_rows, column_call, row_calls, tensors_of
+from modelyard.serve.protocols.records import answer_rows, column_call, only_input, row_calls, tensors_of
 from modelyard.serve.protocols.v2_models import check_ready
 from modelyard.serve.served import Served
 
@@ -163,10 +163,8 @@ def _by_column(signature: Signature, records: list[Record]) -> list[Record]:
 
 def _whole_row(signature: Signature, columns: list[str]) -> TensorSpec | None:
     """The only input of a model, when a row of the frame is one value of it; None: inputs by name."""
-    if len(signature.inputs) != 1:
-        return None
-    spec = signature.inputs[0]
-    if spec.name in columns or len(spec.shape) > 1:
+    spec = only_input(signature)
+    if spec is None or len(spec.shape) > 1 or any(each.name in columns for each in signature.inputs):
         return None
     wanted = spec.shape[0] if spec.shape else 1
     return spec if wanted in (-1, len(columns)) else None

@@ -37,7 +37,7 @@ def row_calls(served: Served, rows: object, parameters: Record, options: Options
     if len(values) > MAX_RECORDS:
         raise InvalidInput(f"{len(values)} records at once; send up to {MAX_RECORDS}.", field=field)
     signature = served.signature
-    only = signature.inputs[0] if len(signature.inputs) == 1 else None
+    only = only_input(signature)
     calls = [
         record_call(
             served, _record(signature, only, value, f"{field}[{index}]", parameters), f"{field}[{index}].", options
@@ -45,6 +45,12 @@ def row_calls(served: Served, rows: object, parameters: Record, options: Options
         for index, value in enumerate(values)
     ]  # fmt: skip
     return _stacked(served, calls)
+
+
+def only_input(signature: Signature) -> TensorSpec | None:
+    """The input that a value without a name is for: the only one that must be given."""
+    needed = [spec for spec in signature.inputs if not spec.optional]
+    return needed[0] if len(needed) == 1 else None
 
 
 def _record(
@@ -180,11 +186,12 @@ def column_call(served: Served, columns: object, parameters: Record, options: Op
     signature = served.signature
     specs = {spec.name: spec for spec in signature.inputs}
     if not isinstance(columns, dict) or _is_bytes(cast("Record", columns)):
-        if len(specs) != 1:
+        only = only_input(signature)
+        if only is None:
             raise InvalidInput(
                 f"This model has the inputs {', '.join(specs)}; give them by name.", field=field
             )
-        named: Record = {next(iter(specs)): columns}
+        named: Record = {only.name: columns}
     else:
         named = cast("Record", columns)
     inputs: list[RawTensor] = []
