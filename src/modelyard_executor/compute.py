@@ -6,6 +6,7 @@ import traceback
 from typing import Any, List, Sequence, Union
 
 from .adapter import Adapter, Item, ItemError, Outputs
+from .frames import Work
 
 _SIGNS = (
     "out of memory",  # torch.cuda.OutOfMemoryError, CUDA, cuDNN
@@ -22,7 +23,7 @@ class OutOfMemory(Exception):
 
 
 def run_batch(
-    adapter: Adapter, items: Sequence[Item], *, halve: bool = True
+    adapter: Adapter, items: Sequence[Item], *, halve: bool = True, checked: bool = False
 ) -> List[Union[Outputs, ItemError]]:
     """Results in the order of ``items``; one bad item costs its batch-mates nothing but time.
 
@@ -34,12 +35,38 @@ def run_batch(
         try:
             if isinstance(item.prepared, ItemError):
                 raise item.prepared
-            adapter.validate(item)
+            if not checked:
+                adapter.validate(item)
             valid.append(index)
         except Exception as error:
             results[index] = as_item_error(error)
     _predict(adapter, items, valid, results, halve)
     return [result if result is not None else ItemError("no result") for result in results]
+
+
+def prepare_batch(adapter: Adapter, work: Work) -> None:
+    """Validate and prepare the items of ``work`` while another batch computes."""
+    valid: List[Item] = []
+    for item in work.items:
+        try:
+            adapter.validate(item)
+            valid.append(item)
+        except Exception as error:
+            item.prepared = as_item_error(error)
+    work.checked = True
+    prepare = getattr(adapter, "prepare", None)
+    if prepare is None or not valid:
+        return
+    try:
+        prepared = prepare(valid)
+        if len(prepared) != len(valid):
+            raise ValueError("%d values were prepared for %d items" % (len(prepared), len(valid)))
+    except Exception:
+        # The prediction comes to the same point without it, and finds out whose fault it is.
+        traceback.print_exc()
+        return
+    for item, value in zip(valid, prepared):
+        item.prepared = value
 
 
 def _predict(

@@ -14,15 +14,19 @@ _Tensors = Tuple[Tuple[str, str, Tuple[int, ...], int], ...]
 
 
 class Work:
-    """One batch: its items, and which of them are streamed (``streamed``) or not waited for any more."""
+    """One batch: its items, and which of them are streamed (``streamed``) or not waited for any more.
 
-    __slots__ = ("cancelled", "items", "number", "streamed")
+    ``checked``: its items have been validated, and prepared; what is wrong with one is its ``prepared``.
+    """
+
+    __slots__ = ("cancelled", "checked", "items", "number", "streamed")
 
     def __init__(self, number: int, items: List[Item], streamed: Sequence[int] = ()) -> None:
         self.number = number
         self.items = items
         self.streamed = streamed
         self.cancelled: "set[int]" = set()
+        self.checked = False
 
 
 def read_batch(header: bytes, body: memoryview) -> Work:

@@ -6,7 +6,8 @@ from collections import deque
 from typing import Any, Deque, Dict, Iterator, List
 
 from .adapter import Adapter, ItemError
-from .compute import OutOfMemory, as_item_error, run_batch
+from .ahead import Ahead
+from .compute import OutOfMemory, as_item_error, prepare_batch, run_batch
 from .frames import BATCH, Work, pack_outputs, pack_results, read_batch
 from .wire import Channel, from_json
 
@@ -14,6 +15,14 @@ from .wire import Channel, from_json
 def serve(channel: Channel, adapter: Adapter, version: int) -> None:
     """Answer frames until DRAIN. Raises EOFError when the node has gone."""
     _Loop(channel, adapter, version).run()
+
+
+# Seconds that batches compute from which the next one is read ahead meanwhile. Beginning and ending that
+# costs two hand-overs between threads; below, what waits lies in the socket's own buffer.
+AHEAD = 0.001
+
+
+_BATCH = {"type": "BATCH"}  # what need not be parsed to be known
 
 
 class _Loop:
@@ -24,32 +33,45 @@ class _Loop:
         self._waiting: Deque[Work] = deque()
         self._current: "Work | None" = None
         self._draining = False
+        self._ahead = Ahead(channel, self._frame_ahead)
+        self._typical = 2 * AHEAD  # seconds that a batch computes; a moving average
 
     def run(self) -> None:
-        channel, waiting = self._channel, self._waiting
+        channel, waiting, ahead = self._channel, self._waiting, self._ahead
         while True:
             if not waiting:
+                if ahead.reading:
+                    ahead.end()
+                    continue  # it may have brought one
                 if self._draining:
                     return
                 self._frame(*channel.receive_raw())
-            # What came along may cancel what is next.
-            while channel.ready():
-                self._frame(*channel.receive_raw())
+            if not ahead.reading:
+                # What came along may cancel what is next.
+                while channel.ready():
+                    self._frame(*channel.receive_raw())
             if waiting:
-                self._answer(waiting.popleft())
+                self._current = work = waiting.popleft()
+                if self._typical >= AHEAD and self._version >= 2:
+                    ahead.begin()
+                self._answer(work)
+                self._current = None
 
-    def _frame(self, header: bytes, body: memoryview) -> None:
-        if header.startswith(BATCH):
-            self._waiting.append(read_batch(header, body))
-            return
-        message = from_json(header)
+    def _frame_ahead(self, header: bytes, body: memoryview) -> None:
+        """As :meth:`_frame`, while another batch computes: here is time to prepare the next."""
+        self._frame(header, body, prepare=True)
+
+    def _frame(self, header: bytes, body: memoryview, *, prepare: bool = False) -> None:
+        message: Any = _BATCH if header.startswith(BATCH) else from_json(header)
         kind = message["type"]
         if kind == "BATCH":
-            self._waiting.append(read_batch(header, body))
+            work = read_batch(header, body)
+            if prepare:
+                prepare_batch(self._adapter, work)
+            self._waiting.append(work)
         elif kind == "CANCEL":
-            works = [*self._waiting] if self._current is None else [self._current, *self._waiting]
-            for work in works:
-                if work.number == message["batch"]:
+            for work in (self._current, *self._waiting):
+                if work is not None and work.number == message["batch"]:
                     work.cancelled.update(message["items"])
         elif kind == "PING":
             self._channel.send({"type": "PONG"})
@@ -65,7 +87,9 @@ class _Loop:
             if work.cancelled or work.streamed:
                 results = self._some(work)
             else:
-                results = run_batch(self._adapter, work.items, halve=self._version < 2)
+                results = run_batch(
+                    self._adapter, work.items, halve=self._version < 2, checked=work.checked
+                )
         except OutOfMemory as error:
             log("a batch of %d was out of memory: %s" % (len(work.items), error))
             self._channel.send_raw(
@@ -73,11 +97,12 @@ class _Loop:
                 % (work.number, (time.perf_counter() - started) * 1e6)
             )
             return
-        elapsed = int((time.perf_counter() - started) * 1e6)
+        seconds = time.perf_counter() - started
+        self._typical += 0.2 * (seconds - self._typical)
         described, chunks = pack_results(results, self._version)
         self._channel.send_raw(
             b'{"type":"RESULT","batch":%d,"compute_us":%d,%s}'
-            % (work.number, elapsed, described.encode("utf-8", "replace")),
+            % (work.number, seconds * 1e6, described.encode("utf-8", "replace")),
             chunks,
         )
 
@@ -92,14 +117,15 @@ class _Loop:
         ]
         if whole:
             computed = run_batch(
-                self._adapter, [work.items[index] for index in whole], halve=self._version < 2
+                self._adapter,
+                [work.items[index] for index in whole],
+                halve=self._version < 2,
+                checked=work.checked,
             )
             for index, result in zip(whole, computed):
                 results[index] = result
         if streamed:
-            self._current = work
             self._stream(work, results)
-            self._current = None
         return results
 
     def _stream(self, work: Work, results: List[Any]) -> None:
@@ -114,7 +140,7 @@ class _Loop:
                 results[index] = as_item_error(error)
         while open_:
             for index in list(open_):
-                while self._channel.ready(look=True):
+                while not self._ahead.reading and self._channel.ready(look=True):
                     self._frame(*self._channel.receive_raw())
                 pieces = open_[index]
                 try:

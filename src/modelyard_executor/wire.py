@@ -41,6 +41,7 @@ ended it. An item that was cancelled before it was computed has an error of the 
 import json
 import socket
 import struct
+import threading
 from typing import Any, List, Sequence, Tuple
 
 _to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -97,6 +98,11 @@ class Channel:
         self._view = memoryview(self._buffer)
         self._start = 0
         self._end = 0
+        self._sending = threading.Lock()
+
+    def fileno(self) -> int:
+        """The socket's descriptor, to wait for."""
+        return self._socket.fileno()
 
     def receive(self) -> Tuple[Any, memoryview]:
         """The next frame: header and body. Raises EOFError when the node is gone."""
@@ -133,23 +139,24 @@ class Channel:
         return self._end - self._start >= LENGTHS.size
 
     def send(self, header: Any, chunks: Sequence[Any] = ()) -> None:
-        """Send one frame; raises BrokenPipeError when the node is gone."""
+        """Send one frame, from any thread; raises BrokenPipeError when the node is gone."""
         self.send_raw(_to_json(header).encode("utf-8", "replace"), chunks)
 
     def send_raw(self, header: bytes, chunks: Sequence[Any] = ()) -> None:
         """As :meth:`send`, for a header that is JSON already."""
         frame = encode_raw(header, chunks)
-        if sum(map(len, frame[1:])) < 256 * 1024:
-            self._socket.sendall(b"".join(frame))
-            return
-        buffers = [memoryview(buffer).cast("B") for buffer in frame if len(buffer)]
-        while buffers:
-            # The kernel takes at most IOV_MAX (1024) buffers at a time.
-            sent = self._socket.sendmsg(buffers[:1000])
-            while buffers and sent >= buffers[0].nbytes:
-                sent -= buffers.pop(0).nbytes
-            if sent:
-                buffers[0] = buffers[0][sent:]
+        with self._sending:
+            if sum(map(len, frame[1:])) < 256 * 1024:
+                self._socket.sendall(b"".join(frame))
+                return
+            buffers = [memoryview(buffer).cast("B") for buffer in frame if len(buffer)]
+            while buffers:
+                # The kernel takes at most IOV_MAX (1024) buffers at a time.
+                sent = self._socket.sendmsg(buffers[:1000])
+                while buffers and sent >= buffers[0].nbytes:
+                    sent -= buffers.pop(0).nbytes
+                if sent:
+                    buffers[0] = buffers[0][sent:]
 
     def _need(self, count: int) -> None:
         """Have at least ``count`` (small) bytes in the buffer."""

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,13 +55,19 @@ class ExecutorProcess:
         return self.log_path.read_text()
 
     def start(
-        self, adapter: str, files: Path, options: dict[str, Any], *, trusted: bool = False
+        self,
+        adapter: str,
+        files: Path,
+        options: dict[str, Any],
+        *,
+        trusted: bool = False,
+        versions: Sequence[int] = (1,),
     ) -> dict[str, Any]:
         """Send START; the answer is HELLO or FAILED."""
         self.channel.send(
             {
                 "type": "START",
-                "versions": [1],
+                "versions": list(versions),
                 "adapter": adapter,
                 "files": str(files),
                 "device": "cpu",
