@@ -24,6 +24,7 @@ from modelyard.serve.cache.second import SecondLevel
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.cors import Cors
 from modelyard.serve.edge.server import Server
+from modelyard.serve.grpc.service import GrpcService
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, registry_of
 from modelyard.serve.pool import limits
@@ -158,6 +159,7 @@ class Node:
             self._settings.max_body,
             admit=self.router.admit,
             max_connections=_most_connections(),
+            rpc=GrpcService(self._dataplane, self._settings.max_body),
         )
         await server.start(listener)
         await server.start(grpc_listener)

@@ -14,7 +14,21 @@ from modelyard.serve.http import Request, Response, error_response
 from modelyard.serve.protocols import generate, health, invocations, native, openai, v1, v2, v2_models
 from modelyard.serve.protocols.internal import Internal
 
-_OPEN: Final = frozenset({"/health", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready"})
+_OPEN: Final = frozenset(
+    {
+        "/health",
+        "/ready",
+        "/metrics",
+        "/ping",
+        "/v2/health/live",
+        "/v2/health/ready",
+        # The same over gRPC.
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/inference.GRPCInferenceService/ServerLive",
+        "/inference.GRPCInferenceService/ServerReady",
+    }
+)
 
 
 @lru_cache(maxsize=256)

@@ -231,9 +231,7 @@ class Http2Connection(asyncio.Protocol):
         if end and head.length:
             raise StreamError(frames.PROTOCOL_ERROR, "a body that is not there")
         shared = self._shared
-        # An id for a call of gRPC is made when it is needed: in errors and logs.
-        given = head.headers.get(b"x-request-id")
-        request_id = "" if head.grpc and given is None else shared.request_id(given)
+        request_id = shared.request_id(head.headers.get(b"x-request-id"))
         request = Request(head.method, head.path, head.query, head.headers, request_id)
         grpc = head.grpc and shared.rpc is not None
         duplex = grpc and shared.rpc is not None and shared.rpc.is_duplex(head.path)

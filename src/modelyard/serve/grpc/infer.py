@@ -1,0 +1,117 @@
+"""ModelInfer: one message to a Call, its Answer to one message."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from modelyard.core.errors import InvalidInput
+from modelyard.serve.call import Answer, Call, Options
+from modelyard.serve.checks import checked_call
+from modelyard.serve.dataplane import Dataplane
+from modelyard.serve.grpc.infer_codec import InferRequest, decode_request, encode_response
+from modelyard.serve.grpc.status import timeout_of
+from modelyard.serve.http import Request
+from modelyard.serve.protocols.options import MAX_PRIORITY, options_of
+from modelyard.serve.served import Served
+
+EMPTY_FINAL: Final = "triton_enable_empty_final_response"
+
+
+async def infer(plane: Dataplane, request: Request, message: bytes, position: int) -> bytes:
+    """A ModelInferRequest, from ``position`` of ``message`` on, to a ModelInferResponse."""
+    wanted = decode_request(message, position)
+    served = plane.resolve(wanted.model, wanted.version or None)
+    with plane.counting_refusals(served):
+        call = call_of(served, wanted, options_in(request))
+    answer = await plane.predict(served, call)
+    return encode_response(wanted.model, str(served.version), wanted.id, chosen(wanted, answer), wanted.raw)
+
+
+def options_in(request: Request) -> Options:
+    """What the metadata of a call say. Raises InvalidInput naming the one that is wrong."""
+    options = options_of(request)
+    text = request.header(b"grpc-timeout")
+    if text is None:
+        return options
+    seconds = timeout_of(text)
+    if options.timeout is not None:
+        seconds = min(seconds, options.timeout)
+    # A deadline that is over already is one all the same; the queue answers it.
+    return options._replace(timeout=max(seconds, 1e-6))
+
+
+def call_of(served: Served, wanted: InferRequest, options: Options) -> Call:
+    """The request against the signature. Raises InvalidInput naming the field."""
+    parameters = wanted.parameters
+    if parameters:
+        parameters, options = split_parameters(served, parameters, options)
+    call = checked_call(served, wanted.inputs, parameters, options)
+    if wanted.outputs:
+        _check_outputs(served, wanted)
+    return call
+
+
+def split_parameters(
+    served: Served, parameters: dict[str, object], options: Options
+) -> tuple[dict[str, object], Options]:
+    """Those of the model, and those that every call has: ``priority`` and ``timeout`` (microseconds).
+
+    Source: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_parameters.md
+    """
+    own = {spec.name for spec in served.signature.parameters}
+    left = {name: value for name, value in parameters.items() if name in own or name not in _OPTIONS}
+    if "timeout" in parameters and "timeout" not in own:
+        microseconds = _whole(parameters, "timeout", 1 << 62)
+        if microseconds:  # 0 is Triton's way to say none
+            seconds = microseconds / 1e6
+            options = options._replace(
+                timeout=seconds if options.timeout is None else min(seconds, options.timeout)
+            )
+    if "priority" in parameters and "priority" not in own:
+        options = options._replace(priority=_whole(parameters, "priority", MAX_PRIORITY))
+    for name in ("sequence_id", "sequence_start", "sequence_end"):
+        if left.get(name) and name not in own:
+            raise InvalidInput(
+                "Sequences are not kept here: each call stands alone; leave sequence_id, sequence_start and "
+                "sequence_end out.",
+                field=f"parameters.{name}",
+            )
+        if name not in own:
+            left.pop(name, None)
+    return left, options
+
+
+_OPTIONS: Final = frozenset({"timeout", "priority", EMPTY_FINAL})
+
+
+def _whole(parameters: Mapping[str, object], name: str, limit: int) -> int:
+    value = parameters[name]
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= limit:
+        raise InvalidInput(
+            f"The parameter {name!r} is a whole number from 0 to {limit}.", field=f"parameters.{name}"
+        )
+    return value
+
+
+def _check_outputs(served: Served, wanted: InferRequest) -> None:
+    known = {spec.name for spec in served.signature.outputs}
+    for index, (name, parameters) in enumerate(wanted.outputs):
+        if known and name not in known:
+            raise InvalidInput(
+                f"There is no output {name!r}; there is {', '.join(sorted(known))}.",
+                field=f"outputs[{index}].name",
+            )
+        # A classification of 0 is tritonclient's way to say none.
+        said = {key: value for key, value in parameters.items() if key != "classification" or value}
+        if said:
+            raise InvalidInput(
+                f"The output {name!r} has parameters ({', '.join(said)}); none is known here.",
+                field=f"outputs[{index}].parameters",
+            )
+
+
+def chosen(wanted: InferRequest, answer: Answer) -> Answer:
+    """The outputs that were asked for, in the model's order."""
+    if not wanted.outputs:
+        return answer
+    names = {name for name, _ in wanted.outputs}
+    return tuple(tensor for tensor in answer if tensor.name in names)
