@@ -40,9 +40,10 @@ def _ready(plane: Dataplane, values: Values) -> Values:
 
 
 def _model_ready(plane: Dataplane, values: Values) -> Values:
+    """False also for what is not there: clients ask until it is, and Triton answers so."""
     try:
         return {"ready": _served(plane, values).ready}
-    except Unavailable:
+    except (NotFound, Unavailable):
         return {"ready": False}
 
 
