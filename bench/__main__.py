@@ -13,6 +13,8 @@ from bench.results import envelope, save, verdict_table
 
 QUESTIONS = (
     "overhead",
+    "mixed_lengths",
+    "esm2",
     "devices",
     "accelerator",
     "useful_share",

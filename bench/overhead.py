@@ -26,16 +26,21 @@ _WARM, _RUN = 1.0, 4.0
 
 
 def seconds(plan: Plan) -> float:
-    names = [name for name in PEERS if plan.wants(name)]
+    names = _peers(plan)
     cells = sum(len(PEERS[name].speaks) for name in names) + 3
     each = sum(plan.seconds(_RUN) if count > 1 else plan.seconds(_RUN / 2) for count in CONNECTIONS)
     return plan.repeats * (cells * (each + _WARM) + 7.0 * (len(names) + 1))
 
 
+def _peers(plan: Plan) -> list[str]:
+    """Those that can serve any model."""
+    return [name for name, peer in PEERS.items() if peer.speaks and plan.wants(name)]
+
+
 def measure(plan: Plan) -> dict[str, Any]:
     runs = Runs()
     missing: dict[str, str] = {}
-    names = [OURS, *(name for name in PEERS if plan.wants(name))]
+    names = [OURS, *_peers(plan)]
     for name in names[1:]:
         PEERS[name].install()
     for _ in range(plan.repeats):
@@ -60,28 +65,28 @@ def _one(name: str, folder: Path, plan: Plan, runs: Runs, missing: dict[str, str
     wanted = mlp.expected(file)
     if name == OURS:
         server = node(folder, mlp.pool(folder), answers=mlp.answers(file, "/v2/models/{task}/infer"))
-        path, speaks = "/v2/models/{task}/infer", ("json", "binary", "grpc")
+        path, body, speaks = "/v2/models/{task}/infer", "v2", ("json", "binary", "grpc")
     else:
         peer = PEERS[name]
-        server = peer.running("mlp", file, folder, mlp.answers(file, peer.path))
-        path, speaks = peer.path, peer.speaks
+        server = peer.running("mlp", file, folder, mlp.answers(file, peer.path, peer.body))
+        path, body, speaks = peer.path, peer.body, peer.speaks
     with server as running:
         for protocol in speaks:
             try:
-                _protocol(name, protocol, path, running, wanted, plan, runs)
+                _protocol(name, protocol, (path, body), running, wanted, plan, runs)
             except (OSError, ValueError, ModuleNotFoundError) as trouble:
                 missing[f"{name}, {protocol}"] = str(trouble)[:300]
 
 
 def _protocol(
-    name: str, protocol: str, path: str, running: Running, wanted: Any, plan: Plan, runs: Runs
+    name: str, protocol: str, way: tuple[str, str], running: Running, wanted: Any, plan: Plan, runs: Runs
 ) -> None:
     """Both connection counts. Raises ValueError when an answer, before or after, is wrong."""
     if protocol == "grpc":
         target, load, ask = mlp.grpc_target(running.grpc or ""), h2load, mlp.ask_grpc
     else:
         made = (
-            mlp.json_target(running.http, path) if protocol == "json" else mlp.binary_target(running.http)
+            mlp.json_target(running.http, *way) if protocol == "json" else mlp.binary_target(running.http)
         )
         target, load, ask = made, wrk, mlp.ask
     if not mlp.right(ask(target), wanted):
@@ -107,7 +112,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
             many, one = cells.get(f"{protocol} 32"), cells.get(f"{protocol} 1")
             if many is None or one is None:
                 continue
-            ratio = f"{ours['rate'] / many['rate']:.2f}×" if ours and name != OURS else ""
+            ratio = f"{ours['rate'] / many['rate']:.2f}×" if ours and many["rate"] and name != OURS else ""
             rows.append(
                 (_title(result, name), f"{many['rate']:,.0f}", ratio, f"{many['p50']:.2f} · {many['p99']:.2f}",
                  f"{one['p50']:.3f} · {one['p99']:.3f}", str(many["errors"] + one["errors"]))

@@ -25,5 +25,6 @@ def median(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> float:
-    """(largest − smallest) ÷ median: how far runs of the same thing lie apart."""
-    return (max(values) - min(values)) / median(values)
+    """(largest − smallest) ÷ median: how far runs of the same thing lie apart; 0 for a median of 0."""
+    middle = median(values)
+    return (max(values) - min(values)) / middle if middle else 0.0

@@ -38,8 +38,13 @@ def expected(file: Path) -> np.ndarray:
     return onnxruntime.InferenceSession(str(file)).run(None, {"x": X})[0].ravel()
 
 
-def json_target(base: str, path: str = "/v2/models/{task}/infer") -> Target:
-    return targets.v2_json(base + path.format(task=TASK), "x", X)
+def json_target(base: str, path: str = "/v2/models/{task}/infer", body: str = "v2") -> Target:
+    """X as JSON, in V2's frame or in the plainest (see :class:`Peer`)."""
+    url = base + path.format(task=TASK)
+    if body == "v2":
+        return targets.v2_json(url, "x", X)
+    rows = [[round(float(value), 3) for value in row] for row in X]
+    return Target(url, json.dumps({body: rows}).encode(), {"Content-Type": "application/json"})
 
 
 def binary_target(base: str) -> Target:
@@ -105,11 +110,11 @@ def right(answer: np.ndarray, wanted: np.ndarray) -> bool:
     return answer.shape == wanted.shape and bool(np.allclose(answer, wanted, atol=1e-4))
 
 
-def answers(file: Path, path: str):
+def answers(file: Path, path: str, body: str = "v2"):
     """A question for :meth:`Peer.running`: whether the server's answer to X is right."""
     wanted = expected(file)
 
     def one(running: Running) -> bool:
-        return right(ask(json_target(running.http, path)), wanted)
+        return right(ask(json_target(running.http, path, body)), wanted)
 
     return one

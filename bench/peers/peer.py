@@ -36,7 +36,8 @@ class Running:
 class Peer:
     """``speaks`` of json, binary and grpc; ``apart`` whether the model has a process of its own.
 
-    ``path`` is where V2 JSON goes, with the task's name in it. ``variables`` are set in its environment.
+    ``path`` is where JSON goes, with the task's name in it; ``body`` how it is framed there: v2, data
+    ({"data": rows}) or openai ({"input": texts}). ``variables`` are set in its environment.
     """
 
     name: str
@@ -46,12 +47,13 @@ class Peer:
     speaks: tuple[str, ...] = ("json",)
     apart: bool = True
     path: str = "/v2/models/{task}/infer"
+    body: str = "v2"
     options: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
-    environment: str | None = None  # of another peer, when they share one
+    installer: str = "uv"  # or pip, which finds a CPU build of PyTorch kept on this machine
 
     def folder(self) -> Path:
-        return CACHE / (self.environment or self.name)
+        return CACHE / self.name
 
     def install(self) -> Path:
         """The Python of its own environment, made when it is not there yet (by uv, at a low priority)."""
@@ -65,7 +67,12 @@ class Peer:
         uv = str(Path(sys.executable).with_name("uv"))
         quiet = ["nice", "-n", "10", uv, "--quiet"]
         subprocess.run([*quiet, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
-        subprocess.run([*quiet, "pip", "install", "--python", str(python), *self.requirements], check=True)
+        if self.installer == "pip":
+            subprocess.run([*quiet, "pip", "install", "--python", str(python), "pip"], check=True)
+            install = ["nice", "-n", "10", str(python), "-m", "pip", "install", "--quiet"]
+        else:
+            install = [*quiet, "pip", "install", "--python", str(python)]
+        subprocess.run([*install, *self.requirements], check=True)
         stamp.write_text(wanted)
         return python
 

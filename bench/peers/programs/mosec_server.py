@@ -5,7 +5,6 @@ import sys
 import arguments
 import compute
 import msgspec
-import numpy as np
 from mosec import Server, Worker
 
 asked = arguments.read()
@@ -31,22 +30,16 @@ class Model(Worker):
         return decode(data).inputs[0].data
 
     def forward(self, data: list) -> list:
-        if asked.task == "mlp":
-            return self.model(np.array(data, dtype=np.float32)).tolist()
-        return self.model([text for (text,) in data]).tolist()
+        return compute.together(asked.task, self.model, data)
 
     def serialize(self, data: list) -> bytes:
-        return encode(
-            {
-                "model_name": asked.task,
-                "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, len(data)], "data": data}],
-            }
-        )
+        return encode(compute.v2_answer(asked.task, data))
 
 
 if __name__ == "__main__":
     # mosec reads its own options from the command line.
     sys.argv = [sys.argv[0], "--address", "127.0.0.1", "--port", str(asked.port), "--log-level", "error"]
+    sys.argv += ["--timeout", "60000"]
     server = Server()
     server.append_worker(
         Model,
