@@ -34,6 +34,14 @@ ERROR_KINDS: Final[dict[str, ErrorKind]] = {
 }
 
 
+class Place(NamedTuple):
+    """Whose call failed, and how long after its arrival."""
+
+    endpoint: str
+    version: int
+    seconds: float
+
+
 class ModelyardError(Exception):
     """A failure with one of the codes of :data:`ERROR_KINDS` and a sentence for a person.
 
@@ -42,6 +50,7 @@ class ModelyardError(Exception):
     """
 
     code: str = "internal"
+    place: Place | None = None  # noted on its way out, for the log
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from modelyard.core.errors import (
     ModelyardError,
     NotFound,
     Overloaded,
+    Place,
     Unauthenticated,
     Unavailable,
 )
@@ -47,7 +48,7 @@ class Dataplane:
         self.table = table
         self.pools = pools
         self._routes = {
-            route.endpoint: Served(pools[route.deployment], self.metrics.endpoint(route.endpoint))
+            route.endpoint: Served(pool := pools[route.deployment], pool.metrics)
             for route in table.routes
             if route.deployment is not None and route.endpoint not in elsewhere
         } | dict(elsewhere)
@@ -123,6 +124,7 @@ class Dataplane:
             return result
         except ModelyardError as error:
             code = error.code
+            error.place = Place(served.endpoint, served.version, time.perf_counter() - started)
             raise
         except asyncio.CancelledError:
             code = Cancelled.code
@@ -220,8 +222,9 @@ class _Refusals:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ModelyardError):
-            elapsed = time.perf_counter() - self._started
-            self._served.metrics.called(self._served.version, error.code, elapsed)
+            served, elapsed = self._served, time.perf_counter() - self._started
+            error.place = Place(served.endpoint, served.version, elapsed)
+            served.metrics.called(served.version, error.code, elapsed)
 
 
 async def _result_of(pending: Pending | ModelyardError) -> Result:

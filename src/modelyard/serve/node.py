@@ -26,7 +26,7 @@ from modelyard.serve.edge.cors import Cors
 from modelyard.serve.edge.server import Server
 from modelyard.serve.grpc.service import GrpcService
 from modelyard.serve.observe.logs import ModelLog
-from modelyard.serve.observe.metrics import NodeCollector, registry_of
+from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
 from modelyard.serve.pool import limits
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.protocols import Router
@@ -46,7 +46,7 @@ class Node:
         self._home = Home(settings.home)
         self._settings = settings
         self._started = time.time()
-        self._collector = NodeCollector(lambda: [pool.gauge() for pool in self._pools.values()])
+        self._collector = NodeCollector(self._gauges)
         self._dataplane = Dataplane(self._collector)
         self._redis = (
             SecondLevel(address_of(settings.redis_url), settings.redis_budget, self._collector.redis)
@@ -69,6 +69,7 @@ class Node:
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
             aliases=aliases(os.environ),
         )
+        self._collector.requests["rest"] = lambda: self.router.requests
 
     async def apply(self, table: routes.RouteTable) -> None:
         """Serve by ``table``: start what is new, turn the routes, drain what is gone.
@@ -122,10 +123,17 @@ class Node:
     def _open(self, spec: routes.Pool) -> Pool:
         return Pool(
             spec,
-            self._collector.endpoint(spec.endpoint),
+            self._collector.endpoint(spec.endpoint, spec.model, spec.version),
             ModelLog(self._log_path(spec.deployment)),
             self._home.run / "tmp",
         )
+
+    def _gauges(self) -> list[PoolGauge]:
+        gauges: list[PoolGauge] = []
+        for pool in self._pools.values():
+            gauges.append(gauge := pool.gauge())
+            gauge.in_flight = pool.busy
+        return gauges
 
     def _log_path(self, deployment: str) -> Path:
         return self._home.logs / "models" / f"{deployment}.log"
@@ -161,6 +169,7 @@ class Node:
             max_connections=_most_connections(),
             rpc=GrpcService(self._dataplane, self._settings.max_body),
         )
+        self._collector.connections["http"] = server.connections
         await server.start(listener)
         await server.start(grpc_listener)
         loop = asyncio.get_running_loop()

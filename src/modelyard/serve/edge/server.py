@@ -27,6 +27,10 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
 
+    def connections(self) -> int:
+        """How many there are now."""
+        return len(self._shared.connections)
+
     async def start(self, listener: socket.socket) -> None:
         """Accept connections from now on; called once for each socket."""
         loop = asyncio.get_running_loop()

@@ -11,6 +11,7 @@ LATENCY_BOUNDS: Final = tuple(
     round(base * 10.0**power, 9) for power in range(-4, 3) for base in (1, 1.8, 3.2, 5.6)
 )
 BATCH_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+LOAD_BOUNDS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # seconds
 
 
 class Histogram:

@@ -1,11 +1,162 @@
 """The node's counts as families of Prometheus: names, words and labels, in one place."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from modelyard.serve.observe.counts import CacheCounts, RedisCounts
+from modelyard.serve.observe.counts import CacheCounts, Histogram, RedisCounts
+
+
+class Versioned(Protocol):
+    """The counts of one endpoint and version (``metrics.EndpointMetrics`` says what they are)."""
+
+    endpoint: str
+    model: str
+    version: int
+    latency: Histogram
+    queue: Histogram
+    batch: Histogram
+    loads: Histogram
+    codes: defaultdict[tuple[int, str], int]
+    steps: defaultdict[str, int]
+    refusals: defaultdict[str, int]
+    busy: defaultdict[str, float]
+    restarts: int
+    cold_starts: int
+    useful: float
+    padded: float
+    predicted: float
+    measured: float
+    error: float
+
+
+class Gauge(Protocol):
+    """What a pool says of itself at the time of a scrape."""
+
+    labels: list[str]
+    queued: int
+    ready: int
+    memory: int
+    in_flight: int
+
+
+_VERSION = ["endpoint", "version"]
+
+
+def _counter(name: str, words: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"modelyard_{name}", words, labels=labels)
+
+
+def _gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"modelyard_{name}", words, labels=labels)
+
+
+def _histogram(name: str, words: str, *labels: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(f"modelyard_{name}", words, labels=labels)
+
+
+def call_families(versions: Sequence[Versioned]) -> Iterator[Metric]:
+    """Calls and how long they took."""
+    info = _gauge("endpoint", "1 for each model and version that an endpoint has had.", *_VERSION, "model")
+    calls = _counter("calls", "Predictions answered, by error code or ok.", *_VERSION, "code")
+    latency = _histogram("latency_seconds", "From a call's arrival to its answer.", *_VERSION)
+    refusals = _counter(
+        "refusals", "Calls refused before they were queued, by reason.", *_VERSION, "reason"
+    )
+    steps = _counter("ladder", "Steps of degradation taken, by name.", *_VERSION, "step")
+    for each in versions:
+        labels = [each.endpoint, str(each.version)]
+        info.add_metric([*labels, each.model], 1)
+        for (version, code), count in each.codes.items():
+            calls.add_metric([each.endpoint, str(version), code], count)
+        latency.add_metric(labels, each.latency.cumulative(), each.latency.total)
+        for reason, count in each.refusals.items():
+            refusals.add_metric([*labels, reason], count)
+        for step, count in each.steps.items():
+            steps.add_metric([*labels, step], count)
+    yield from (info, calls, latency, refusals, steps)
+
+
+def batch_families(versions: Sequence[Versioned]) -> Iterator[Metric]:
+    """Queue and batches."""
+    queue = _histogram("queue_seconds", "From a call's arrival to its batch's start.", *_VERSION)
+    batch = _histogram("batch_size", "Calls computed together.", *_VERSION)
+    useful = _counter("useful_cost", "What calls cost, in the adapter's unit (rows, tokens, …).", *_VERSION)
+    padded = _counter(
+        "padded_cost",
+        "What was computed for them, padding included; 1 - useful / padded is the waste.",
+        *_VERSION,
+    )
+    busy = _counter(
+        "busy_seconds",
+        "Seconds that a replica computed; its rate is the utilization.",
+        *_VERSION,
+        "replica",
+    )
+    for each in versions:
+        labels = [each.endpoint, str(each.version)]
+        queue.add_metric(labels, each.queue.cumulative(), each.queue.total)
+        batch.add_metric(labels, each.batch.cumulative(), each.batch.total)
+        useful.add_metric(labels, each.useful)
+        padded.add_metric(labels, each.padded)
+        for replica, seconds in each.busy.items():
+            busy.add_metric([*labels, replica], seconds)
+    yield from (queue, batch, useful, padded, busy)
+
+
+def model_families(versions: Sequence[Versioned]) -> Iterator[Metric]:
+    """Executors: how they start and end, and whether their speed is known."""
+    loads = _histogram("load_seconds", "From a process' start to its first prediction.", *_VERSION)
+    cold = _counter("cold_starts", "Loads that a call waited for.", *_VERSION)
+    restarts = _counter("executor_restarts", "Executors that died.", *_VERSION)
+    predicted = _counter(
+        "predicted_seconds", "Seconds that the latency model foretold for batches.", *_VERSION
+    )
+    measured = _counter("measured_seconds", "Seconds that those batches took.", *_VERSION)
+    error = _counter(
+        "prediction_error_seconds",
+        "Sum of the differences; over measured_seconds it is the model's error.",
+        *_VERSION,
+    )
+    for each in versions:
+        labels = [each.endpoint, str(each.version)]
+        loads.add_metric(labels, each.loads.cumulative(), each.loads.total)
+        cold.add_metric(labels, each.cold_starts)
+        restarts.add_metric(labels, each.restarts)
+        predicted.add_metric(labels, each.predicted)
+        measured.add_metric(labels, each.measured)
+        error.add_metric(labels, each.error)
+    yield from (loads, cold, restarts, predicted, measured, error)
+
+
+def pool_families(pools: Sequence[Gauge]) -> Iterator[Metric]:
+    """What pools are at this moment."""
+    labels = ("endpoint", "deployment")
+    queued = _gauge("queue_length", "Calls that wait.", *labels)
+    in_flight = _gauge("in_flight", "Calls that wait or are being computed.", *labels)
+    ready = _gauge("replicas_ready", "Replicas that serve.", *labels)
+    memory = _gauge("executor_memory_bytes", "Resident memory of a deployment's executors.", *labels)
+    for pool in pools:
+        queued.add_metric(pool.labels, pool.queued)
+        in_flight.add_metric(pool.labels, pool.in_flight)
+        ready.add_metric(pool.labels, pool.ready)
+        memory.add_metric(pool.labels, pool.memory)
+    yield from (queued, in_flight, ready, memory)
+
+
+def edge_families(
+    connections: Mapping[str, Callable[[], int]], requests: Mapping[str, Callable[[], int]]
+) -> Iterator[Metric]:
+    """Who is connected, and how."""
+    now = _gauge("connections", "Connections of clients.", "protocol")
+    for protocol, count in connections.items():
+        now.add_metric([protocol], count())
+    asked = _counter("requests", "Requests received, probes and metrics included.", "protocol")
+    for protocol, count in requests.items():
+        asked.add_metric([protocol], count())
+    yield from (now, asked)
 
 
 class _Cached(Protocol):

@@ -5,14 +5,30 @@ Counting is on every call's path, so it is a bisect and an add; all formatting h
 
 import time
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from modelyard.core.routes import EndpointTraffic
-from modelyard.serve.observe.counts import BATCH_BOUNDS, LATENCY_BOUNDS, CacheCounts, Histogram, RedisCounts
-from modelyard.serve.observe.families import cache_families, redis_families
+from modelyard.serve.observe.counts import (
+    BATCH_BOUNDS,
+    LATENCY_BOUNDS,
+    LOAD_BOUNDS,
+    CacheCounts,
+    Histogram,
+    RedisCounts,
+)
+from modelyard.serve.observe.families import (
+    batch_families,
+    cache_families,
+    call_families,
+    edge_families,
+    model_families,
+    pool_families,
+    redis_families,
+)
 
 WINDOW = 60  # seconds that "lately" means
 
@@ -44,28 +60,90 @@ class _Second:
         self.counts = [0] * (len(LATENCY_BOUNDS) + 1)
 
 
-class EndpointMetrics:
-    """The counts of one endpoint, over all of its deployments."""
+class EndpointTotals:
+    """What all versions of one endpoint have in common: its traffic, its cache, what was refused."""
 
-    def __init__(self, endpoint: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, endpoint: str, clock: Callable[[], float]) -> None:
         self.endpoint = endpoint
+        self.clock = clock
+        self.cache = CacheCounts()
+        self.versions: dict[int, EndpointMetrics] = {}
+        self.recent = [_Second(-1) for _ in range(WINDOW)]
+
+    def traffic(self) -> EndpointTraffic:
+        """Rates and quantiles of the last minute; rates are over the last ten full seconds."""
+        now = int(self.clock())
+        recent = [slot for slot in self.recent if now - WINDOW < slot.second <= now]
+        lately = [slot for slot in recent if now - 10 <= slot.second < now]
+        counts = [sum(column) for column in zip(*(slot.counts for slot in recent), strict=True)]
+        codes = [
+            (code, count) for each in self.versions.values() for (_, code), count in each.codes.items()
+        ]
+        return EndpointTraffic(
+            endpoint=self.endpoint,
+            calls_per_second=sum(slot.calls for slot in lately) / 10,
+            errors_per_second=sum(slot.errors for slot in lately) / 10,
+            p50=_at_most(quantile(counts, LATENCY_BOUNDS, 0.50), recent),
+            p99=_at_most(quantile(counts, LATENCY_BOUNDS, 0.99), recent),
+            calls=sum(count for _, count in codes),
+            errors=sum(count for code, count in codes if code != "ok"),
+        )
+
+
+class EndpointMetrics:
+    """The counts of one endpoint and version, over all of its deployments.
+
+    ``useful`` and ``padded`` are costs in the adapter's unit (rows, tokens, …): what was asked for, and what
+    was computed for it; ``computing`` is the seconds of all batches, by replica in ``busy``. ``predicted``,
+    ``measured`` and ``error`` (their absolute difference) are the seconds of the batches whose time was
+    predicted. ``steps`` counts the steps of the ladder of degradation by name, ``refusals`` the calls that
+    were refused by reason.
+    """
+
+    __slots__ = (
+        "_clock", "_recent", "batch", "busy", "cache", "codes", "cold_starts", "computing", "endpoint", "error", "failed",
+        "latency", "loads", "measured", "model", "padded", "predicted", "queue", "refusals", "restarts", "steps",
+        "totals", "useful", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        endpoint: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        model: str = "",
+        version: int = 0,
+        totals: EndpointTotals | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.model = model
+        self.version = version
+        self.totals = totals or EndpointTotals(endpoint, clock)
+        self.totals.versions[version] = self
         self.latency = Histogram(LATENCY_BOUNDS)
         self.queue = Histogram(LATENCY_BOUNDS)
         self.batch = Histogram(BATCH_BOUNDS)
-        self.codes: dict[tuple[int, str], int] = {}
+        self.loads = Histogram(LOAD_BOUNDS)
+        self.codes: defaultdict[tuple[int, str], int] = defaultdict(int)
+        self.steps: defaultdict[str, int] = defaultdict(int)
+        self.refusals: defaultdict[str, int] = defaultdict(int)
+        self.busy: defaultdict[str, float] = defaultdict(float)
         self.restarts = 0
-        self.cache = CacheCounts()
         self.failed = 0.0  # seconds of the calls that were answered with an error
-        self._clock = clock
-        self._recent = [_Second(-1) for _ in range(WINDOW)]
+        self.cold_starts = 0
+        self.useful = self.padded = self.computing = 0.0
+        self.predicted = self.measured = self.error = 0.0
+        self.cache = self.totals.cache
+        self._clock = self.totals.clock
+        self._recent = self.totals.recent
 
     def called(self, version: int, code: str, latency: float) -> None:
         """One call was answered, in ``latency`` seconds, with an error code or ``ok``."""
-        key = (version, code)
-        self.codes[key] = self.codes.get(key, 0) + 1
+        self.codes[version, code] += 1
         bucket = bisect_left(LATENCY_BOUNDS, latency)
-        self.latency.counts[bucket] += 1
-        self.latency.total += latency
+        histogram = self.latency
+        histogram.counts[bucket] += 1
+        histogram.total += latency
         second = int(self._clock())
         slot = self._recent[second % WINDOW]
         if slot.second != second:
@@ -83,21 +161,33 @@ class EndpointMetrics:
         second = max(slot.second for slot in self._recent)
         return None if second < 0 else max(0.0, self._clock() - second)
 
+    def batch_done(
+        self,
+        calls: int,
+        useful: float,
+        padded: float,
+        seconds: float,
+        predicted: float | None,
+        replica: str = "",
+    ) -> None:
+        """A batch of so many calls came back after ``seconds``, for which ``predicted`` were expected."""
+        self.useful += useful
+        self.padded += padded
+        self.computing += seconds
+        self.busy[replica] += seconds
+        if predicted is not None:
+            self.predicted += predicted
+            self.measured += seconds
+            self.error += abs(seconds - predicted)
+
+    def loaded(self, seconds: float, *, cold: bool = False) -> None:
+        """A replica became ready ``seconds`` after its process was started; ``cold``: a call waited for it."""
+        self.loads.observe(seconds)
+        self.cold_starts += cold
+
     def traffic(self) -> EndpointTraffic:
-        """Rates and quantiles of the last minute; rates are over the last ten full seconds."""
-        now = int(self._clock())
-        recent = [slot for slot in self._recent if now - WINDOW < slot.second <= now]
-        lately = [slot for slot in recent if now - 10 <= slot.second < now]
-        counts = [sum(column) for column in zip(*(slot.counts for slot in recent), strict=True)]
-        return EndpointTraffic(
-            endpoint=self.endpoint,
-            calls_per_second=sum(slot.calls for slot in lately) / 10,
-            errors_per_second=sum(slot.errors for slot in lately) / 10,
-            p50=_at_most(quantile(counts, LATENCY_BOUNDS, 0.50), recent),
-            p99=_at_most(quantile(counts, LATENCY_BOUNDS, 0.99), recent),
-            calls=sum(self.codes.values()),
-            errors=sum(count for (_, code), count in self.codes.items() if code != "ok"),
-        )
+        """That of the whole endpoint."""
+        return self.totals.traffic()
 
 
 def _at_most(estimate: float | None, recent: list[_Second]) -> float | None:
@@ -108,28 +198,42 @@ def _at_most(estimate: float | None, recent: list[_Second]) -> float | None:
 
 
 class PoolGauge:
-    """What a scrape reads from a pool at that moment."""
+    """What a scrape reads from a pool at that moment. ``in_flight`` are the calls that wait or are computed."""
 
-    def __init__(self, endpoint: str, deployment: str, queued: int, ready: int, memory: int) -> None:
+    def __init__(
+        self, endpoint: str, deployment: str, queued: int, ready: int, memory: int, in_flight: int = 0
+    ) -> None:
         self.labels = [endpoint, deployment]
         self.queued = queued
         self.ready = ready
         self.memory = memory
+        self.in_flight = in_flight
 
 
 class NodeCollector(Collector):
-    """Formats all of it for Prometheus."""
+    """All counts of a node; ``families`` says what they are called.
 
-    def __init__(self, pools: Callable[[], list[PoolGauge]]) -> None:
-        self.endpoints: dict[str, EndpointMetrics] = {}
+    ``connections`` and ``requests`` have a function for each protocol that this node listens for.
+    """
+
+    def __init__(
+        self, pools: Callable[[], list[PoolGauge]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.endpoints: dict[str, EndpointTotals] = {}
         self.redis = RedisCounts()
+        self.connections: dict[str, Callable[[], int]] = {}
+        self.requests: dict[str, Callable[[], int]] = {}
         self._pools = pools
+        self._clock = clock
 
-    def endpoint(self, name: str) -> EndpointMetrics:
-        """The counts of one endpoint, made at first use."""
-        metrics = self.endpoints.get(name)
+    def endpoint(self, name: str, model: str = "", version: int = 0) -> EndpointMetrics:
+        """The counts of one endpoint and version, made at first use. Version 0: not known here."""
+        totals = self.endpoints.get(name)
+        if totals is None:
+            totals = self.endpoints[name] = EndpointTotals(name, self._clock)
+        metrics = totals.versions.get(version)
         if metrics is None:
-            metrics = self.endpoints[name] = EndpointMetrics(name)
+            metrics = EndpointMetrics(name, model=model, version=version, totals=totals)
         return metrics
 
     def keep(self, names: set[str]) -> None:
@@ -139,41 +243,14 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Called by the Prometheus client on each scrape."""
-        calls = CounterMetricFamily(
-            "modelyard_calls", "Predictions answered.", labels=["endpoint", "version", "code"]
-        )
-        restarts = CounterMetricFamily(
-            "modelyard_executor_restarts", "Executors that died.", labels=["endpoint"]
-        )
-        latency = HistogramMetricFamily(
-            "modelyard_latency_seconds", "From a call's arrival to its answer.", labels=["endpoint"]
-        )
-        queue = HistogramMetricFamily(
-            "modelyard_queue_seconds", "From a call's arrival to its batch's start.", labels=["endpoint"]
-        )
-        batch = HistogramMetricFamily(
-            "modelyard_batch_size", "Calls computed together.", labels=["endpoint"]
-        )
-        for name, metrics in self.endpoints.items():
-            for (version, code), count in metrics.codes.items():
-                calls.add_metric([name, str(version), code], count)
-            restarts.add_metric([name], metrics.restarts)
-            latency.add_metric([name], metrics.latency.cumulative(), metrics.latency.total)
-            queue.add_metric([name], metrics.queue.cumulative(), metrics.queue.total)
-            batch.add_metric([name], metrics.batch.cumulative(), metrics.batch.total)
-        labels = ["endpoint", "deployment"]
-        queued = GaugeMetricFamily("modelyard_queue_length", "Calls that wait.", labels=labels)
-        ready = GaugeMetricFamily("modelyard_replicas_ready", "Replicas that serve.", labels=labels)
-        memory = GaugeMetricFamily(
-            "modelyard_executor_memory_bytes", "Resident memory of a deployment's executors.", labels=labels
-        )
-        for pool in self._pools():
-            queued.add_metric(pool.labels, pool.queued)
-            ready.add_metric(pool.labels, pool.ready)
-            memory.add_metric(pool.labels, pool.memory)
-        yield from (calls, restarts, latency, queue, batch, queued, ready, memory)
+        versions = [each for totals in self.endpoints.values() for each in totals.versions.values()]
+        yield from call_families(versions)
+        yield from batch_families(versions)
+        yield from model_families(versions)
+        yield from pool_families(self._pools())
         yield from cache_families(self.endpoints)
         yield from redis_families(self.redis)
+        yield from edge_families(self.connections, self.requests)
 
 
 def registry_of(collector: NodeCollector) -> CollectorRegistry:

@@ -1,5 +1,6 @@
 """What each path of the node means: one file per protocol, all over the same dataplane."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Final
@@ -11,6 +12,7 @@ from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.compression import SMALLEST, compress, decompress
 from modelyard.serve.edge.cors import Cors
 from modelyard.serve.http import Request, Response, error_response
+from modelyard.serve.observe.failures import FailureLog
 from modelyard.serve.protocols import generate, health, invocations, native, openai, v1, v2, v2_models
 from modelyard.serve.protocols.internal import Internal
 
@@ -63,6 +65,8 @@ class Router:
         self._cors = cors
         self._aliases = dict(aliases or {})
         self._open = _OPEN | {path for path, target in self._aliases.items() if target in _OPEN}
+        self._failures = FailureLog()
+        self.requests = 0
 
     def admit(self, request: Request) -> None:
         """Raise Unauthenticated or Forbidden for who may not call; before the body is read.
@@ -96,12 +100,25 @@ class Router:
 
     async def __call__(self, request: Request) -> Response:
         """Answer ``request``. Raises NotFound for a path or a method that nobody serves."""
-        if b"content-encoding" in request.headers:
-            await decompress(request, self._max_body)
-        if self._cors is not None and b"origin" in request.headers:
-            return await self._answer_page(request, self._cors)
-        response = await self._find(request)
-        return response if len(response.body) < SMALLEST else await self._compressed(request, response)
+        self.requests += 1
+        try:
+            if b"content-encoding" in request.headers:
+                await decompress(request, self._max_body)
+            if self._cors is not None and b"origin" in request.headers:
+                return await self._answer_page(request, self._cors)
+            response = await self._find(request)
+            return response if len(response.body) < SMALLEST else await self._compressed(request, response)
+        except ModelyardError as error:
+            self._note(request, error)
+            raise
+        except asyncio.CancelledError:
+            self._failures.left(request, "rest")
+            raise
+
+    def _note(self, request: Request, error: ModelyardError) -> None:
+        # A probe that is answered "not yet" is no failure.
+        if error.code != "unavailable" or request.method not in ("GET", "HEAD"):
+            self._failures.failed(request, error, "rest")
 
     async def _compressed(self, request: Request, response: Response) -> Response:
         accepted = request.headers.get(b"accept-encoding")
@@ -114,6 +131,7 @@ class Router:
         try:
             response = await self._compressed(request, await self._find(request))
         except ModelyardError as error:
+            self._note(request, error)
             response = error_response(error, request.id)
         response.headers = (*response.headers, *cors.headers(request.headers[b"origin"]))
         return response
