@@ -46,10 +46,18 @@ class Request:
         scheme, _, key = (self.header(b"authorization") or "").partition(" ")
         return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
-    def json_body(self) -> bytes:
-        """The body, once its content type was seen to be JSON. Raises InvalidInput."""
+    def json_body(self, *, octets: bool = False) -> bytes:
+        """The body, once its content type was seen to be JSON, or with ``octets`` bytes of any kind.
+
+        Raises InvalidInput for others: a page of another site can send those without being asked.
+        """
         kind = self.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
-        if kind and kind != b"application/json" and not kind.endswith(b"+json"):
+        if (
+            kind
+            and kind != b"application/json"
+            and not kind.endswith(b"+json")
+            and not (octets and kind == b"application/octet-stream")
+        ):
             raise InvalidInput(
                 f"The content type is {kind.decode('latin-1')!r}; send JSON with 'Content-Type: application/json'.",
                 field="content-type",
