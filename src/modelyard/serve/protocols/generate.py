@@ -19,6 +19,7 @@ from typing import cast
 import msgspec
 
 from modelyard.core.errors import InvalidInput, ModelyardError
+from modelyard.serve.cache.answers import cache_headers
 from modelyard.serve.call import Answer, Call
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.http import Request, Response, json_response
@@ -32,7 +33,8 @@ async def generate(plane: Dataplane, request: Request, name: str, version: str |
     served = plane.resolve(name, version)
     with plane.counting_refusals(served):
         call, alias = _call(served, request)
-    return json_response(_piece(served, await plane.predict(served, call), alias))
+    answer = await plane.predict(served, call)
+    return json_response(_piece(served, answer, alias), headers=cache_headers((answer,)))
 
 
 async def generate_stream(plane: Dataplane, request: Request, name: str, version: str | None) -> Response:

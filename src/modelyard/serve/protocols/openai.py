@@ -12,7 +12,8 @@ import msgspec
 
 from modelyard.core.errors import Internal, InvalidInput, ModelyardError
 from modelyard.core.signature import TensorSpec
-from modelyard.serve.call import Answer
+from modelyard.serve.cache.answers import cache_headers
+from modelyard.serve.call import Answer, Result
 from modelyard.serve.codec import unpack
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.http import Request, Response, decode_error, error_response, json_response
@@ -89,21 +90,21 @@ async def embeddings(plane: Dataplane, request: Request) -> Response:
             for index, each in enumerate(texts)
         ]
     if len(calls) == 1:
-        vectors = [_vector(served, await plane.predict(served, calls[0]), vector)]
+        results: list[Result] = [await plane.predict(served, calls[0])]
     else:
-        vectors: list[array[float]] = []
-        for result in await plane.predict_all(served, calls):
-            if isinstance(result, ModelyardError):
-                raise result
-            vectors.append(_vector(served, result, vector))
+        results = await plane.predict_all(served, calls)
     data: list[dict[str, object]] = []
-    for index, each in enumerate(vectors):
+    for index, result in enumerate(results):
+        if isinstance(result, ModelyardError):
+            raise result
+        each = _vector(served, result, vector)
         if wanted.encoding_format == "base64":
             shown: object = base64.b64encode(each.tobytes()).decode()
         else:
             shown = each.tolist()
         data.append({"object": "embedding", "index": index, "embedding": shown})
-    return json_response({"object": "list", "data": data, "model": wanted.model, "usage": _USAGE})
+    answer = {"object": "list", "data": data, "model": wanted.model, "usage": _USAGE}
+    return json_response(answer, headers=cache_headers(results))
 
 
 def _specs_of(served: Served) -> tuple[TensorSpec, TensorSpec]:

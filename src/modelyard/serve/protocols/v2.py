@@ -294,5 +294,5 @@ def _binary_response(
     return Response(
         b"".join((head, *tail)),
         content_type=b"application/octet-stream",
-        headers=((binary.LENGTH, b"%d" % len(head)),),
+        headers=((binary.LENGTH, b"%d" % len(head)), *cache_headers((answer,))),
     )

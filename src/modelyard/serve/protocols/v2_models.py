@@ -138,30 +138,31 @@ def stats_of(served: Served) -> Described:
 
     A call is one inference, whatever its rows. ``compute_infer`` is what of the calls' time was not
     waiting: the way to the executor and back is in it, so ``compute_input`` and ``compute_output`` are
-    not told apart (0). Times are nanoseconds. The sizes of batches are kept as a histogram
+    not told apart (0). Times are nanoseconds; how long the cache took is not measured (0). The sizes of batches are kept as a histogram
     (``/metrics``), so ``batch_stats`` is empty.
     """
     metrics = served.metrics
     success = sum(count for (_, code), count in metrics.codes.items() if code == "ok")
     fail = sum(metrics.codes.values()) - success
     succeeded = max(0.0, metrics.latency.total - metrics.failed)
+    kept = metrics.cache.hits + metrics.cache.stale + metrics.cache.coalesced
     since = metrics.last_call()
     nothing = {"count": 0, "ns": 0}
     return {
         "name": served.endpoint,
         "version": str(served.version),
         "last_inference": 0 if since is None else round((time.time() - since) * 1000),
-        "inference_count": success,
+        "inference_count": max(0, success - kept),
         "execution_count": sum(metrics.batch.counts),
         "inference_stats": {
             "success": _duration(success, succeeded),
             "fail": _duration(fail, metrics.failed),
             "queue": _duration(sum(metrics.queue.counts), metrics.queue.total),
             "compute_input": nothing,
-            "compute_infer": _duration(success, max(0.0, succeeded - metrics.queue.total)),
+            "compute_infer": _duration(max(0, success - kept), max(0.0, succeeded - metrics.queue.total)),
             "compute_output": nothing,
-            "cache_hit": nothing,
-            "cache_miss": nothing,
+            "cache_hit": _duration(kept, 0.0),
+            "cache_miss": _duration(metrics.cache.misses, 0.0),
         },
         "batch_stats": [],
     }
