@@ -3,7 +3,9 @@
 A call walks through these files, in this order, and back:
 
     server, connection   bytes to one ``Request`` (``http``): limits, time-outs, request id, who left
-    protocols/           v2, native, health, internal: thin twins that decode a body and encode an answer
+    protocols/           one file each, thin twins that decode a body and encode an answer: v2 (v2_models,
+                         generate), native, v1, openai, invocations, health, internal; ``records`` is
+                         what the row and column forms share
     dataplane            which pool serves this endpoint; checks against the signature; a ``call``
     pool                 the queue (policy's scheduler) and its replicas; batches are pulled from here
     replica              one supervised copy: start, ``canary``, serve, die, back off, start again

@@ -51,7 +51,10 @@ class Request:
 
         Raises InvalidInput for others: a page of another site can send those without being asked.
         """
-        kind = self.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        kind = self.headers.get(b"content-type", b"")
+        if kind == b"application/json":
+            return self.body
+        kind = kind.split(b";")[0].strip().lower()
         if (
             kind
             and kind != b"application/json"

@@ -34,11 +34,11 @@ _OPEN: Final = frozenset(
 
 
 @lru_cache(maxsize=256)
-def _name_of(authority: str) -> str:
-    """Host name of ``name:port`` or ``[::1]:port``."""
-    if authority.startswith("["):
-        return authority.partition("]")[0][1:]
-    return authority.partition(":")[0].lower()
+def _is_ours(authority: bytes) -> bool:
+    """Whether ``name:port`` or ``[::1]:port`` is an address of this machine alone."""
+    text = authority.decode("latin-1")
+    name = text.partition("]")[0][1:] if text.startswith("[") else text.partition(":")[0].lower()
+    return is_loopback(name)
 
 
 class Router:
@@ -87,9 +87,9 @@ class Router:
         headers = request.headers
         host = headers.get(b"host")
         origin = headers.get(b"origin")
-        if (host is not None and not is_loopback(_name_of(host.decode("latin-1")))) or (
+        if (host is not None and not _is_ours(host)) or (
             origin is not None
-            and not is_loopback(_name_of(origin.decode("latin-1").partition("://")[2]))
+            and not _is_ours(origin.partition(b"://")[2])
             and (self._cors is None or not self._cors.allows(origin))
         ):
             raise Forbidden(

@@ -244,7 +244,7 @@ def _chosen_outputs(served: Served, wanted: InferRequest, raw: bool) -> Chosen |
         raise InvalidInput(
             f"The path asks {served.endpoint!r}, the body {wanted.model_name!r}.", field="model_name"
         )
-    if wanted.model_version not in (None, "", str(served.version)):
+    if wanted.model_version is not None and wanted.model_version not in ("", str(served.version)):
         raise InvalidInput(f"{served.endpoint!r} serves version {served.version}.", field="model_version")
     if not wanted.outputs:
         return None
