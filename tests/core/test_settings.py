@@ -62,3 +62,16 @@ def test_home_is_absolute_and_everything_lies_below_it(tmp_path: Path) -> None:
     places = [home.database, home.blobs, home.environments, home.versions, home.run, home.logs, home.key]
     assert all(place.is_relative_to(tmp_path) for place in places)
     assert home.address("node") == tmp_path / "run" / "node.url"
+
+
+def test_vertex_tells_the_port_and_a_variable_of_ours_comes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIP_HTTP_PORT", "9090")
+    assert load_settings(home=str(tmp_path)).node_port == 9090
+    monkeypatch.setenv("MODELYARD_NODE_PORT", "9091")
+    assert load_settings(home=str(tmp_path)).node_port == 9091
+    monkeypatch.delenv("MODELYARD_NODE_PORT")
+    monkeypatch.setenv("AIP_HTTP_PORT", "many")
+    with pytest.raises(InvalidInput):
+        load_settings(home=str(tmp_path))
