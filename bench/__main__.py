@@ -9,6 +9,8 @@ import time
 from bench.cores import LOAD_CORE
 from bench.machine import describe
 from bench.plan import Plan
+from bench.plots import plots
+from bench.report import report
 from bench.results import envelope, save, verdict_table
 
 QUESTIONS = (
@@ -24,6 +26,7 @@ QUESTIONS = (
     "http_server",
     "command_line",
     "deploy_time",
+    "gpu",
 )
 
 
@@ -40,6 +43,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="interleaved runs; their medians are taken")
     parser.add_argument("--minutes", type=float, help="fit all the questions asked into about so long")
     asked = parser.parse_args()
+    if asked.questions == ["report"]:
+        print(report(QUESTIONS))
+        return
+    if asked.questions == ["plots"]:
+        print(*plots(), sep="\n")
+        return
     names = list(QUESTIONS) if asked.questions == ["all"] else asked.questions
     unknown = set(names) - set(QUESTIONS)
     if unknown:
@@ -47,6 +56,11 @@ def main() -> None:
     peers = None if asked.peers is None else tuple(filter(None, asked.peers.split(",")))
     plan = Plan(asked.quick, asked.rounds, 1.0, peers)
     modules = {name: importlib.import_module(f"bench.{name}") for name in names}
+    if asked.questions == ["all"]:
+        for name, module in list(modules.items()):
+            if (why := getattr(module, "available", lambda: None)()) is not None:
+                print(f"{name} is left out: {why}")
+                del modules[name]
     if asked.minutes is not None:
         plan = _fitted(plan, modules, asked.minutes * 60)
     # The load runs in this process: servers are given their own cores when they are started.

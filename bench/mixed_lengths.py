@@ -135,17 +135,17 @@ async def _one(http: str, questions: list[Question], rate: float, plan: Plan, se
     }
 
 
-def _figure(result: dict[str, Any], row: str, what: str) -> float | None:
+def figure(result: dict[str, Any], row: str, what: str) -> float | None:
     found = [run[what] for run in result["runs"].get(row, []) if run[what] is not None]
     return median(found) if found else None
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
     limit = max(result["limits"].values())
-    ours = _figure(result, OURS, "rate")
+    ours = figure(result, OURS, "rate")
     rows = []
     for row in result["runs"]:
-        rate = _figure(result, row, "rate") or 0.0
+        rate = figure(result, row, "rate") or 0.0
         factor = f"{ours / rate:.2f}×" if row != OURS and rate and ours else ""
         title = "Modelyard" if row == OURS else result["titles"][row]
         extra = ", no batches" if row.endswith("no batches") else ""
@@ -157,7 +157,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
                 factor,
                 _pair(result, row, "closed"),
                 _pair(result, row, "open"),
-                f"{100 * (_figure(result, row, 'open_right') or 0.0):.1f} %",
+                f"{100 * (figure(result, row, 'open_right') or 0.0):.1f} %",
                 f"{sum(run['not_right'] for run in result['runs'][row])}",
             )
         )
@@ -175,17 +175,17 @@ def tables(result: dict[str, Any]) -> list[Table]:
 
 
 def _pair(result: dict[str, Any], row: str, loop: str) -> str:
-    p50, p99 = _figure(result, row, f"{loop}_p50"), _figure(result, row, f"{loop}_p99")
+    p50, p99 = figure(result, row, f"{loop}_p50"), figure(result, row, f"{loop}_p99")
     return "–" if p50 is None or p99 is None else f"{p50:,.0f} · {p99:,.0f}"
 
 
 def verdicts(result: dict[str, Any]) -> list[Verdict]:
-    ours, limit = _figure(result, OURS, "rate"), max(result["limits"].values())
-    others = [_figure(result, row, "rate") for row in result["by_window"]]
+    ours, limit = figure(result, OURS, "rate"), max(result["limits"].values())
+    others = [figure(result, row, "rate") for row in result["by_window"]]
     fastest = max((rate for rate in others if rate), default=None)
-    p99s = [_figure(result, row, "open_p99") for row in result["by_window"]]
+    p99s = [figure(result, row, "open_p99") for row in result["by_window"]]
     lowest = min((p99 for p99 in p99s if p99 is not None), default=None)
-    p99 = _figure(result, OURS, "open_p99")
+    p99 = figure(result, OURS, "open_p99")
     return [
         at_least("≥ 0.95 of the offline limit on the CPU", ours / limit if ours else None, 0.95, "", 3),
         at_least(

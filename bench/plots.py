@@ -1,0 +1,155 @@
+"""`python -m bench plots`: pictures for the page, from what is kept in bench/results.
+
+Drawn by matplotlib in an environment of its own; one SVG per question in docs/performance.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.peers.peer import CACHE
+from bench.results import load
+
+FOLDER = Path(__file__).parents[1] / "docs" / "performance"
+_REQUIREMENTS = ("matplotlib>=3.9,<4",)
+# Reads [{"path", "title", "axis", "bars": [[name, value, ours]], "lines": {name: [[x, y]]}, "x"}].
+_DRAW = """
+import json, sys
+import matplotlib
+matplotlib.use("svg")
+matplotlib.rcParams["svg.hashsalt"] = "modelyard"
+matplotlib.rcParams["font.size"] = 10
+import matplotlib.pyplot as plt
+
+for one in json.load(sys.stdin):
+    if one.get("bars"):
+        bars = sorted(one["bars"], key=lambda bar: bar[1])
+        figure, axes = plt.subplots(figsize=(7.5, 0.9 + 0.36 * len(bars)))
+        colours = ["#1f6feb" if ours else "#9aa4b2" for _, _, ours in bars]
+        drawn = axes.barh([name for name, _, _ in bars], [value for _, value, _ in bars], color=colours)
+        axes.bar_label(drawn, [one["format"].format(value) for _, value, _ in bars], padding=3)
+        axes.margins(x=0.14)
+        axes.set_xlabel(one["axis"])
+    else:
+        figure, axes = plt.subplots(figsize=(7.5, 3.2))
+        for name, points in one["lines"].items():
+            axes.plot([x for x, _ in points], [y for _, y in points], label=name, marker=one.get("marker"))
+        axes.set_xlabel(one["x"])
+        axes.set_ylabel(one["axis"])
+        axes.set_ylim(bottom=0)
+        if len(one["lines"]) > 1:
+            axes.legend(frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.set_title(one["title"], loc="left", fontsize=11)
+    figure.tight_layout()
+    figure.savefig(one["path"], metadata={"Date": None})
+    plt.close(figure)
+"""
+
+
+def plots() -> list[Path]:
+    """Draw what there are results for; the pictures that were written."""
+    figures = [figure for figure in (make() for make in _FIGURES) if figure is not None]
+    if not figures:
+        return []
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for figure in figures:
+        figure["path"] = str(FOLDER / f"{figure['name']}.svg")
+    subprocess.run([_python(), "-c", _DRAW], input=json.dumps(figures), text=True, check=True)
+    return [Path(figure["path"]) for figure in figures]
+
+
+def _python() -> str:
+    folder = CACHE / "plots"
+    python = folder / "bin" / "python"
+    if not (folder / "installed").is_file():
+        uv = str(Path(sys.executable).with_name("uv"))
+        subprocess.run(
+            [uv, "--quiet", "venv", "--clear", "--python", sys.executable, str(folder)], check=True
+        )
+        subprocess.run(
+            [uv, "--quiet", "pip", "install", "--python", str(python), *_REQUIREMENTS], check=True
+        )
+        (folder / "installed").touch()
+    return str(python)
+
+
+def overhead() -> dict[str, Any] | None:
+    result = load("overhead")
+    if result is None:
+        return None
+    titles = {"modelyard": "Modelyard", **result["titles"]}
+    bars = [
+        [titles[name], cells["json 32"]["rate"], name == "modelyard"]
+        for name, cells in result["servers"].items()
+        if "json 32" in cells
+    ]
+    return {
+        "name": "overhead", "title": "Small model, V2 JSON, 32 connections, server on one core",
+        "axis": "requests a second", "bars": bars, "format": "{:,.0f}",
+    }  # fmt: skip
+
+
+def mixed_lengths() -> dict[str, Any] | None:
+    from bench import mixed_lengths as question
+
+    result = load("mixed_lengths")
+    if result is None:
+        return None
+    limit = max(result["limits"].values())
+    bars = []
+    for row in result["runs"]:
+        title = "Modelyard" if row == question.OURS else result["titles"][row]
+        extra = ", no batches" if row.endswith("no batches") else ""
+        rate = question.figure(result, row, "rate") or 0.0
+        bars.append([title + extra, rate / limit, row == question.OURS])
+    return {
+        "name": "mixed_lengths", "title": "MiniLM, texts of mixed lengths, one a call, 64 callers",
+        "axis": "share of the offline limit", "bars": bars, "format": "{:.2f}",
+    }  # fmt: skip
+
+
+def useful_share() -> dict[str, Any] | None:
+    result = load("useful_share")
+    if result is None:
+        return None
+    bars = [
+        [name, sum(run["share"] for run in runs) / len(runs), name == "ours"]
+        for name, runs in result["ways"].items()
+    ]
+    return {
+        "name": "useful_share", "title": "20,000 lengths: share of computed tokens that is not padding",
+        "axis": "useful share", "bars": bars, "format": "{:.3f}",
+    }  # fmt: skip
+
+
+def devices() -> dict[str, Any] | None:
+    from bench.statistics import median
+
+    result = load("devices")
+    if result is None:
+        return None
+    one = median(result["rates"]["1"])
+    points = [[int(case), median(rates) / one] for case, rates in result["rates"].items() if case.isdigit()]
+    ideal = [[count, count] for count, _ in points]
+    return {
+        "name": "devices", "title": "Simulated devices, mixed lengths", "axis": "times one device",
+        "x": "devices", "lines": {"ideal": ideal, "measured": points}, "marker": "o",
+    }  # fmt: skip
+
+
+def endurance() -> dict[str, Any] | None:
+    result = load("endurance")
+    if result is None:
+        return None
+    points = [[done, size / 1e6] for done, size in result["samples"]]
+    return {
+        "name": "endurance", "title": "Node and executor, resident memory", "axis": "MB",
+        "x": "calls answered", "lines": {"resident": points},
+    }  # fmt: skip
+
+
+_FIGURES = (overhead, mixed_lengths, useful_share, devices, endurance)
