@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from executor.process import ExecutorProcess
+from modelyard.analyze import analyze
 from modelyard.analyze.transformers import TORCH
+from modelyard.core.signature import Signature
 from modelyard.package.environment import Environments
+from modelyard.store.files import FolderFiles
 from support.models import esm2_folder
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -227,3 +231,11 @@ def test_files_that_are_not_an_esm2_are_told_as_that(folder, tmp_path) -> None:
         with ExecutorProcess(tmp_path, python=(folder / "python").read_text()) as process:
             failed = process.start("esm2", tmp_path / "model", {})
             assert says in failed["message"], failed
+
+
+def test_analysis_and_adapter_agree_on_the_signature(folder, tmp_path) -> None:
+    for name in ("model", "bare"):
+        analysis = analyze(FolderFiles(folder / name))
+        with ExecutorProcess(tmp_path, python=(folder / "python").read_text()) as process:
+            hello = process.start("esm2", folder / name, {})
+            assert msgspec.convert(hello["signature"], Signature) == analysis.signature

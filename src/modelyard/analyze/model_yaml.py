@@ -33,7 +33,7 @@ class DeclaredSignature(Noun, frozen=True):
 class ModelYaml(Noun, frozen=True):
     """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try."""
 
-    adapter: Literal["onnx", "sklearn", "sentence_embedding", "function"] | None = None
+    adapter: Literal["onnx", "sklearn", "sentence_embedding", "esm2", "function"] | None = None
     signature: DeclaredSignature | None = None
     requirements: tuple[str, ...] = ()
     example: dict[str, Any] | None = None
