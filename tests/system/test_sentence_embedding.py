@@ -162,3 +162,28 @@ def test_a_wrong_dimension_or_a_module_that_is_not_supported_is_refused(referenc
     with ExecutorProcess(tmp_path, python=python) as process:
         failed = process.start("sentence_embedding", files, options)
         assert "module 'Dense'" in failed["message"]
+
+
+def test_texts_cost_their_length_and_are_padded(reference, tmp_path):
+    options = {"backend": "torch", "file": "model.safetensors", "pooling": "mean", "normalize": True,
+               "max_length": 256, "dimension": 384, "signature": None}  # fmt: skip
+    python = reference.environments.ensure(TORCH).python
+    with ExecutorProcess(tmp_path, python=python) as process:
+        hello = process.start("sentence_embedding", reference.folder / "torch", options)
+        assert hello["cost"] == {"cost": "length", "of": "text", "shape": "padded"}
+    with ExecutorProcess(tmp_path, python=python) as process:
+        assert (
+            process.start(
+                "sentence_embedding", reference.folder / "torch", options | {"precision": "bfloat16"}
+            )["type"]
+            == "HELLO"
+        )
+        ours = process.batch({"text": np.array(TEXTS[3:])})[0]["embedding"]
+        # Not that of FP32, and near it.
+        assert np.abs(ours - reference.normalized[3:]).max() > 1e-5
+        assert (ours * reference.normalized[3:]).sum(1).min() > 0.99
+    with ExecutorProcess(tmp_path, python=python) as process:
+        failed = process.start(
+            "sentence_embedding", reference.folder / "torch", options | {"precision": "int8"}
+        )
+        assert "known: float32, bfloat16" in failed["message"]

@@ -8,8 +8,9 @@ An adapter declares (in HELLO) a cost and a shape; see ``modelyard_executor/adap
            elements  a row costs the number of elements of one input
     of     the input that is measured
     shape  rows      a batch costs its rows
-           padded    rows are padded to the longest: rows × longest
-           ragged    rows are not padded, or only those of one length go together: the sum of lengths
+           padded    rows are padded to the longest: rows × longest. Also right where only rows of one
+                     length are computed together: it has the node prefer those
+           ragged    rows are not padded: a batch costs the sum of its lengths
            quadratic padded, and attention over the longest row dominates: rows × longest²
 
 A call with several rows is one piece of work whose rows are computed together: it counts as
@@ -73,10 +74,10 @@ class CostRule:
         self.of: str | None = None
         self._longest: Callable[[Measured, int], int] | None = None
         if self.by_rows:
-            if declared.get("of") is not None:
+            if declared.get("of"):
                 raise ValueError("a cost of rows measures no input; leave out 'of'")
             return
-        spec = _input(declared.get("of"), signature)
+        spec = _input(declared.get("of") or None, signature)
         self.of = spec.name
         self._longest = _measurement(self.cost, spec, signature.batched)
 

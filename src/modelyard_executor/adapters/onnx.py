@@ -87,6 +87,20 @@ class Adapter:
         return self._signature
 
     def cost(self) -> Cost:
+        """Rows; or the length (with several free axes: the elements) of the first input that varies.
+
+        Items of different inner shapes cannot be one tensor and run one after the other: declared as
+        padded, which has the node prefer equal lengths. Records that are never put together add up.
+        """
+        for spec in self._signature["inputs"]:
+            free = list(spec["shape"]).count(-1)
+            if free:
+                alone = not self._signature["batched"] or self._signature.get("max_batch") == 1
+                return {
+                    "cost": "length" if free == 1 and spec["datatype"] != "BYTES" else "elements",
+                    "of": spec["name"],
+                    "shape": "ragged" if alone else "padded",
+                }
         return {"cost": "rows", "shape": "rows"}
 
     def example(self) -> Optional[Dict[str, Any]]:

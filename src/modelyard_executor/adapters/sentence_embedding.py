@@ -24,9 +24,8 @@ from ..adapter import (
 from ..loop import log
 from ..tensor import from_numpy
 from .embedding_backends import OnnxBackend, TorchBackend
+from .padding import Padding
 
-# Texts computed at once; sentence-transformers' own default.
-_CHUNK = 32
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _PARAMETERS = (
     ("normalize", "Scale each embedding to length 1."),
@@ -35,12 +34,12 @@ _PARAMETERS = (
 
 
 class Adapter:
-    """Texts of all items are sorted by length, so that little is padded, and answered in order."""
+    """A batch is computed as it is given, in one run; it is cut, by length, only where that wins time."""
 
     def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
         """``options``: ``backend`` (torch, onnx), ``file`` (weights or graph, relative), ``pooling``
         (mean, cls, max), ``normalize``, ``max_length`` (tokens), ``dimension``, ``signature``,
-        ``threads``."""
+        ``threads``, ``precision`` (float32, or with torch bfloat16)."""
         threads = int(options["threads"])
         os.environ["RAYON_NUM_THREADS"] = str(threads)
         os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads > 1 else "false"
@@ -57,20 +56,24 @@ class Adapter:
         self._normalize = bool(options["normalize"])
         self._max_length = int(options["max_length"])
         _check_modules(files)
-        self._prepare = _Preparation(files)
+        self._edit = _Preparation(files)
         self._tokenizer = self._load_tokenizer([path.parent, files])
+        precision = str(options.get("precision") or "float32")
         if options["backend"] == "torch":
-            self._backend: Any = TorchBackend(path.parent, device, threads)
+            self._backend: Any = TorchBackend(path.parent, device, threads, precision)
         elif options["backend"] == "onnx":
+            if precision != "float32":
+                raise LoadError("an ONNX graph has the precision that it was exported with")
             self._backend = OnnxBackend(path, threads)
         else:
             raise LoadError("the backend %r is not known; known: torch, onnx" % options["backend"])
-        self._dimension = self._embed(["warm up"])[0].shape[1]
+        self._dimension = self._run([self._tokens("warm up")]).shape[1]
         if self._dimension != int(options["dimension"]):
             raise LoadError(
                 "the model gives embeddings of %d numbers; its files say %s"
                 % (self._dimension, options["dimension"])
             )
+        self._padding = Padding.measured(self._try, limit=self._max_length, device=device)
         self._signature = self._complete(options["signature"])
 
     def _complete(self, given: Optional[Mapping[str, Any]]) -> Signature:
@@ -133,36 +136,61 @@ class Adapter:
         return self._signature
 
     def cost(self) -> Cost:
-        return {"cost": "rows", "shape": "rows"}
+        return {"cost": "length", "of": "text", "shape": "padded"}
 
     def example(self) -> Optional[Dict[str, Any]]:
         return {"text": "The quick brown fox jumps over the lazy dog."}
 
+    def prepare(self, items: Sequence[Item]) -> List[Union[List[Any], ItemError]]:
+        """The tokens of each item's texts."""
+        prepared: List[Any] = []
+        for item in items:
+            try:
+                prepared.append(_texts(item))
+            except ItemError as error:
+                prepared.append(error)
+        texts = [text for group in prepared if not isinstance(group, ItemError) for text in group]
+        encodings = iter(self._tokenizer.encode_batch([self._edit(text) for text in texts]))
+        return [
+            group if isinstance(group, ItemError) else [next(encodings) for _ in group]
+            for group in prepared
+        ]
+
     def validate(self, item: Item) -> None:
-        _texts(item)
+        """Raises InvalidInput for what is not UTF-8, or too long and not to be cut."""
+        if item.prepared is None:
+            item.prepared = [self._tokens(text) for text in _texts(item)]
+        cut = sum(bool(encoding.overflowing) for encoding in item.prepared)
+        if not cut:
+            return
+        if not item.parameters.get("truncate", self._defaults["truncate"]):
+            raise InvalidInput(
+                "inputs.text",
+                "The text is longer than the %d tokens that the model reads; shorten it, or set truncate to "
+                "true to have it cut." % self._max_length,
+            )
+        log("%d of %d texts were cut to %d tokens" % (cut, len(item.prepared), self._max_length))
 
     def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
-        texts = [_texts(item) for item in items]
-        embeddings, too_long = self._embed([text for group in texts for text in group])
+        encodings = [encoding for item in items for encoding in item.prepared]
+        embeddings = self._embed(encodings)
         results: List[Union[Outputs, ItemError]] = []
         position = 0
-        for item, group in zip(items, texts):
-            rows = slice(position, position + len(group))
-            position += len(group)
-            cut = int(too_long[rows].sum())
-            if cut and not item.parameters.get("truncate", self._defaults["truncate"]):
-                results.append(
-                    InvalidInput(
-                        "inputs.text",
-                        "The text is longer than the %d tokens that the model reads; shorten it, or set truncate to "
-                        "true to have it cut." % self._max_length,
-                    )
-                )
-                continue
-            if cut:
-                log("%d of %d texts were cut to %d tokens" % (cut, len(group), self._max_length))
+        for item in items:
+            rows = slice(position, position + len(item.prepared))
+            position = rows.stop
             results.append({"embedding": from_numpy(self._scaled(embeddings[rows], item))})
         return results
+
+    def _tokens(self, text: str) -> Any:
+        return self._tokenizer.encode(self._edit(text))
+
+    def _try(self, rows: int, length: int) -> None:
+        """Compute texts of ``length`` tokens, to see how long that takes."""
+        numpy = self._numpy
+        words = self._tokens("warm up").ids
+        ids = numpy.full((rows, length), words[len(words) // 2], dtype="int64")
+        self._backend(ids, numpy.ones_like(ids), numpy.zeros_like(ids))
 
     def _scaled(self, rows: Any, item: Item) -> Any:
         if not item.parameters.get("normalize", self._defaults["normalize"]):
@@ -170,20 +198,16 @@ class Adapter:
         lengths = self._numpy.linalg.norm(rows, axis=1, keepdims=True)
         return rows / self._numpy.maximum(lengths, 1e-12)
 
-    def _embed(self, texts: Sequence[str]) -> Any:
-        """Embeddings [texts, dimension] as FP32, not normalised, and which texts were cut [texts]."""
-        numpy = self._numpy
-        encodings = self._tokenizer.encode_batch([self._prepare(text) for text in texts]) if texts else []
-        too_long = numpy.array([bool(encoding.overflowing) for encoding in encodings], dtype=bool)
-        order = sorted(range(len(texts)), key=lambda index: len(encodings[index].ids))
-        result = numpy.empty((len(texts), getattr(self, "_dimension", 0)), dtype="float32")
-        for start in range(0, len(order), _CHUNK):
-            chosen = order[start : start + _CHUNK]
-            pooled = self._run([encodings[index] for index in chosen])
-            if not hasattr(self, "_dimension"):
-                return pooled, too_long
-            result[chosen] = pooled
-        return result, too_long
+    def _embed(self, encodings: Sequence[Any]) -> Any:
+        """Embeddings [texts, dimension] as FP32, not normalised."""
+        lengths = [len(encoding.ids) for encoding in encodings]
+        runs = self._padding.runs(lengths)
+        if len(runs) == 1:
+            return self._run(encodings)
+        result = self._numpy.empty((len(encodings), self._dimension), dtype="float32")
+        for chosen in runs:
+            result[chosen] = self._run([encodings[index] for index in chosen])
+        return result
 
     def _run(self, encodings: Sequence[Any]) -> Any:
         """One computation: padded to the longest, pooled. Float32 [texts, dimension]."""

@@ -1,0 +1,55 @@
+"""The ONNX adapter declares what a call costs by the axes that its graph leaves free."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from executor.process import ExecutorProcess, signature, spec
+
+
+def save(folder: Path, axes: list[Any]) -> None:
+    """y = x + x over the given axes."""
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        "twice",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, axes)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, axes)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, folder / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("shape", "batched", "cost"),
+    [
+        ((4,), True, {"cost": "rows", "shape": "rows"}),
+        ((-1,), True, {"cost": "length", "of": "x", "shape": "padded"}),
+        ((-1, 3, -1), True, {"cost": "elements", "of": "x", "shape": "padded"}),
+        ((-1,), False, {"cost": "length", "of": "x", "shape": "ragged"}),
+    ],
+)
+def test_a_free_axis_is_what_a_call_costs(
+    tmp_path: Path, shape: tuple[int, ...], batched: bool, cost: dict[str, str]
+) -> None:
+    axes = [f"n{axis}" if length < 0 else length for axis, length in enumerate(shape)]
+    save(tmp_path, ["batch", *axes] if batched else axes)
+    told = signature([spec("x", "FP32", shape)], [spec("y", "FP32", shape)], batched=batched)
+    with ExecutorProcess(tmp_path) as process:
+        hello = process.start("onnx", tmp_path, {"file": "model.onnx", "signature": told})
+        assert hello["cost"] == cost, hello
+
+
+def test_calls_of_different_lengths_are_answered_in_one_batch(tmp_path: Path) -> None:
+    save(tmp_path, ["batch", "n"])
+    told = signature([spec("x", "FP32", (-1,))], [spec("y", "FP32", (-1,))], batched=True)
+    with ExecutorProcess(tmp_path) as process:
+        process.start("onnx", tmp_path, {"file": "model.onnx", "signature": told})
+        calls = [np.full((rows, length), rows, "float32") for rows, length in ((1, 3), (2, 5), (3, 3))]
+        answers = process.batch(*[{"x": call} for call in calls])
+        for call, answer in zip(calls, answers, strict=True):
+            assert (answer["y"] == 2 * call).all()
