@@ -17,6 +17,10 @@ def test_alike_lengths_are_one_run_in_the_order_given() -> None:
     assert Padding(30, 1000).runs([10, 12, 11]) == [[0, 1, 2]]
 
 
+def test_nothing_is_no_run() -> None:
+    assert Padding(30, 1000).runs([]) == []
+
+
 def test_a_long_row_is_computed_apart_from_short_ones() -> None:
     assert Padding(30, 1000).runs([200, 10, 12]) == [[1, 2], [0]]
 

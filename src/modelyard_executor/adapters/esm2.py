@@ -81,7 +81,8 @@ class Adapter:
         prepared: List[Union[List[bytes], ItemError]] = []
         for item in items:
             try:
-                prepared.append(self._encoded(item))
+                # What was validated has its tokens.
+                prepared.append(self._encoded(item) if item.prepared is None else item.prepared)
             except ItemError as error:
                 prepared.append(error)
         return prepared
@@ -109,6 +110,8 @@ class Adapter:
         """All sequences of all items in as few computations as memory allows, without padding."""
         rows: List[_Row] = []
         for item in items:
+            if item.prepared is None:
+                item.prepared = self._encoded(item)
             rows.extend(self._rows(item))
         with self._torch.inference_mode():
             for contacts in (False, True):

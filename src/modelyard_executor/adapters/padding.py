@@ -47,6 +47,8 @@ class Padding:
         A run keeps within ``most`` unless it is one row. Runs come from short to long.
         """
         count = len(lengths)
+        if not count:
+            return []
         shortest, longest = min(lengths), max(lengths)
         if (longest - shortest) * count <= self.fixed and longest * count <= self.most:
             return [list(range(count))]

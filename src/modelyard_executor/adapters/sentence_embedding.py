@@ -141,45 +141,46 @@ class Adapter:
     def example(self) -> Optional[Dict[str, Any]]:
         return {"text": "The quick brown fox jumps over the lazy dog."}
 
-    def prepare(self, items: Sequence[Item]) -> List[Union[List[Any], ItemError]]:
-        """The tokens of each item's texts."""
-        prepared: List[Any] = []
-        for item in items:
-            try:
-                prepared.append(_texts(item))
-            except ItemError as error:
-                prepared.append(error)
-        texts = [text for group in prepared if not isinstance(group, ItemError) for text in group]
-        encodings = iter(self._tokenizer.encode_batch([self._edit(text) for text in texts]))
-        return [
-            group if isinstance(group, ItemError) else [next(encodings) for _ in group]
-            for group in prepared
-        ]
-
     def validate(self, item: Item) -> None:
-        """Raises InvalidInput for what is not UTF-8, or too long and not to be cut."""
-        if item.prepared is None:
-            item.prepared = [self._tokens(text) for text in _texts(item)]
-        cut = sum(bool(encoding.overflowing) for encoding in item.prepared)
-        if not cut:
-            return
-        if not item.parameters.get("truncate", self._defaults["truncate"]):
-            raise InvalidInput(
+        """Raises InvalidInput for what is not UTF-8; the length is known when it is tokenized."""
+        _texts(item)
+
+    def prepare(self, items: Sequence[Item]) -> List[Union[List[Any], ItemError]]:
+        """The tokens of each item's texts; InvalidInput for a text that is too long and not to be cut."""
+        texts = [_texts(item) for item in items]
+        # All at once: the tokenizer then leaves the interpreter to the batch that computes.
+        encodings = iter(
+            self._tokenizer.encode_batch([self._edit(text) for group in texts for text in group])
+        )
+        return [self._checked(item, [next(encodings) for _ in group]) for item, group in zip(items, texts)]
+
+    def _checked(self, item: Item, encodings: List[Any]) -> Union[List[Any], ItemError]:
+        cut = sum(bool(encoding.overflowing) for encoding in encodings)
+        if cut and not item.parameters.get("truncate", self._defaults["truncate"]):
+            return InvalidInput(
                 "inputs.text",
                 "The text is longer than the %d tokens that the model reads; shorten it, or set truncate to "
                 "true to have it cut." % self._max_length,
             )
-        log("%d of %d texts were cut to %d tokens" % (cut, len(item.prepared), self._max_length))
+        if cut:
+            log("%d of %d texts were cut to %d tokens" % (cut, len(encodings), self._max_length))
+        return encodings
 
     def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
-        encodings = [encoding for item in items for encoding in item.prepared]
-        embeddings = self._embed(encodings)
+        missing = [item for item in items if item.prepared is None]
+        if missing:
+            for item, prepared in zip(missing, self.prepare(missing)):
+                item.prepared = prepared
+        groups = [() if isinstance(item.prepared, ItemError) else item.prepared for item in items]
+        embeddings = self._embed([encoding for group in groups for encoding in group])
         results: List[Union[Outputs, ItemError]] = []
         position = 0
-        for item in items:
-            rows = slice(position, position + len(item.prepared))
+        for item, group in zip(items, groups):
+            rows = slice(position, position + len(group))
             position = rows.stop
-            results.append({"embedding": from_numpy(self._scaled(embeddings[rows], item))})
+            results.append(
+                {"embedding": from_numpy(self._scaled(embeddings[rows], item))} if group else item.prepared
+            )
         return results
 
     def _tokens(self, text: str) -> Any:
@@ -200,8 +201,7 @@ class Adapter:
 
     def _embed(self, encodings: Sequence[Any]) -> Any:
         """Embeddings [texts, dimension] as FP32, not normalised."""
-        lengths = [len(encoding.ids) for encoding in encodings]
-        runs = self._padding.runs(lengths)
+        runs = self._padding.runs([len(encoding.ids) for encoding in encodings])
         if len(runs) == 1:
             return self._run(encodings)
         result = self._numpy.empty((len(encodings), self._dimension), dtype="float32")
