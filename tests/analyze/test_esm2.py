@@ -33,6 +33,7 @@ def test_an_esm2_folder_takes_sequences(files_of, esm2):
     embedding = next(spec for spec in analysis.signature.outputs if spec.name == "embedding")
     assert embedding.shape == (16,)
     assert analysis.options["max_length"] == 1022
+    assert analysis.example == {"sequence": "MKTVRQERLKSIVRILERSKEPVSGAQL"}
     assert not any(line.startswith("transformers") for line in analysis.requirements)
     assert "1 of width 16, 2 heads" in analysis.details["layers"]
 

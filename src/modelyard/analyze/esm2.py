@@ -71,6 +71,7 @@ def analyze(files: Files) -> Analysis:
         signature=signature,
         requirements=REQUIREMENTS,
         options={"max_length": limit, "signature": plain(signature)},
+        example={"sequence": "MKTVRQERLKSIVRILERSKEPVSGAQL"},
         parameters=weights.parameters,
         size_bytes=weights.size,
         memory_bytes=estimate("torch", weights.size),
