@@ -12,6 +12,7 @@ from collections.abc import Mapping
 WARM_UP = 2  # batches that count nothing: lazy allocations, cold caches
 MEMORY = 0.995  # weight of what was known, each time a batch is added
 OUTLIER = 0.5  # relative error from which a batch counts less (Huber's weight)
+SURE = 4  # batches of its own from which a device is trusted with long ones
 SOLVE_EVERY = 16  # batches between two fits, once some are known
 _SUBSETS = ((0, 1, 2), (0, 1), (0, 2), (1, 2), (0,), (1,), (2,))  # of a, b, c: the others are 0
 
@@ -23,13 +24,29 @@ class LatencyModel:
     is the error that admission and batching live with; None before any.
     """
 
-    __slots__ = ("_since", "_sums", "_targets", "_warm", "_weight", "a", "b", "batches", "c", "error", "speed")
+    __slots__ = (
+        "_borrowed",
+        "_since",
+        "_sums",
+        "_targets",
+        "_warm",
+        "_weight",
+        "a",
+        "b",
+        "batches",
+        "c",
+        "error",
+        "largest",
+        "speed",
+    )
 
     def __init__(self) -> None:
         self.a = self.b = self.c = 0.0
         self.batches = 0  # learnt from
         self.error: float | None = None
         self.speed = 0.0  # useful units a second, lately; 0 while unknown
+        self.largest = 0.0  # padded cost that was computed on this device
+        self._borrowed = False  # the law is another device's
         self._warm = 0
         self._since = 0
         self._weight = 0.0
@@ -39,7 +56,12 @@ class LatencyModel:
     @property
     def known(self) -> bool:
         """Whether predictions mean anything yet."""
-        return self.batches > 0
+        return self.batches > 0 or self.speed > 0
+
+    @property
+    def sure(self) -> bool:
+        """Whether enough was measured on this very device."""
+        return self.batches >= SURE
 
     def predict(self, padded: float, squares: float = 0.0) -> float:
         """Seconds that a batch of this padded cost and sum of squares will compute; 0 while unknown."""
@@ -49,9 +71,12 @@ class LatencyModel:
         """Learn from one batch that was computed alone on the device."""
         if seconds <= 0 or not math.isfinite(seconds):
             return
+        self.largest = max(self.largest, padded)
         if self._warm < WARM_UP:
             self._warm += 1
             return
+        if self._borrowed:
+            self._rescale(seconds / self.predict(padded, squares))
         weight = 1.0
         if self.batches:
             predicted = self.a + self.b * padded + self.c * squares
@@ -96,13 +121,28 @@ class LatencyModel:
             x = [0.0, 0.0, 0.0]
             for place, value in zip(subset, found, strict=True):
                 x[place] = value
-            error = sum(
-                x[i] * (sum(matrix[i][j] * x[j] for j in range(3)) - 2 * t[i]) for i in range(3)
-            )
+            error = sum(x[i] * (sum(matrix[i][j] * x[j] for j in range(3)) - 2 * t[i]) for i in range(3))
             if error < best[0] - 1e-9 * abs(best[0] if math.isfinite(best[0]) else 0.0):
                 best = (error, *x)
         if math.isfinite(best[0]):
             _, self.a, self.b, self.c = best
+
+    def like(self, other: "LatencyModel") -> None:
+        """Begin with the law of another device of the same deployment; what is measured here replaces it."""
+        self.a, self.b, self.c, self.speed = other.a, other.b, other.c, other.speed
+        fade = 4 / max(4.0, other._weight)
+        self._weight = other._weight * fade
+        self._sums = [value * fade for value in other._sums]
+        self._targets = [value * fade for value in other._targets]
+        self._borrowed = True
+
+    def _rescale(self, factor: float) -> None:
+        """A device of the same kind that is slower, or faster, by ``factor``."""
+        self.a, self.b, self.c = self.a * factor, self.b * factor, self.c * factor
+        self._sums = [value / factor**2 for value in self._sums]
+        self._targets = [value / factor for value in self._targets]
+        self.speed /= factor
+        self._borrowed = False
 
     def save(self) -> dict[str, object]:
         """What :meth:`load` takes: plain numbers."""

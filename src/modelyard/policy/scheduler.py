@@ -1,117 +1,356 @@
 """The order in which waiting work is computed: a pure queue that executors pull batches from.
 
-    submit ──► waiting ──► next_batch ──► (computing, known to the caller) ──► done
-                  ▲                              │
-                  └────────── give_back ◄────────┘   an executor died
+    submit ──► lines ──► next_batch ──► (computing, known to the caller) ──► succeeded
+                 ▲                              │
+                 └── give_back, out_of_memory ◄─┘
 
 Pull, never push: a batch is made when an executor asks, from what waits at that moment, so an idle
-executor means no wait at all and a busy one means larger batches. The head of the queue is in every
-batch, so nothing starves. Times are seconds on any monotonic clock that the caller passes in.
+executor means no wait at all. Every batch has a head, and mates that go well with it:
+
+    head    of the level that is due: the arrival of a level's first entry plus AGE seconds for each level
+            below the most urgent; within a level, clients share by cost (:mod:`~modelyard.policy.line`).
+            When a deadline is near, the most urgent entry is the head of every second batch
+    mates   :mod:`~modelyard.policy.batching`, from a window of those that are next
+
+So nothing starves: an entry waits for what stands before it in its line, for the batches of levels that
+are due earlier (AGE seconds a level), and for as many urgent ones. Times are seconds on any monotonic
+clock that the caller passes in.
 """
 
-from collections import deque
 from collections.abc import Hashable, Iterable
-from typing import Generic, TypeVar
+from operator import attrgetter
+from typing import Generic, NamedTuple, TypeVar
 
-SPARED = 2
+from modelyard.policy.batching import Bounds, interval, most_rows, planned
+from modelyard.policy.latency import LatencyModel
+from modelyard.policy.line import Line
+from modelyard.policy.work import ANY, DEFAULT_LEVEL, Entry, measure, units_of
 
-
-class Entry:
-    """One piece of work in the queue; a caller derives its own from it.
-
-    ``cost`` is in the adapter's unit (rows). ``ride`` is the largest number of entries of a batch
-    that this one may be part of: halved each time an executor dies under it, so that an entry that
-    kills its executor is soon alone, and its mates are safe. ``deaths_alone`` counts those.
-    ``pin`` names the only worker that may take it (a canary).
-    """
-
-    __slots__ = ("arrived", "cost", "deadline", "deaths_alone", "done", "pin", "ride", "spared", "waiting")
-
-    def __init__(self, cost: int, deadline: float, *, pin: Hashable | None = None) -> None:
-        self.cost = cost
-        self.deadline = deadline
-        self.pin = pin
-        self.arrived = 0.0
-        self.ride = 1 << 30
-        self.deaths_alone = 0
-        self.spared = 0  # deaths under it that seemed to come from outside
-        self.waiting = False  # counted as one that waits
-        self.done = False  # answered, expired or cancelled: never computed again
-
+AGE = 1.0  # seconds of waiting that one priority level is worth
+SPARED = 2  # deaths that look like somebody else's doing and are believed
+WINDOW = 256  # entries that mates are chosen from
+WIDEST = 8192  # the same, where batches are so long that a wide choice costs little beside them
+PER_SECOND = 200_000  # of the last batch: how many more entries are worth to be looked at
+LONGEST = 0.5  # seconds that a batch may compute (its head alone may take longer)
+SHARE = 0.5  # of the time that all the work left will take: a batch's part, where several workers pull
+UNSURE = 8  # part of its share that a device gets while little is known of it
+LEAST = 3  # fixed costs that a batch may take at least, however little is left
+SHED_FROM = 0.5  # how full a queue takes no more work below the default level
+INFINITY = float("inf")
 
 E = TypeVar("E", bound=Entry)
+_length = attrgetter("length")
+_UNKNOWN = LatencyModel()
+
+
+class Limits(NamedTuple):
+    """``batch`` bounds the rows of a batch, ``cost`` its padded cost (an entry over them goes alone);
+    ``queue`` the entries that wait, ``wait`` the seconds that a batch may wait for mates, ``seconds`` the
+    time that a batch may compute."""
+
+    batch: int
+    queue: int
+    cost: float = INFINITY
+    wait: float = 0.0
+    seconds: float = LONGEST
 
 
 class Scheduler(Generic[E]):
-    """A bounded first-come queue with a batch budget.
+    """A bounded, fair queue that batches by cost.
 
-    ``max_batch`` bounds the cost of one batch (an entry that costs more goes alone); ``max_queue``
-    bounds the number of waiting entries.
+    ``workers`` is how many pull from it and ``speed`` what they compute together, in useful units a second
+    (0: unknown); the caller keeps both up to date. ``pushed_out`` are entries that gave way to others
+    when the queue was full: the caller answers and clears them.
     """
 
-    def __init__(self, *, max_batch: int, max_queue: int) -> None:
-        if max_batch < 1 or max_queue < 1:
-            raise ValueError("max_batch and max_queue are at least 1")
-        self._max_batch = max_batch
-        self._max_queue = max_queue
-        self._waiting: deque[E] = deque()
+    def __init__(self, limits: Limits, shape: str = "rows") -> None:
+        if limits.batch < 1 or limits.queue < 1:
+            raise ValueError("a batch has at least one row, a queue room for one entry")
+        self.limits = limits
+        self.shape = shape
+        self.workers = 1
+        self.speed = 0.0
+        self.pushed_out: list[E] = []
+        self.tried = 0.0  # the largest padded cost that was computed
+        self.ceiling = INFINITY  # half of the smallest that memory did not suffice for
+        self.wake_at = INFINITY  # when a batch that waits for mates is due
+        self._lines: dict[int, Line[E]] = {}
         self._pinned: dict[Hashable, E] = {}
         self._late: list[E] = []  # met in the queue after their deadline; expire() returns them
-        self._live = 0  # entries that wait and are not done
-        self._earliest = float("inf")  # no deadline in the queue is earlier
+        self._live = 0
+        self._earliest = INFINITY  # no deadline in the queue is earlier
+        self._turn = False  # the last batch's head was the most urgent: now the oldest's turn
+        self._last = 0.0  # seconds that the last batch was to take
 
     def __len__(self) -> int:
         """Entries that wait and are not done."""
         return self._live
 
     @property
+    def units(self) -> float:
+        """The useful cost of all that wait."""
+        return sum(line.units for line in self._lines.values())
+
+    @property
     def next_deadline(self) -> float:
         """No waiting entry expires before this time (infinity: none waits)."""
-        return self._earliest if self._live or self._pinned or self._late else float("inf")
+        return self._earliest if self._live or self._pinned or self._late else INFINITY
 
-    def submit(self, entry: E, now: float) -> bool:
-        """Queue ``entry``; False when the queue is full. A pinned entry always has a place."""
+    def reshape(self, shape: str) -> None:
+        """The adapter told how its batches cost; what waits was measured by the shape before."""
+        self.shape = shape
+
+    # --- in
+
+    def submit(self, entry: E, now: float) -> float | None:
+        """Queue ``entry``: None. Else the seconds after which it is worth to come again.
+
+        Refused is what finds a full queue (unless another has more than its share of it), what is below
+        the default level when the queue is half full, and what cannot be computed before its deadline.
+        A pinned entry always has a place.
+        """
         entry.arrived = now
         if entry.pin is not None:
             self._pinned[entry.pin] = entry
-        elif self._live >= self._max_queue:
-            return False
         else:
-            self._waiting.append(entry)
-            entry.waiting = True
+            line = self._lines.get(entry.level)
+            if line is None:
+                line = self._lines[entry.level] = Line()
+            if self.shape != "rows":
+                entry.units = units_of(self.shape, entry.rows, entry.length)
+            else:
+                entry.units = entry.rows
+            if self._live:
+                refused = self._refused(entry, line, now)
+                if refused is not None:
+                    return refused
+            line.join(entry)
             self._live += 1
         if entry.deadline < self._earliest:
             self._earliest = entry.deadline
+        return None
+
+    def _refused(self, entry: E, line: Line[E], now: float) -> float | None:
+        if entry.level > DEFAULT_LEVEL and self._live >= self.limits.queue * SHED_FROM:
+            return max(0.001, self._seconds(self.units * (1 - SHED_FROM)))
+        if self.speed:
+            wait = self.wait(entry)
+            late = now + wait - entry.deadline
+            if late > 0:
+                return late
+        if self._live >= self.limits.queue and not self._make_room(entry, line):
+            return max(0.001, self._seconds(self.units / 2))
+        return None
+
+    def wait(self, entry: E) -> float:
+        """Seconds until ``entry`` would be computed if it joined now, by what is known; 0 while unknown.
+
+        What is before it: its own client's work, as much of each other client's, and no more than all
+        of its level and of those above.
+        """
+        ahead = 0.0
+        for level, line in self._lines.items():
+            if level < entry.level:
+                ahead += line.units
+            elif level == entry.level:
+                mine = line.weights.get(entry.client, 0.0) + entry.units
+                clients = len(line.weights) + (entry.client not in line.weights)
+                ahead += min(line.units + entry.units, mine * clients)
+        return self._seconds(ahead)
+
+    def _seconds(self, units: float) -> float:
+        return units / self.speed if self.speed else 1.0
+
+    def _make_room(self, entry: E, line: Line[E]) -> bool:
+        """Whether somebody gave way: the newest of a lower level, or of the client that has most."""
+        lowest = max(level for level, each in self._lines.items() if each.live)
+        victim: E | None = None
+        if lowest > entry.level:
+            victim = self._lines[lowest].newest(None)
+        elif len(line.weights) > 1 or entry.client not in line.weights:
+            heaviest = max(line.weights, key=line.weights.__getitem__, default=None)
+            mine = line.weights.get(entry.client, 0.0) + entry.units
+            if heaviest is not None and heaviest != entry.client and line.weights[heaviest] > mine:
+                victim = line.newest(heaviest)
+        if victim is None:
+            return False
+        victim.done = True
+        self._leave(victim)
+        self.pushed_out.append(victim)
         return True
 
-    def next_batch(self, now: float) -> list[E]:
-        """The oldest entries that fit the budget together; empty when nothing waits."""
-        waiting = self._waiting
-        batch: list[E] = []
-        cost = 0
-        ride = 1 << 30
-        while waiting:
-            entry = waiting[0]
-            if entry.done:
-                waiting.popleft()
-                continue
-            if batch and (cost + entry.cost > self._max_batch or len(batch) >= min(ride, entry.ride)):
+    # --- out
+
+    def next_batch(self, now: float, model: LatencyModel = _UNKNOWN) -> list[E]:
+        """The next head and its mates, for a worker whose device follows ``model``; empty when nothing
+        waits, or when what waits may wait for mates (until ``wake_at``)."""
+        self.wake_at = INFINITY
+        while True:
+            line = self._due_line()
+            if line is None:
+                return []
+            head = line.head()
+            assert head is not None
+            if head.deadline > now:
                 break
-            waiting.popleft()
-            entry.waiting = False
-            self._live -= 1
-            if entry.deadline <= now:
-                entry.done = True
-                self._late.append(entry)
-                continue
-            batch.append(entry)
-            cost += entry.cost
-            ride = min(ride, entry.ride)
+            self._expired(head)
+        urgent = self._urgent(now, model)
+        self._turn = urgent is not None and not self._turn
+        if urgent is not None and self._turn and urgent is not head:
+            head = urgent
+            line = self._lines[head.level]
+        batch = self._with_mates(head, line, now, model)
+        if self.limits.wait > 0 and not self._worth_going(batch, now, model):
+            self.wake_at = min(each.arrived for each in batch) + self.limits.wait
+            return []
+        line.serve(head)
+        for entry in batch:
+            self._leave(entry)
+        line.sweep()
+        if model.known and self.shape != "rows":
+            self._last = model.predict(*measure(self.shape, batch)[:2])
         return batch
+
+    def _due_line(self) -> Line[E] | None:
+        """The level whose first entry is due first."""
+        if len(self._lines) == 1:
+            (line,) = self._lines.values()
+            return line if line.live else None
+        best, due = None, INFINITY
+        for level, line in self._lines.items():
+            if line.live:
+                head = line.head()
+                assert head is not None
+                if head.arrived + level * AGE < due:
+                    best, due = line, head.arrived + level * AGE
+        return best
+
+    def _urgent(self, now: float, model: LatencyModel) -> E | None:
+        """The entry with the nearest deadline, when that is so near that it may be missed."""
+        horizon = 0.05 + 4 * model.predict(self.tried) if model.known else 0.05
+        if self._earliest > now + horizon or not self._live:
+            return None
+        best: E | None = None
+        for line in self._lines.values():
+            for entry in line:
+                if now < entry.deadline <= now + horizon and (
+                    best is None or entry.deadline < best.deadline
+                ):
+                    best = entry
+        return best
+
+    def _with_mates(self, head: E, line: Line[E], now: float, model: LatencyModel) -> list[E]:
+        if self._live == 1:
+            return [head]
+        bounds = self._bounds(head, model)
+        if self.shape == "rows":
+            return self._in_order(head, line, now, bounds, model)
+        wide = max(WINDOW, min(WIDEST, int(self._last * PER_SECOND)))
+        window = self._candidates(head, line, wide, now)
+        window.sort(key=_length)
+        at = window.index(head)
+        low, high = interval(self.shape, window, at, bounds, model)
+        if len(window) == self._live and model.known:
+            # Nothing but what is seen waits: its best parts are better than the best part of it.
+            low, high = planned(self.shape, window, at, bounds, model, (low, high))
+        batch = window[low:high]
+        if min(each.ride for each in batch) < len(batch):
+            return self._riding(head, batch)
+        return batch
+
+    def _in_order(self, head: E, line: Line[E], now: float, bounds: Bounds, model: LatencyModel) -> list[E]:
+        """Rows are alike: the next ones, as many as are worth it."""
+        most = most_rows(head, bounds, model)
+        batch = [head]
+        rows, ride = head.rows, min(head.ride, bounds.entries)
+        for entry in self._candidates(head, line, min(int(most), self._live), now):
+            if entry is head:
+                continue
+            ride = min(ride, entry.ride)
+            if rows + entry.rows > most or len(batch) >= ride:
+                break
+            batch.append(entry)
+            rows += entry.rows
+        return batch
+
+    def _candidates(self, head: E, line: Line[E], count: int, now: float) -> list[E]:
+        """``head`` and those that are next: of its level first, then of the others."""
+        found = line.first(count)
+        if len(found) < count and len(self._lines) > 1:
+            for level in sorted(self._lines):
+                if self._lines[level] is not line and len(found) < count:
+                    found += self._lines[level].first(count - len(found))
+        if self._earliest <= now:
+            for entry in [entry for entry in found if entry.deadline <= now]:
+                found.remove(entry)
+                self._expired(entry)
+        if head is not (found[0] if found else None) and head not in found:
+            found.insert(0, head)
+        return found
+
+    @staticmethod
+    def _riding(head: E, batch: list[E]) -> list[E]:
+        """Of ``batch``, as many as the most careful of them rides with."""
+        ride = head.ride
+        kept = [head]
+        for entry in batch:
+            if entry is not head and len(kept) < min(ride, entry.ride):
+                kept.append(entry)
+                ride = min(ride, entry.ride)
+        return kept
+
+    def _bounds(self, head: E, model: LatencyModel) -> Bounds:
+        """What this batch may not exceed; sizes are tried from below, twice the largest at a time."""
+        limits = self.limits
+        alone = measure(self.shape, (head,)).padded
+        tried = self.tried if self.workers == 1 or model.sure else model.largest
+        cost = min(limits.cost, self.ceiling, max(2 * tried, alone))
+        seconds = limits.seconds
+        entries = ANY
+        if self.workers > 1:
+            if self.speed and model.known:
+                left = self.units / self.speed * (SHARE if model.sure else SHARE / UNSURE)
+                seconds = min(seconds, max(left, LEAST * model.a, model.predict(alone) * 1.001))
+            else:
+                entries = max(1, self._live // self.workers)
+        return Bounds(limits.batch, cost, seconds, entries)
+
+    def _worth_going(self, batch: list[E], now: float, model: LatencyModel) -> bool:
+        """Whether a batch is full, or one of it has waited for long enough."""
+        if now >= min(entry.arrived for entry in batch) + self.limits.wait:
+            return True
+        rows = sum(entry.rows for entry in batch)
+        return rows >= most_rows(batch[0], self._bounds(batch[0], model), model) or rows < self._live
+
+    def _leave(self, entry: E) -> None:
+        self._lines[entry.level].left(entry)
+        self._live -= 1
+
+    def _expired(self, entry: E) -> None:
+        entry.done = True
+        self._leave(entry)
+        self._late.append(entry)
 
     def pinned(self, pin: Hashable) -> E | None:
         """Take the entry that only the worker ``pin`` may compute."""
         return self._pinned.pop(pin, None)
+
+    # --- back
+
+    def succeeded(self, batch: list[E]) -> None:
+        """A batch was computed: a larger one may be tried."""
+        cost = measure(self.shape, batch).padded
+        if cost > self.tried:
+            self.tried = cost
+
+    def out_of_memory(self, batch: Iterable[E]) -> None:
+        """A batch did not fit into memory: none as large is made again, and its entries wait again."""
+        entries = list(batch)
+        cost = measure(self.shape, entries).padded
+        self.ceiling = min(self.ceiling, max(1.0, cost / 2))
+        for entry in entries:
+            if not entry.done:
+                self._rejoin(entry)
 
     def give_back(self, entries: Iterable[E], *, blame: bool) -> list[E]:
         """An executor died under these: put them at the head, in order, to ride with fewer mates.
@@ -122,26 +361,32 @@ class Scheduler(Generic[E]):
         """
         batch = [entry for entry in entries if not entry.done]
         poison: list[E] = []
-        for entry in reversed(batch):
+        for entry in batch:
             entry.spared += not blame
             if blame or entry.spared > SPARED:
                 entry.deaths_alone += len(batch) == 1
                 entry.ride = max(1, min(entry.ride, len(batch)) // 2)
+        for entry in reversed(batch):
             if entry.deaths_alone >= 2:
                 poison.append(entry)
-                continue
-            self._waiting.appendleft(entry)
-            entry.waiting = True
-            self._live += 1
-            self._earliest = min(self._earliest, entry.deadline)
+            else:
+                self._rejoin(entry)
         return poison
+
+    def _rejoin(self, entry: E) -> None:
+        line = self._lines.get(entry.level)
+        if line is None:
+            line = self._lines[entry.level] = Line()
+        line.rejoin(entry)
+        self._live += 1
+        self._earliest = min(self._earliest, entry.deadline)
 
     def cancel(self, entry: E) -> None:
         """The caller left: ``entry`` is not computed any more if it still waits."""
         entry.done = True
         if entry.waiting:
-            entry.waiting = False
-            self._live -= 1
+            self._leave(entry)
+            self._lines[entry.level].sweep()
         elif entry.pin is not None and self._pinned.get(entry.pin) is entry:
             del self._pinned[entry.pin]
 
@@ -150,27 +395,30 @@ class Scheduler(Generic[E]):
         expired, self._late = self._late, []
         if now < self._earliest:
             return expired
-        for entry in self._waiting:
-            if not entry.done and entry.deadline <= now:
+        earliest = INFINITY
+        for line in self._lines.values():
+            for entry in line:
+                if entry.deadline <= now:
+                    entry.done = True
+                    self._leave(entry)
+                    expired.append(entry)
+                elif entry.deadline < earliest:
+                    earliest = entry.deadline
+            line.sweep()
+        for pin, entry in list(self._pinned.items()):
+            if entry.deadline <= now:
+                del self._pinned[pin]
                 entry.done = True
-                entry.waiting = False
-                self._live -= 1
                 expired.append(entry)
-        self._waiting = deque(entry for entry in self._waiting if not entry.done)
-        for pin in [pin for pin, entry in self._pinned.items() if entry.deadline <= now]:
-            entry = self._pinned.pop(pin)
-            entry.done = True
-            expired.append(entry)
-        self._earliest = min(
-            (entry.deadline for entry in (*self._waiting, *self._pinned.values())), default=float("inf")
-        )
+            elif entry.deadline < earliest:
+                earliest = entry.deadline
+        self._earliest = earliest
         return expired
 
     def clear(self) -> list[E]:
         """Take out everything that waits (nobody will serve it)."""
-        left = [entry for entry in self._waiting if not entry.done]
+        left = [entry for line in self._lines.values() for entry in line]
         for entry in left:
-            entry.waiting = False
-        self._waiting.clear()
-        self._live = 0
+            self._leave(entry)
+        self._lines.clear()
         return left
