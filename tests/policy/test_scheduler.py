@@ -1,26 +1,43 @@
-"""The queue of a pool: nothing lost, nothing twice, the oldest first, the budget kept."""
+"""The queue of a pool: nothing lost, nothing twice, fair, urgent in time, the budget kept."""
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+)
 
-from modelyard.policy.scheduler import Entry, Scheduler
+from modelyard.policy.latency import LatencyModel
+from modelyard.policy.scheduler import Limits, Scheduler
+from modelyard.policy.work import Entry, measure
 
 
-def entry(cost: int = 1, deadline: float = 100.0, **rest: object) -> Entry:
-    return Entry(cost, deadline, **rest)
+def entry(rows: int = 1, deadline: float = 100.0, **rest: object) -> Entry:
+    return Entry(rows, deadline, **rest)
+
+
+def queue(batch: int = 4, queue: int = 8, **rest: object) -> Scheduler[Entry]:
+    """A scheduler that has tried all sizes already."""
+    shape = str(rest.pop("shape", "rows"))
+    scheduler: Scheduler[Entry] = Scheduler(Limits(batch, queue, **rest), shape)
+    scheduler.tried = 1e9
+    return scheduler
 
 
 def test_an_entry_that_waits_alone_is_the_next_batch() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=8, max_queue=8)
+    scheduler = queue(8, 8)
     only = entry()
-    assert scheduler.submit(only, 0.0)
+    assert scheduler.submit(only, 0.0) is None
     assert scheduler.next_batch(0.0) == [only]
     assert len(scheduler) == 0
 
 
 def test_what_waits_goes_together_oldest_first_within_the_budget() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=5, max_queue=8)
+    scheduler = queue(5, 8)
     entries = [entry(2), entry(2), entry(2), entry(1)]
     for one in entries:
         scheduler.submit(one, 0.0)
@@ -29,7 +46,7 @@ def test_what_waits_goes_together_oldest_first_within_the_budget() -> None:
 
 
 def test_an_entry_over_the_budget_goes_alone() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=8)
+    scheduler = queue(4, 8)
     large, small = entry(50), entry(1)
     scheduler.submit(large, 0.0)
     scheduler.submit(small, 0.0)
@@ -38,17 +55,17 @@ def test_an_entry_over_the_budget_goes_alone() -> None:
 
 
 def test_a_full_queue_refuses_and_a_cancelled_entry_makes_room() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=2)
+    scheduler = queue(4, 2)
     first = entry()
-    assert scheduler.submit(first, 0.0)
-    assert scheduler.submit(entry(), 0.0)
-    assert not scheduler.submit(entry(), 0.0)
+    assert scheduler.submit(first, 0.0) is None
+    assert scheduler.submit(entry(), 0.0) is None
+    assert scheduler.submit(entry(), 0.0) == 1.0
     scheduler.cancel(first)
-    assert scheduler.submit(entry(), 0.0)
+    assert scheduler.submit(entry(), 0.0) is None
 
 
 def test_what_expired_is_never_computed() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=8)
+    scheduler = queue(4, 8)
     late, alive = entry(deadline=1.0), entry(deadline=9.0)
     scheduler.submit(late, 0.0)
     scheduler.submit(alive, 0.0)
@@ -59,7 +76,7 @@ def test_what_expired_is_never_computed() -> None:
 
 
 def test_work_of_a_dead_executor_is_first_again_in_order_with_fewer_mates() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=8)
+    scheduler = queue(4, 8)
     entries = [entry() for _ in range(4)]
     for one in entries:
         scheduler.submit(one, 0.0)
@@ -71,7 +88,7 @@ def test_work_of_a_dead_executor_is_first_again_in_order_with_fewer_mates() -> N
 
 
 def test_an_entry_that_kills_two_executors_alone_is_not_queued_again() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=8)
+    scheduler = queue(4, 8)
     poison, mate = entry(), entry()
     scheduler.submit(poison, 0.0)
     scheduler.submit(mate, 0.0)
@@ -84,7 +101,7 @@ def test_an_entry_that_kills_two_executors_alone_is_not_queued_again() -> None:
 
 
 def test_two_deaths_from_outside_count_against_nobody() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=8)
+    scheduler = queue(4, 8)
     entries = [entry(), entry()]
     for one in entries:
         scheduler.submit(one, 0.0)
@@ -94,7 +111,7 @@ def test_two_deaths_from_outside_count_against_nobody() -> None:
 
 
 def test_what_is_killed_again_and_again_is_told_apart_in_the_end() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=8)
+    scheduler = queue(4, 8)
     poison, mate = entry(), entry()
     scheduler.submit(poison, 0.0)
     scheduler.submit(mate, 0.0)
@@ -107,10 +124,10 @@ def test_what_is_killed_again_and_again_is_told_apart_in_the_end() -> None:
 
 
 def test_a_pinned_entry_is_for_its_worker_alone() -> None:
-    scheduler: Scheduler[Entry] = Scheduler(max_batch=4, max_queue=1)
+    scheduler = queue(4, 1)
     canary = entry(pin="replica")
     scheduler.submit(entry(), 0.0)
-    assert scheduler.submit(canary, 0.0)
+    assert scheduler.submit(canary, 0.0) is None
     assert canary not in scheduler.next_batch(0.0)
     assert scheduler.pinned("another") is None
     assert scheduler.pinned("replica") is canary
@@ -118,31 +135,212 @@ def test_a_pinned_entry_is_for_its_worker_alone() -> None:
 
 @pytest.mark.parametrize(("batch", "queue"), [(0, 1), (1, 0)])
 def test_limits_below_one_are_refused(batch: int, queue: int) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        Scheduler(max_batch=batch, max_queue=queue)
+    with pytest.raises(ValueError, match="at least one row"):
+        Scheduler(Limits(batch, queue))
+
+
+def law(a: float, b: float, c: float = 0.0) -> LatencyModel:
+    """A model that has learnt this law."""
+    model = LatencyModel()
+    for size in range(1, 40):
+        padded, squares = 10.0 * size, 100.0 * size * size
+        model.observe(padded, squares, padded, a + b * padded + c * squares)
+    return model
+
+
+def test_sizes_are_tried_from_below() -> None:
+    scheduler: Scheduler[Entry] = Scheduler(Limits(64, 1000))
+    for _ in range(100):
+        scheduler.submit(entry(), 0.0)
+    sizes = []
+    while batch := scheduler.next_batch(0.0):
+        sizes.append(len(batch))
+        scheduler.succeeded(batch)
+    assert sizes[:6] == [1, 2, 4, 8, 16, 32]
+
+
+def test_what_did_not_fit_into_memory_is_halved_and_remembered() -> None:
+    scheduler = queue(64, 1000)
+    for _ in range(40):
+        scheduler.submit(entry(), 0.0)
+    batch = scheduler.next_batch(0.0)
+    assert len(batch) == 40
+    scheduler.out_of_memory(batch)
+    assert scheduler.next_batch(0.0) == batch[:20]
+    assert scheduler.next_batch(0.0) == batch[20:]
+
+
+def test_the_head_takes_the_nearest_lengths_and_nobody_pays_for_a_misfit() -> None:
+    scheduler = queue(64, 1000, shape="padded")
+    lengths = [100, 900, 101, 99, 880, 102, 30]
+    entries = [entry(length=length) for length in lengths]
+    for one in entries:
+        scheduler.submit(one, 0.0)
+    model = law(1e-3, 1e-5)
+    first = scheduler.next_batch(0.0, model)
+    assert {one.length for one in first} - {30} == {99, 100, 101, 102}
+    assert sorted(one.length for one in scheduler.next_batch(0.0, model)) == [880, 900]
+
+
+def test_a_misfit_stays_at_the_head() -> None:
+    scheduler = queue(8, 1000, shape="padded", cost=800)
+    misfit = entry(length=5000)
+    scheduler.submit(entry(length=100), 0.0)
+    scheduler.submit(misfit, 0.0)
+    for _ in range(50):
+        scheduler.submit(entry(length=100), 0.0)
+    assert misfit not in scheduler.next_batch(0.0)
+    assert scheduler.next_batch(0.0) == [misfit]
+
+
+def test_a_large_fixed_cost_makes_large_batches_and_none_makes_small_ones() -> None:
+    sizes = {}
+    for name, model in {"accelerator": law(8e-3, 1e-6), "core": law(1e-6, 1e-4)}.items():
+        scheduler = queue(4096, 4096, shape="padded")
+        for number in range(200):
+            scheduler.submit(entry(length=50 + number % 100), 0.0)
+        sizes[name] = len(scheduler.next_batch(0.0, model))
+    assert sizes["accelerator"] > 50
+    assert sizes["core"] <= 2
+
+
+def test_one_client_that_floods_does_not_starve_another() -> None:
+    scheduler = queue(4, 1000)
+    flood = [entry(client="flood") for _ in range(200)]
+    for one in flood:
+        scheduler.submit(one, 0.0)
+    scheduler.next_batch(0.0)
+    calls = [entry(client="other") for _ in range(4)]
+    for one in calls:
+        scheduler.submit(one, 0.0)
+    served: list[Entry] = []
+    for _ in range(3):
+        served += scheduler.next_batch(0.0)
+    assert set(calls) <= set(served)
+    assert served[:8].count(calls[0]) == 1
+
+
+def test_a_full_queue_makes_room_for_who_has_less_of_it() -> None:
+    scheduler = queue(4, 10)
+    flood = [entry(client="flood") for _ in range(10)]
+    for one in flood:
+        scheduler.submit(one, 0.0)
+    assert scheduler.submit(entry(client="flood"), 0.0) is not None
+    assert scheduler.submit(entry(client="other"), 0.0) is None
+    assert scheduler.pushed_out == [flood[-1]]
+    assert flood[-1].done
+    assert len(scheduler) == 10
+
+
+def test_a_full_queue_makes_room_for_what_is_more_urgent() -> None:
+    scheduler = queue(4, 4)
+    low = [entry(priority=6) for _ in range(2)]
+    for one in [*low, entry(), entry()]:
+        scheduler.submit(one, 0.0)
+    assert scheduler.submit(entry(priority=1), 0.0) is None
+    assert scheduler.pushed_out == [low[-1]]
+
+
+def test_what_is_not_urgent_is_shed_when_the_queue_is_half_full() -> None:
+    scheduler = queue(4, 4)
+    for _ in range(2):
+        assert scheduler.submit(entry(), 0.0) is None
+    assert scheduler.submit(entry(priority=9), 0.0) is not None
+    assert scheduler.submit(entry(), 0.0) is None
+
+
+def test_priorities_go_first_and_age() -> None:
+    scheduler = queue(1, 100)
+    bulk = entry(priority=9, deadline=1e9)
+    scheduler.submit(bulk, 0.0)
+    served_at = None
+    for second in range(12):
+        scheduler.submit(entry(priority=1, deadline=1e9), float(second))
+        if scheduler.next_batch(float(second)) == [bulk]:
+            served_at = second
+    assert served_at == 8  # eight levels of one second each lie between them
+
+
+def test_the_most_urgent_is_every_second_head_when_its_deadline_is_near() -> None:
+    scheduler = queue(1, 100)
+    old = [entry(deadline=1e9) for _ in range(4)]
+    urgent = [entry(deadline=10.0), entry(deadline=10.01)]
+    for one in [*old, *urgent]:
+        scheduler.submit(one, 0.0)
+    served = [scheduler.next_batch(9.99)[0] for _ in range(4)]
+    assert served == [urgent[0], old[0], urgent[1], old[1]]
+
+
+def test_what_cannot_be_computed_in_time_is_refused_with_the_time_to_come_back() -> None:
+    scheduler = queue(4, 100)
+    scheduler.speed = 10.0
+    for _ in range(50):
+        assert scheduler.submit(entry(deadline=100.0), 0.0) is None
+    assert scheduler.submit(entry(deadline=2.0), 0.0) == pytest.approx(3.1)
+    assert scheduler.submit(entry(deadline=2.0, client="another"), 0.0) is None
+
+
+def test_a_batch_waits_for_mates_no_longer_than_it_may() -> None:
+    scheduler = queue(4, 100, wait=0.5)
+    first = entry()
+    scheduler.submit(first, 1.0)
+    assert scheduler.next_batch(1.0) == []
+    assert scheduler.wake_at == 1.5
+    scheduler.submit(entry(), 1.2)
+    assert scheduler.next_batch(1.3) == []
+    assert len(scheduler.next_batch(1.5)) == 2
+    for _ in range(4):
+        scheduler.submit(entry(), 2.0)
+    assert len(scheduler.next_batch(2.0)) == 4
+
+
+def test_what_waits_is_spread_over_the_workers() -> None:
+    scheduler = queue(64, 1000)
+    scheduler.workers = 4
+    for _ in range(40):
+        scheduler.submit(entry(), 0.0)
+    scheduler.speed = 4 * 1000.0
+    assert len(scheduler.next_batch(0.0, law(1e-4, 1e-3))) == 4
 
 
 class AnyUse(RuleBasedStateMachine):
-    """Any order of calls: each entry ends exactly once, batches keep the budget and begin with the oldest."""
+    """Any order of calls: each entry ends exactly once, batches keep their bounds, heads are who is due."""
 
     waiting = Bundle("waiting")
     computing = Bundle("computing")
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.scheduler: Scheduler[Entry] = Scheduler(max_batch=6, max_queue=5)
+    @initialize(shape=st.sampled_from(["rows", "padded", "ragged", "quadratic"]), known=st.booleans())
+    def begin(self, shape: str, known: bool) -> None:
+        self.scheduler: Scheduler[Entry] = Scheduler(Limits(6, 8, 60.0), shape)
+        self.scheduler.tried = 1e9
+        self.model = law(1e-3, 1e-4, 1e-6) if known else LatencyModel()
         self.now = 0.0
         self.queued: list[Entry] = []
         self.ended: list[Entry] = []
 
-    @rule(target=waiting, cost=st.integers(1, 9), patience=st.floats(0.5, 5))
-    def submit(self, cost: int, patience: float) -> Entry:
-        one = entry(cost, self.now + patience)
-        if self.scheduler.submit(one, self.now):
+    @rule(
+        target=waiting,
+        rows=st.integers(1, 9),
+        length=st.integers(1, 30),
+        patience=st.floats(0.5, 5),
+        client=st.sampled_from("abc"),
+        priority=st.integers(0, 9),
+    )
+    def submit(self, rows: int, length: int, patience: float, client: str, priority: int) -> Entry:
+        length = 1 if self.scheduler.shape == "rows" else length
+        one = entry(rows, self.now + patience, length=length, client=client, priority=priority)
+        if self.scheduler.submit(one, self.now) is None:
             self.queued.append(one)
         else:
-            assert len(self.scheduler) >= 5
+            assert len(self.scheduler) >= 4
             one.done = True
+        for gone in self.scheduler.pushed_out:
+            assert gone.done
+            assert gone in self.queued
+            assert gone is not one
+            self.queued.remove(gone)
+            self.ended.append(gone)
+        self.scheduler.pushed_out.clear()
         return one
 
     @rule(seconds=st.floats(0, 2))
@@ -152,23 +350,43 @@ class AnyUse(RuleBasedStateMachine):
     @rule(target=computing)
     def pull(self) -> list[Entry]:
         alive = [one for one in self.queued if one.deadline > self.now]
-        batch = self.scheduler.next_batch(self.now)
+        batch = self.scheduler.next_batch(self.now, self.model)
         assert bool(batch) == bool(alive)
+        assert len(set(map(id, batch))) == len(batch)
+        assert all(one.deadline > self.now for one in batch)
+        if len(batch) > 1:
+            assert sum(one.rows for one in batch) <= 6
+            if self.scheduler.shape != "rows":
+                assert measure(self.scheduler.shape, batch).padded <= 60
+            assert len(batch) <= min(one.ride for one in batch)
         if batch:
-            assert batch[0] is alive[0]
-            assert batch == alive[: len(batch)]
-            assert len(batch) == 1 or sum(one.cost for one in batch) <= 6
+            # Of each level, the first in line is in the batch, or another level or deadline was due.
+            due = min(one.arrived + one.level for one in alive)
+            firsts = [
+                min((one for one in alive if one.level == level), key=lambda one: one.key)
+                for level in {one.level for one in alive}
+            ]
+            near = [one for one in alive if one.deadline <= self.now + 2.05]
+            assert any(one in batch for one in [*firsts, *near]), due
         for one in batch:
             self.queued.remove(one)
         return batch
 
     @rule(batch=consumes(computing))
     def answer(self, batch: list[Entry]) -> None:
+        self.scheduler.succeeded([one for one in batch if not one.done] or batch) if batch else None
         for one in batch:
             if not one.done:
                 assert one not in self.ended
                 one.done = True
                 self.ended.append(one)
+
+    @rule(batch=consumes(computing))
+    def memory_runs_out(self, batch: list[Entry]) -> None:
+        back = [one for one in batch if not one.done]
+        if batch:
+            self.scheduler.out_of_memory(batch)
+        self.queued[:0] = back
 
     @rule(batch=consumes(computing), blame=st.booleans())
     def die(self, batch: list[Entry], blame: bool) -> None:
@@ -200,7 +418,11 @@ class AnyUse(RuleBasedStateMachine):
 
     @invariant()
     def the_length_is_what_waits(self) -> None:
-        assert len(self.scheduler) <= len(self.queued)
+        if hasattr(self, "queued"):
+            assert len(self.scheduler) <= len(self.queued)
+            assert self.scheduler.units == pytest.approx(
+                sum(one.units for one in self.queued if one.waiting)
+            )
 
 
 TestAnyUse = AnyUse.TestCase

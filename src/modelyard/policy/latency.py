@@ -69,7 +69,7 @@ class LatencyModel:
 
     def observe(self, padded: float, squares: float, useful: float, seconds: float) -> None:
         """Learn from one batch that was computed alone on the device."""
-        if seconds <= 0 or not math.isfinite(seconds):
+        if not 1e-9 <= seconds < 1e9:
             return
         self.largest = max(self.largest, padded)
         if self._warm < WARM_UP:
@@ -167,7 +167,7 @@ class LatencyModel:
             speed, weight = float(saved["speed"]), float(saved["weight"])  # type: ignore[arg-type]
             batches = int(saved["batches"])  # type: ignore[call-overload]
             error = None if saved["error"] is None else float(saved["error"])  # type: ignore[arg-type]
-        except (KeyError, TypeError) as wrong:
+        except (KeyError, TypeError, ValueError) as wrong:
             raise ValueError(f"this is not a saved latency model: {wrong}") from wrong
         numbers = [a, b, c, speed, weight, *sums, *targets, error or 0.0]
         if (

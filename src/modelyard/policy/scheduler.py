@@ -207,7 +207,7 @@ class Scheduler(Generic[E]):
         for entry in batch:
             self._leave(entry)
         line.sweep()
-        if model.known and self.shape != "rows":
+        if model.known:
             self._last = model.predict(*measure(self.shape, batch)[:2])
         return batch
 
@@ -227,7 +227,7 @@ class Scheduler(Generic[E]):
 
     def _urgent(self, now: float, model: LatencyModel) -> E | None:
         """The entry with the nearest deadline, when that is so near that it may be missed."""
-        horizon = 0.05 + 4 * model.predict(self.tried) if model.known else 0.05
+        horizon = 0.05 + 4 * min(self.limits.seconds, self._last)
         if self._earliest > now + horizon or not self._live:
             return None
         best: E | None = None
@@ -348,7 +348,7 @@ class Scheduler(Generic[E]):
         entries = list(batch)
         cost = measure(self.shape, entries).padded
         self.ceiling = min(self.ceiling, max(1.0, cost / 2))
-        for entry in entries:
+        for entry in reversed(entries):
             if not entry.done:
                 self._rejoin(entry)
 
