@@ -133,7 +133,8 @@ def test_a_call_cut_off_by_the_end_of_a_drain_may_be_tried_again(
     pool = function_pool(tmp_path / "m", code, timeout=100)
     with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(1) as clients:
         call = clients.submit(node.post, "/predict", {"x": 1.0})
-        wait_until(lambda: node.call("GET", "/metrics")[2].count(b'le="1"} 2.0'), what="the call's start")
+        began = b'modelyard_batch_size_bucket{endpoint="function",le="1"} 1.0'
+        wait_until(lambda: began in node.call("GET", "/metrics")[2], what="the call's start")
         assert node.process is not None
         node.process.terminate()
         status, answer = call.result()

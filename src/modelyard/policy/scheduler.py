@@ -35,6 +35,7 @@ LONGEST = 0.5  # seconds that a batch may compute (its head alone may take longe
 SHARE = 0.5  # of the time that all the work left will take: a batch's part, where several workers pull
 UNSURE = 8  # part of its share that a device gets while little is known of it
 LEAST = 3  # fixed costs that a batch may take at least, however little is left
+NO_WAIT_FROM = 0.25  # how full a queue makes no batch wait for mates any more
 SHED_FROM = 0.5  # how full a queue takes no more work below the default level
 INFINITY = float("inf")
 
@@ -200,7 +201,11 @@ class Scheduler(Generic[E]):
             head = urgent
             line = self._lines[head.level]
         batch = self._with_mates(head, line, now, model)
-        if self.limits.wait > 0 and not self._worth_going(batch, now, model):
+        if (
+            self.limits.wait > 0
+            and self._live < self.limits.queue * NO_WAIT_FROM
+            and not self._worth_going(batch, now, model)
+        ):
             self.wake_at = min(each.arrived for each in batch) + self.limits.wait
             return []
         line.serve(head)
@@ -348,6 +353,10 @@ class Scheduler(Generic[E]):
         entries = list(batch)
         cost = measure(self.shape, entries).padded
         self.ceiling = min(self.ceiling, max(1.0, cost / 2))
+        self.put_back(entries)
+
+    def put_back(self, entries: list[E]) -> None:
+        """These were not computed after all, through no fault of theirs: they are first again, in order."""
         for entry in reversed(entries):
             if not entry.done:
                 self._rejoin(entry)

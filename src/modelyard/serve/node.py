@@ -28,6 +28,7 @@ from modelyard.serve.grpc.service import GrpcService
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
 from modelyard.serve.pool import limits
+from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.protocols import Router
 from modelyard.serve.protocols.internal import Internal
@@ -126,6 +127,7 @@ class Node:
             self._collector.endpoint(spec.endpoint, spec.model, spec.version),
             ModelLog(self._log_path(spec.deployment)),
             self._home.run / "tmp",
+            Learnt(self._home.run / "learnt" / f"{spec.deployment}.json", spec.digest),
         )
 
     def _gauges(self) -> list[PoolGauge]:

@@ -1,53 +1,38 @@
-"""The replicas of one deployment and the queue in front of them."""
+"""The replicas of one deployment and the queue in front of them: who computes what, and when."""
 
 import asyncio
 import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from modelyard.core import routes
-from modelyard.core.errors import Deadline, Internal, ModelyardError, Overloaded, TooLarge, Unavailable
+from modelyard.core.errors import Internal, ModelyardError, TooLarge, Unavailable
 from modelyard.core.signature import Signature
-from modelyard.policy.scheduler import Entry, Scheduler
+from modelyard.policy.latency import LatencyModel
+from modelyard.policy.work import measure
 from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import EndpointMetrics, PoolGauge
-from modelyard.serve.pool.replica import Replica
+from modelyard.serve.pool.frames import Cost
+from modelyard.serve.pool.learnt import Learnt
+from modelyard.serve.pool.queue import INFINITY, Queue, Ticket, late
+from modelyard.serve.pool.replica import Batch, Replica
 from modelyard_executor.wire import WireError
 
-
-class Ticket(Entry):
-    """A call in a pool's queue, and the future that its caller waits for."""
-
-    __slots__ = ("_pool", "call", "future", "sent")
-
-    def __init__(
-        self,
-        pool: "Pool",
-        call: Call,
-        deadline: float,
-        future: "asyncio.Future[Result]",
-        pin: Replica | None,
-    ) -> None:
-        super().__init__(call.rows, deadline, pin=pin)
-        self._pool = pool
-        self.call = call
-        self.future = future
-        self.sent = 0.0
-
-    def cancel(self) -> None:
-        """The caller left."""
-        self._pool.cancel(self)
+AHEAD_FROM = 0.002  # seconds of computing from which the next batch is sent before the last one is done
+LEAD = 0.05  # of a batch's time: how much earlier the next one is sent, at least a millisecond
 
 
 class Pool:
     """Queue and replicas of one deployment. All methods run on the event loop's thread."""
 
-    def __init__(self, spec: routes.Pool, metrics: EndpointMetrics, log: ModelLog, folder: Path) -> None:
+    def __init__(
+        self, spec: routes.Pool, metrics: EndpointMetrics, log: ModelLog, folder: Path, learnt: Learnt
+    ) -> None:
         self.spec = spec
         self.log = log
         self.metrics = metrics
@@ -62,17 +47,19 @@ class Pool:
         self._stopped = False
         self._retry_after = 1.0
         self._loop = asyncio.get_running_loop()
-        self._scheduler: Scheduler[Ticket] = Scheduler(
-            max_batch=spec.serving.max_batch, max_queue=spec.serving.max_queue
-        )
+        self.queue = Queue(spec)
+        self.queue.on_tick = self._tick
+        self._scheduler = self.queue.scheduler
+        self._learnt = learnt
+        self.models = learnt.models
+        self._scheduler.tried, self._scheduler.ceiling = learnt.tried, learnt.ceiling
         self._idle: deque[Replica] = deque()
         self._dispatching = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = float("inf")
+        self._choosing = 0.0  # seconds that it takes to choose a batch, lately
         self._emptied = asyncio.Event()
         self._outputs: dict[str, tuple[str, tuple[int, ...]]] = {}
         if spec.signature is not None:
-            self.learn(spec.signature)
+            self._expect(spec.signature)
         self._replicas = [
             Replica(self, number, folder / f"{spec.deployment}-{number}") for number in range(spec.replicas)
         ]
@@ -87,50 +74,40 @@ class Pool:
     def submit(self, call: Call, *, pin: Replica | None = None) -> Ticket:
         """Queue one call; its ``future`` gets a Result.
 
-        Raises Overloaded when the queue is full, Unavailable when the model keeps crashing.
+        Raises Overloaded when it cannot be answered in time, Unavailable when the model keeps crashing.
         """
-        now = self._loop.time()
         if pin is None and (self._failing or self._stopped):
             raise self._unavailable()
-        ticket = Ticket(self, call, now + call.timeout, self._loop.create_future(), pin)
-        if not self._scheduler.submit(ticket, now):
-            raise Overloaded(
-                f"{self.spec.endpoint!r} has {len(self._scheduler)} calls waiting, which is all that its "
-                "queue takes; come back later.",
-                retry_after=1.0,
-            )
-        if ticket.deadline < self._timer_at:
-            self._arm(ticket.deadline)
-        if pin is None and self._idle and not self._dispatching:
+        ticket = self.queue.submit(call, pin)
+        if self._idle and not self._dispatching:
             # At the end of this turn of the loop: calls that arrived in the same turn go together,
             # and none waits for longer than that turn.
             self._dispatching = True
             self._loop.call_soon(self._dispatch)
         return ticket
 
-    def cancel(self, ticket: Ticket) -> None:
-        """The caller left."""
-        self._scheduler.cancel(ticket)
-        ticket.future.cancel()
-
     async def stream(self, call: Call) -> AsyncIterator[Answer]:
-        """The answers to one call as they come. Raises its error."""
-        ticket = self.submit(call._replace(stream=False))
+        """The answers to one call as they come; at least one. Raises its error."""
+        ticket = self.submit(call._replace(stream=True))
+        pieces = ticket.pieces
+        assert pieces is not None
+        ticket.future.add_done_callback(lambda _: pieces.put_nowait(()))  # wakes whoever waits for more
         try:
-            result = await ticket.future
-        except asyncio.CancelledError:
-            ticket.cancel()
-            raise
-        if isinstance(result, ModelyardError):
-            raise result
-        yield result
-
-    def learn(self, signature: Signature) -> None:
-        """The executor told the model's signature: the one that is checked from now on."""
-        self.signature = signature
-        self._outputs = {
-            spec.name: (spec.datatype, signature.batch_shape(spec)) for spec in signature.outputs
-        }
+            while not ticket.future.done() or not pieces.empty():
+                piece = await pieces.get()
+                if piece:
+                    checked = self.checked(piece)
+                    if isinstance(checked, ModelyardError):
+                        raise checked
+                    yield checked
+            result = ticket.future.result()
+            if isinstance(result, ModelyardError):
+                raise result
+            if result:
+                yield result
+        finally:
+            if not ticket.done:
+                ticket.cancel()
 
     def checked(self, result: Result) -> Result:
         """``result``, or the error of a model that answers other than its signature says."""
@@ -138,48 +115,119 @@ class Pool:
 
     # --- for the replicas
 
+    def learn(self, signature: Signature, cost: Cost) -> None:
+        """An executor told the model's signature and cost: those that hold from now on.
+
+        Raises ValueError for a cost that cannot be followed.
+        """
+        self.queue.learn(signature, cost)
+        self._expect(signature)
+
+    def _expect(self, signature: Signature) -> None:
+        self.signature = signature
+        self._outputs = {
+            spec.name: (spec.datatype, signature.batch_shape(spec)) for spec in signature.outputs
+        }
+
     def wake(self, replica: Replica) -> None:
         """Let a starting replica take the canary that is queued for it."""
         ticket = self._scheduler.pinned(replica)
         if ticket is not None:
-            self._send(replica, [ticket])
+            self._send(replica, [ticket], time.monotonic())
 
     def replica_ready(self, replica: Replica) -> None:
         """The canary went through: traffic may come."""
         self._failing = False
         self.failure = None
+        model = self.model_of(replica)
+        for other in self.models.values():
+            if other.sure and not model.known:
+                model.like(other)
         self._idle.append(replica)
+        self._count_workers()
         self._dispatch()
 
-    def answered(self, replica: Replica, batch: Sequence[Ticket], results: Sequence[Result]) -> None:
-        """A batch came back."""
-        for ticket, result in zip(batch, results, strict=True):
-            ticket.done = True
-            if not ticket.future.done():
-                ticket.future.set_result(result if ticket.pin is not None else self.checked(result))
-        if replica.state == "ready":
+    def model_of(self, replica: Replica) -> LatencyModel:
+        """The law of the device that ``replica`` computes on."""
+        model = self.models.get(replica.device)
+        if model is None:
+            model = self.models[replica.device] = LatencyModel()
+        return model
+
+    def answered(self, replica: Replica, batch: Batch, results: list[Result], now: float) -> None:
+        """A batch came back at ``now``."""
+        tickets = batch.tickets
+        if tickets[0].pin is None:
+            self._learn_from(replica, batch, now)
+        for ticket, result in zip(tickets, results, strict=True):
+            ticket.replica = None
+            if not ticket.done:
+                ticket.answer(result if ticket.pin is not None else self.checked(result))
+        self._free(replica)
+
+    def _learn_from(self, replica: Replica, batch: Batch, now: float) -> None:
+        scheduler, tickets = self._scheduler, batch.tickets
+        cost = measure(scheduler.shape, tickets)
+        seconds = now - batch.began
+        model = self.model_of(replica)
+        predicted = model.predict(cost.padded, cost.squares) if model.known else None
+        self.metrics.batch_done(len(tickets), cost.useful, cost.padded, seconds, predicted)
+        if tickets[0].pieces is None:
+            model.observe(cost.padded, cost.squares, cost.useful, seconds)
+            if len(self.models) == 1:
+                scheduler.speed = model.speed * scheduler.workers
+            else:
+                self._count_workers()
+            if cost.padded > scheduler.tried:
+                scheduler.tried = cost.padded
+            self._learnt.keep(scheduler)
+
+    def out_of_memory(self, replica: Replica, batch: Batch) -> None:
+        """A batch did not fit into memory: smaller ones from now on, and its calls wait again."""
+        for ticket in batch.tickets:
+            ticket.replica = None
+        self._scheduler.out_of_memory(batch.tickets)
+        self._learnt.keep(self._scheduler, now=True)
+        self._free(replica)
+
+    def _free(self, replica: Replica) -> None:
+        if replica.state != "ready":
+            return
+        if replica.batches:
+            self._plan_ahead(replica, replica.batches[0].tickets)
+        else:
             self._idle.append(replica)
             self._dispatch()
 
-    def give_back(self, replica: Replica, batch: list[Ticket], ending: str, *, blame: bool) -> None:
-        """The executor died under ``batch``: others compute it, but for what killed it twice."""
+    def give_back(
+        self, replica: Replica, lost: list[Ticket], ahead: list[Ticket], ending: str, *, blame: bool
+    ) -> None:
+        """The executor died under ``lost``, with ``ahead`` sent and not begun: others compute them, but for
+        what killed it twice."""
         with contextlib.suppress(ValueError):
             self._idle.remove(replica)
+        self._count_workers()
         self.metrics.restarts += not self._stopped
-        retried = [ticket for ticket in batch if ticket.pin is None and not ticket.future.done()]
+        for ticket in (*lost, *ahead):
+            ticket.replica = None
+            if ticket.pin is not None:
+                ticket.answer(Internal(f"The model's process ended: {ending}."))
+            elif ticket.pieces is not None and not ticket.pieces.empty():
+                # A part of the answer is with the caller: it cannot begin again.
+                ticket.answer(
+                    Internal(f"The model's process ended in the middle of this answer: {ending}.")
+                )
         if self._stopped:
-            poison = []
-            self._answer(retried, self._unavailable())
-        else:
-            poison = self._scheduler.give_back(retried, blame=blame)
-        for ticket in batch:
-            if ticket.pin is not None and not ticket.future.done():
-                ticket.future.set_result(Internal(f"The model's process ended: {ending}."))
-        for ticket in poison:
-            ticket.done = True
-            ticket.future.set_result(
-                Internal(f"The model's process died while it computed this call alone: {ending}.")
+            self.queue.answer(
+                [ticket for ticket in (*lost, *ahead) if not ticket.done], self._unavailable()
             )
+        else:
+            self._scheduler.put_back(ahead)
+            poison = self._scheduler.give_back(lost, blame=blame)
+            for ticket in poison:
+                ticket.answer(
+                    Internal(f"The model's process died while it computed this call alone: {ending}.")
+                )
         self._dispatch()
 
     def replica_died(self, replica: Replica, report: str, *, fatal: bool, delay: float) -> None:
@@ -188,15 +236,13 @@ class Pool:
         self._retry_after = max(1.0, delay)
         if fatal and not self.ready:
             self._failing = True
-            self._answer(self._scheduler.clear(), self._unavailable())
+            self.queue.clear(self._unavailable())
 
-    @staticmethod
-    def _answer(tickets: Iterable[Ticket], result: Result) -> None:
-        """Give all of them the same result."""
-        for ticket in tickets:
-            ticket.done = True
-            if not ticket.future.done():
-                ticket.future.set_result(result)
+    def _count_workers(self) -> None:
+        """Who computes, and how fast they are together."""
+        ready = [replica for replica in self._replicas if replica.state == "ready"]
+        self._scheduler.workers = max(1, len(ready))
+        self._scheduler.speed = sum(self.model_of(replica).speed for replica in ready)
 
     def _unavailable(self) -> ModelyardError:
         if self._stopped:
@@ -212,77 +258,102 @@ class Pool:
     def _dispatch(self) -> None:
         """Give idle replicas what waits."""
         self._dispatching = False
-        now = self._loop.time()
-        while self._idle and len(self._scheduler):
-            batch = self._scheduler.next_batch(now)
-            if not batch:
-                break
-            replica = self._idle.popleft()
-            if not self._send(replica, batch, now):
-                self._idle.append(replica)
+        idle, scheduler = self._idle, self._scheduler
+        if idle and len(scheduler):
+            now = time.monotonic()
+            while idle and len(scheduler):
+                replica = idle[0]
+                batch = self.queue.next_batch(now, self.model_of(replica))
+                if not batch:
+                    break
+                idle.popleft()
+                if not self._send(replica, batch, now):
+                    idle.append(replica)
         if self.draining and self.busy == 0:
             self._emptied.set()
 
-    def _send(self, replica: Replica, batch: list[Ticket], now: float | None = None) -> bool:
+    def _send(self, replica: Replica, batch: list[Ticket], now: float) -> bool:
         """False when the batch was too large for the wire; its calls have been seen to."""
-        now = self._loop.time() if now is None else now
-        for ticket in batch:
-            ticket.sent = now
-            if ticket.pin is None:
-                self.metrics.queue.observe(now - ticket.arrived)
-        self.metrics.batch.observe(len(batch))
+        if batch[0].pin is None:
+            waits = self.metrics.queue
+            for ticket in batch:
+                ticket.sent = now
+                ticket.replica = replica
+                waits.observe(now - ticket.arrived)
+            self.metrics.batch.observe(len(batch))
         try:
-            replica.compute(batch)
+            replica.compute(batch, now)
         except WireError as error:
             # Alone it is told; together, each is tried alone.
             if len(batch) == 1:
-                self._answer(batch, TooLarge(f"This call is too large to be computed: {error}."))
+                self.queue.answer(batch, TooLarge(f"This call is too large to be computed: {error}."))
             for ticket in batch:
                 ticket.ride = 1
-            self._scheduler.give_back(batch, blame=False)
+                ticket.replica = None
+            self._scheduler.put_back(batch)
             return False
+        if replica.depth > 1 and replica.state == "ready" and len(replica.batches) == 1:
+            self._plan_ahead(replica, batch)
         return True
 
-    def _arm(self, at: float) -> None:
-        """Have :meth:`_tick` called at ``at``, or at an earlier time that it is armed for."""
-        if at >= self._timer_at:
+    def _plan_ahead(self, replica: Replica, batch: list[Ticket]) -> None:
+        """Have the next batch at the executor when this one is done, and no earlier than that needs."""
+        model = self.model_of(replica)
+        if not model.sure:
             return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = at
-        self._timer = self._loop.call_at(at, self._tick)
+        cost = measure(self._scheduler.shape, batch)
+        seconds = model.predict(cost.padded, cost.squares)
+        if seconds >= AHEAD_FROM:
+            lead = max(0.001, LEAD * seconds, 2 * self._choosing)
+            self._loop.call_later(max(0.0, seconds - lead), self._send_ahead, replica, replica.batches[0])
 
-    def _tick(self) -> None:
-        """Answer every call whose time is over, waiting or computing; end what hangs."""
-        now = self._loop.time()
-        self._timer, self._timer_at = None, float("inf")
-        late = self._scheduler.expire(now)
-        following = self._scheduler.next_deadline
+    def _send_ahead(self, replica: Replica, current: Batch) -> None:
+        if replica.state != "ready" or len(replica.batches) != 1 or replica.batches[0] is not current:
+            return
+        if not len(self._scheduler) or self._idle:
+            return
+        now = time.monotonic()
+        batch = self.queue.next_batch(now, self.model_of(replica))
+        if batch:
+            self._choosing += 0.2 * (time.monotonic() - now - self._choosing)
+            self._send(replica, batch, now)
+
+    def _tick(self, now: float) -> float:
+        """Tell the callers whose time is over while their call computes; end what hangs."""
+        following = INFINITY
         for replica in self._replicas:
-            late += [ticket for ticket in replica.batch if not ticket.done and ticket.deadline <= now]
-            for ticket in late:
-                ticket.done = True
+            for batch in replica.batches:
+                for ticket in batch.tickets:
+                    if ticket.done:
+                        continue
+                    if ticket.deadline <= now:
+                        ticket.answer(late(ticket, "the model was computing it"))
+                        replica.forget(ticket)
+                    else:
+                        following = min(following, ticket.deadline)
             following = min(following, replica.expire(now))
-        for ticket in late:
-            if not ticket.future.done():
-                waited = (
-                    "the model was computing it" if ticket.sent else "it was waiting for a free replica"
-                )
-                ticket.future.set_result(
-                    Deadline(f"The call's {ticket.call.timeout:g} s were over while {waited}.")
-                )
-        if following < float("inf"):
-            self._arm(following)
+        if len(self._scheduler) and self._idle:
+            self._dispatch()  # a batch has waited for mates for as long as it may
         if self.draining and self.busy == 0:
             self._emptied.set()
+        return following
 
     # --- for the node
 
     @property
     def busy(self) -> int:
         """Calls that wait or are being computed."""
-        computing = sum(not ticket.done for replica in self._replicas for ticket in replica.batch)
-        return len(self._scheduler) + computing
+        return len(self._scheduler) + sum(
+            not ticket.done
+            for replica in self._replicas
+            for batch in replica.batches
+            for ticket in batch.tickets
+        )
+
+    @property
+    def work(self) -> float:
+        """Seconds until what waits now would be computed, by what is known; 0 while nothing is."""
+        return self._scheduler.units / self._scheduler.speed if self._scheduler.speed else 0.0
 
     def status(self) -> routes.PoolStatus:
         """What the control plane sees."""
@@ -319,11 +390,12 @@ class Pool:
         started = time.monotonic()
         if self.busy and self.ready:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), limit)
+                async with asyncio.timeout(limit):
+                    await self._emptied.wait()
         self._stopped = True
-        self._answer(self._scheduler.clear(), self._unavailable())
-        left = max(0.5, min(5.0, limit - (time.monotonic() - started)))
-        await asyncio.gather(*(replica.stop(left) for replica in self._replicas))
-        if self._timer is not None:
-            self._timer.cancel()
+        self.queue.clear(self._unavailable())
+        grace = max(0.5, min(5.0, limit - (time.monotonic() - started)))
+        await asyncio.gather(*(replica.stop(grace) for replica in self._replicas))
+        self.queue.close()
+        self._learnt.save(self._scheduler)
         self.log.close()

@@ -4,21 +4,23 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from modelyard.core.errors import ModelyardError, Unavailable
+from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import ReplicaStatus
 from modelyard.host.process import resident_bytes
 from modelyard.policy.backoff import Backoff
-from modelyard.serve.call import Result
+from modelyard.serve.call import Answer, Result
 from modelyard.serve.pool.canary import canary_call
 from modelyard.serve.pool.executor import ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
 from modelyard.serve.pool.limits import MemoryLimit
 
 if TYPE_CHECKING:
-    from modelyard.serve.pool.pool import Pool, Ticket
+    from modelyard.serve.pool.pool import Pool
+    from modelyard.serve.pool.queue import Ticket
 
 log = logging.getLogger("modelyard.replica")
 
@@ -27,13 +29,26 @@ RESTART = 0.05  # seconds between the end of an executor that served and the nex
 HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
 
 
+class Batch:
+    """Calls that an executor has. ``began`` is when it could begin with them (monotonic seconds)."""
+
+    __slots__ = ("began", "number", "tickets")
+
+    def __init__(self, number: int, tickets: "list[Ticket]", began: float) -> None:
+        self.number = number
+        self.tickets = tickets
+        self.began = began
+
+
 class Replica:
     """Keeps one executor of ``pool`` alive. All methods run on the event loop's thread."""
 
     def __init__(self, pool: "Pool", number: int, folder: Path) -> None:
         self.id = f"{pool.spec.deployment}-{number}"
         self.state: State = "starting"
-        self.batch: list[Ticket] = []
+        self.batches: deque[Batch] = deque()  # in flight, in the order in which they are answered
+        self.depth = 1  # batches that may be in flight
+        self.device = "cpu"
         self.restarts = 0
         self._pool = pool
         self._folder = folder
@@ -45,7 +60,6 @@ class Replica:
         self._served = False  # this process answered its canary
         self._canary: Ticket | None = None
         self._made_up = False  # the canary's input is nobody's example
-        self._number: int | None = None  # of the batch that is being computed
         self._died = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task = asyncio.create_task(self._supervise(), name=f"replica {self.id}")
@@ -105,14 +119,14 @@ class Replica:
         self._executor = ExecutorProcess(
             spec.executor,
             threads=self._pool.threads,
-            device="cpu",
+            device=self.device,
             cores=None,
             limit=limit,
             folder=self._folder,
             on_hello=self._hello,
             on_failed=self._on_failed,
             on_result=self._result,
-            on_stream=lambda batch, index, answer: None,
+            on_stream=self._stream,
             on_exit=on_exit,
             on_output=lambda text: self._pool.log.write(self.id, text),
         )
@@ -122,9 +136,12 @@ class Replica:
             limit.close()
             return f"it could not be started: {error}"
         await self._died.wait()
-        batch, self.batch, self._number = self.batch, [], None
+        lost = [ticket for batch in self.batches for ticket in batch.tickets]
+        first = len(self.batches[0].tickets) if self.batches else 0
+        self.batches.clear()
+        self.depth = 1
         blame = "SIGKILL" not in ending or self._hung
-        self._pool.give_back(self, batch, ending, blame=blame)
+        self._pool.give_back(self, lost[:first], lost[first:], ending, blame=blame)
         if self._failed is not None:
             return f"loading failed: {self._failed.message}"
         return "a call outlived its deadline and it was killed" if self._hung else ending
@@ -140,12 +157,16 @@ class Replica:
     def _hello(self, hello: Hello) -> None:
         """Loaded. Now one real prediction has to come through the real queue."""
         try:
-            self._pool.learn(hello.signature)
+            self._pool.learn(hello.signature, hello.cost)
+            self.depth = hello.depth
             example = self._pool.spec.example or hello.example
             self._made_up = example is None
             call = canary_call(hello.signature, example, self._pool.spec.serving.timeout * 2)
         except ModelyardError as error:
             self._not_ready(f"the example of the model does not fit it: {error.message}")
+            return
+        except ValueError as error:
+            self._not_ready(f"its cost cannot be followed: {error}")
             return
         self._canary = self._pool.submit(call, pin=self)
         self._canary.future.add_done_callback(self._canary_answered)
@@ -183,32 +204,49 @@ class Replica:
     def _on_failed(self, failed: Failed) -> None:
         self._failed = failed
 
-    def compute(self, batch: "list[Ticket]") -> None:
+    def compute(self, tickets: "list[Ticket]", now: float) -> None:
         """Send a batch; its results come to the pool. Raises WireError when it is too large to be sent."""
-        assert self._executor is not None and not self.batch
-        self._number = self._executor.send_batch([ticket.call for ticket in batch])
-        self.batch = batch
+        assert self._executor is not None and len(self.batches) < self.depth
+        number = self._executor.send_batch([ticket.call for ticket in tickets])
+        self.batches.append(Batch(number, tickets, now))
 
     def _result(self, message: BatchResult, results: list[Result]) -> None:
-        batch, self.batch, self._number = self.batch, [], None
+        batch = self.batches.popleft()
+        now = time.monotonic()
+        if self.batches:
+            self.batches[0].began = now
         if message.out_of_memory:
-            short = Unavailable("There was not enough memory to compute this call with others; call again.")
-            results = [short for _ in batch]
-        self._pool.answered(self, batch, results)
+            self._pool.out_of_memory(self, batch)
+        else:
+            self._pool.answered(self, batch, results, now)
+
+    def _stream(self, number: int, index: int, answer: Answer) -> None:
+        for batch in self.batches:
+            if batch.number == number:
+                batch.tickets[index].piece(answer)
+
+    def forget(self, ticket: "Ticket") -> None:
+        """Nobody waits for ``ticket`` any more: the executor need not compute it."""
+        if self._executor is None:
+            return
+        for batch in self.batches:
+            if ticket in batch.tickets:
+                self._executor.cancel(batch.number, [batch.tickets.index(ticket)])
 
     def expire(self, now: float) -> float:
         """Kill an executor that hangs; return when to look again.
 
-        It hangs when every caller of its batch has been answered (by a deadline) for HANG_GRACE.
+        It hangs when every caller of the batch that it computes has been answered (by a deadline) for
+        HANG_GRACE.
         """
-        if not self.batch:
+        if not self.batches or self._hung:
             return float("inf")
-        last = max(ticket.deadline for ticket in self.batch) + HANG_GRACE
-        if now >= last and not self._hung:
+        last = max(ticket.deadline for ticket in self.batches[0].tickets) + HANG_GRACE
+        if now >= last:
             self._hung = True
             self.kill()
-        waiting = [ticket.deadline for ticket in self.batch if not ticket.done]
-        return min(waiting, default=last if not self._hung else float("inf"))
+            return float("inf")
+        return last
 
     def kill(self) -> None:
         """End the process now; the supervisor notices and starts another."""

@@ -1,0 +1,90 @@
+"""What a deployment has learnt of its devices, kept on disk: a node that starts again knows it at once."""
+
+import asyncio
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modelyard.host.files import write_whole
+from modelyard.policy.latency import LatencyModel
+from modelyard.policy.scheduler import Scheduler
+
+log = logging.getLogger("modelyard.learnt")
+
+EVERY = 30.0  # seconds between two writings
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    digest: str
+    tried: float
+    ceiling: float | None
+    devices: dict[str, dict[str, object]]
+
+
+class Learnt:
+    """The laws by device, the largest padded cost that was computed, and the one that memory allows.
+
+    Belongs to one version (``digest``): what was learnt of another is not read. A file that cannot be
+    read or written costs nothing but the knowledge, and a line in the log.
+    """
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self.models: dict[str, LatencyModel] = {}
+        self.tried = 0.0
+        self.ceiling = math.inf
+        self._path = path
+        self._digest = digest
+        self._written = time.monotonic()
+        self._writing: asyncio.Task[None] | None = None
+        self._load()
+
+    def _load(self) -> None:
+        try:
+            kept = msgspec.json.decode(self._path.read_bytes(), type=_File)
+            models = {name: LatencyModel.load(saved) for name, saved in kept.devices.items()}
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError, ValueError) as error:
+            log.warning(
+                "what was learnt cannot be read", extra={"path": str(self._path), "error": str(error)}
+            )
+            return
+        if kept.digest == self._digest:
+            self.models = models
+            self.tried = max(0.0, kept.tried)
+            self.ceiling = math.inf if kept.ceiling is None else max(1.0, kept.ceiling)
+
+    def keep(self, scheduler: Scheduler[Any], *, now: bool = False) -> None:
+        """Write what is known, every EVERY seconds at most (at once with ``now``), beside the loop."""
+        if not now and time.monotonic() - self._written < EVERY:
+            return
+        if self._writing is None or self._writing.done():
+            self._written = time.monotonic()
+            self._writing = asyncio.create_task(asyncio.to_thread(self._write, self._content(scheduler)))
+
+    def save(self, scheduler: Scheduler[Any]) -> None:
+        """Write what is known, now."""
+        self._write(self._content(scheduler))
+
+    def _content(self, scheduler: Scheduler[Any]) -> bytes:
+        return msgspec.json.encode(
+            _File(
+                digest=self._digest,
+                tried=scheduler.tried,
+                ceiling=None if scheduler.ceiling == math.inf else scheduler.ceiling,
+                devices={name: model.save() for name, model in self.models.items() if model.batches},
+            )
+        )
+
+    def _write(self, content: bytes) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._path, content)
+        except OSError as error:
+            log.warning(
+                "what was learnt cannot be kept", extra={"path": str(self._path), "error": str(error)}
+            )
