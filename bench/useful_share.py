@@ -10,14 +10,13 @@ second that this device would compute stand beside it.
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from modelyard.policy.latency import LatencyModel
-from modelyard.policy.work import Entry
-from modelyard.policy.work import measure as cost_of
-
 from bench.lengths import lognormal, packed, padded, useful_share
 from bench.plan import Plan
 from bench.results import Table, Verdict, at_least
+from modelyard.policy.latency import LatencyModel
 from modelyard.policy.scheduler import Limits, Scheduler
+from modelyard.policy.work import Entry
+from modelyard.policy.work import measure as cost_of
 
 COUNT, MEDIAN, P95, MOST = 20_000, 299, 1_030, 2_048
 WINDOW, BUDGET, ROWS = 256, 16_384, 32

@@ -27,9 +27,10 @@ from modelyard.serve.edge.server import Server
 from modelyard.serve.grpc.service import GrpcService
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
-from modelyard.serve.pool import limits
+from modelyard.serve.pool import devices, limits
 from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.pool import Pool
+from modelyard.serve.pool.seats import Seats
 from modelyard.serve.protocols import Router
 from modelyard.serve.protocols.internal import Internal
 from modelyard.serve.protocols.invocations import aliases
@@ -58,6 +59,7 @@ class Node:
         self._pools: dict[str, Pool] = {}
         self._remotes = RemoteRoutes()
         self._draining: dict[asyncio.Task[None], Pool] = {}
+        self._seats = Seats([each.name for each in devices.detect()], sorted(os.sched_getaffinity(0)))
         self._applying = asyncio.Lock()
         internal = Internal(node_key, self.status, self.apply, self._log_path)
         registry = registry_of(self._collector)
@@ -128,6 +130,7 @@ class Node:
             ModelLog(self._log_path(spec.deployment)),
             self._home.run / "tmp",
             Learnt(self._home.run / "learnt" / f"{spec.deployment}.json", spec.digest),
+            self._seats,
         )
 
     def _gauges(self) -> list[PoolGauge]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ from modelyard.serve.pool.frames import Cost
 from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.queue import INFINITY, Queue, Ticket, late
 from modelyard.serve.pool.replica import Batch, Replica
+from modelyard.serve.pool.seats import Seats
 from modelyard_executor.wire import WireError
 
 AHEAD_FROM = 0.002  # seconds of computing from which the next batch is sent before the last one is done
@@ -31,7 +31,13 @@ class Pool:
     """Queue and replicas of one deployment. All methods run on the event loop's thread."""
 
     def __init__(
-        self, spec: routes.Pool, metrics: EndpointMetrics, log: ModelLog, folder: Path, learnt: Learnt
+        self,
+        spec: routes.Pool,
+        metrics: EndpointMetrics,
+        log: ModelLog,
+        folder: Path,
+        learnt: Learnt,
+        seats: Seats,
     ) -> None:
         self.spec = spec
         self.log = log
@@ -39,10 +45,7 @@ class Pool:
         self.signature = spec.signature
         self.failure: str | None = None
         self.draining = False
-        # Half of the cores for each pool: the node, and other models, compute too. Two busy
-        # OpenMP pools on the same cores collapse.
-        cores = len(os.sched_getaffinity(0))
-        self.threads = spec.resources.threads or max(1, cores // 2 // spec.replicas)
+        self.seats = seats
         self._failing = False
         self._stopped = False
         self._retry_after = 1.0
@@ -61,7 +64,8 @@ class Pool:
         if spec.signature is not None:
             self._expect(spec.signature)
         self._replicas = [
-            Replica(self, number, folder / f"{spec.deployment}-{number}") for number in range(spec.replicas)
+            Replica(self, number, folder / f"{spec.deployment}-{number}", seat)
+            for number, seat in enumerate(seats.take(spec.replicas, spec.resources))
         ]
 
     # --- for the dataplane
@@ -149,9 +153,9 @@ class Pool:
 
     def model_of(self, replica: Replica) -> LatencyModel:
         """The law of the device that ``replica`` computes on."""
-        model = self.models.get(replica.device)
+        model = self.models.get(replica.seat.device)
         if model is None:
-            model = self.models[replica.device] = LatencyModel()
+            model = self.models[replica.seat.device] = LatencyModel()
         return model
 
     def answered(self, replica: Replica, batch: Batch, results: list[Result], now: float) -> None:
@@ -397,5 +401,6 @@ class Pool:
         grace = max(0.5, min(5.0, limit - (time.monotonic() - started)))
         await asyncio.gather(*(replica.stop(grace) for replica in self._replicas))
         self.queue.close()
+        self.seats.give_back([replica.seat for replica in self._replicas])
         self._learnt.save(self._scheduler)
         self.log.close()

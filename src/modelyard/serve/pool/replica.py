@@ -12,6 +12,7 @@ from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import ReplicaStatus
 from modelyard.host.process import resident_bytes
 from modelyard.policy.backoff import Backoff
+from modelyard.policy.placement import Seat
 from modelyard.serve.call import Answer, Result
 from modelyard.serve.pool.canary import canary_call
 from modelyard.serve.pool.executor import ExecutorProcess
@@ -43,12 +44,12 @@ class Batch:
 class Replica:
     """Keeps one executor of ``pool`` alive. All methods run on the event loop's thread."""
 
-    def __init__(self, pool: "Pool", number: int, folder: Path) -> None:
+    def __init__(self, pool: "Pool", number: int, folder: Path, seat: Seat) -> None:
         self.id = f"{pool.spec.deployment}-{number}"
         self.state: State = "starting"
         self.batches: deque[Batch] = deque()  # in flight, in the order in which they are answered
         self.depth = 1  # batches that may be in flight
-        self.device = "cpu"
+        self.seat = seat
         self.restarts = 0
         self._pool = pool
         self._folder = folder
@@ -83,6 +84,9 @@ class Replica:
             if self._stopping.is_set():
                 return
             self.restarts += 1
+            if not self._served:
+                self._pool.seats.failed(self.seat)
+                self.seat = self._pool.seats.again(self.seat, self._pool.spec.resources)
             report = self._report(ending)
             # One that served is started again at once: its callers wait, and what killed it is told
             # apart call by call. One that never served is waited for longer and longer.
@@ -115,12 +119,16 @@ class Replica:
             self._died.set()
 
         spec = self._pool.spec
+        lacks = self._pool.seats.lacks(spec.resources)
+        if lacks is not None:
+            self._failed = Failed("resources", lacks, lacks)
+            return lacks
         limit = MemoryLimit(self.id, spec.resources.memory)
         self._executor = ExecutorProcess(
             spec.executor,
-            threads=self._pool.threads,
-            device=self.device,
-            cores=None,
+            threads=self.seat.threads,
+            device=self.seat.device,
+            cores=self.seat.cores,
             limit=limit,
             folder=self._folder,
             on_hello=self._hello,
@@ -192,6 +200,7 @@ class Replica:
             self._not_ready(f"its first prediction was wrong: {wrong.message}")
             return
         self._served = True
+        self._pool.seats.ready(self.seat)
         self._backoff.succeeded(time.monotonic())
         self._set_state("ready")
         log.info("a replica is ready", extra={"replica": self.id, "endpoint": self._pool.spec.endpoint})
