@@ -300,15 +300,16 @@ def test_a_batch_that_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
 
 
 def test_a_call_that_waits_in_the_queue_ends_at_its_deadline(tmp_path: Path) -> None:
-    seen = tmp_path / "seen"
+    seen, began = tmp_path / "seen", tmp_path / "began"
     code = (
         "import os, time\ndef predict(x: float):\n"
+        f"    x == 1 and open({str(began)!r}, 'w').close()\n"
         f"    while x == 1 and not os.path.exists({str(seen)!r}):\n        time.sleep(0.01)\n    return x\n"
     )
     pool = function_pool(tmp_path / "m", code, timeout=60, max_batch=1)
     with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(1) as clients:
         first = clients.submit(node.post, "/predict", {"x": 1.0})
-        wait_until(lambda: node.status().pools[0].queued == 0 and first.running(), what="the first call")
+        wait_until(began.exists, what="the first call")
         try:
             status, answer = node.post("/predict", {"x": 2.0}, {"modelyard-timeout": "0.3"})
             assert (status, answer["code"]) == (504, "deadline")
