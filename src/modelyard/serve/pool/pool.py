@@ -175,7 +175,7 @@ class Pool:
         seconds = now - batch.began
         model = self.model_of(replica)
         predicted = model.predict(cost.padded, cost.squares) if model.known else None
-        self.metrics.batch_done(len(tickets), cost.useful, cost.padded, seconds, predicted)
+        self.metrics.batch_done(len(tickets), cost.useful, cost.padded, seconds, predicted, replica.id)
         if tickets[0].pieces is None:
             model.observe(cost.padded, cost.squares, cost.useful, seconds)
             if len(self.models) == 1:

@@ -202,6 +202,7 @@ class Replica:
         self._served = True
         self._pool.seats.ready(self.seat)
         self._backoff.succeeded(time.monotonic())
+        self._pool.metrics.loaded(time.time() - self._since)
         self._set_state("ready")
         log.info("a replica is ready", extra={"replica": self.id, "endpoint": self._pool.spec.endpoint})
         self._pool.replica_ready(self)
