@@ -23,11 +23,11 @@ from pathlib import Path
 
 import torch
 import transformers
+
 from modelyard.policy.latency import LatencyModel
+from modelyard.policy.scheduler import Limits, Scheduler
 from modelyard.policy.work import Entry
 from modelyard.policy.work import measure as cost_of
-
-from modelyard.policy.scheduler import Limits, Scheduler
 from modelyard_executor.adapter import Item
 from modelyard_executor.adapters.esm2 import Adapter
 from modelyard_executor.adapters.esm2_alphabet import VOCABULARY
