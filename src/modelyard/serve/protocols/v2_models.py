@@ -134,12 +134,12 @@ async def stats(plane: Dataplane, name: str | None, version: str | None) -> Resp
 
 
 def stats_of(served: Served) -> Described:
-    """What an endpoint did since the node started, over all of its versions, as Triton counts it.
+    """What the version of an endpoint did since the node started, as Triton counts it.
 
     A call is one inference, whatever its rows. ``compute_infer`` is what of the calls' time was not
     waiting: the way to the executor and back is in it, so ``compute_input`` and ``compute_output`` are
-    not told apart (0). Times are nanoseconds; how long the cache took is not measured (0). The sizes of batches are kept as a histogram
-    (``/metrics``), so ``batch_stats`` is empty.
+    not told apart (0). The cache is counted over all versions, and its time is not measured (0). Times are
+    nanoseconds. The sizes of batches are kept as a histogram (``/metrics``), so ``batch_stats`` is empty.
     """
     metrics = served.metrics
     success = sum(count for (_, code), count in metrics.codes.items() if code == "ok")
