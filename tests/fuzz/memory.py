@@ -12,6 +12,10 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self._closing = False
+        self.protocol: Any = None  # who is told what comes
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
 
     def write(self, data: Any) -> None:
         assert not self._closing, "written to a transport that is closed"

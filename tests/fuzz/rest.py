@@ -18,7 +18,9 @@ from modelyard.core.routes import ExecutorSpec, NodeStatus, Pool, RouteTable
 from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
 from modelyard.serve.call import Answer, Call
 from modelyard.serve.dataplane import Dataplane
-from modelyard.serve.edge.connection import Connection, Shared
+from modelyard.serve.edge.connection import Shared
+from modelyard.serve.edge.http2.frames import PREFACE
+from modelyard.serve.edge.opening import Opening
 from modelyard.serve.http import Request, Response, error_response
 from modelyard.serve.observe.metrics import NodeCollector
 from modelyard.serve.protocols import Router
@@ -26,6 +28,7 @@ from modelyard.serve.protocols.internal import Internal
 from modelyard.serve.served import Served
 
 KEY = "k" * 43
+MAX_BODY = 1_000_000
 SIGNATURES = {
     # every datatype there is, each input optional, of any length
     "every": Signature(
@@ -96,13 +99,13 @@ class Edge:
         self.loop = the_loop()
         self.collector = NodeCollector(list)
         self.plane = Dataplane(self.collector)
-        self.plane.table = RouteTable(default="every")
+        self.plane.table = RouteTable(default="rows")
         for name, signature in SIGNATURES.items():
             self.plane._routes[name] = self._served(name, signature)  # pyright: ignore[reportPrivateUsage]
         internal = Internal(
             KEY, self._status, self._apply, lambda deployment: __import__("pathlib").Path("/nonexistent")
         )
-        self.router = Router(self.plane, internal, lambda: b"")
+        self.router = Router(self.plane, internal, lambda: b"", max_body=MAX_BODY)
         self.faults = _Faults()
         logging.getLogger("modelyard").addHandler(self.faults)
         logging.getLogger("modelyard").propagate = False
@@ -118,7 +121,7 @@ class Edge:
         return served
 
     async def _shared(self) -> Shared:
-        return Shared(self.router, 1_000_000, self.router.admit, 1000)
+        return Shared(self.router, MAX_BODY, self.router.admit, 1000)
 
     @staticmethod
     def _status() -> NodeStatus:
@@ -152,15 +155,16 @@ class Edge:
 
     async def _speak(self, data: bytes, pieces: int) -> bytes:
         transport = Transport()
-        connection = Connection(self.shared)
-        connection.connection_made(transport)
+        transport.protocol = Opening(self.shared)
+        transport.protocol.connection_made(transport)
         step = max(1, -(-len(data) // pieces))
         for start in range(0, len(data), step):
-            connection.data_received(data[start : start + step])
+            if not transport.is_closing():
+                transport.protocol.data_received(data[start : start + step])
             await asyncio.sleep(0)
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(tasks)
-        connection.connection_lost(None)
+        transport.protocol.connection_lost(None)
         if self.faults.seen:
             told, self.faults.seen = self.faults.seen, []
             raise AssertionError(told[0])
@@ -293,6 +297,8 @@ def http1_harness() -> Harness:
 
     def fuzz_one(data: bytes) -> None:
         written = node.speak(data[1:], 1 + (data[0] if data else 0) % 7)
+        if data[1:].startswith(PREFACE):
+            return  # another harness's
         assert written == b"" or written.startswith(b"HTTP/1.1 "), written[:60]
         assert b"HTTP/1.1 500" not in written, written
 

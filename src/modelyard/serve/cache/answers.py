@@ -89,7 +89,7 @@ def unpacked(key: bytes, value: bytes) -> Hit | None:
         return None
     try:
         return owned(_decode(payload))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
