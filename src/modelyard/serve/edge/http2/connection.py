@@ -474,7 +474,8 @@ class Http2Connection(asyncio.Protocol):
             self._transport.close()
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._failed:
+        # What follows a GOAWAY of the client in the same piece comes to a transport that closes.
+        if self._transport is not None and not self._failed and not self._transport.is_closing():
             self._transport.write(data)
 
     # --- the end
