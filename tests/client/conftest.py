@@ -58,7 +58,8 @@ def handler_of(script: Script) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             for name, value in extra.items():
                 self.send_header(name, value)
-            self.send_header("content-length", str(len(answer)))
+            if "transfer-encoding" not in extra:
+                self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
 

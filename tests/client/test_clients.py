@@ -265,6 +265,42 @@ def test_a_call_may_have_its_own_time_priority_and_no_cache(client: Any, script:
     assert json.loads(script.bodies("/models/m/predict")[0]) == {"timeout": 7}
 
 
+def pieces(*told: dict[str, Any]) -> bytes:
+    return b"".join(b"data: %b\n\n" % json.dumps(one).encode() for one in told)
+
+
+def test_pieces_of_an_answer_are_told_as_they_come(client: Any, script: Script) -> None:
+    about = {"model_name": "m", "model_version": "1"}
+    script.answer("POST", "/v2/models/m/generate_stream", pieces(about | {"y": "a"}, about | {"y": "b"}))
+    seen: list[dict[str, Any]] = []
+    assert client.predict_stream("m", {"text": "x"}, seen.append, priority=2) == 2
+    assert seen == [{"y": "a"}, {"y": "b"}]
+    (asked,) = [request for request in script.requests if request[0] == "POST"]
+    assert (json.loads(asked[2]), asked[3]["modelyard-priority"]) == ({"text": "x"}, "2")
+
+
+def test_an_error_behind_the_first_piece_is_raised(client: Any, script: Script) -> None:
+    error = {"error": "too slow", "code": "overloaded"}
+    script.answer("POST", "/v2/models/m/generate_stream", pieces({"y": "a"}, error))
+    seen: list[dict[str, Any]] = []
+    with pytest.raises(Overloaded, match="too slow"):
+        client.predict_stream("m", {}, seen.append)
+    assert seen == [{"y": "a"}]
+
+
+def test_an_answer_that_breaks_off_is_not_taken_for_whole(client: Any, script: Script) -> None:
+    body = pieces({"y": "a"})
+    chunk = b"%x\r\n%b\r\n" % (len(body), body)  # and no last chunk
+    script.answer(
+        "POST", "/v2/models/m/generate_stream", chunk,
+        headers={"transfer-encoding": "chunked", "connection": "close"},
+    )  # fmt: skip
+    seen: list[dict[str, Any]] = []
+    with pytest.raises(Unavailable, match="broke off"):
+        client.predict_stream("m", {}, seen.append)
+    assert seen == [{"y": "a"}]
+
+
 def test_a_failed_job_raises_what_it_failed_with(client: Any, script: Script, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"x")
     expect_deploy(script, [])

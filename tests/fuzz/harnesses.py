@@ -14,6 +14,7 @@ NAMES = {
     "native": "rest",
     "table": "rest",
     "http2": "protocols",
+    "grpc": "rpc",
     "v2_binary": "protocols",
     "v1": "protocols",
     "openai": "protocols",

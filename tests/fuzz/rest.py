@@ -165,10 +165,14 @@ class Edge:
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(tasks)
         transport.protocol.connection_lost(None)
+        self.raise_faults()
+        return bytes(transport.written)
+
+    def raise_faults(self) -> None:
+        """Raise what the node has logged as a fault of its own."""
         if self.faults.seen:
             told, self.faults.seen = self.faults.seen, []
             raise AssertionError(told[0])
-        return bytes(transport.written)
 
 
 async def _whole(response: Response) -> None:

@@ -30,6 +30,9 @@ def predict(
         list[str] | None,
         typer.Option("--parameter", metavar="NAME=VALUE", help="One parameter of the call."),
     ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Show the pieces of the answer as they come.")
+    ] = False,
     example: Annotated[
         bool, typer.Option("--example", help="Print a record that the model can answer, and call nothing.")
     ] = False,
@@ -53,7 +56,12 @@ def predict(
         return
     record = room.read_record(input, set or [], text, parameter or [])
     call = {"timeout": timeout, "priority": priority, "cache": not no_cache}
-    room.run(name, record, text, call, as_json=as_json)
+    if stream:
+        if no_cache:
+            raise typer.BadParameter("A stream is never cached.", param_hint="--no-cache")
+        room.run_stream(name, record, text, call, as_json=as_json)
+    else:
+        room.run(name, record, text, call, as_json=as_json)
 
 
 def endpoints(

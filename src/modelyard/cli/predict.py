@@ -60,6 +60,31 @@ def run(name: str, record: Any, text: str | None, call: Record, *, as_json: bool
         print_facts([(output, show(value)) for output, value in outputs.items()])
 
 
+def run_stream(name: str, record: Any, text: str | None, call: Record, *, as_json: bool) -> None:
+    """Print each piece as it comes: a lone text as it is, anything else (and with --json) a line of JSON."""
+    if not isinstance(record, dict):
+        raise InvalidInput("A stream answers one record, a JSON object of inputs by name.", field="--input")
+    texts = False
+
+    def show_piece(piece: Record) -> None:
+        nonlocal texts
+        values = list(piece.values())
+        texts = not as_json and len(values) == 1 and isinstance(values[0], str)
+        print(values[0] if texts else json.dumps(piece, ensure_ascii=False), end="" if texts else "\n")
+        sys.stdout.flush()
+
+    with Client() as client:
+        if text is not None:
+            record = _place_text(client, name, record, text)
+        try:
+            client.predict_stream(
+                name, record, show_piece, timeout=call["timeout"], priority=call["priority"]
+            )
+        finally:
+            if texts:
+                print()
+
+
 def print_example(name: str) -> None:
     """A record that the model can answer, as JSON."""
     with Client() as client:

@@ -44,7 +44,7 @@ class AsyncTransport:
                         lines = response.aiter_lines() if response.status_code == 200 else None
                         outcome = Reply(response.status_code, dict(response.headers), body)
                     elif isinstance(step, NextLine):
-                        outcome = await _next(lines)
+                        outcome = await _next(lines, whole=step.whole)
                     elif isinstance(step, Wait):
                         await asyncio.sleep(step.seconds)
                     else:
@@ -82,8 +82,13 @@ class AsyncTransport:
         return Reply(response.status_code, dict(response.headers), response.content)
 
     async def _listen(self, step: Listen, stack: AsyncExitStack) -> httpx.Response:
-        headers = headers_of(step.key) | {"Accept": "text/event-stream"}
-        stream = self._http.stream("GET", step.url, headers=headers, timeout=step.timeout)
+        headers = headers_of(step.key) | {"Accept": "text/event-stream"} | dict(step.headers)
+        method = "GET" if step.body is None else "POST"
+        if step.body is not None:
+            headers["Content-Type"] = "application/json"
+        stream = self._http.stream(
+            method, step.url, content=step.body, headers=headers, timeout=step.timeout
+        )
         try:
             return await stack.enter_async_context(stream)
         except httpx.ConnectError as error:
@@ -101,12 +106,14 @@ async def _body(call: Call) -> AsyncIterator[bytes]:
             call.sent(len(chunk))
 
 
-async def _next(lines: AsyncIterator[str] | None) -> str | None:
+async def _next(lines: AsyncIterator[str] | None, *, whole: bool) -> str | None:
     if lines is None:
         return None
     try:
         return await anext(lines, None)
-    except httpx.HTTPError:
+    except httpx.HTTPError as error:
+        if whole:
+            raise Unavailable(f"The answer broke off ({_why(error)}); try again.") from error
         return None
 
 

@@ -1,7 +1,7 @@
 """What each method of a client asks the platform for, step by step, without touching a socket."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -9,8 +9,9 @@ import msgspec
 
 from modelyard.client import records
 from modelyard.client.answers import EndpointInfo, ModelInfo, PlatformInfo, decode, error_of, rebuild
+from modelyard.client.events import EventParser
 from modelyard.client.location import Location, locate, read_address
-from modelyard.client.steps import Call, Flow, Refused, Reply, Wait
+from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Wait
 from modelyard.core.errors import Internal, ModelyardError, Unavailable
 from modelyard.core.job import Job
 from modelyard.core.model import Version
@@ -18,6 +19,7 @@ from modelyard.core.model import Version
 T = TypeVar("T")
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 1.0
+_ABOUT = ("model_name", "model_version")  # of a piece, beside its outputs
 _GRACE = 0.5  # seconds in which the node's own word on a deadline may arrive
 
 
@@ -191,6 +193,42 @@ def predict_batch(
         else:
             outcomes.append(outcome if convert is None else convert.apply(outcome))
     return outcomes
+
+
+def predict_stream(
+    session: Session,
+    name: str,
+    record: dict[str, Any],
+    call: CallOptions,
+    on_piece: Callable[[dict[str, Any]], None],
+) -> Flow[int]:
+    """One prediction whose pieces are handed to ``on_piece`` as they come; how many there were."""
+    base = yield from session.node()
+    seconds = session.timeout if call.timeout is None else call.timeout
+    url = f"{base}/v2/models/{part(name)}/generate_stream"
+    body = records.encode(record)
+    try:
+        reply: Reply = yield Listen(
+            url, session.location.key, seconds + _GRACE, body, call.headers(seconds)
+        )
+    except Refused as error:
+        session.relocate()
+        raise Unavailable(f"The node does not answer at {base}; see `modelyard status`.") from error
+    if reply.status >= 400:
+        raise error_of(reply.status, reply.headers, reply.body)
+    parser = EventParser()
+    count = 0
+    while (line := (yield NextLine(whole=True))) is not None:
+        data = parser.feed(line)
+        if data is None:
+            continue
+        piece = decode(data.encode(), dict[str, Any])
+        code, message, field = piece.get("code"), piece.get("error"), piece.get("field")
+        if isinstance(code, str) and isinstance(message, str):
+            raise rebuild(code, message, field if isinstance(field, str) else None)
+        count += 1
+        on_piece({name: value for name, value in piece.items() if name not in _ABOUT})
+    return count
 
 
 class _Predictions(msgspec.Struct, frozen=True):

@@ -45,16 +45,23 @@ class Reply(NamedTuple):
 class Listen(NamedTuple):
     """Open a stream of lines; the outcome is a Reply with an empty body when it stands (status 200).
 
-    The stream closes with the flow, and when the next one is opened.
+    The stream closes with the flow, and when the next one is opened. With a ``body`` it is posted.
     """
 
     url: str
     key: str | None = None
     timeout: float = 60.0
+    body: bytes | None = None
+    headers: Mapping[str, str] = {}
 
 
 class NextLine(NamedTuple):
-    """The next line of the open stream, without its end; None when the stream has ended or broken."""
+    """The next line of the open stream, without its end; None when the stream has ended.
+
+    One that breaks has ended too; where it must be ``whole``, that raises Unavailable instead.
+    """
+
+    whole: bool = False
 
 
 class Wait(NamedTuple):

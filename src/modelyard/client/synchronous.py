@@ -147,6 +147,23 @@ class Client:
         call = flows.CallOptions(timeout, priority, cache)
         return self._run(flows.predict_batch(self._session, endpoint, batch, raw, call))
 
+    def predict_stream(
+        self,
+        endpoint: str,
+        record: Mapping[str, Any],
+        /,
+        on_piece: Callable[[dict[str, Any]], None],
+        *,
+        timeout: float | None = None,
+        priority: int | None = None,
+    ) -> int:
+        """As :meth:`predict`, with each piece of the answer told to ``on_piece`` as it comes (outputs by
+        name, as JSON has them); how many there were. A model that does not stream gives one.
+
+        Raises Unavailable when the answer breaks off."""
+        call = flows.CallOptions(timeout, priority)
+        return self._run(flows.predict_stream(self._session, endpoint, dict(record), call, on_piece))
+
     def endpoints(self) -> list[EndpointInfo]:
         """Every endpoint, with its state and traffic."""
         return self._run(flows.endpoints(self._session))

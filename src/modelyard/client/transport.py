@@ -46,7 +46,7 @@ class Transport:
                         stack.callback(stream.close)
                         outcome = stream.reply
                     elif isinstance(step, NextLine):
-                        outcome = stream.next_line() if stream is not None else None
+                        outcome = stream.next_line(whole=step.whole) if stream is not None else None
                     elif isinstance(step, Wait):
                         time.sleep(step.seconds)
                     else:
@@ -113,11 +113,14 @@ class _Stream:
 
     def __init__(self, step: Listen) -> None:
         origin, target = split(step.url)
+        self._buffer = bytearray()
         self._connection = connect(origin, step.timeout)
         try:
-            self._connection.request(
-                "GET", target, headers=headers_of(step.key) | {"Accept": "text/event-stream"}
-            )
+            headers = headers_of(step.key) | {"Accept": "text/event-stream"} | dict(step.headers)
+            method = "GET" if step.body is None else "POST"
+            if step.body is not None:
+                headers["Content-Type"] = "application/json"
+            self._connection.request(method, target, step.body, headers)
             self._response = self._connection.getresponse()
             headers = {name.lower(): value for name, value in self._response.getheaders()}
             body = b"" if self._response.status == 200 else self._response.read()
@@ -126,11 +129,20 @@ class _Stream:
             raise Unavailable(f"The connection to {origin} broke ({_why(error)}); try again.") from error
         self.reply = Reply(self._response.status, headers, body)
 
-    def next_line(self) -> str | None:
+    def next_line(self, *, whole: bool) -> str | None:
         try:
-            line = self._response.readline(_MAX_LINE)
-        except (OSError, http.client.HTTPException):
+            # Not readline: that takes the end of a connection for the end of the answer.
+            while (end := self._buffer.find(b"\n")) < 0:
+                piece = self._response.read1(65536)
+                self._buffer += piece
+                if not piece or len(self._buffer) > _MAX_LINE:
+                    break
+        except (OSError, http.client.HTTPException) as error:
+            if whole:
+                raise Unavailable(f"The answer broke off ({_why(error)}); try again.") from error
             return None
+        line = self._buffer[: end + 1] if end >= 0 else self._buffer[:]
+        del self._buffer[: len(line)]
         return line.decode(errors="replace").rstrip("\r\n") if line else None
 
     def close(self) -> None:
