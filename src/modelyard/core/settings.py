@@ -24,7 +24,7 @@ class Settings(Noun):
     ``node_processes`` above 1 has that many processes share the node's port. ``cors_origins`` is a
     comma-separated list of origins whose pages may call (``*``: all). ``redis_url`` names the second level
     of the cache, which may cost a call ``redis_budget`` at most; ``otlp_endpoint`` the collector that spans
-    are sent to.
+    are sent to, of ``trace_ratio`` of the requests that come without a trace (0 to 1).
     """
 
     home: str
@@ -38,6 +38,7 @@ class Settings(Noun):
     redis_url: str | None = None
     redis_budget: Annotated[float, msgspec.Meta(gt=0)] = 0.02
     otlp_endpoint: str | None = None
+    trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     authentication: bool = False
     max_body: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
     upload_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0

@@ -13,6 +13,7 @@ from modelyard.host.log_lines import configure
 from modelyard.host.network import bind, check_address
 from modelyard.serve.cache.redis import address_of
 from modelyard.serve.node import Node
+from modelyard.serve.observe.context import check_tracing
 
 
 def main() -> int:
@@ -23,6 +24,8 @@ def main() -> int:
         check_address(settings.node_host, settings.authentication, program="node", field="node_host")
         if settings.redis_url is not None:
             address_of(settings.redis_url)  # a wrong one is told before anything starts
+        if settings.otlp_endpoint is not None:
+            check_tracing(settings.otlp_endpoint)
         home = Home(settings.home)
         lock = ProgramLock(home.run, "node")
         lock.acquire()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from modelyard.core.errors import ModelyardError
+from modelyard.serve.observe.context import Trace
 
 
 class RawTensor(NamedTuple):
@@ -30,7 +31,7 @@ class Options(NamedTuple):
     client: str = ""
     cache: bool = True
     hops: int = 0
-    trace: object | None = None
+    trace: Trace | None = None
 
 
 DEFAULTS: Final = Options()

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -24,7 +24,7 @@ from modelyard.serve.cache.cache import Caches
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.metrics import NodeCollector
 from modelyard.serve.pool.pool import Pool
-from modelyard.serve.served import Pending, Served
+from modelyard.serve.served import Backend, Pending, Served
 
 _NONE: Final[Mapping[str, Served]] = MappingProxyType({})
 WINDOW = 256  # records of one batch that are queued at a time
@@ -38,6 +38,7 @@ class Dataplane:
         self.table = RouteTable()
         self.pools: dict[str, Pool] = {}
         self.caches = Caches()
+        self.traced: Callable[[Served], Backend] | None = None  # wraps backends while tracing is on
         self._routes: dict[str, Served] = {}
 
     def follow(
@@ -57,6 +58,9 @@ class Dataplane:
                 spec = None if served.pool is None else served.pool.spec
                 served.cache = self.caches.of(route, spec, served.metrics)
         self.caches.keep(self._routes)
+        if self.traced is not None:
+            for served in self._routes.values():
+                served.backend = self.traced(served)
 
     def check_key(self, key: str | None) -> str:
         """Who calls: the beginning of the key's digest; "" when no key is asked for.

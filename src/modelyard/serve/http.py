@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 
 from modelyard.core.errors import InvalidInput, ModelyardError
+from modelyard.serve.observe.context import Trace
 
 
 class Request:
@@ -34,7 +35,7 @@ class Request:
         self.id = request_id
         self.body = body
         self.client = ""
-        self.trace: object | None = None
+        self.trace: Trace | None = None
 
     def header(self, name: bytes) -> str | None:
         """A header's value, or None."""

@@ -72,6 +72,11 @@ class Node:
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
             aliases=aliases(os.environ),
         )
+        if settings.otlp_endpoint is not None:
+            from modelyard.serve.observe.tracing import TracedBackend, Tracer
+
+            self.router.tracer = Tracer(settings.otlp_endpoint, settings.trace_ratio)
+            self._dataplane.traced = TracedBackend
         self._collector.requests["rest"] = lambda: self.router.requests
 
     async def apply(self, table: routes.RouteTable) -> None:
@@ -195,6 +200,8 @@ class Node:
             return_exceptions=True,
         )
         self._remotes.close()
+        if self.router.tracer is not None:
+            await self.router.tracer.close()
         if self._redis is not None:
             await self._redis.close()
         self._home.address("node").unlink(missing_ok=True)

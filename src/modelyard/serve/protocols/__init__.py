@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from modelyard.core.errors import Forbidden, ModelyardError, NotFound
+from modelyard.core.errors import ERROR_KINDS, Forbidden, ModelyardError, NotFound
 from modelyard.host.network import is_loopback
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.compression import SMALLEST, compress, decompress
@@ -15,6 +15,9 @@ from modelyard.serve.http import Request, Response, error_response
 from modelyard.serve.observe.failures import FailureLog
 from modelyard.serve.protocols import generate, health, invocations, native, openai, v1, v2, v2_models
 from modelyard.serve.protocols.internal import Internal
+
+if TYPE_CHECKING:
+    from modelyard.serve.observe.tracing import Tracer
 
 _OPEN: Final = frozenset(
     {
@@ -67,6 +70,7 @@ class Router:
         self._open = _OPEN | {path for path, target in self._aliases.items() if target in _OPEN}
         self._failures = FailureLog()
         self.requests = 0
+        self.tracer: Tracer | None = None
 
     def admit(self, request: Request) -> None:
         """Raise Unauthenticated or Forbidden for who may not call; before the body is read.
@@ -100,6 +104,8 @@ class Router:
 
     async def __call__(self, request: Request) -> Response:
         """Answer ``request``. Raises NotFound for a path or a method that nobody serves."""
+        if self.tracer is not None and request.trace is None and request.method == "POST":
+            return await self._traced(self.tracer, request)
         self.requests += 1
         try:
             if b"content-encoding" in request.headers:
@@ -114,6 +120,21 @@ class Router:
         except asyncio.CancelledError:
             self._failures.left(request, "rest")
             raise
+
+    async def _traced(self, tracer: "Tracer", request: Request) -> Response:
+        """The same, inside a span."""
+        request.trace = trace = tracer.begin(request, "rest")
+        try:
+            response = await self(request)
+        except ModelyardError as error:
+            trace.answered(error.kind.http, error.code, error.place)
+            raise
+        except BaseException as error:
+            code = "cancelled" if isinstance(error, asyncio.CancelledError) else "internal"
+            trace.answered(ERROR_KINDS[code].http, code)
+            raise
+        trace.answered(response.status, "ok")
+        return response
 
     def _note(self, request: Request, error: ModelyardError) -> None:
         # A probe that is answered "not yet" is no failure.

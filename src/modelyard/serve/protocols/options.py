@@ -9,6 +9,7 @@ cache-control: no-cache     neither read nor keep a cached answer
 from modelyard.core.errors import InvalidInput
 from modelyard.serve.call import DEFAULTS, Options
 from modelyard.serve.http import Request
+from modelyard.serve.observe.context import passed
 
 MAX_PRIORITY = 1000
 _NAMES = (
@@ -17,6 +18,7 @@ _NAMES = (
     b"modelyard-client",
     b"cache-control",
     b"modelyard-hops",
+    b"traceparent",
 )
 
 
@@ -34,7 +36,7 @@ def options_of(request: Request) -> Options:
         client=request.client or (request.header(b"modelyard-client") or "")[:128],
         cache=b"no-cache" not in control and b"no-store" not in control,
         hops=_whole(request, b"modelyard-hops", 64),
-        trace=request.trace,
+        trace=request.trace or passed(headers),
     )
 
 

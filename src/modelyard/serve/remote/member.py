@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from modelyard.core.errors import Deadline, ModelyardError, Unavailable
+from modelyard.core.errors import Cancelled, Deadline, ModelyardError, Unavailable
 from modelyard.core.routes import Remote
 from modelyard.core.signature import Signature
 from modelyard.policy.backoff import Backoff
@@ -141,6 +141,11 @@ class RemoteMember:
             )
         verdict: Verdict = "unknown"
         seconds: float | None = None
+        trace = call.options.trace
+        if trace is not None:
+            trace = trace.leave(self.name)
+            call = call._replace(options=call.options._replace(trace=trace))
+        result: Result = Cancelled("The caller left.")
         self.load.sent()
         try:
             answer = await kind.infer(call, self._loop.time() + call.timeout)
@@ -170,6 +175,8 @@ class RemoteMember:
         finally:
             self.load.ended(seconds)
             self._judge(mark, verdict)
+            if trace is not None:
+                trace.end(result.code if isinstance(result, ModelyardError) else "ok")
         if isinstance(result, ModelyardError):
             if verdict == "failure":
                 self.failure = result.message

@@ -20,6 +20,8 @@ def call_headers(call: Call) -> bytes:
         lines += b"modelyard-client: %b\r\n" % options.client.encode("latin-1", "replace")
     if not options.cache:
         lines += b"cache-control: no-cache\r\n"
+    if options.trace is not None:
+        lines += options.trace.lines()
     return lines
 
 
