@@ -1,4 +1,6 @@
-"""Start of an executor: ``python -s <this folder> <number of the inherited socket>``.
+"""Start of an executor: ``python -s <this folder> <number of the inherited socket> [<another>]``.
+
+The other socket is the one on which slabs of shared memory are shown; without it there are none.
 
 The folder is run by its path and puts itself, and nothing that lies beside it, where the package is
 found: whatever is installed next to Modelyard stays invisible to the model's environment.
@@ -13,7 +15,7 @@ import traceback
 from pathlib import Path
 
 
-def main(descriptor: int) -> int:
+def main(descriptor: int, side: "int | None" = None) -> int:
     from modelyard_executor import loop, wire
     from modelyard_executor.adapter import LoadError
     from modelyard_executor.adapters import create
@@ -44,7 +46,7 @@ def main(descriptor: int) -> int:
             "pid": os.getpid(),
         }
         if version >= 2:
-            hello.update(depth=wire.DEPTH, streams=loop.streams(adapter))
+            hello.update(depth=wire.DEPTH, streams=loop.streams(adapter), slabs=side is not None)
         channel.send(hello)
     except EOFError:
         return 0
@@ -64,7 +66,8 @@ def main(descriptor: int) -> int:
     # A loaded model is not garbage: the collector need not walk it again and again.
     gc.freeze()
     try:
-        loop.serve(channel, adapter, version)
+        slabs = None if side is None else socket.socket(fileno=side)
+        loop.serve(channel, adapter, version, slabs, lend=bool(start.get("slabs")))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         loop.log("the node is gone; stopping")
     return 0
@@ -102,4 +105,4 @@ def _make_importable(folder: Path) -> None:
 
 if __name__ == "__main__":
     _make_importable(Path(__file__).resolve().parent)
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(*map(int, sys.argv[1:3])))

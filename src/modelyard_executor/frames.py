@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, Dict, List, Sequence, Tuple, Union
 
 from .adapter import Item, ItemError, Outputs
+from .shared import Borrower
 from .tensor import Tensor
 from .wire import from_json
 
@@ -29,8 +30,11 @@ class Work:
         self.checked = False
 
 
-def read_batch(header: bytes, body: memoryview) -> Work:
-    """The items of a BATCH; tensors are views of ``body``. Raises ValueError when it is not one."""
+def read_batch(header: bytes, body: memoryview, slabs: "Borrower | None" = None) -> Work:
+    """The items of a BATCH; tensors are views of ``body``, or of the one of ``slabs`` where it lies.
+
+    Raises ValueError when it is not one, SlabError when there is no such slab.
+    """
     if header.startswith(BATCH):
         number, _, rest = header[len(BATCH) :].partition(b",")
         if rest.startswith(b'"alike":') and number.isdigit():
@@ -40,8 +44,14 @@ def read_batch(header: bytes, body: memoryview) -> Work:
                 raise ValueError("the batch lists %d bytes of tensors and brings %d" % (size, len(body)))
             return Work(int(number), _alike_items(count, tensors, body))
     message = from_json(header)
+    if "slab" in message:
+        if slabs is None or len(body):
+            raise ValueError("the batch lies in a slab, and there are none")
+        body = slabs.borrow(*message["slab"])
     if "alike" in message:
         count, tensors, size = _alike(json.dumps(message).encode())
+        if size != len(body):
+            raise ValueError("the batch lists %d bytes of tensors and brings %d" % (size, len(body)))
         return Work(message["batch"], _alike_items(count, tensors, body))
     described = message["items"]
     streamed = [index for index, each in enumerate(described) if each.get("stream")]
@@ -97,14 +107,16 @@ def unpack_items(described: Sequence[Dict[str, Any]], body: memoryview) -> List[
     return items
 
 
-def pack_results(results: Sequence[Union[Outputs, ItemError]], version: int) -> Tuple[str, List[Any]]:
-    """The members of a RESULT that describe ``results``, as JSON without braces, and the raw chunks."""
+def pack_results(results: Sequence[Union[Outputs, ItemError]], version: int) -> Tuple[str, List[Any], int]:
+    """The members of a RESULT that describe ``results``, as JSON without braces; the raw chunks, and their
+    bytes in all."""
     if version >= 2:
         alike = _pack_alike(results)
         if alike is not None:
             return alike
     described: List[str] = []
     chunks: List[Any] = []
+    total = 0
     for result in results:
         if isinstance(result, ItemError):
             # Whatever the author of a model put into it becomes text that can be sent.
@@ -115,28 +127,34 @@ def pack_results(results: Sequence[Union[Outputs, ItemError]], version: int) -> 
             }
             described.append('{"error":%s}' % json.dumps(error))
             continue
-        described.append('{"outputs":[%s]}' % pack_outputs(result, chunks))
-    return '"items":[%s]' % ",".join(described), chunks
+        outputs, size = pack_outputs(result, chunks)
+        total += size
+        described.append('{"outputs":[%s]}' % outputs)
+    return '"items":[%s]' % ",".join(described), chunks, total
 
 
-def pack_outputs(result: Outputs, chunks: List[Any]) -> str:
-    """The tensors of one result as JSON, without the brackets; their data is appended to ``chunks``."""
+def pack_outputs(result: Outputs, chunks: List[Any]) -> Tuple[str, int]:
+    """The tensors of one result as JSON, without the brackets, and their bytes; their data is appended to
+    ``chunks``."""
     outputs: List[str] = []
+    total = 0
     for name, tensor in result.items():
         data = tensor.data
         size = data.nbytes if isinstance(data, memoryview) else len(data)
         outputs.append(_describe(name, tensor.datatype, tensor.shape, size))
         chunks.append(data)
-    return ",".join(outputs)
+        total += size
+    return ",".join(outputs), total
 
 
-def _pack_alike(results: Sequence[Union[Outputs, ItemError]]) -> "Tuple[str, List[Any]] | None":
+def _pack_alike(results: Sequence[Union[Outputs, ItemError]]) -> "Tuple[str, List[Any], int] | None":
     """As :func:`pack_results` when all results have the same tensors; None when they do not."""
     first = results[0] if results else None
     if isinstance(first, ItemError) or not first:
         return None
     described: List[str] = []
     columns: List[List[Any]] = []
+    total = 0
     for name, tensor in first.items():
         data = tensor.data
         size = data.nbytes if isinstance(data, memoryview) else len(data)
@@ -153,9 +171,11 @@ def _pack_alike(results: Sequence[Union[Outputs, ItemError]]) -> "Tuple[str, Lis
                 return None
             column.append(data)
         columns.append(column)
+        total += size * len(column)
     return (
         '"alike":%d,"outputs":[%s]' % (len(results), ",".join(described)),
         [data for column in columns for data in column],
+        total,
     )
 
 

@@ -1,20 +1,36 @@
 """The executor's loop: take a batch, predict, answer; until it is told to drain or the node is gone."""
 
+import socket
 import sys
 import time
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List
+from typing import Any, Deque, Dict, Iterator, List, Optional
 
 from .adapter import Adapter, ItemError
 from .ahead import Ahead
 from .compute import OutOfMemory, as_item_error, prepare_batch, run_batch
 from .frames import BATCH, Work, pack_outputs, pack_results, read_batch
+from .shared import SMALLEST, Borrower, Lender
 from .wire import Channel, from_json
 
 
-def serve(channel: Channel, adapter: Adapter, version: int) -> None:
-    """Answer frames until DRAIN. Raises EOFError when the node has gone."""
-    _Loop(channel, adapter, version).run()
+def serve(
+    channel: Channel,
+    adapter: Adapter,
+    version: int,
+    slabs: Optional[socket.socket] = None,
+    *,
+    lend: bool = False,
+) -> None:
+    """Answer frames until DRAIN. Raises EOFError when the node has gone.
+
+    ``slabs`` is the socket on which shared memory is shown; ``lend``: the node takes results in it.
+    """
+    loop = _Loop(channel, adapter, version)
+    if slabs is not None and version >= 2:
+        loop.borrower = Borrower(slabs, leases=False)
+        loop.lender = Lender(slabs) if lend else None
+    loop.run()
 
 
 # Seconds that batches compute from which the next one is read ahead meanwhile. Beginning and ending that
@@ -27,6 +43,8 @@ _BATCH = {"type": "BATCH"}  # what need not be parsed to be known
 
 class _Loop:
     def __init__(self, channel: Channel, adapter: Adapter, version: int) -> None:
+        self.borrower: Optional[Borrower] = None
+        self.lender: Optional[Lender] = None
         self._channel = channel
         self._adapter = adapter
         self._version = version
@@ -65,7 +83,7 @@ class _Loop:
         message: Any = _BATCH if header.startswith(BATCH) else from_json(header)
         kind = message["type"]
         if kind == "BATCH":
-            work = read_batch(header, body)
+            work = read_batch(header, body, self.borrower)
             if prepare:
                 prepare_batch(self._adapter, work)
             self._waiting.append(work)
@@ -73,6 +91,11 @@ class _Loop:
             for work in (self._current, *self._waiting):
                 if work is not None and work.number == message["batch"]:
                     work.cancelled.update(message["items"])
+        elif kind == "FREE" and self.lender is not None:
+            for number in message["slabs"]:
+                self.lender.take_back(number)
+        elif kind == "SOCKET" and self.lender is not None:
+            self.lender.stop()
         elif kind == "PING":
             self._channel.send({"type": "PONG"})
         elif kind == "DRAIN":
@@ -99,7 +122,11 @@ class _Loop:
             return
         seconds = time.perf_counter() - started
         self._typical += 0.2 * (seconds - self._typical)
-        described, chunks = pack_results(results, self._version)
+        described, chunks, size = pack_results(results, self._version)
+        if size >= SMALLEST and self.lender is not None:
+            slab = self.lender.lend(chunks, size)
+            if slab is not None:
+                described, chunks = '"slab":[%d,%d],%s' % (slab, size, described), []
         self._channel.send_raw(
             b'{"type":"RESULT","batch":%d,"compute_us":%d,%s}'
             % (work.number, seconds * 1e6, described.encode("utf-8", "replace")),
@@ -154,7 +181,7 @@ class _Loop:
                         del open_[index]
                         continue
                     chunks: List[Any] = []
-                    described = pack_outputs(outputs, chunks)
+                    described, _ = pack_outputs(outputs, chunks)
                 except Exception as error:
                     results[index] = as_item_error(error)
                     del open_[index]

@@ -5,21 +5,25 @@
     body   = the raw tensors that the header lists, one after the other; never pickle
 
     node -> executor   START   {"versions": [1, 2], "adapter", "files", "device", "threads", "options",
-                                "trusted"}
+                                "trusted", "slabs": true}                  (slabs: see shared.py)
                        BATCH   {"batch", "items": [{"inputs": [tensor...], "parameters": {},
                                 "stream": true}...]}                                    (stream: from 2)
                        BATCH   {"batch", "alike": n, "inputs": [tensor...]}                    (from 2)
+                       BATCH   {"batch", "slab": [number, bytes], ...}    its body lies there  (from 2)
+                       FREE    {"slabs": [number...]}    their bodies are not read any more  (from 2)
+                       SOCKET  {}     send no more bodies in slabs                            (from 2)
                        CANCEL  {"batch", "items": [index...]}    nobody waits for these       (from 2)
                        PING    {}
                        DRAIN   {}     finish, then exit with status 0
     executor -> node   HELLO   {"version", "adapter", "signature", "cost", "example", "resources",
-                                "memory", "pid"} and from 2 {"depth", "streams"}
+                                "memory", "pid"} and from 2 {"depth", "streams", "slabs"}
                        FAILED  {"code", "message", "traceback"}     loading failed; it exits with 1
                        STREAM  {"batch", "index", "outputs": [tensor...]}     a piece        (from 2)
                        RESULT  {"batch", "compute_us", "items": [{"outputs": [tensor...]} or
                                 {"error": {"code", "message", "field"}}...]}
                        RESULT  {"batch", "compute_us", "alike": n, "outputs": [tensor...]}     (from 2)
                        RESULT  {"batch", "compute_us", "out_of_memory": true}                  (from 2)
+                       RESULT  {"batch", "compute_us", "slab": [number, bytes], ...}           (from 2)
                        PONG    {}
 
     tensor = [name, datatype, shape, bytes]
@@ -35,6 +39,7 @@ together: the first tensor of every item, then the second of every item.
 
 A streamed item is answered by STREAM frames and has ``{"outputs": []}`` in its RESULT, or the error that
 ended it. An item that was cancelled before it was computed has an error of the code ``cancelled``.
+The slab of a BATCH is the node's again with the RESULT, that of a RESULT the executor's with FREE.
 *Out of memory* stands for the whole batch: nothing of it was computed; a smaller one may be.
 """
 
@@ -112,7 +117,7 @@ class Channel:
     def receive_raw(self) -> Tuple[bytes, memoryview]:
         """As :meth:`receive`, with the header as it came.
 
-        The body is a fresh buffer that stays valid for as long as anything refers to it.
+        The body is read-only, and stays valid for as long as anything refers to it.
         """
         if self._end - self._start < LENGTHS.size:
             self._need(LENGTHS.size)
@@ -124,7 +129,7 @@ class Channel:
             header = bytes(self._view[start : self._start])
         else:
             header = bytes(self._take(header_size))
-        return header, memoryview(self._take(body_size))
+        return header, memoryview(self._take(body_size)).toreadonly()
 
     def ready(self, *, look: bool = False) -> bool:
         """Whether another frame has begun to come; ``look`` asks the socket too, without waiting.

@@ -16,16 +16,21 @@ from typing import Final, cast
 
 import msgspec
 
+from modelyard.core.errors import Unavailable
 from modelyard.core.routes import ExecutorSpec
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool import frames
+from modelyard.serve.pool.environment import environment
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello, Pong, Stream
 from modelyard.serve.pool.limits import MemoryLimit
 from modelyard_executor import wire
+from modelyard_executor.shared import SMALLEST, Borrower, Lender, SlabMissing
 
 log = logging.getLogger("modelyard.executor")
 
-_Flying = tuple[int, int, Collection[int]]  # a batch: its number, its calls, which of them are streamed
+# A batch: its number, its calls, which of them are streamed, the slab where their tensors lie.
+_Flying = tuple[int, int, Collection[int], int | None]
+_NONE: _Flying = (0, 0, (), None)
 
 PACKAGE: Final = Path(str(importlib.util.find_spec("modelyard_executor").origin)).parent  # type: ignore[union-attr]
 
@@ -80,6 +85,9 @@ class ExecutorProcess(asyncio.Protocol):
         self._batches = 0
         self._flying: deque[_Flying] = deque()
         self._pings: deque[asyncio.Future[bool]] = deque()
+        self._side: socket.socket | None = None  # where slabs are shown
+        self._lender: Lender | None = None
+        self._borrower: Borrower | None = None
         self._version = 1
         self._streams = False
         self._watcher: asyncio.Task[None] | None = None
@@ -93,25 +101,30 @@ class ExecutorProcess(asyncio.Protocol):
         """Spawn the process and tell it what to load. Raises OSError when it cannot be spawned."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
+        side, their_side = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        passed = (theirs.fileno(), their_side.fileno())
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             # Spawning takes a millisecond; asyncio's own subprocess would reap it behind our back.
             self._process = subprocess.Popen(  # noqa: ASYNC220
-                [self._spec.python, "-s", "-u", "-X", "faulthandler", str(PACKAGE), str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
+                [self._spec.python, "-s", "-u", "-X", "faulthandler", str(PACKAGE), *map(str, passed)],
+                pass_fds=passed,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=self._folder,
-                env=self._environment(),
+                env=environment(self._folder, self._threads, self._device),
                 start_new_session=True,
             )
         except BaseException:
             ours.close()
+            side.close()
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         finally:
             theirs.close()
+            their_side.close()
+        self._side = side
         try:
             ended = os.pidfd_open(self._process.pid)
         except OSError:
@@ -146,34 +159,9 @@ class ExecutorProcess(asyncio.Protocol):
             threads=self._threads,
             options=self._spec.options,
             trusted=self._spec.trusted,
+            slabs=True,
         )
         self._write(frames.encode(start), ())
-
-    def _environment(self) -> dict[str, str]:
-        """Nothing of the node's environment but the way to programs: no key, no setting leaks."""
-        threads = str(self._threads)
-        kept = {
-            name: os.environ[name]
-            for name in ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH")
-            if name in os.environ
-        }
-        return (
-            kept
-            | {
-                "HOME": str(self._folder),
-                "TMPDIR": str(self._folder),
-                "PYTHONNOUSERSITE": "1",
-                "PYTHONIOENCODING": "utf-8:replace",
-                "OMP_NUM_THREADS": threads,
-                "MKL_NUM_THREADS": threads,
-                "OPENBLAS_NUM_THREADS": threads,
-                "NUMEXPR_NUM_THREADS": threads,
-                "RAYON_NUM_THREADS": threads,
-                "TOKENIZERS_PARALLELISM": "false",
-                "HF_HUB_OFFLINE": "1",
-            }
-            | _visible(self._device)
-        )
 
     def send_batch(self, calls: Sequence[Call]) -> int:
         """Send one batch; its number comes back in the result. Raises WireError when it is too large."""
@@ -183,17 +171,30 @@ class ExecutorProcess(asyncio.Protocol):
             if call.stream:
                 streamed = frozenset(index for index, each in enumerate(calls) if each.stream)
                 break
-        header, chunks = frames.batch_frame(number, calls, self._version, self._streams)
-        self._write(header, chunks)
-        self._flying.append((number, len(calls), streamed))
+        tail, chunks, size = frames.batch_frame(calls, self._version, self._streams)
+        slab = None
+        if self._borrower is not None and self._borrower.released:
+            self._free()
+        if size >= SMALLEST and self._lender is not None:
+            slab = self._lender.lend(chunks, size)
+            if slab is not None:
+                tail, chunks = b'"slab":[%d,%d],%b' % (slab, size, tail), ()
+        self._write(b'{"type":"BATCH","batch":%d,%b' % (number, tail), chunks)
+        self._flying.append((number, len(calls), streamed, slab))
         return number
+
+    def _free(self) -> None:
+        """Give back the slabs of results that nobody reads any more."""
+        assert self._borrower is not None
+        released = self._borrower.released
+        self._write(frames.encode(frames.Free([released.popleft() for _ in range(len(released))])), ())
 
     def cancel(self, batch: int, indexes: Sequence[int]) -> None:
         """Nobody waits for these calls of ``batch`` any more: what was not computed yet never is.
 
         They are answered all the same. An executor of version 1 of the wire computes them.
         """
-        if self._version >= 2 and any(number == batch for number, _, _ in self._flying):
+        if self._version >= 2 and any(flying[0] == batch for flying in self._flying):
             self._write(frames.encode(frames.Cancel(batch, list(indexes))), ())
 
     async def ping(self) -> bool:
@@ -282,7 +283,7 @@ class ExecutorProcess(asyncio.Protocol):
         if isinstance(message, BatchResult):
             self._result(message, body)
         elif isinstance(message, Stream):
-            number, _, streamed = self._flying[0] if self._flying else (0, 0, ())
+            number, _, streamed, _ = self._flying[0] if self._flying else _NONE
             if message.batch != number or message.index not in streamed:
                 raise ValueError(f"a piece for item {message.index} of batch {message.batch}, nobody's")
             self._on_stream(number, message.index, frames.piece(message, body))
@@ -298,19 +299,36 @@ class ExecutorProcess(asyncio.Protocol):
             frames.check_hello(message, wire.VERSIONS)
             if message.version == 1:
                 message.depth, message.streams = 1, False
+            if message.version >= 2 and message.slabs and self._side is not None:
+                self._lender, self._borrower = Lender(self._side), Borrower(self._side, leases=True)
             self.hello, self._version, self._streams = message, message.version, message.streams
             self._on_hello(message)
         else:
             self._on_failed(message)
 
     def _result(self, message: BatchResult, body: memoryview) -> None:
-        number, count, streamed = self._flying[0] if self._flying else (0, 0, ())
+        number, count, streamed, slab = self._flying[0] if self._flying else _NONE
         if message.batch != number:
             raise ValueError(f"a result for batch {message.batch}, which it was not given or has answered")
         self._flying.popleft()
+        if slab is not None and self._lender is not None:
+            self._lender.take_back(slab)
         if message.out_of_memory:
             self._on_result(message, [])
             return
+        if message.slab is not None:
+            if self._borrower is None or body:
+                raise ValueError("a result lies in a slab, and beside it")
+            try:
+                body = self._borrower.borrow(*message.slab)
+            except SlabMissing as error:
+                log.error("a result could not be taken", extra={"pid": self.pid, "why": str(error)})
+                self._write(b'{"type":"SOCKET"}', ())
+                lost = Unavailable(
+                    "The node has no descriptors or memory left to take the answer; call again."
+                )
+                self._on_result(message, [lost for _ in range(count)])
+                return
         results = frames.results(message, body, count, streamed if self._streams else ())
         for index in streamed:
             result = results[index]
@@ -339,6 +357,9 @@ class ExecutorProcess(asyncio.Protocol):
         self._socket = None
         if self._transport is not None:
             self._transport.close()
+        if self._side is not None:
+            self._side.close()
+        self._lender = self._borrower = None  # bodies that are still read keep their slabs mapped
         for pong in self._pings:
             if not pong.done():
                 pong.set_result(False)
@@ -382,15 +403,3 @@ async def _readable(descriptor: int) -> None:
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-
-
-def _visible(device: str) -> dict[str, str]:
-    """What a framework is to see of the machine's accelerators: the one device, or none."""
-    kind, _, which = device.partition(":")
-    if kind != "cuda":
-        return {"CUDA_VISIBLE_DEVICES": ""}
-    # The node's own order where its administrator chose the devices, else that of NVML.
-    order = os.environ.get(
-        "CUDA_DEVICE_ORDER", "" if "CUDA_VISIBLE_DEVICES" in os.environ else "PCI_BUS_ID"
-    )
-    return {"CUDA_VISIBLE_DEVICES": which} | ({"CUDA_DEVICE_ORDER": order} if order else {})

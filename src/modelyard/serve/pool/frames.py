@@ -27,17 +27,13 @@ class Start(msgspec.Struct, tag="START"):
     threads: int
     options: dict[str, object]
     trusted: bool
+    slabs: bool = False
 
 
 class _Item(msgspec.Struct, omit_defaults=True):
     inputs: list[WireTensor]
     parameters: object = {}
     stream: bool = False
-
-
-class _Batch(msgspec.Struct, tag="BATCH"):
-    batch: int
-    items: list[_Item]
 
 
 class Cancel(msgspec.Struct, tag="CANCEL"):
@@ -70,6 +66,13 @@ class Hello(msgspec.Struct, tag="HELLO"):
     pid: int
     depth: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     streams: bool = False
+    slabs: bool = False
+
+
+class Free(msgspec.Struct, tag="FREE"):
+    """The bodies in these slabs are not read any more."""
+
+    slabs: list[int]
 
 
 class Failed(msgspec.Struct, tag="FAILED"):
@@ -101,6 +104,7 @@ class BatchResult(msgspec.Struct, tag="RESULT"):
     alike: int = 0
     outputs: list[WireTensor] = []
     out_of_memory: bool = False
+    slab: tuple[int, int] | None = None
 
 
 class Stream(msgspec.Struct, tag="STREAM"):
@@ -131,21 +135,25 @@ def check_hello(hello: Hello, offered: Sequence[int]) -> None:
 
 
 def batch_frame(
-    number: int, calls: Sequence[Call], version: int, streams: bool
-) -> tuple[bytes, Sequence[bytes | memoryview]]:
-    """The header and the raw tensors of a BATCH; alike calls are described once where ``version`` has it."""
+    calls: Sequence[Call], version: int, streams: bool
+) -> tuple[bytes, Sequence[bytes | memoryview], int]:
+    """The header of a BATCH from behind its number on, its raw tensors, and their bytes in all; alike calls
+    are described once where ``version`` has it."""
     if version >= 2 and (alike := _alike(calls)) is not None:
         described, chunks = alike
-        return b'{"type":"BATCH","batch":%d,%b' % (number, _alike_tail(len(calls), described)), chunks
+        return _alike_tail(len(calls), described), chunks, len(calls) * sum([each[3] for each in described])
     items: list[_Item] = []
     chunks: list[bytes | memoryview] = []
+    total = 0
     for call in calls:
         inputs: list[WireTensor] = []
         for tensor in call.inputs:
-            inputs.append((tensor.name, tensor.datatype, tensor.shape, len(tensor.data)))
+            size = len(tensor.data)
+            inputs.append((tensor.name, tensor.datatype, tensor.shape, size))
             chunks.append(tensor.data)
+            total += size
         items.append(_Item(inputs, call.parameters, streams and call.stream))
-    return encode(_Batch(number, items)), chunks
+    return b'"items":%b}' % encode(items), chunks, total
 
 
 def _alike(calls: Sequence[Call]) -> tuple[tuple[WireTensor, ...], list[bytes | memoryview]] | None:
