@@ -11,6 +11,7 @@ from .wire import from_json
 
 # What the header of a BATCH begins with, as a node of ours writes it.
 BATCH = b'{"type":"BATCH","batch":'
+_MOST = 1 << 20  # items of one batch; tensors of no bytes would let a frame ask for any number
 _Tensors = Tuple[Tuple[str, str, Tuple[int, ...], int], ...]
 
 
@@ -66,7 +67,7 @@ def _alike(rest: bytes) -> Tuple[int, _Tensors, int]:
     tensors = tuple(
         [(name, datatype, tuple(shape), size) for name, datatype, shape, size in message["inputs"]]
     )
-    if count < 1 or any(tensor[3] < 0 for tensor in tensors):
+    if not 1 <= count <= _MOST or any(tensor[3] < 0 for tensor in tensors):
         raise ValueError("a batch of %d items of %r is not possible" % (count, tensors))
     return count, tensors, count * sum([tensor[3] for tensor in tensors])
 
