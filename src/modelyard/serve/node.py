@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import resource
 import shutil
 import signal
 import socket
@@ -23,7 +22,8 @@ from modelyard.serve.cache.redis import address_of
 from modelyard.serve.cache.second import SecondLevel
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.cors import Cors
-from modelyard.serve.edge.server import Server
+from modelyard.serve.edge.server import Server, most_connections
+from modelyard.serve.fronts import Fronts, front_table
 from modelyard.serve.grpc.service import GrpcService
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
@@ -58,6 +58,7 @@ class Node:
         self._dataplane.caches.second = self._redis
         self._pools: dict[str, Pool] = {}
         self._remotes = RemoteRoutes()
+        self._fronts: Fronts | None = None
         self._draining: dict[asyncio.Task[None], Pool] = {}
         self._seats = Seats([each.name for each in devices.detect()], sorted(os.sched_getaffinity(0)))
         self._applying = asyncio.Lock()
@@ -99,6 +100,8 @@ class Node:
             except OSError as error:
                 raise Unavailable(f"The table of routes cannot be kept on disk: {error}.") from error
             self._follow(table)
+            if self._fronts is not None:
+                await self._fronts.told()
 
     def _follow(self, table: routes.RouteTable) -> None:
         former = self._pools
@@ -176,11 +179,14 @@ class Node:
             self.router,
             self._settings.max_body,
             admit=self.router.admit,
-            max_connections=_most_connections(),
+            max_connections=most_connections(),
             rpc=GrpcService(self._dataplane, self._settings.max_body),
         )
         self._collector.connections["http"] = server.connections
-        await server.start(listener)
+        if self._settings.node_processes == 1:
+            await server.start(listener)
+        else:
+            self._fronts = await self._start_fronts(listener)
         await server.start(grpc_listener)
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
@@ -192,6 +198,8 @@ class Node:
         write_whole(self._home.address("node"), url.encode())
         log.info("the node listens", extra={"url": url, "pid": os.getpid()})
         await stopping.wait()
+        if self._fronts is not None:
+            await self._fronts.stop(DRAIN_LIMIT)
         # Together: a call in flight needs its pool, and a pool stops when nobody waits any more.
         await asyncio.gather(
             server.stop(DRAIN_LIMIT),
@@ -208,13 +216,17 @@ class Node:
         self._home.address("grpc").unlink(missing_ok=True)
         log.info("the node stopped")
 
-
-def _most_connections() -> int:
-    """As many as the system lets us, less what pools, logs and files need."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return max(64, most - 512)
+    async def _start_fronts(self, listener: socket.socket) -> Fronts:
+        fronts = Fronts(
+            self._settings.node_processes,
+            listener,
+            self._home.run,
+            lambda: front_table(self._dataplane),
+            self.router,
+            self._settings.max_body,
+        )
+        await fronts.start()
+        return fronts
 
 
 def _work(spec: routes.Pool) -> routes.Pool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 
 from modelyard.serve.edge.connection import Admission, Handler, Rpc, Shared
@@ -34,9 +35,8 @@ class Server:
     async def start(self, listener: socket.socket) -> None:
         """Accept connections from now on; called once for each socket."""
         loop = asyncio.get_running_loop()
-        self._servers.append(
-            await loop.create_server(lambda: Opening(self._shared), sock=listener, backlog=4096)
-        )
+        create = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
+        self._servers.append(await create(lambda: Opening(self._shared), sock=listener, backlog=4096))
         if self._timer is None:
             self._check()
 
@@ -56,3 +56,11 @@ class Server:
             connection.finish()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._shared.empty.wait(), limit)
+
+
+def most_connections() -> int:
+    """As many as the system lets us, less what pools, logs and files need."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return max(64, most - 512)

@@ -14,7 +14,6 @@ from modelyard.serve.edge.cors import Cors
 from modelyard.serve.http import Request, Response, error_response
 from modelyard.serve.observe.failures import FailureLog
 from modelyard.serve.protocols import generate, health, invocations, native, openai, v1, v2, v2_models
-from modelyard.serve.protocols.internal import Internal
 
 if TYPE_CHECKING:
     from modelyard.serve.observe.tracing import Tracer
@@ -54,7 +53,7 @@ class Router:
     def __init__(
         self,
         dataplane: Dataplane,
-        internal: Internal,
+        internal: Callable[[Request, list[str]], Awaitable[Response]],
         metrics: Callable[[], bytes],
         *,
         max_body: int = 16 * 1024 * 1024,

@@ -92,7 +92,11 @@ class LocalMember:
 class RemoteMember:
     """One remote, whichever routes name it. Its health is looked at from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, remote: Remote, learned: Callable[["RemoteMember"], None]) -> None:
+    grace = 0.0  # seconds that a remote may take to tell by itself that a call's time is over
+
+    def __init__(
+        self, remote: Remote, learned: Callable[["RemoteMember"], None], client: Client | None = None
+    ) -> None:
         address = address_of(remote.url)
         self.remote = remote
         self.name = name_of(remote, address)
@@ -106,7 +110,7 @@ class RemoteMember:
         self._hold_until = 0.0
         self._answered = 0.0  # when it last did
         self._expected: Expected = {}
-        self._client = Client(address)
+        self._client = client or Client(address)
         self._kind: Kind | None = None
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.Task[None] | None = None
@@ -148,7 +152,7 @@ class RemoteMember:
         result: Result = Cancelled("The caller left.")
         self.load.sent()
         try:
-            answer = await kind.infer(call, self._loop.time() + call.timeout)
+            answer = await kind.infer(call, self._loop.time() + call.timeout + self.grace)
             result = checked_answer(self._expected, answer)
             if isinstance(result, ModelyardError):
                 verdict = "failure"

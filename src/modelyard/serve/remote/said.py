@@ -7,8 +7,8 @@ from modelyard.serve.remote.answers import Refused
 MAX_HOPS = 8  # nodes in a row; a longer way is a circle of routes
 
 
-def call_headers(call: Call) -> bytes:
-    """The header lines for ``call``, whose ``timeout`` is what it has left (seconds)."""
+def call_headers(call: Call, hops: int = 1) -> bytes:
+    """The header lines for ``call``, whose ``timeout`` is what it has left (seconds); it goes ``hops`` further."""
     options = call.options
     lines = b"modelyard-timeout: %.6f\r\nmodelyard-hops: %d\r\n" % (
         max(call.timeout, 1e-6),

@@ -57,9 +57,19 @@ _encode = msgspec.json.Encoder().encode
 
 
 class V2:
-    """One model of a V2 server. ``own`` is whether it is a node of ours."""
+    """One model of a V2 server. ``hops`` is what a call's way grows by; ``binary`` is believed until it was
+    asked."""
 
-    def __init__(self, client: Client, model: str, name: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        model: str,
+        name: str,
+        headers: dict[str, str],
+        *,
+        hops: int = 1,
+        binary: bool = False,
+    ) -> None:
         self._client = client
         self._name = name
         path = f"/v2/models/{quote(model, safe='')}"
@@ -67,7 +77,8 @@ class V2:
         self._metadata_head = client.head("GET", path, headers)
         self._ready_head = client.head("GET", f"{path}/ready", headers)
         self._infer_head = client.head("POST", f"{path}/infer", headers)
-        self._binary = False
+        self._binary = binary
+        self._hops = hops
 
     async def learn(self, deadline: float) -> Learned:
         """Extensions of the server, then readiness and metadata of the model."""
@@ -102,7 +113,7 @@ class V2:
         binary = self._binary
         head, body = (_binary if binary else _json)(call)
         reply = await self._client.exchange(
-            b"".join((self._infer_head, call_headers(call), head)), body, deadline
+            b"".join((self._infer_head, call_headers(call, self._hops), head)), body, deadline
         )
         if reply.status != 200:
             raise refused(reply, self._name)
