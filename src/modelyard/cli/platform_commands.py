@@ -22,6 +22,10 @@ def up(
         int | None,
         typer.Option(min=0, max=65535, help="Port of gRPC (default 8702; 0: any)."),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Processes that share the node's port (default 1)."),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     authentication: Annotated[
         bool, typer.Option("--authentication", help="Ask for the API key, which lies in the home's `key`.")
@@ -37,7 +41,7 @@ def up(
     from modelyard.cli.ticker import Ticker
 
     with Ticker(quiet=as_json) as ticker:
-        flags = Flags(port, node_port, host, authentication or None, grpc_port)
+        flags = Flags(port, node_port, host, authentication or None, grpc_port, processes)
         addresses = bring_up(flags, ticker.show)
     if as_json:
         print_json(addresses._asdict())

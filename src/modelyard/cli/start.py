@@ -32,6 +32,7 @@ class Flags(NamedTuple):
     host: str | None = None
     authentication: bool | None = None
     grpc_port: int | None = None
+    processes: int | None = None
 
     def settings(self) -> dict[str, object]:
         """As settings of core, only the given ones."""
@@ -39,6 +40,7 @@ class Flags(NamedTuple):
             "control_port": self.control_port,
             "node_port": self.node_port,
             "grpc_port": self.grpc_port,
+            "node_processes": self.processes,
             "control_host": self.host,
             "node_host": self.host,
             "authentication": self.authentication,
@@ -132,7 +134,9 @@ def _spawn(home: Home, values: dict[str, object]) -> None:
         ).returncode = 0  # detached: it outlives this command, which does not wait for it
 
 
-_KEPT = ("control_host", "control_port", "node_host", "node_port", "grpc_port", "authentication")
+_KEPT = (
+    "control_host", "control_port", "node_host", "node_port", "grpc_port", "node_processes", "authentication",
+)  # fmt: skip
 _CLIENT_VARIABLES = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
 
 

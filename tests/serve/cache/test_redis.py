@@ -45,7 +45,7 @@ async def level(url: str, budget: float = BUDGET, *, wait: bool = True) -> Async
 
 async def until(condition) -> None:
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 (what Redis has, it does not tell of itself)
+        while not condition():
             await asyncio.sleep(0.005)
 
 

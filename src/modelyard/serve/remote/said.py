@@ -8,12 +8,14 @@ MAX_HOPS = 8  # nodes in a row; a longer way is a circle of routes
 
 
 def call_headers(call: Call, hops: int = 1) -> bytes:
-    """The header lines for ``call``, whose ``timeout`` is what it has left (seconds); it goes ``hops`` further."""
+    """The header lines for ``call``, whose ``timeout`` is what it has left (seconds); it goes ``hops`` further
+    (0: to the owner of the pools, whose own limit on time is the same)."""
     options = call.options
-    lines = b"modelyard-timeout: %.6f\r\nmodelyard-hops: %d\r\n" % (
-        max(call.timeout, 1e-6),
-        options.hops + 1,
-    )
+    lines = b""
+    if hops or options.timeout is not None:
+        lines = b"modelyard-timeout: %.6f\r\n" % max(call.timeout, 1e-6)
+    if options.hops + hops:
+        lines += b"modelyard-hops: %d\r\n" % (options.hops + hops)
     if options.priority:
         lines += b"modelyard-priority: %d\r\n" % options.priority
     if options.client:
