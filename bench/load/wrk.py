@@ -61,9 +61,14 @@ def wrk_many(url: str, bodies: Sequence[bytes], *, connections: int, seconds: fl
 
 
 def parsed(text: str) -> Measured:
-    """What wrk printed; its rate counts every answer, so the bad ones are taken off."""
+    """What wrk printed; its rate counts every answer, so the bad ones are taken off.
+
+    Raises ValueError when there was no answer at all.
+    """
     errors = sum(int(count) for count in re.findall(r"Non-2xx or 3xx responses: (\d+)", text))
     total, duration = re.search(r"(\d+) requests in ([\d.]+\w+)", text).groups()
+    if not int(total):
+        raise ValueError("no answer came within the run")
     rate = (int(total) - errors) / (_ms(duration) / 1e3)
     errors += sum(
         int(n) for line in re.findall(r"Socket errors: (.*)", text) for n in re.findall(r"\d+", line)

@@ -69,7 +69,7 @@ class Peer:
         subprocess.run([*quiet, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
         if self.installer == "pip":
             subprocess.run([*quiet, "pip", "install", "--python", str(python), "pip"], check=True)
-            install = ["nice", "-n", "10", str(python), "-m", "pip", "install", "--quiet"]
+            install = ["nice", "-n", "10", str(python), "-m", "pip", "install", "-qqq"]
         else:
             install = [*quiet, "pip", "install", "--python", str(python)]
         subprocess.run([*install, *self.requirements], check=True)

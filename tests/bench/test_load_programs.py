@@ -30,6 +30,11 @@ def test_a_bad_answer_is_not_counted_in_the_rate_of_wrk() -> None:
     assert found.errors == 1000 + 6
 
 
+def test_a_run_without_any_answer_is_an_error_not_a_rate_of_zero() -> None:
+    with pytest.raises(ValueError, match="no answer"):
+        wrk.parsed(WRK.replace("31000 requests", "0 requests").replace("responses: 1000", "responses: 0"))
+
+
 def test_h2load_s_log_counts_answers_of_status_200_alone() -> None:
     log = "1\t200\t1000\n2\t200\t3000\n3\t503\t10\n4\t200\t2000\n"
     found = h2load.parsed(log, 2.0)
