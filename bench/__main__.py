@@ -85,7 +85,13 @@ def _fitted(plan: Plan, modules: dict, limit: float) -> Plan:
             high = middle
         else:
             low = middle
-    return Plan(plan.quick, plan.rounds, low, plan.peers)
+    fitted = Plan(plan.quick, plan.rounds, low, plan.peers)
+    needed = sum(module.seconds(fitted) for module in modules.values())
+    if needed > limit * 1.01:
+        print(
+            f"{limit / 60:.0f} minutes are too few for {plan.rounds} runs of everything; the least is taken"
+        )
+    return fitted
 
 
 def _ask(name: str, module, plan: Plan) -> bool:

@@ -4,6 +4,8 @@ from bench.peers.peer import Peer
 
 _RUNTIME = ("onnxruntime>=1.20,<2", "numpy>=1.26,<3", "msgspec>=0.19,<1", "tokenizers>=0.20,<1")
 
+_TRITON = ("nvidia-pytriton==0.7.0", *_RUNTIME)
+
 PEERS = {
     peer.name: peer
     for peer in (
@@ -11,9 +13,29 @@ PEERS = {
             "triton",
             "Triton (Python backend)",
             "triton_server.py",
-            ("nvidia-pytriton==0.7.0", *_RUNTIME),
+            _TRITON,
             speaks=("json", "binary", "grpc"),
             options=("--max-batch", "64"),
+        ),
+        # What its own guides turn for a small model on few cores; the best of the three counts as Triton.
+        Peer(
+            "triton-threads",
+            "Triton, one HTTP thread instead of eight",
+            "triton_server.py",
+            _TRITON,
+            speaks=("json", "binary"),
+            options=("--max-batch", "64"),
+            variables={"BENCH_TRITON_OPTIONS": "--http-thread-count=1"},
+            environment="triton",
+        ),
+        Peer(
+            "triton-delay",
+            "Triton, batches delayed by up to 0.3 ms",
+            "triton_server.py",
+            _TRITON,
+            speaks=("json", "binary"),
+            options=("--max-batch", "64", "--max-wait-ms", "0.3"),
+            environment="triton",
         ),
         Peer("mosec", "mosec", "mosec_server.py", ("mosec>=0.9,<1", *_RUNTIME)),
         Peer("litserve", "LitServe", "litserve_server.py", ("litserve>=0.2.5,<1", *_RUNTIME)),

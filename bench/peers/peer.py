@@ -50,10 +50,11 @@ class Peer:
     body: str = "v2"
     options: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
+    environment: str | None = None  # of another peer with the same requirements
     installer: str = "uv"  # or pip, which finds a CPU build of PyTorch kept on this machine
 
     def folder(self) -> Path:
-        return CACHE / self.name
+        return CACHE / (self.environment or self.name)
 
     def install(self) -> Path:
         """The Python of its own environment, made when it is not there yet (by uv, at a low priority)."""
