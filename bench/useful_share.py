@@ -13,10 +13,6 @@ from typing import Any
 from bench.lengths import lognormal, packed, padded, useful_share
 from bench.plan import Plan
 from bench.results import Table, Verdict, at_least
-from modelyard.policy.latency import LatencyModel
-from modelyard.policy.scheduler import Limits, Scheduler
-from modelyard.policy.work import Entry
-from modelyard.policy.work import measure as cost_of
 
 COUNT, MEDIAN, P95, MOST = 20_000, 299, 1_030, 2_048
 WINDOW, BUDGET, ROWS = 256, 16_384, 32
@@ -72,6 +68,12 @@ def _filled(waiting: list[int], coming: Iterator[int]) -> list[int]:
 
 def ours(lengths: Sequence[int]) -> Batches:
     """``policy.scheduler`` with one worker; every batch's time is learnt from, as in the node."""
+    from modelyard.policy.latency import LatencyModel
+    from modelyard.policy.work import Entry
+    from modelyard.policy.work import measure as cost_of
+
+    from modelyard.policy.scheduler import Limits, Scheduler
+
     scheduler: Scheduler[Entry] = Scheduler(Limits(batch=100_000, queue=100_000, cost=BUDGET), "padded")
     model = LatencyModel()
     now = 0.0
