@@ -115,7 +115,8 @@ def supervised(
     """A program in a process group of its own that ends with the block, and by itself after LONGEST."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["timeout", "--kill-after=10", str(LONGEST), *command],
+            # Ends with the bench, even when that is killed; and after LONGEST whatever happens.
+            ["setpriv", "--pdeathsig", "TERM", "timeout", "--kill-after=10", str(LONGEST), *command],
             env=environment,
             stdout=output,
             stderr=output,
