@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import signal
 import sys
 import time
 
@@ -63,6 +64,8 @@ def main() -> None:
                 del modules[name]
     if asked.minutes is not None:
         plan = _fitted(plan, modules, asked.minutes * 60)
+    # Ended by a signal, it ends what it started as on any other way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # The load runs in this process: servers are given their own cores when they are started.
     os.sched_setaffinity(0, {LOAD_CORE})
     print(describe())

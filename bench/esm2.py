@@ -40,7 +40,7 @@ def seconds(plan: Plan) -> float:
 
 
 def _count(plan: Plan) -> int:
-    return 200 if plan.quick else esm2.COUNT
+    return 60 if plan.quick else esm2.COUNT
 
 
 def measure(plan: Plan) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def seconds(plan: Plan) -> float:
 
 
 def measure(plan: Plan) -> dict[str, Any]:
-    count = 300 if plan.quick else minilm.COUNT
+    count = 100 if plan.quick else minilm.COUNT
     folder, python = minilm.folder(), Path(exporter.python())
     for row in _rows(plan)[1:]:
         PEERS[PEER_ROWS[row][0]].install()
