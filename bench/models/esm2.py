@@ -14,8 +14,8 @@ from bench.peers.peer import CACHE
 from modelyard.core.deployment import ServingOptions
 from modelyard.core.routes import ExecutorSpec, Pool
 
-COUNT, MEDIAN, P95, MOST = 2_000, 300, 900, 1_022  # residues
-BUDGETS = (1, 1024, 4096, 16384)
+COUNT, MEDIAN, P95, MOST = 500, 300, 900, 1_022  # residues
+BUDGETS = (1, 512, 1024, 2048)
 # How often the twenty residues occur in UniProt, in percent.
 _AMINO = dict(
     zip(
