@@ -69,10 +69,9 @@ def _filled(waiting: list[int], coming: Iterator[int]) -> list[int]:
 def ours(lengths: Sequence[int]) -> Batches:
     """``policy.scheduler`` with one worker; every batch's time is learnt from, as in the node."""
     from modelyard.policy.latency import LatencyModel
+    from modelyard.policy.scheduler import Limits, Scheduler
     from modelyard.policy.work import Entry
     from modelyard.policy.work import measure as cost_of
-
-    from modelyard.policy.scheduler import Limits, Scheduler
 
     scheduler: Scheduler[Entry] = Scheduler(Limits(batch=100_000, queue=100_000, cost=BUDGET), "padded")
     model = LatencyModel()
