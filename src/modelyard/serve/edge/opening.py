@@ -33,7 +33,7 @@ class Opening(asyncio.Protocol):
         if self._seen:
             data = self._seen + data
         if data.startswith(PREFACE):
-            self._hand_over(Http2Connection(self._shared), data)
+            self._hand_over(Http2Connection(self._shared), data[len(PREFACE) :])
         elif PREFACE.startswith(data):
             self._seen = data
         else:
@@ -43,8 +43,8 @@ class Opening(asyncio.Protocol):
         transport = self._transport
         assert transport is not None
         transport.set_protocol(protocol)
+        self._shared.connections.discard(self)  # it is one connection all the time
         protocol.connection_made(transport)
-        self._shared.leave(self)
         if data:
             protocol.data_received(data)
 

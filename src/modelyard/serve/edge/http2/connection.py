@@ -45,7 +45,7 @@ _unpack_header = frames.HEADER.unpack_from
 
 
 class Http2Connection(asyncio.Protocol):
-    """One connection. ``opening`` hands it over with its first bytes, the preface among them."""
+    """One connection, from behind the preface on, which ``opening`` has read."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -56,7 +56,7 @@ class Http2Connection(asyncio.Protocol):
         self._last = 0  # the highest stream of the client
         self._early: OrderedDict[int, None] = OrderedDict()
         self._buffer = bytearray()
-        self._need = len(frames.PREFACE)
+        self._need = frames.HEADER_SIZE
         self._begun = False
         self._closing = False  # GOAWAY was sent: no new calls
         self._failed = False
@@ -128,8 +128,6 @@ class Http2Connection(asyncio.Protocol):
             data = bytes(self._buffer)
             self._buffer.clear()
         position, end = 0, len(data)
-        if not self._begun:
-            position = len(frames.PREFACE)  # ``opening`` has seen it whole
         try:
             while end - position >= 9:
                 high, low, kind, flags, stream = _unpack_header(data, position)
@@ -206,7 +204,7 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(id)
         try:
             if stream is not None:
-                self._heads.skip(block)
+                self._heads.skip_trailers(block)
                 if not end or stream.ended_in:
                     raise StreamError(frames.PROTOCOL_ERROR, "trailers in the middle of a request")
                 self._ended(stream)

@@ -61,13 +61,17 @@ class Heads:
             self._kept[block] = head
         return head
 
-    def skip(self, block: bytes) -> None:
-        """Read trailers, or a block that nobody wants: the table has to follow it all the same."""
+    def skip(self, block: bytes) -> Headers:
+        """Read a block that nobody wants: the table has to follow it all the same."""
         changes = self._decoder.changes
         headers, _ = self._decoder.decode(block, HEADER_LIMIT)
         if self._decoder.changes != changes:
             self._kept.clear()
-        if any(name.startswith(b":") for name, _ in headers):
+        return headers
+
+    def skip_trailers(self, block: bytes) -> None:
+        """Read trailers. Raises StreamError when they are none."""
+        if any(name.startswith(b":") for name, _ in self.skip(block)):
             raise StreamError(PROTOCOL_ERROR, "a pseudo-header among the trailers")
 
 
