@@ -28,9 +28,9 @@ def pool() -> descriptor_pool.DescriptorPool:
 def test_descriptors_are_those_of_the_files_that_others_use(pool: descriptor_pool.DescriptorPool) -> None:
     from grpc_health.v1 import health_pb2
     from grpc_reflection.v1alpha import reflection_pb2
-    from tritonclient.grpc import service_pb2
+    from tritonclient.grpc import model_config_pb2, service_pb2
 
-    for theirs in (health_pb2, reflection_pb2, service_pb2):
+    for theirs in (health_pb2, reflection_pb2, service_pb2, model_config_pb2):
         file = descriptor_pb2.FileDescriptorProto.FromString(theirs.DESCRIPTOR.serialized_pb)
         known = {service.name: {m.name: m for m in service.method} for service in file.service}
         package = file.package

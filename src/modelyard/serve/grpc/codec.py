@@ -1,7 +1,7 @@
 """Messages of the ``.proto`` files to bytes and back, as dictionaries; for what is not on the hot path.
 
-Source: https://protobuf.dev/programming-guides/encoding/. A map is a dictionary, an enum a number, bytes are
-bytes; what a message does not say is absent. ``infer_codec`` does the messages of every call.
+Source: https://protobuf.dev/programming-guides/encoding/. A map is a dictionary, an enum a number (or, in
+what is written, its name), bytes are bytes; what a message does not say is absent. ``infer_codec`` does the messages of every call.
 """
 
 import struct
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 from modelyard.core.errors import InvalidInput
-from modelyard.serve.grpc.proto_file import ENUM, MESSAGE, Field, Message
+from modelyard.serve.grpc.proto_file import MESSAGE, Field, Message
 
 VARINT: Final = 0
 FIXED64: Final = 1
@@ -195,6 +195,6 @@ def _scalar(field: Field, value: object) -> bytes:
         return struct.pack("<d", value)
     if field.type == 2:
         return struct.pack("<f", value)
-    if field.type == ENUM:
-        return varint(cast(int, value))
+    if field.enum is not None and isinstance(value, str):
+        return varint(field.enum.values[value])
     return varint(int(cast(int, value)))

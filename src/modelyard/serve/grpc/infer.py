@@ -1,6 +1,5 @@
 """ModelInfer: one message to a Call, its Answer to one message."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from modelyard.core.errors import InvalidInput
@@ -10,7 +9,8 @@ from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.grpc.infer_codec import InferRequest, decode_request, encode_response
 from modelyard.serve.grpc.status import timeout_of
 from modelyard.serve.http import Request
-from modelyard.serve.protocols.options import MAX_PRIORITY, options_of
+from modelyard.serve.protocols.options import options_of
+from modelyard.serve.protocols.v2 import take_parameters
 from modelyard.serve.served import Served
 
 EMPTY_FINAL: Final = "triton_enable_empty_final_response"
@@ -43,53 +43,12 @@ def call_of(served: Served, wanted: InferRequest, options: Options) -> Call:
     """The request against the signature. Raises InvalidInput naming the field."""
     parameters = wanted.parameters
     if parameters:
-        parameters, options = split_parameters(served, parameters, options)
+        parameters.pop(EMPTY_FINAL, None)
+        options, _ = take_parameters(served.signature, parameters, options)
     call = checked_call(served, wanted.inputs, parameters, options)
     if wanted.outputs:
         _check_outputs(served, wanted)
     return call
-
-
-def split_parameters(
-    served: Served, parameters: dict[str, object], options: Options
-) -> tuple[dict[str, object], Options]:
-    """Those of the model, and those that every call has: ``priority`` and ``timeout`` (microseconds).
-
-    Source: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_parameters.md
-    """
-    own = {spec.name for spec in served.signature.parameters}
-    left = {name: value for name, value in parameters.items() if name in own or name not in _OPTIONS}
-    if "timeout" in parameters and "timeout" not in own:
-        microseconds = _whole(parameters, "timeout", 1 << 62)
-        if microseconds:  # 0 is Triton's way to say none
-            seconds = microseconds / 1e6
-            options = options._replace(
-                timeout=seconds if options.timeout is None else min(seconds, options.timeout)
-            )
-    if "priority" in parameters and "priority" not in own:
-        options = options._replace(priority=_whole(parameters, "priority", MAX_PRIORITY))
-    for name in ("sequence_id", "sequence_start", "sequence_end"):
-        if left.get(name) and name not in own:
-            raise InvalidInput(
-                "Sequences are not kept here: each call stands alone; leave sequence_id, sequence_start and "
-                "sequence_end out.",
-                field=f"parameters.{name}",
-            )
-        if name not in own:
-            left.pop(name, None)
-    return left, options
-
-
-_OPTIONS: Final = frozenset({"timeout", "priority", EMPTY_FINAL})
-
-
-def _whole(parameters: Mapping[str, object], name: str, limit: int) -> int:
-    value = parameters[name]
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= limit:
-        raise InvalidInput(
-            f"The parameter {name!r} is a whole number from 0 to {limit}.", field=f"parameters.{name}"
-        )
-    return value
 
 
 def _check_outputs(served: Served, wanted: InferRequest) -> None:

@@ -6,10 +6,10 @@ A model that answers in pieces has each sent as it is made. An error is the answ
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
-from modelyard.core.errors import Cancelled, Internal, ModelyardError
+from modelyard.core.errors import Internal, ModelyardError
 from modelyard.serve.call import Answer, Options
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.connection import RpcStream
@@ -66,8 +66,9 @@ async def _answer(plane: Dataplane, message: bytes, options: Options, pieces: Pi
     try:
         wanted = decode_request(message)
         id, model = wanted.id, wanted.model
-        async for piece in _answers(plane, wanted, options):
-            await pieces.put(sized(0x12, piece))
+        async with aclosing(_answers(plane, wanted, options)) as answers:
+            async for piece in answers:
+                await pieces.put(sized(0x12, piece))
     except ModelyardError as error:
         await pieces.put(_refusal(error, model, id))
     except Exception:
@@ -87,27 +88,16 @@ def _refusal(error: ModelyardError, model: str, id: bytes) -> bytes:
     return sized(0x0A, error.message.encode("utf-8", "replace")) + sized(0x12, answer)
 
 
-async def _answers(plane: Dataplane, wanted: InferRequest, options: Options) -> AsyncIterator[bytes]:
+async def _answers(plane: Dataplane, wanted: InferRequest, options: Options) -> AsyncGenerator[bytes, None]:
     served = plane.resolve(wanted.model, wanted.version or None)
+    empty_final = wanted.parameters.get(EMPTY_FINAL) is True
     with plane.counting_refusals(served):
         call = call_of(served, wanted, options)._replace(stream=True)
     version = str(served.version)
-    empty_final = wanted.parameters.get(EMPTY_FINAL) is True
     said = {"triton_final_response": False} if empty_final else None
-    started = time.perf_counter()
-    code = Internal.code
-    try:
-        async for answer in served.backend.stream(call):
+    async with aclosing(plane.stream(served, call)) as answers:
+        async for answer in answers:
             yield _response(wanted, version, answer, said)
-        code = "ok"
-    except ModelyardError as error:
-        code = error.code
-        raise
-    except (asyncio.CancelledError, GeneratorExit):
-        code = Cancelled.code
-        raise
-    finally:
-        served.metrics.called(served.version, code, time.perf_counter() - started)
     if empty_final:
         yield encode_response(
             wanted.model, version, wanted.id, (), raw=True, parameters={"triton_final_response": True}

@@ -7,15 +7,17 @@ from modelyard.core.errors import Conflict, ModelyardError, NotFound, Unavailabl
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.core.version import VERSION
 from modelyard.serve.dataplane import Dataplane
+from modelyard.serve.protocols.v2_models import check_ready, config_of, index_of, stats_of
 from modelyard.serve.served import Served
 
 Values = dict[str, object]
-EXTENSIONS: Final = ("model_configuration", "model_repository", "statistics")
-_TYPES: Final = {
-    "BOOL": 1, "UINT8": 2, "UINT16": 3, "UINT32": 4, "UINT64": 5, "INT8": 6, "INT16": 7, "INT32": 8,
-    "INT64": 9, "FP16": 10, "FP32": 11, "FP64": 12, "BYTES": 13, "BF16": 14,
-}  # fmt: skip
-_NS: Final = 1e9
+EXTENSIONS: Final = (
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+)
 
 
 def _text(values: Values, name: str) -> str:
@@ -68,83 +70,18 @@ def _described(signature: Signature, spec: TensorSpec) -> Values:
 
 
 def _model_config(plane: Dataplane, values: Values) -> Values:
-    """As Triton's: a max_batch_size of 0 says that shapes are told whole, else the batch axis is left out."""
-    served = _served(plane, values)
-    signature = served.signature
-    most = (signature.max_batch or served.serving.max_batch) if signature.batched else 0
-    return {
-        "config": {
-            "name": served.endpoint,
-            "platform": served.platform,
-            "max_batch_size": most,
-            "input": [
-                {
-                    "name": spec.name,
-                    "data_type": _TYPES[spec.datatype],
-                    "dims": list(spec.shape),
-                    "optional": spec.optional,
-                }
-                for spec in signature.inputs
-            ],
-            "output": [
-                {"name": spec.name, "data_type": _TYPES[spec.datatype], "dims": list(spec.shape)}
-                for spec in signature.outputs
-            ],
-            "backend": "modelyard",
-            "model_transaction_policy": {"decoupled": False},
-        }
-    }
+    return {"config": config_of(plane, _served(plane, values))}
 
 
 def _statistics(plane: Dataplane, values: Values) -> Values:
     name = _text(values, "name")
     served = [_served(plane, values)] if name else [plane.resolve(each) for each in plane.endpoints()]
-    return {"model_stats": [statistics_of(one) for one in served]}
-
-
-def statistics_of(served: Served) -> Values:
-    """Counts since the node started, over all versions of the endpoint; durations in nanoseconds.
-
-    The time of a call is known as a whole and in the queue: what is not the queue's is ``compute_infer``.
-    Calls that failed are in ``fail`` by number; their time cannot be told from that of the others.
-    """
-    metrics = served.metrics
-    answered = sum(count for (_, code), count in metrics.codes.items() if code == "ok")
-    failed = sum(metrics.codes.values()) - answered
-    queued = int(metrics.queue.total * _NS)
-    total = int(metrics.latency.total * _NS)
-    executions = sum(metrics.batch.counts)
-    return {
-        "name": served.endpoint,
-        "version": str(served.version),
-        "inference_count": answered,
-        "execution_count": executions,
-        "inference_stats": {
-            "success": {"count": answered, "ns": total},
-            "fail": {"count": failed},
-            "queue": {"count": answered, "ns": queued},
-            "compute_input": {"count": answered},
-            "compute_infer": {"count": answered, "ns": max(0, total - queued)},
-            "compute_output": {"count": answered},
-        },
-    }
+    return {"model_stats": [stats_of(one) for one in served]}
 
 
 def _index(plane: Dataplane, values: Values) -> Values:
-    models: list[Values] = []
-    for name in plane.endpoints():
-        served = plane.resolve(name)
-        ready = served.ready
-        if ready or not values.get("ready"):
-            models.append(
-                {
-                    "name": name,
-                    "version": str(served.version),
-                    "state": "READY" if ready else "UNAVAILABLE",
-                    "reason": "" if ready else "no replica is ready",
-                }
-            )
-    return {"models": models}
+    models = index_of(plane)
+    return {"models": [each for each in models if each["state"] == "READY" or not values.get("ready")]}
 
 
 def _load(plane: Dataplane, values: Values) -> Values:
@@ -154,8 +91,7 @@ def _load(plane: Dataplane, values: Values) -> Values:
             "A deployment's settings are the control plane's; change them with: modelyard deploy",
             field="parameters",
         )
-    if not plane.resolve(name).ready:
-        raise Unavailable(f"{name!r} is starting; its first replica is not ready.", retry_after=1.0)
+    check_ready(plane.resolve(name))
     return {}
 
 

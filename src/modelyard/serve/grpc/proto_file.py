@@ -31,6 +31,7 @@ class Field:
     repeated: bool = False
     oneof: int | None = None
     kind: "Message | None" = None
+    enum: "Enum | None" = None
 
 
 @dataclass
@@ -228,6 +229,7 @@ class _Parser:
                     one.kind = holder.messages[one.type_name]
                     one.type = MESSAGE
                 elif one.type_name in holder.enums:
+                    one.enum = holder.enums[one.type_name]
                     one.type = ENUM
                 else:
                     continue
