@@ -2,7 +2,7 @@
 
 Packed numbers of protobuf are little-endian and row-major, as raw tensors are: FP32, FP64 and BOOL are taken
 out of a message, and put into one, as they lie there. What is alike in call after call — the description of a
-tensor — is looked up by its bytes. ``bench`` of decision 8 has the figures beside those of upb.
+tensor — is looked up by its bytes. Decision 11 has the figures beside those of upb.
 
 Source: ``proto/inference.proto``, https://protobuf.dev/programming-guides/encoding/
 """

@@ -17,8 +17,8 @@ from typing import Final, cast
 from modelyard.core.errors import Deadline, ModelyardError, TooLarge
 from modelyard.serve.edge.connection import Shared
 from modelyard.serve.edge.http2 import frames
-from modelyard.serve.edge.http2.allowance import Allowance
 from modelyard.serve.edge.http2.answering import answer_request, refuse, serve_rpc
+from modelyard.serve.edge.http2.control import Control
 from modelyard.serve.edge.http2.frames import ConnectionError2, StreamError, protocol_error, size_error
 from modelyard.serve.edge.http2.head import HEADER_LIMIT, Head, Heads
 from modelyard.serve.edge.http2.inflow import CONNECTION_WINDOW, MAX_FRAME, Inflow
@@ -61,13 +61,13 @@ class Http2Connection(asyncio.Protocol):
         self._closing = False  # GOAWAY was sent: no new calls
         self._failed = False
         self._touched = self._loop.time()
-        self._allowance = Allowance(self._touched)
         self._pinged_at: float | None = None
         self._paused_at: float | None = None
         # A header block in pieces: (stream, flags, bytes, number of pieces).
         self._block: tuple[int, int, bytearray, int] | None = None
         self._outflow = Outflow(self._write, self.close, self._loop.time)
         self._inflow = Inflow(self._write, shared.max_body)
+        self._control = Control(self._write, self._outflow, self._streams, self._touched)
 
     # --- the event loop
 
@@ -256,7 +256,7 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(id)
         end = flags & frames.END_STREAM
         if not payload and not end:
-            self._spend("frames of nothing")
+            self._control.spend(self._touched, "frames of nothing")
         if stream is None or stream.ended_in:
             if id == 0 or id > self._last:
                 raise protocol_error("DATA on a stream that is not open")
@@ -349,7 +349,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _reset(self, id: int, code: int) -> None:
         """End a stream that broke a rule, or that is not wanted."""
-        self._spend("streams that had to be reset")
+        self._control.spend(self._touched, "streams that had to be reset")
         self._write(frames.rst_stream(id, code))
         stream = self._streams.get(id)
         if stream is not None:
@@ -378,56 +378,22 @@ class Http2Connection(asyncio.Protocol):
         match kind:
             case frames.RST_STREAM:
                 self._on_reset(id, payload)
-            case frames.SETTINGS:
-                self._on_settings(flags, id, payload)
-            case frames.PING:
-                if id or len(payload) != 8:
-                    raise protocol_error("PING on a stream") if id else size_error("a PING that is none")
-                if not flags & frames.ACK:
-                    self._spend("PING")
-                    self._write(frames.ping(payload, frames.ACK))
-            case frames.PRIORITY:
-                if not id or len(payload) != 5:
-                    raise (
-                        size_error("a PRIORITY that is none")
-                        if id
-                        else protocol_error("PRIORITY of nothing")
-                    )
-                self._spend("PRIORITY")
             case frames.GOAWAY:
                 if id:
                     raise protocol_error("GOAWAY on a stream")
                 self.finish()
-            case frames.PUSH_PROMISE:
-                raise protocol_error("a client does not push")
             case _:
-                self._spend("frames of unknown types")  # RFC 9113 §4.1: ignored
+                self._control.frame(kind, flags, id, payload, self._touched)
 
     def _on_reset(self, id: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise size_error("a RST_STREAM that is none")
         if id == 0 or id > self._last:
             raise protocol_error("RST_STREAM of a stream that is not open")
-        self._spend("RST_STREAM")
+        self._control.spend(self._touched, "RST_STREAM")
         stream = self._streams.get(id)
         if stream is not None:
             self._abandon(stream)
-
-    def _on_settings(self, flags: int, id: int, payload: bytes) -> None:
-        if id or len(payload) % 6 or (flags & frames.ACK and payload):
-            raise protocol_error("SETTINGS on a stream") if id else size_error("SETTINGS that are none")
-        if flags & frames.ACK:
-            return
-        self._spend("SETTINGS")
-        if len(payload) > 6 * 64:
-            raise ConnectionError2(frames.ENHANCE_YOUR_CALM, "too many settings")
-        self._outflow.follow(payload, self._streams.values())
-        self._write(frames.SETTINGS_ACK)
-        self._outflow.flush_blocked()
-
-    def _spend(self, what: str) -> None:
-        if not self._allowance.spend(self._touched):
-            raise ConnectionError2(frames.ENHANCE_YOUR_CALM, f"too many {what}")
 
     # --- flow control
 
@@ -462,7 +428,7 @@ class Http2Connection(asyncio.Protocol):
             self._remember(stream.id)
         elif not stream.ended_out:
             self._write(frames.rst_stream(stream.id, frames.INTERNAL_ERROR))
-        self._allowance.earn()
+        self._control.earn()
         self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
