@@ -254,6 +254,13 @@ def test_padding_is_no_part_of_a_body(one: Running) -> None:
         assert wire.answer(1)[1] == b"body"
 
 
+def test_grpc_web_is_not_taken_for_grpc(one: Running, app: App) -> None:
+    with Wire(one.port) as wire:
+        wire.ask(1, method="POST", content_type="application/grpc-web+proto")
+        assert wire.answer(1)[0]["content-type"] == "text/plain"
+    assert app.calls == 1
+
+
 def test_a_ping_is_answered(one: Running) -> None:
     with Wire(one.port) as wire:
         wire.frame(frames.PING, payload=b"12345678")

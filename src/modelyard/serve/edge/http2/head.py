@@ -21,6 +21,9 @@ _CONNECTION: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
 
+# Not gRPC-Web, nor messages in JSON: those are other formats.
+_GRPC: Final = frozenset({b"application/grpc", b"application/grpc+proto"})
+
 
 class Head(NamedTuple):
     """One request without its body. ``length`` is its content-length, ``grpc`` whether it is a call of gRPC,
@@ -117,6 +120,6 @@ def _head_of(headers: Headers, too_large: bool) -> Head:
         query.decode("latin-1"),
         found,
         None if length is None else int(length),
-        found.get(b"content-type", b"").startswith(b"application/grpc"),
+        found.get(b"content-type", b"").partition(b";")[0].rstrip() in _GRPC,
         too_large,
     )
