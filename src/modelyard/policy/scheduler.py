@@ -78,6 +78,7 @@ class Scheduler(Generic[E]):
         self._lines: dict[int, Line[E]] = {}
         self._pinned: dict[Hashable, E] = {}
         self._late: list[E] = []  # met in the queue after their deadline; expire() returns them
+        self.hurried = 0  # batches that did not wait for mates, because too much waited
         self._live = 0
         self._earliest = INFINITY  # no deadline in the queue is earlier
         self._turn = False  # the last batch's head was the most urgent: now the oldest's turn
@@ -326,6 +327,12 @@ class Scheduler(Generic[E]):
             return True
         rows = sum(entry.rows for entry in batch)
         return rows >= most_rows(batch[0], self._bounds(batch[0], model), model) or rows < self._live
+
+    def _hurries(self) -> bool:
+        """Whether so much waits that no batch waits for mates."""
+        hurries = self._live >= self.limits.queue * NO_WAIT_FROM
+        self.hurried += hurries
+        return hurries
 
     def _leave(self, entry: E) -> None:
         self._lines[entry.level].left(entry)

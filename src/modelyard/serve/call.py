@@ -23,7 +23,8 @@ class Options(NamedTuple):
     the most urgent level, larger numbers follow, 0 is the level in the middle. ``client`` is who shares
     the queue fairly with others (an API key's digest, else an address). ``cache`` False neither
     reads nor keeps a cached answer. ``hops`` counts the nodes that this call has been through.
-    ``trace`` is the context of the span that this call belongs to, or None.
+    ``trace`` is the context of the span that this call belongs to, or None. ``fell`` says that the call is
+    made as another endpoint's fallback.
     """
 
     timeout: float | None = None
@@ -32,6 +33,7 @@ class Options(NamedTuple):
     cache: bool = True
     hops: int = 0
     trace: Trace | None = None
+    fell: bool = False
 
 
 DEFAULTS: Final = Options()

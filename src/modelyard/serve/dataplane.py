@@ -20,10 +20,12 @@ from modelyard.core.errors import (
     Unavailable,
 )
 from modelyard.core.routes import RouteTable
+from modelyard.policy.ladder import RESCUED
 from modelyard.serve.cache.cache import Caches
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.metrics import NodeCollector
 from modelyard.serve.pool.pool import Pool
+from modelyard.serve.rescue import rescued
 from modelyard.serve.served import Backend, Pending, Served
 
 _NONE: Final[Mapping[str, Served]] = MappingProxyType({})
@@ -57,6 +59,7 @@ class Dataplane:
             if (served := self._routes.get(route.endpoint)) is not None:
                 spec = None if served.pool is None else served.pool.spec
                 served.cache = self.caches.of(route, spec, served.metrics)
+                served.plain = served.cache is None and served.serving.fallback is None
         self.caches.keep(self._routes)
         if self.traced is not None:
             for served in self._routes.values():
@@ -127,6 +130,12 @@ class Dataplane:
             code = "ok"
             return result
         except ModelyardError as error:
+            if error.code in RESCUED:
+                left = call.timeout - (time.perf_counter() - started)
+                answer = await rescued(served, call, error, left, self._routes.get)
+                if answer is not None:
+                    code = "ok"
+                    return answer
             code = error.code
             error.place = Place(served.endpoint, served.version, time.perf_counter() - started)
             raise
@@ -177,6 +186,11 @@ class Dataplane:
         async def take_oldest() -> None:
             result = await _result_of(queued[0])
             queued.popleft()
+            if isinstance(result, ModelyardError) and result.code in RESCUED and not served.plain:
+                call = calls[len(results)]
+                left = served.serving.timeout - (time.perf_counter() - started)
+                if not isinstance(call, ModelyardError):
+                    result = await rescued(served, call, result, left, self._routes.get) or result
             code = result.code if isinstance(result, ModelyardError) else "ok"
             served.metrics.called(version, code, time.perf_counter() - started)
             results.append(result)

@@ -56,6 +56,7 @@ class Served:
         "endpoint",
         "metrics",
         "model",
+        "plain",
         "platform",
         "pool",
         "serving",
@@ -74,6 +75,7 @@ class Served:
         self.pool: Pool | None = pool
         self.backend: Backend = pool
         self.cache: EndpointCache | None = None
+        self.plain = True  # no cache, no fallback: nothing but the backend answers
 
     @classmethod
     def elsewhere(cls, route: Route, backend: Backend, metrics: EndpointMetrics) -> "Served":
@@ -89,6 +91,7 @@ class Served:
         served.pool = None
         served.backend = backend
         served.cache = None
+        served.plain = True
         return served
 
     @property

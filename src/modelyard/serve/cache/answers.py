@@ -40,6 +40,19 @@ class Miss(tuple[RawTensor, ...]):
     __slots__ = ()
 
 
+class Fallback(tuple[RawTensor, ...]):
+    """The answer of another endpoint, which stood in."""
+
+    endpoint: str
+
+    @classmethod
+    def of(cls, endpoint: str, answer: Answer) -> "Fallback":
+        """``answer``, given by ``endpoint``."""
+        made = cls(answer)
+        made.endpoint = endpoint
+        return made
+
+
 _CACHED = (Hit, Miss, Stale)
 
 
@@ -61,7 +74,12 @@ def size_of(answer: Answer) -> int:
 
 def cache_headers(answers: Iterable[object]) -> tuple[tuple[bytes, bytes], ...]:
     """``modelyard-cache`` of these answers together: ``hit`` when all were kept, ``stale`` when one was kept
-    for too long, else ``miss``; no header when none came through a cache (``no-cache``)."""
+    for too long, else ``miss``; no header when none came through a cache (``no-cache``). ``modelyard-fallback``
+    names the endpoint that stood in."""
+    answers = list(answers)
+    for each in answers:
+        if isinstance(each, Fallback):
+            return ((b"modelyard-fallback", each.endpoint.encode()),)
     said = [each for each in answers if isinstance(each, _CACHED)]
     if not said:
         return ()

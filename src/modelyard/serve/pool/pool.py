@@ -379,6 +379,8 @@ class Pool:
 
     def gauge(self) -> PoolGauge:
         """What a scrape of the metrics sees."""
+        if self._scheduler.hurried:
+            self.metrics.steps["no_wait"] = self._scheduler.hurried
         replicas = [replica.status() for replica in self._replicas]
         return PoolGauge(
             self.spec.endpoint,

@@ -203,4 +203,4 @@ def _headers(served: Served, results: Sequence[Result]) -> tuple[tuple[bytes, by
         (b"modelyard-model", served.model.encode()),
         (b"modelyard-version", b"%d" % served.version),
     )
-    return headers if served.cache is None else headers + cache_headers(results)
+    return headers if served.plain else headers + cache_headers(results)

@@ -116,7 +116,7 @@ async def infer(plane: Dataplane, request: Request, name: str, version: str | No
     ]
     return Response(
         _encode(InferResponse(name, str(served.version), wanted.id or request.id, outputs)),
-        headers=() if served.cache is None else cache_headers((answer,)),
+        headers=() if served.plain else cache_headers((answer,)),
     )
 
 
