@@ -170,6 +170,17 @@ def test_what_did_not_fit_into_memory_is_halved_and_remembered() -> None:
     assert scheduler.next_batch(0.0) == batch[20:]
 
 
+def test_who_comes_back_does_not_stand_in_line_twice() -> None:
+    scheduler = queue(64, 1000, shape="padded")
+    for number in range(60):
+        scheduler.submit(entry(length=1 + number % 7), 0.0)
+    scheduler.out_of_memory(scheduler.next_batch(0.0, law(1e-3, 1e-5)))
+    seen: list[Entry] = []
+    while batch := scheduler.next_batch(0.0, law(1e-3, 1e-5)):
+        seen += batch
+    assert len(seen) == len(set(map(id, seen))) == 60
+
+
 def test_the_head_takes_the_nearest_lengths_and_nobody_pays_for_a_misfit() -> None:
     scheduler = queue(64, 1000, shape="padded")
     lengths = [100, 900, 101, 99, 880, 102, 30]

@@ -46,7 +46,7 @@ class Line(Generic[E]):
         self._count(entry)
 
     def rejoin(self, entry: E) -> None:
-        """Put back an entry that was taken, in front of all that wait."""
+        """Put back an entry that was taken, in front of all that wait; after :meth:`purge`."""
         if self._entries:
             entry.key = min(entry.key, self._entries[0].key)
         self._entries.insert(bisect_left(self._entries, entry.key, key=_key), entry)
@@ -105,6 +105,10 @@ class Line(Generic[E]):
             self._entries = [entry for entry in self._entries if entry.waiting]
         if not self.live:
             self._reset()
+
+    def purge(self) -> None:
+        """Drop all that are done: whoever rejoins must not lie in the line twice."""
+        self._entries = [entry for entry in self._entries if entry.waiting]
 
     def newest(self, client: str | None) -> E | None:
         """The last that waits (of ``client``): the one that gives way."""

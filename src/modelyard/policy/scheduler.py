@@ -364,6 +364,8 @@ class Scheduler(Generic[E]):
 
     def put_back(self, entries: list[E]) -> None:
         """These were not computed after all, through no fault of theirs: they are first again, in order."""
+        for line in self._lines.values():
+            line.purge()
         for entry in reversed(entries):
             if not entry.done:
                 self._rejoin(entry)
@@ -376,17 +378,13 @@ class Scheduler(Generic[E]):
         times that is believed, but a kernel short of memory kills in the same way.
         """
         batch = [entry for entry in entries if not entry.done]
-        poison: list[E] = []
         for entry in batch:
             entry.spared += not blame
             if blame or entry.spared > SPARED:
                 entry.deaths_alone += len(batch) == 1
                 entry.ride = max(1, min(entry.ride, len(batch)) // 2)
-        for entry in reversed(batch):
-            if entry.deaths_alone >= 2:
-                poison.append(entry)
-            else:
-                self._rejoin(entry)
+        poison = [entry for entry in reversed(batch) if entry.deaths_alone >= 2]
+        self.put_back([entry for entry in batch if entry.deaths_alone < 2])
         return poison
 
     def _rejoin(self, entry: E) -> None:

@@ -1,6 +1,7 @@
 """One endpoint as this node serves it: who it is, what it takes, and the backends its calls go to."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -84,7 +85,8 @@ class Served:
         served.endpoint = route.endpoint
         served.model = route.model
         served.version = 0
-        served.digest = f"elsewhere:{[(remote.url, remote.model) for remote in route.remotes]}"
+        where = repr([(remote.url, remote.model) for remote in route.remotes])
+        served.digest = f"elsewhere-{hashlib.sha256(where.encode()).hexdigest()[:32]}"
         served.platform = ""
         served.serving = route.serving
         served.metrics = metrics

@@ -1,0 +1,86 @@
+"""A pool of real executors: batches ahead, streams, want of memory, devices, what is learnt and kept."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from modelyard.core.deployment import ServingOptions
+from support.models import function_pool, simulated_pool
+from support.node import NodeProcess, wait_until
+
+
+def texts(node: NodeProcess, count: int) -> list[dict]:
+    status, answer = node.post(
+        "/models/simulated/predict/batch", {"texts": ["x" * (1 + n % 50) for n in range(count)]}
+    )
+    assert status == 200, answer
+    return answer["predictions"]
+
+
+def test_mixed_lengths_are_answered_in_order_by_many_devices_and_the_law_is_kept(tmp_path: Path) -> None:
+    pool = simulated_pool(
+        tmp_path / "m", law={"fixed_ms": 4, "per_padded_us": 20}, replicas=4, speeds=[1, 1, 1, 3]
+    )
+    with NodeProcess(tmp_path / "home", MODELYARD_DEVICES="cpu:0,cpu:1,cpu:2,cpu:3").serve(pool) as node:
+        assert [each["length"] for each in texts(node, 600)] == [1 + n % 50 for n in range(600)]
+    kept = json.loads(next((tmp_path / "home" / "run" / "learnt").iterdir()).read_text())
+    assert set(kept["devices"]) <= {"cpu:0", "cpu:1", "cpu:2", "cpu:3"}
+    assert kept["devices"]
+    with NodeProcess(tmp_path / "home", MODELYARD_DEVICES="cpu:0,cpu:1,cpu:2,cpu:3").serve(pool) as node:
+        assert len(texts(node, 50)) == 50
+
+
+def test_what_does_not_fit_into_memory_together_is_computed_in_smaller_batches(tmp_path: Path) -> None:
+    pool = simulated_pool(tmp_path / "m", law={"fixed_ms": 5}, memory=400)
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        answers = texts(node, 300)
+        assert [each.get("length") for each in answers] == [1 + n % 50 for n in range(300)]
+        status, answer = node.post("/models/simulated/predict", {"text": "x" * 500})
+        assert (status, answer["code"]) == (413, "too_large")
+
+
+def test_a_generator_streams_and_a_caller_that_leaves_stops_it(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    code = (
+        "import time\ndef predict(x: float):\n"
+        "    for n in range(int(x)):\n"
+        f"        open({str(told)!r}, 'a').write('.')\n        yield n\n        time.sleep(0.02)\n"
+    )
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code, timeout=60)) as node:
+        status, _, body = node.call(
+            "POST", "/v2/models/function/generate_stream", b'{"x": 3}', {"content-type": "application/json"}
+        )
+        assert status == 200
+        assert body.count(b"data:") == 3
+        import socket
+
+        before = len(told.read_text())
+        with socket.create_connection(("127.0.0.1", node.port)) as client:
+            request = b'{"x": 3000}'
+            client.sendall(
+                b"POST /v2/models/function/generate_stream HTTP/1.1\r\nhost: localhost\r\n"
+                b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(request), request)
+            )
+            wait_until(lambda: len(told.read_text()) > before + 2, what="a few pieces")
+        # Its executor is free again long before the 3000 pieces would be through.
+        assert node.post("/predict", {"x": 2.0})[0] == 200
+        assert len(told.read_text()) < 1500
+
+
+def test_a_flood_of_one_client_does_not_keep_another_waiting(tmp_path: Path) -> None:
+    pool = msgspec.structs.replace(
+        simulated_pool(tmp_path / "m", law={"fixed_ms": 20}),
+        serving=ServingOptions(max_batch=4, timeout=60),
+    )
+    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(120) as clients:
+        flood = [
+            clients.submit(node.post, "/predict", {"text": "x"}, {"modelyard-client": "flood"})
+            for _ in range(100)
+        ]
+        wait_until(lambda: node.status().pools[0].queued > 60, what="a long queue")
+        status, _ = node.post("/predict", {"text": "x"}, {"modelyard-client": "other"})
+        assert status == 200
+        assert sum(not call.done() for call in flood) > 20
+        assert {call.result()[0] for call in flood} == {200}
