@@ -21,6 +21,7 @@ from collections.abc import Hashable, Iterable
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
+from modelyard.policy.admission import ahead, who_gives_way
 from modelyard.policy.batching import Bounds, interval, most_rows, planned
 from modelyard.policy.latency import LatencyModel
 from modelyard.policy.line import Line
@@ -123,7 +124,7 @@ class Scheduler(Generic[E]):
             else:
                 entry.units = entry.rows
             if self._live:
-                refused = self._refused(entry, line, now)
+                refused = self._refused(entry, now)
                 if refused is not None:
                     return refused
             line.join(entry)
@@ -132,7 +133,7 @@ class Scheduler(Generic[E]):
             self._earliest = entry.deadline
         return None
 
-    def _refused(self, entry: E, line: Line[E], now: float) -> float | None:
+    def _refused(self, entry: E, now: float) -> float | None:
         if entry.level > DEFAULT_LEVEL and self._live >= self.limits.queue * SHED_FROM:
             return max(0.001, self._seconds(self.units * (1 - SHED_FROM)))
         if self.speed:
@@ -140,40 +141,20 @@ class Scheduler(Generic[E]):
             late = now + wait - entry.deadline
             if late > 0:
                 return late
-        if self._live >= self.limits.queue and not self._make_room(entry, line):
+        if self._live >= self.limits.queue and not self._make_room(entry):
             return max(0.001, self._seconds(self.units / 2))
         return None
 
     def wait(self, entry: E) -> float:
-        """Seconds until ``entry`` would be computed if it joined now, by what is known; 0 while unknown.
-
-        What is before it: its own client's work, as much of each other client's, and no more than all
-        of its level and of those above.
-        """
-        ahead = 0.0
-        for level, line in self._lines.items():
-            if level < entry.level:
-                ahead += line.units
-            elif level == entry.level:
-                mine = line.weights.get(entry.client, 0.0) + entry.units
-                clients = len(line.weights) + (entry.client not in line.weights)
-                ahead += min(line.units + entry.units, mine * clients)
-        return self._seconds(ahead)
+        """Seconds until ``entry`` would be computed if it joined now, by what is known; 1 while unknown."""
+        return self._seconds(ahead(self._lines, entry))
 
     def _seconds(self, units: float) -> float:
         return units / self.speed if self.speed else 1.0
 
-    def _make_room(self, entry: E, line: Line[E]) -> bool:
-        """Whether somebody gave way: the newest of a lower level, or of the client that has most."""
-        lowest = max(level for level, each in self._lines.items() if each.live)
-        victim: E | None = None
-        if lowest > entry.level:
-            victim = self._lines[lowest].newest(None)
-        elif len(line.weights) > 1 or entry.client not in line.weights:
-            heaviest = max(line.weights, key=line.weights.__getitem__, default=None)
-            mine = line.weights.get(entry.client, 0.0) + entry.units
-            if heaviest is not None and heaviest != entry.client and line.weights[heaviest] > mine:
-                victim = line.newest(heaviest)
+    def _make_room(self, entry: E) -> bool:
+        """Whether somebody gave way."""
+        victim = who_gives_way(self._lines, entry)
         if victim is None:
             return False
         victim.done = True
