@@ -27,7 +27,7 @@ def deploy(
     device: Annotated[
         Device | None, typer.Option(help="Where it computes; auto takes accelerators (auto).")
     ] = None,
-    max_batch: Annotated[int | None, typer.Option(min=1, help="Most rows computed at once (256).")] = None,
+    max_batch: Annotated[int | None, typer.Option(min=1, help="Most rows computed at once (1024).")] = None,
     max_cost: Annotated[
         int | None,
         typer.Option(min=1, help="Most padded cost of a batch, in the model's unit: tokens, residues."),

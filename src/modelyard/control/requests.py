@@ -59,7 +59,7 @@ class ServingRequest(Strict):
     """How calls are queued, batched, cached and saved. Times in seconds, ``cache`` in bytes,
     ``max_cost`` in the unit of the model's adapter (rows, tokens, residues)."""
 
-    max_batch: Annotated[int, Field(ge=1, le=65536)] = 256
+    max_batch: Annotated[int, Field(ge=1, le=65536)] = 1024
     max_cost: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
     max_wait: Annotated[float, Field(ge=0, le=60)] = 0.0
     latency_target: Annotated[float, Field(gt=0, le=3600)] | None = None

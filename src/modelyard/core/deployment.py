@@ -31,7 +31,7 @@ class ServingOptions(Noun):
     ``fallback`` names the endpoint that answers when this one cannot.
     """
 
-    max_batch: int = 256
+    max_batch: int = 1024
     max_cost: int | None = None
     max_wait: float = 0.0
     latency_target: float | None = None

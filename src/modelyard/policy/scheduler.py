@@ -83,6 +83,7 @@ class Scheduler(Generic[E]):
         self._live = 0
         self._earliest = INFINITY  # no deadline in the queue is earlier
         self._turn = False  # the last batch's head was the most urgent: now the oldest's turn
+        self._before = 0  # entries that waited when the last batch was made
         self._last = 0.0  # seconds that the last batch was to take
 
     def __len__(self) -> int:
@@ -190,6 +191,7 @@ class Scheduler(Generic[E]):
         ):
             self.wake_at = min(each.arrived for each in batch) + self.limits.wait
             return []
+        self._before = self._live
         line.serve(head)
         for entry in batch:
             self._leave(entry)
@@ -237,8 +239,9 @@ class Scheduler(Generic[E]):
         window.sort(key=_length)
         at = window.index(head)
         low, high = interval(self.shape, window, at, bounds, model)
-        if len(window) == self._live and model.known:
-            # Nothing but what is seen waits: its best parts are better than the best part of it.
+        if len(window) == self._live and self._live < self._before and model.known:
+            # Nothing but what is seen waits, and little comes: its best parts are better than the best
+            # part of it. Where as much comes as goes, what is left is not all there is.
             low, high = planned(self.shape, window, at, bounds, model, (low, high))
         batch = window[low:high]
         if min(each.ride for each in batch) < len(batch):

@@ -29,7 +29,7 @@ from modelyard.serve.rescue import rescued
 from modelyard.serve.served import Backend, Pending, Served
 
 _NONE: Final[Mapping[str, Served]] = MappingProxyType({})
-WINDOW = 256  # records of one batch that are queued at a time
+WINDOW = 2048  # records of one batch that are queued at a time, where the queue has room for twice as many
 
 
 class Dataplane:
