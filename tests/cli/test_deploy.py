@@ -123,7 +123,7 @@ def test_options_stay_until_they_are_given_again(shell: Shell, tmp_path: Path) -
     assert wrong.returncode == 1
     assert "is no endpoint" in wrong.stderr
     assert shell.run("deploy", folder, "--reset").returncode == 0
-    assert shell.json("endpoints", "double")["serving"]["settings"]["serving"]["max_batch"] == 256
+    assert shell.json("endpoints", "double")["serving"]["settings"]["serving"]["max_batch"] == 1024
 
 
 def test_a_model_that_does_not_start_shows_its_own_traceback(shell: Shell, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_tritonclient_asks_what_there_is(client: triton.InferenceServerClient) -
     assert not client.is_model_ready("nobody")
     assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
     assert client.get_model_metadata("mlp")["inputs"][0]["shape"] == [-1, 64]
-    assert client.get_model_config("mlp")["max_batch_size"] == 256
+    assert client.get_model_config("mlp")["max_batch_size"] == 1024
     assert {model["state"] for model in client.get_model_repository_index()} == {"READY"}
     assert client.get_inference_statistics("mlp")["model_stats"][0]["name"] == "mlp"
     client.load_model("mlp")

@@ -19,7 +19,7 @@ def test_the_server_tells_its_extensions(many: NodeProcess) -> None:
 def test_the_configuration_is_what_triton_calls_one(many: NodeProcess) -> None:
     for path in ("/v2/models/mlp/config", "/v2/models/mlp/versions/1/config"):
         config = many.get(path)[1]
-        assert (config["name"], config["max_batch_size"]) == ("mlp", 256)
+        assert (config["name"], config["max_batch_size"]) == ("mlp", 1024)
         assert config["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [64], "optional": False}]
         assert config["output"] == [{"name": "y", "data_type": "TYPE_FP32", "dims": [10]}]
         assert config["instance_group"][0]["count"] == 1
