@@ -78,7 +78,10 @@ class Node:
 
             self.router.tracer = Tracer(settings.otlp_endpoint, settings.trace_ratio)
             self._dataplane.traced = TracedBackend
+        self._grpc = GrpcService(self._dataplane, self._settings.max_body)
+        self._grpc.tracer = self.router.tracer
         self._collector.requests["rest"] = lambda: self.router.requests
+        self._collector.requests["grpc"] = lambda: self._grpc.requests
 
     async def apply(self, table: routes.RouteTable) -> None:
         """Serve by ``table``: start what is new, turn the routes, drain what is gone.
@@ -180,7 +183,7 @@ class Node:
             self._settings.max_body,
             admit=self.router.admit,
             max_connections=most_connections(),
-            rpc=GrpcService(self._dataplane, self._settings.max_body),
+            rpc=self._grpc,
         )
         self._collector.connections["http"] = server.connections
         if self._settings.node_processes == 1:

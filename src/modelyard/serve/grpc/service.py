@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from modelyard.core.errors import Cancelled, Internal, ModelyardError, NotFound, Unavailable
 from modelyard.serve.dataplane import Dataplane
@@ -18,6 +18,10 @@ from modelyard.serve.grpc.infer_stream import infer_stream
 from modelyard.serve.grpc.proto_file import ProtoFile, load
 from modelyard.serve.grpc.status import HEAD, OK, Unimplemented, trailers
 from modelyard.serve.http import Request
+from modelyard.serve.observe.failures import FailureLog
+
+if TYPE_CHECKING:
+    from modelyard.serve.observe.tracing import SpanTrace, Tracer
 
 log = logging.getLogger("modelyard.grpc")
 
@@ -33,6 +37,9 @@ class GrpcService:
     def __init__(self, plane: Dataplane, max_message: int) -> None:
         self._plane = plane
         self._max_message = max_message
+        self._failures = FailureLog()
+        self.requests = 0
+        self.tracer: Tracer | None = None
         self._services = frozenset(name for file in FILES for name in services(load(file)))
         self._unary: dict[str, Unary] = {}
         self._duplex: dict[str, Duplex] = {
@@ -64,7 +71,16 @@ class GrpcService:
 
     async def __call__(self, request: Request, stream: RpcStream) -> None:
         """Answer one call; every error is told in its trailers."""
+        self.requests += 1
+        if self.tracer is None:
+            await self._answer(request, stream, None)
+            return
+        request.trace = trace = self.tracer.begin(request, "grpc")
+        await self._answer(request, stream, trace)
+
+    async def _answer(self, request: Request, stream: RpcStream, trace: "SpanTrace | None") -> None:
         begun = False
+        error: ModelyardError | None = None
         try:
             if request.path == INFER:
                 body = request.body
@@ -94,15 +110,23 @@ class GrpcService:
                 if stream.stopping
                 else OK
             )
-        except ModelyardError as error:
+        except ModelyardError as failure:
+            error = failure
+            self._failures.failed(request, error, "grpc")
             self._end(request, stream, error, begun)
         except asyncio.CancelledError:
-            self._end(request, stream, Cancelled("The call was cancelled."), begun)
+            error = Cancelled("The call was cancelled.")
+            self._failures.left(request, "grpc")
+            self._end(request, stream, error, begun)
             raise
         except Exception:
             log.exception("an error of ours", extra={"request_id": request.id, "path": request.path})
             error = Internal(f"Something went wrong on our side; the node's log names it by {request.id}.")
             self._end(request, stream, error, begun)
+        finally:
+            if trace is not None:
+                status, code = (200, "ok") if error is None else (error.kind.http, error.code)
+                trace.answered(status, code, None if error is None else error.place)
 
     def _end(self, request: Request, stream: RpcStream, error: ModelyardError, begun: bool) -> None:
         if begun:
