@@ -52,7 +52,7 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
             )
         if value is None:
             continue
-        if isinstance(value, int | float) and (value < 0 or (value == 0 and name not in _MAY_BE_ZERO)):
+        if isinstance(value, int | float) and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)):
             least = "0 or more" if name in _MAY_BE_ZERO else "more than 0"
             raise InvalidInput(f"{name} must be {least}, not {value}.", field=name)
         if name == "replicas":

@@ -33,17 +33,26 @@ class Line(Generic[E]):
 
     def join(self, entry: E) -> None:
         """Put ``entry`` where its client's share has it start."""
-        finish = self._finish
-        entry.key = max(self._now, finish.get(entry.client, 0.0))
-        if len(finish) >= _MANY:
-            self._finish = finish = {name: end for name, end in finish.items() if end > self._now}
-        finish[entry.client] = entry.key + entry.units
+        finish, client, units = self._finish, entry.client, entry.units
+        start = finish.get(client)
+        if start is None:
+            start = self._now
+            if len(finish) >= _MANY:
+                self._finish = finish = {name: end for name, end in finish.items() if end > start}
+        elif start < self._now:
+            start = self._now
+        entry.key = start
+        finish[client] = start + units
         entries = self._entries
-        if not entries or entries[-1].key <= entry.key:
+        if not entries or entries[-1].key <= start:
             entries.append(entry)
         else:
-            entries.insert(bisect_right(entries, entry.key, key=_key), entry)
-        self._count(entry)
+            entries.insert(bisect_right(entries, start, key=_key), entry)
+        # As in _count: this is on the way of every call.
+        entry.waiting = True
+        self.live += 1
+        self.units += units
+        self.weights[client] = self.weights.get(client, 0.0) + units
 
     def rejoin(self, entry: E) -> None:
         """Put back an entry that was taken, in front of all that wait; after :meth:`purge`."""

@@ -81,6 +81,7 @@ class Scheduler(Generic[E]):
         self._late: list[E] = []  # met in the queue after their deadline; expire() returns them
         self.hurried = 0  # batches that did not wait for mates, because too much waited
         self._live = 0
+        self._total = 0.0  # their useful cost
         self._earliest = INFINITY  # no deadline in the queue is earlier
         self._turn = False  # the last batch's head was the most urgent: now the oldest's turn
         self._before = 0  # entries that waited when the last batch was made
@@ -93,7 +94,7 @@ class Scheduler(Generic[E]):
     @property
     def units(self) -> float:
         """The useful cost of all that wait."""
-        return sum(line.units for line in self._lines.values())
+        return self._total
 
     @property
     def next_deadline(self) -> float:
@@ -130,6 +131,7 @@ class Scheduler(Generic[E]):
                     return refused
             line.join(entry)
             self._live += 1
+            self._total += entry.units
         if entry.deadline < self._earliest:
             self._earliest = entry.deadline
         return None
@@ -137,9 +139,9 @@ class Scheduler(Generic[E]):
     def _refused(self, entry: E, now: float) -> float | None:
         if entry.level > DEFAULT_LEVEL and self._live >= self.limits.queue * SHED_FROM:
             return max(0.001, self._seconds(self.units * (1 - SHED_FROM)))
-        if self.speed:
-            wait = self.wait(entry)
-            late = now + wait - entry.deadline
+        if self.speed and now + (self._total + entry.units) / self.speed > entry.deadline:
+            # Not if it had to wait for all; it need not.
+            late = now + self.wait(entry) - entry.deadline
             if late > 0:
                 return late
         if self._live >= self.limits.queue and not self._make_room(entry):
@@ -321,6 +323,7 @@ class Scheduler(Generic[E]):
     def _leave(self, entry: E) -> None:
         self._lines[entry.level].left(entry)
         self._live -= 1
+        self._total = self._total - entry.units if self._live else 0.0
 
     def _expired(self, entry: E) -> None:
         entry.done = True
@@ -377,6 +380,7 @@ class Scheduler(Generic[E]):
             line = self._lines[entry.level] = Line()
         line.rejoin(entry)
         self._live += 1
+        self._total += entry.units
         self._earliest = min(self._earliest, entry.deadline)
 
     def cancel(self, entry: E) -> None:

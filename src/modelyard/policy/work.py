@@ -59,9 +59,9 @@ class Entry:
         self.length = length
         self.deadline = deadline
         self.client = client
-        self.level = min(priority, LEVELS) or DEFAULT_LEVEL
+        self.level = DEFAULT_LEVEL if priority == 0 else min(priority, LEVELS)
         self.pin = pin
-        self.units = float(rows)  # its useful cost; the scheduler sets it by its shape
+        self.units: float = rows  # its useful cost; the scheduler sets it by its shape
         self.key = 0.0  # its place in its level's line
         self.arrived = 0.0
         self.ride = ANY
