@@ -287,7 +287,7 @@ def test_what_cannot_be_computed_in_time_is_refused_with_the_time_to_come_back()
     scheduler.speed = 10.0
     for _ in range(50):
         assert scheduler.submit(entry(deadline=100.0), 0.0) is None
-    assert scheduler.submit(entry(deadline=2.0), 0.0) == pytest.approx(3.1)
+    assert scheduler.submit(entry(deadline=2.0), 0.0) == pytest.approx(3.61)
     assert scheduler.submit(entry(deadline=2.0, client="another"), 0.0) is None
 
 

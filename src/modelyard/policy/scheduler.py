@@ -34,6 +34,8 @@ WIDEST = 8192  # the same, where batches are so long that a wide choice costs li
 PER_SECOND = 200_000  # of the last batch: how many more entries are worth to be looked at
 LONGEST = 0.5  # seconds that a batch may compute (its head alone may take longer)
 SHARE = 0.5  # of the time that all the work left will take: a batch's part, where several workers pull
+MARGIN = 1.1  # of the time that what is before a call takes, for what is not predicted
+HOPE = 0.9  # of what is predicted; a call with less time left than that is late whatever is done
 UNSURE = 8  # part of its share that a device gets while little is known of it
 LEAST = 3  # fixed costs that a batch may take at least, however little is left
 NO_WAIT_FROM = 0.25  # how full a queue makes no batch wait for mates any more
@@ -139,9 +141,10 @@ class Scheduler(Generic[E]):
     def _refused(self, entry: E, now: float) -> float | None:
         if entry.level > DEFAULT_LEVEL and self._live >= self.limits.queue * SHED_FROM:
             return max(0.001, self._seconds(self.units * (1 - SHED_FROM)))
-        if self.speed and now + (self._total + entry.units) / self.speed > entry.deadline:
-            # Not if it had to wait for all; it need not.
-            late = now + self.wait(entry) - entry.deadline
+        room = entry.deadline - now - self._last  # what computes now goes first
+        if self.speed and (self._total + entry.units) * MARGIN > room * self.speed:
+            # Not if it had to wait for all that is here; it need not.
+            late = self.wait(entry) * MARGIN - room
             if late > 0:
                 return late
         if self._live >= self.limits.queue and not self._make_room(entry):
@@ -177,7 +180,7 @@ class Scheduler(Generic[E]):
                 return []
             head = line.head()
             assert head is not None
-            if head.deadline > now:
+            if head.deadline > now and not self._hopeless(head, now, model):
                 break
             self._expired(head)
         urgent = self._urgent(now, model)
@@ -186,11 +189,7 @@ class Scheduler(Generic[E]):
             head = urgent
             line = self._lines[head.level]
         batch = self._with_mates(head, line, now, model)
-        if (
-            self.limits.wait > 0
-            and self._live < self.limits.queue * NO_WAIT_FROM
-            and not self._worth_going(batch, now, model)
-        ):
+        if self.limits.wait > 0 and not self._hurries() and not self._worth_going(batch, now, model):
             self.wake_at = min(each.arrived for each in batch) + self.limits.wait
             return []
         self._before = self._live
@@ -224,16 +223,25 @@ class Scheduler(Generic[E]):
         best: E | None = None
         for line in self._lines.values():
             for entry in line:
-                if now < entry.deadline <= now + horizon and (
-                    best is None or entry.deadline < best.deadline
+                if (
+                    now < entry.deadline <= now + horizon
+                    and (best is None or entry.deadline < best.deadline)
+                    and not self._hopeless(entry, now, model)
                 ):
                     best = entry
         return best
 
+    def _hopeless(self, entry: E, now: float, model: LatencyModel) -> bool:
+        """Whether ``entry`` would be late even if it were computed now, alone: others need not wait for that."""
+        if not model.sure or self._live == 1 or entry.deadline > now + self.limits.seconds:
+            return False
+        cost = measure(self.shape, (entry,))
+        return entry.deadline < now + HOPE * model.predict(cost.padded, cost.squares)
+
     def _with_mates(self, head: E, line: Line[E], now: float, model: LatencyModel) -> list[E]:
         if self._live == 1:
             return [head]
-        bounds = self._bounds(head, model)
+        bounds = self._bounds(head, now, model)
         if self.shape == "rows":
             return self._in_order(head, line, now, bounds, model)
         wide = max(WINDOW, min(WIDEST, int(self._last * PER_SECOND)))
@@ -291,18 +299,20 @@ class Scheduler(Generic[E]):
                 ride = min(ride, entry.ride)
         return kept
 
-    def _bounds(self, head: E, model: LatencyModel) -> Bounds:
+    def _bounds(self, head: E, now: float, model: LatencyModel) -> Bounds:
         """What this batch may not exceed; sizes are tried from below, twice the largest at a time."""
         limits = self.limits
         alone = measure(self.shape, (head,)).padded
         tried = self.tried if self.workers == 1 or model.sure else model.largest
         cost = min(limits.cost, self.ceiling, max(2 * tried, alone))
-        seconds = limits.seconds
+        # No longer than the head has time for, so that it is not late for its mates' sake.
+        least = model.predict(*measure(self.shape, (head,))[:2])
+        seconds = min(limits.seconds, max(HOPE * (head.deadline - now), least * 1.001))
         entries = ANY
         if self.workers > 1:
             if self.speed and model.known:
                 left = self.units / self.speed * (SHARE if model.sure else SHARE / UNSURE)
-                seconds = min(seconds, max(left, LEAST * model.a, model.predict(alone) * 1.001))
+                seconds = min(seconds, max(left, LEAST * model.a, least * 1.001))
             else:
                 entries = max(1, self._live // self.workers)
         return Bounds(limits.batch, cost, seconds, entries)
@@ -312,7 +322,7 @@ class Scheduler(Generic[E]):
         if now >= min(entry.arrived for entry in batch) + self.limits.wait:
             return True
         rows = sum(entry.rows for entry in batch)
-        return rows >= most_rows(batch[0], self._bounds(batch[0], model), model) or rows < self._live
+        return rows >= most_rows(batch[0], self._bounds(batch[0], now, model), model) or rows < self._live
 
     def _hurries(self) -> bool:
         """Whether so much waits that no batch waits for mates."""
