@@ -23,11 +23,11 @@ from typing import Generic, NamedTuple, TypeVar
 
 from modelyard.policy.admission import ahead, who_gives_way
 from modelyard.policy.batching import Bounds, interval, most_rows, planned
+from modelyard.policy.due import due_line, most_urgent
 from modelyard.policy.latency import LatencyModel
 from modelyard.policy.line import Line
 from modelyard.policy.work import ANY, DEFAULT_LEVEL, Entry, measure, units_of
 
-AGE = 1.0  # seconds of waiting that one priority level is worth
 SPARED = 2  # deaths that look like somebody else's doing and are believed
 WINDOW = 256  # entries that mates are chosen from
 WIDEST = 8192  # the same, where batches are so long that a wide choice costs little beside them
@@ -175,7 +175,7 @@ class Scheduler(Generic[E]):
         waits, or when what waits may wait for mates (until ``wake_at``)."""
         self.wake_at = INFINITY
         while True:
-            line = self._due_line()
+            line = due_line(self._lines)
             if line is None:
                 return []
             head = line.head()
@@ -201,35 +201,16 @@ class Scheduler(Generic[E]):
             self._last = model.predict(*measure(self.shape, batch)[:2])
         return batch
 
-    def _due_line(self) -> Line[E] | None:
-        """The level whose first entry is due first."""
-        if len(self._lines) == 1:
-            (line,) = self._lines.values()
-            return line if line.live else None
-        best, due = None, INFINITY
-        for level, line in self._lines.items():
-            if line.live:
-                head = line.head()
-                assert head is not None
-                if head.arrived + level * AGE < due:
-                    best, due = line, head.arrived + level * AGE
-        return best
-
     def _urgent(self, now: float, model: LatencyModel) -> E | None:
         """The entry with the nearest deadline, when that is so near that it may be missed."""
-        horizon = 0.05 + 4 * min(self.limits.seconds, self._last)
-        if self._earliest > now + horizon or not self._live:
+        horizon = now + 0.05 + 4 * min(self.limits.seconds, self._last)
+        if self._earliest > horizon or not self._live:
             return None
-        best: E | None = None
-        for line in self._lines.values():
-            for entry in line:
-                if (
-                    now < entry.deadline <= now + horizon
-                    and (best is None or entry.deadline < best.deadline)
-                    and not self._hopeless(entry, now, model)
-                ):
-                    best = entry
-        return best
+        return most_urgent(
+            self._lines,
+            horizon,
+            lambda entry: entry.deadline > now and not self._hopeless(entry, now, model),
+        )
 
     def _hopeless(self, entry: E, now: float, model: LatencyModel) -> bool:
         """Whether ``entry`` would be late even if it were computed now, alone: others need not wait for that."""
