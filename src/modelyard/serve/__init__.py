@@ -12,6 +12,6 @@ A call walks through these rooms, in this order, and back (docs/architecture/04-
 
 ``node`` puts them together and follows the table of routes (``table``), which the control plane
 pushes and which is kept on disk: the node needs nobody else to serve. ``codec`` and ``binary`` turn
-values into raw tensors and back; observe/ counts, traces and keeps what models print; ``fronts`` are
-more processes behind the same port.
+values into raw tensors and back; observe/ counts, traces and keeps what models print; ``fronts`` and
+``front`` are more processes behind the same port.
 """

@@ -44,7 +44,7 @@ def _is_ours(authority: bytes) -> bool:
 
 
 class Router:
-    """Finds the handler of a request: the whole surface of the node, in one screen.
+    """Finds the handler of a request: the whole surface of the node.
 
     ``max_body`` bounds a decompressed body, in bytes; ``cors`` are the pages that may call (None: none of
     another site); ``aliases`` are further paths, each with the one that it stands for.
