@@ -92,3 +92,22 @@ def test_whatever_is_observed_the_law_is_never_negative(
         model.observe(padded, squares, useful, seconds)
     assert min(model.a, model.b, model.c) >= 0
     assert model.predict(10, 10) >= 0
+
+
+def test_a_batch_that_cannot_have_been_computed_changes_nothing() -> None:
+    model = learnt(1e-3, 1e-5, 0.0)
+    before = model.predict(3200)
+    model.observe(3200, 0, 3200, 1e-5)
+    for _ in range(40):
+        model.observe(3200, 0, 3200, before)
+    assert model.predict(3200) == pytest.approx(before, rel=0.05)
+
+
+@pytest.mark.parametrize("factor", [0.2, 3.0, 10.0])
+def test_another_speed_is_believed_after_some_tens_of_batches(factor: float) -> None:
+    model = learnt(1e-3, 1e-5, 0.0)
+    chance = random.Random(1)
+    for _ in range(100):
+        padded = chance.randint(100, 5000)
+        model.observe(padded, 0, padded, factor * (1e-3 + 1e-5 * padded))
+    assert model.predict(2000) == pytest.approx(factor * 2.1e-2, rel=0.2)

@@ -181,6 +181,39 @@ def test_who_comes_back_does_not_stand_in_line_twice() -> None:
     assert len(seen) == len(set(map(id, seen))) == 60
 
 
+def test_who_comes_back_to_an_empty_line_is_first_all_the_same() -> None:
+    scheduler = queue(4, 1000)
+    for _ in range(400):
+        scheduler.submit(entry(), 0.0)
+    last: list[Entry] = []
+    while batch := scheduler.next_batch(0.0):
+        last = batch
+    scheduler.give_back(last, blame=False)
+    for _ in range(8):
+        scheduler.submit(entry(), 0.0)
+    assert set(last) <= set(scheduler.next_batch(0.0))
+
+
+def test_an_idle_pool_refuses_nobody_for_what_was_computed_long_ago() -> None:
+    scheduler = queue(1, 100)
+    model = law(1e-3, 1e-2)
+    scheduler.speed = model.speed
+    scheduler.submit(entry(45, deadline=100.0), 0.0)
+    scheduler.next_batch(0.0, model)
+    for _ in range(2):
+        assert scheduler.submit(entry(40, deadline=3601.0), 3600.0) is None
+
+
+def test_the_ceiling_of_memory_is_lifted_by_and_by() -> None:
+    scheduler = queue(64, 1000)
+    for _ in range(40):
+        scheduler.submit(entry(), 0.0)
+    scheduler.out_of_memory(scheduler.next_batch(0.0))
+    for _ in range(500):
+        scheduler.computed(20.0)
+    assert scheduler.ceiling > 40
+
+
 def test_the_head_takes_the_nearest_lengths_and_nobody_pays_for_a_misfit() -> None:
     scheduler = queue(64, 1000, shape="padded")
     lengths = [100, 900, 101, 99, 880, 102, 30]

@@ -13,6 +13,7 @@ WARM_UP = 2  # batches that count nothing: lazy allocations, cold caches
 MEMORY = 0.995  # weight of what was known, each time a batch is added
 OUTLIER = 0.5  # relative error from which a batch counts less (Huber's weight)
 SURE = 4  # batches of its own from which a device is trusted with long ones
+HABIT = 16  # outliers in a row that are no stall but another speed
 SOLVE_EVERY = 16  # batches between two fits, once some are known
 _SUBSETS = ((0, 1, 2), (0, 1), (0, 2), (1, 2), (0,), (1,), (2,))  # of a, b, c: the others are 0
 
@@ -27,6 +28,7 @@ class LatencyModel:
     __slots__ = (
         "_borrowed",
         "_since",
+        "_strange",
         "_sums",
         "_targets",
         "_warm",
@@ -49,6 +51,7 @@ class LatencyModel:
         self._borrowed = False  # the law is another device's
         self._warm = 0
         self._since = 0
+        self._strange = 0  # outliers in a row
         self._weight = 0.0
         self._sums = [0.0] * 6  # of 1·1, 1·P, 1·Q, P·P, P·Q, Q·Q, weighted
         self._targets = [0.0] * 3  # of t·1, t·P, t·Q
@@ -75,15 +78,23 @@ class LatencyModel:
         if self._warm < WARM_UP:
             self._warm += 1
             return
-        if self._borrowed:
-            self._rescale(seconds / self.predict(padded, squares))
+        if self._borrowed and (expected := self.predict(padded, squares)) > 0:
+            self._rescale(seconds / expected)
         weight = 1.0
         if self.batches:
             predicted = self.a + self.b * padded + self.c * squares
             miss = abs(seconds - predicted) / max(seconds, predicted)
             self.error = miss if self.error is None else self.error + 0.05 * (miss - self.error)
             if self.batches > 8 and miss > OUTLIER:
-                weight = (OUTLIER / miss) ** 4
+                self._strange += 1
+                if self._strange >= HABIT:
+                    self._forget()
+                elif seconds < predicted:
+                    return  # nothing computes that fast; by its square it would outweigh all others
+                else:
+                    weight = (OUTLIER / miss) ** 4
+            else:
+                self._strange = 0
         speed = useful / seconds
         self.speed = speed if not self.speed else self.speed + 0.1 * weight * (speed - self.speed)
         # Relative errors: each batch is divided by its own time, so that long ones do not rule the fit.
@@ -104,6 +115,14 @@ class LatencyModel:
         if self.batches <= SOLVE_EVERY or self._since >= SOLVE_EVERY:
             self._since = 0
             self._solve()
+
+    def _forget(self) -> None:
+        """It is another device than it was: what comes now counts far more than what was."""
+        self._sums = [value / 64 for value in self._sums]
+        self._targets = [value / 64 for value in self._targets]
+        self._weight /= 64
+        self.batches = 8
+        self._strange = 0
 
     def _solve(self) -> None:
         """The non-negative a, b, c of the least error: every subset of them is tried, the best kept.

@@ -56,8 +56,7 @@ class Line(Generic[E]):
 
     def rejoin(self, entry: E) -> None:
         """Put back an entry that was taken, in front of all that wait; after :meth:`purge`."""
-        if self._entries:
-            entry.key = min(entry.key, self._entries[0].key)
+        entry.key = min(entry.key, self._entries[0].key if self._entries else self._now)
         self._entries.insert(bisect_left(self._entries, entry.key, key=_key), entry)
         self._count(entry)
 

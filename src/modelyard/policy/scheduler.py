@@ -34,6 +34,7 @@ WIDEST = 8192  # the same, where batches are so long that a wide choice costs li
 PER_SECOND = 200_000  # of the last batch: how many more entries are worth to be looked at
 LONGEST = 0.5  # seconds that a batch may compute (its head alone may take longer)
 SHARE = 0.5  # of the time that all the work left will take: a batch's part, where several workers pull
+LIFT = 1.002  # of the ceiling, for each batch near it: it is tried again after some hundred batches
 MARGIN = 1.1  # of the time that what is before a call takes, for what is not predicted
 HOPE = 0.9  # of what is predicted; a call with less time left than that is late whatever is done
 UNSURE = 8  # part of its share that a device gets while little is known of it
@@ -77,6 +78,7 @@ class Scheduler(Generic[E]):
         self.pushed_out: list[E] = []
         self.tried = 0.0  # the largest padded cost that was computed
         self.ceiling = INFINITY  # half of the smallest that memory did not suffice for
+        self.busy_until = 0.0  # when a worker is free again, by what is predicted; the caller knows better
         self.wake_at = INFINITY  # when a batch that waits for mates is due
         self._lines: dict[int, Line[E]] = {}
         self._pinned: dict[Hashable, E] = {}
@@ -141,7 +143,7 @@ class Scheduler(Generic[E]):
     def _refused(self, entry: E, now: float) -> float | None:
         if entry.level > DEFAULT_LEVEL and self._live >= self.limits.queue * SHED_FROM:
             return max(0.001, self._seconds(self.units * (1 - SHED_FROM)))
-        room = entry.deadline - now - self._last  # what computes now goes first
+        room = entry.deadline - max(now, self.busy_until)  # what computes now goes first
         if self.speed and (self._total + entry.units) * MARGIN > room * self.speed:
             # Not if it had to wait for all that is here; it need not.
             late = self.wait(entry) * MARGIN - room
@@ -199,6 +201,7 @@ class Scheduler(Generic[E]):
         line.sweep()
         if model.known:
             self._last = model.predict(*measure(self.shape, batch)[:2])
+            self.busy_until = now + self._last
         return batch
 
     def _urgent(self, now: float, model: LatencyModel) -> E | None:
@@ -329,9 +332,15 @@ class Scheduler(Generic[E]):
 
     def succeeded(self, batch: list[E]) -> None:
         """A batch was computed: a larger one may be tried."""
-        cost = measure(self.shape, batch).padded
-        if cost > self.tried:
-            self.tried = cost
+        self.computed(measure(self.shape, batch).padded)
+
+    def computed(self, padded: float) -> None:
+        """A batch of this padded cost was computed. Near the ceiling that is a reason to lift it a little:
+        what wanted the memory may be gone."""
+        if padded > self.tried:
+            self.tried = padded
+        if padded > self.ceiling / 2:
+            self.ceiling *= LIFT
 
     def out_of_memory(self, batch: Iterable[E]) -> None:
         """A batch did not fit into memory: none as large is made again, and its entries wait again."""

@@ -132,6 +132,7 @@ class Dataplane:
         except ModelyardError as error:
             if error.code in RESCUED:
                 left = call.timeout - (time.perf_counter() - started)
+                code = Cancelled.code  # should the caller leave meanwhile
                 answer = await rescued(served, call, error, left, self._routes.get)
                 if answer is not None:
                     code = "ok"
@@ -188,8 +189,8 @@ class Dataplane:
             queued.popleft()
             if isinstance(result, ModelyardError) and result.code in RESCUED and not served.plain:
                 call = calls[len(results)]
-                left = served.serving.timeout - (time.perf_counter() - started)
                 if not isinstance(call, ModelyardError):
+                    left = call.timeout - (time.perf_counter() - started)
                     result = await rescued(served, call, result, left, self._routes.get) or result
             code = result.code if isinstance(result, ModelyardError) else "ok"
             served.metrics.called(version, code, time.perf_counter() - started)
@@ -210,10 +211,16 @@ class Dataplane:
                         )
                         break
                     except Overloaded as error:
-                        if not queued:
+                        if queued:
+                            await take_oldest()
+                            continue
+                        # Others fill the queue: the batch waits for its turn, while it has time.
+                        left = served.serving.timeout if isinstance(call, ModelyardError) else call.timeout
+                        wait = max(0.001, error.retry_after or 0.01)
+                        if not served.plain or wait >= left - (time.perf_counter() - started):
                             queued.append(error)
                             break
-                        await take_oldest()
+                        await asyncio.sleep(wait)
                     except ModelyardError as error:
                         queued.append(error)
                         break

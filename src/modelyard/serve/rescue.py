@@ -26,7 +26,10 @@ async def rescued(
     ):
         answer: Answer | None = None
         if step == "stale" and served.cache is not None:
-            answer = served.cache.stale(served, call)
+            try:
+                answer = served.cache.stale(served, call)
+            except ModelyardError:  # a remote that has not told its signature yet has no kept answers
+                answer = None
         elif step == "fallback" and named is not None and left > 0:
             answer = await _by_fallback(served, call, left, find(named))
         if answer is not None:

@@ -84,3 +84,13 @@ def test_a_flood_of_one_client_does_not_keep_another_waiting(tmp_path: Path) -> 
         assert status == 200
         assert sum(not call.done() for call in flood) > 20
         assert {call.result()[0] for call in flood} == {200}
+
+
+def test_a_stream_whose_executor_dies_ends_and_does_not_begin_again(tmp_path: Path) -> None:
+    code = "import os, time\ndef predict(x: float):\n    yield 1\n    time.sleep(0.3)\n    os._exit(3) if x else None\n    yield 2\n"
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:
+        _, _, body = node.call(
+            "POST", "/v2/models/function/generate_stream", b'{"x": 1}', {"content-type": "application/json"}
+        )
+        assert body.count(b'"output"') == 1
+        assert b"in the middle" in body

@@ -158,36 +158,44 @@ class Pool:
             model = self.models[replica.seat.device] = LatencyModel()
         return model
 
-    def answered(self, replica: Replica, batch: Batch, results: list[Result], now: float) -> None:
-        """A batch came back at ``now``."""
+    def answered(
+        self, replica: Replica, batch: Batch, results: list[Result], now: float, computed: float
+    ) -> None:
+        """A batch came back at ``now``; the executor says that it ``computed`` for so many seconds."""
         tickets = batch.tickets
-        if tickets[0].pin is None:
-            self._learn_from(replica, batch, now)
+        # Calls that were cancelled or refused may not have been computed: such a batch proves no speed.
+        part = any(ticket.done for ticket in tickets) or any(
+            isinstance(result, ModelyardError) for result in results
+        )
         for ticket, result in zip(tickets, results, strict=True):
             ticket.replica = None
             if not ticket.done:
                 ticket.answer(result if ticket.pin is not None else self.checked(result))
+        if tickets[0].pin is None:
+            self._learn_from(replica, batch, max(now - batch.began, computed), part)
         self._free(replica)
 
-    def _learn_from(self, replica: Replica, batch: Batch, now: float) -> None:
+    def _learn_from(self, replica: Replica, batch: Batch, seconds: float, part: bool) -> None:
         scheduler, tickets = self._scheduler, batch.tickets
         cost = measure(scheduler.shape, tickets)
-        seconds = now - batch.began
         model = self.model_of(replica)
         predicted = model.predict(cost.padded, cost.squares) if model.known else None
         self.metrics.batch_done(len(tickets), cost.useful, cost.padded, seconds, predicted, replica.id)
-        if tickets[0].pieces is None:
+        if tickets[0].pieces is None and not (part and (predicted is None or seconds < predicted)):
             model.observe(cost.padded, cost.squares, cost.useful, seconds)
             if len(self.models) == 1:
                 scheduler.speed = model.speed * scheduler.workers
             else:
                 self._count_workers()
-            if cost.padded > scheduler.tried:
-                scheduler.tried = cost.padded
+            scheduler.computed(cost.padded)
             self._learnt.keep(scheduler)
 
     def out_of_memory(self, replica: Replica, batch: Batch) -> None:
         """A batch did not fit into memory: smaller ones from now on, and its calls wait again."""
+        if batch.tickets[0].pin is not None:
+            self.queue.answer(batch.tickets, Internal("It has not got the memory for a single call."))
+            self._free(replica)
+            return
         for ticket in batch.tickets:
             ticket.replica = None
         self._scheduler.out_of_memory(batch.tickets)
@@ -201,6 +209,7 @@ class Pool:
             self._plan_ahead(replica, replica.batches[0].tickets)
         else:
             self._idle.append(replica)
+            self._scheduler.busy_until = 0.0
             self._dispatch()
 
     def give_back(
@@ -216,7 +225,7 @@ class Pool:
             ticket.replica = None
             if ticket.pin is not None:
                 ticket.answer(Internal(f"The model's process ended: {ending}."))
-            elif ticket.pieces is not None and not ticket.pieces.empty():
+            elif ticket.begun:
                 # A part of the answer is with the caller: it cannot begin again.
                 ticket.answer(
                     Internal(f"The model's process ended in the middle of this answer: {ending}.")
@@ -241,6 +250,8 @@ class Pool:
         if fatal and not self.ready:
             self._failing = True
             self.queue.clear(self._unavailable())
+            if self.draining and self.busy == 0:
+                self._emptied.set()
 
     def _count_workers(self) -> None:
         """Who computes, and how fast they are together."""
@@ -303,8 +314,8 @@ class Pool:
     def _plan_ahead(self, replica: Replica, batch: list[Ticket]) -> None:
         """Have the next batch at the executor when this one is done, and no earlier than that needs."""
         model = self.model_of(replica)
-        if not model.sure:
-            return
+        if not model.sure or batch[0].pieces is not None:
+            return  # how long a stream takes, no law says
         cost = measure(self._scheduler.shape, batch)
         seconds = model.predict(cost.padded, cost.squares)
         if seconds >= AHEAD_FROM:

@@ -27,7 +27,7 @@ class Ticket(Entry):
     ``pieces`` gets the answers of a streamed call as they come. ``replica`` computes it now.
     """
 
-    __slots__ = ("_queue", "call", "future", "pieces", "replica", "sent")
+    __slots__ = ("_queue", "begun", "call", "future", "pieces", "replica", "sent")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class Ticket(Entry):
         self.sent = 0.0
         self.replica: Replica | None = None
         self.pieces: asyncio.Queue[Answer] | None = None
+        self.begun = False  # a piece is with the caller, or on its way there
 
     def cancel(self) -> None:
         """The caller left: what waits is not computed, what computes is told."""
@@ -59,6 +60,7 @@ class Ticket(Entry):
     def piece(self, answer: Answer) -> None:
         """Give the caller a part of its answer."""
         if self.pieces is not None and not self.done:
+            self.begun = True
             self.pieces.put_nowait(answer)
 
 

@@ -144,6 +144,8 @@ class Replica:
             limit.close()
             return f"it could not be started: {error}"
         await self._died.wait()
+        if self.state == "ready":
+            self._set_state("backing_off")
         lost = [ticket for batch in self.batches for ticket in batch.tickets]
         first = len(self.batches[0].tickets) if self.batches else 0
         self.batches.clear()
@@ -228,7 +230,7 @@ class Replica:
         if message.out_of_memory:
             self._pool.out_of_memory(self, batch)
         else:
-            self._pool.answered(self, batch, results, now)
+            self._pool.answered(self, batch, results, now, message.compute_us * 1e-6)
 
     def _stream(self, number: int, index: int, answer: Answer) -> None:
         for batch in self.batches:
