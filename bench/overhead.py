@@ -49,7 +49,9 @@ def measure(plan: Plan) -> dict[str, Any]:
                 try:
                     _one(name, Path(folder), plan, runs, missing)
                 except NotStarted as trouble:
-                    missing[name] = str(trouble)
+                    missing[name] = str(trouble).splitlines()[
+                        0
+                    ]  # the rest, with this machine's paths, was printed
                     print(trouble, file=sys.stderr, flush=True)
     return {
         "servers": runs.medians(),
