@@ -21,7 +21,8 @@ def block(question: str, result: dict[str, Any] | None) -> str:
         return f"*Not run* (`python -m bench {question}`).\n"
     module = importlib.import_module(f"bench.{question}")
     plan = result["plan"]
-    runs = f"median of {plan['rounds']} interleaved runs" if plan["rounds"] > 1 else "one run"
+    once = getattr(module, "ONCE", False) or plan["rounds"] == 1
+    runs = "one run" if once else f"median of {plan['rounds']} interleaved runs"
     parts = [f"{describe(result['machine'])}; {runs}; the whole question took {result['seconds']:,.0f} s."]
     if (PAGE.parent / "performance" / f"{question}.svg").is_file():
         parts.append(f"![{module.__doc__.splitlines()[0]}](performance/{question}.svg)")
