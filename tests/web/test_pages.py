@@ -75,7 +75,7 @@ def test_an_endpoint_shows_its_options(browser: TestClient) -> None:
     add_endpoint(browser)
     add_endpoint(browser, "n", serving={"cache": 64_000_000, "fallback": "m", "max_wait": 0.004})
     text = browser.get("/endpoints/n").text
-    for told in ("64.0 MB, each answer for 5 min 0 s", "<td>m</td>", "4.0 ms", "256 rows"):
+    for told in ("64.0 MB, each answer for 5 min 0 s", "<td>m</td>", "4.0 ms", "1024 rows"):
         assert told in text
 
 

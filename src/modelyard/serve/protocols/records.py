@@ -28,6 +28,8 @@ from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.protocols.native import MAX_RECORDS, Record, record_call
 from modelyard.serve.served import Served
 
+TOGETHER = 256  # rows that are one call: the scheduler can part calls, not rows
+
 
 def row_calls(served: Served, rows: object, parameters: Record, options: Options, field: str) -> list[Call]:
     """``rows`` as calls, as few as can be. Raises InvalidInput naming the row."""
@@ -109,7 +111,8 @@ def _stacked(served: Served, calls: list[Call]) -> list[Call]:
     )
     if not alike:
         return calls
-    limit = max(1, min(served.serving.max_batch, signature.max_batch or served.serving.max_batch))
+    most = served.serving.max_batch
+    limit = max(1, min(TOGETHER, most, signature.max_batch or most))
     together: list[Call] = []
     for start in range(0, len(calls), limit):
         part = calls[start : start + limit]
