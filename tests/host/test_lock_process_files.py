@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from modelyard.host.files import read_json, write_json
-from modelyard.host.lock import holder
+from modelyard.host.lock import ProgramLock, holder
 from modelyard.host.process import describe, open_process, send_signal
 
 HOLD = """
@@ -44,6 +44,28 @@ def test_a_lock_is_held_until_its_process_is_killed(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert holder(tmp_path, "node") is None
+
+
+def test_the_next_holder_never_leaves_the_file_empty(tmp_path: Path) -> None:
+    """Whoever asks for the process while one follows another reads the former or the next."""
+    path = tmp_path / "node.lock"
+    path.write_text("12345678\n")
+    seen: set[str] = set()
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            seen.add(path.read_text().split("\n")[0])
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(500):
+        lock = ProgramLock(tmp_path, "node")
+        lock.acquire()
+        lock.release()
+    done.set()
+    reader.join()
+    assert seen <= {"12345678", str(os.getpid())}
 
 
 def test_an_id_that_another_process_has_now_is_no_holder(tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ class ProgramLock:
                 f"Another {self._program}{f' (process {holder})' if holder else ''} runs on this home "
                 f"({self._path.parent.parent}); stop it with `modelyard down`, or choose another home."
             )
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        line = f"{os.getpid()}\n".encode()
+        os.pwrite(descriptor, line, 0)  # before the rest is cut off: a reader never finds it empty
+        os.ftruncate(descriptor, len(line))
         self._descriptor = descriptor
 
     def release(self) -> None:
