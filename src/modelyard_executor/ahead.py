@@ -4,6 +4,7 @@ Handing a frame from thread to thread costs more than a small model computes, so
 between :meth:`Ahead.begin` and :meth:`Ahead.end`; otherwise the main thread reads by itself.
 """
 
+import contextlib
 import os
 import select
 import sys
@@ -30,6 +31,7 @@ class Ahead:
         self._stopped.acquire()
         self._bell: "Optional[tuple[int, int]]" = None  # a pipe: a byte in it ends the reading
         self._error: Optional[BaseException] = None
+        self._closed = False
 
     def begin(self) -> None:
         """Read from now on; the caller leaves the channel's receiving side alone."""
@@ -37,8 +39,13 @@ class Ahead:
             return
         if self._bell is None:
             self._bell = os.pipe()
+            poll = select.poll()
+            poll.register(self._bell[0], select.POLLIN)
+            poll.register(self._channel.fileno(), select.POLLIN)
             sys.setswitchinterval(_SWITCH)
-            threading.Thread(target=self._run, name="reads ahead", daemon=True).start()
+            threading.Thread(
+                target=self._run, args=(poll, *self._bell), name="reads ahead", daemon=True
+            ).start()
         self.reading = True
         self._go.release()
 
@@ -53,14 +60,23 @@ class Ahead:
         if self._error is not None:
             raise self._error
 
-    def _run(self) -> None:
-        assert self._bell is not None
-        bell = self._bell[0]
-        poll = select.poll()
-        poll.register(bell, select.POLLIN)
-        poll.register(self._channel.fileno(), select.POLLIN)
+    def close(self) -> None:
+        """Read never again, and let the thread go; it is not waited for, whatever it reads."""
+        if self._bell is None or self._closed:
+            return
+        self._closed = True
+        if self.reading:
+            os.write(self._bell[1], b"!")
+        with contextlib.suppress(RuntimeError):  # it was told to go, and has not gone yet
+            self._go.release()
+
+    def _run(self, poll: "select.poll", bell: int, rope: int) -> None:
         while True:
             self._go.acquire()
+            if self._closed:
+                os.close(bell)
+                os.close(rope)
+                return
             try:
                 while True:
                     while self._channel.ready():
@@ -73,5 +89,3 @@ class Ahead:
                 # Told to the main thread, which ends the process by it.
                 self._error = error
             self._stopped.release()
-            if self._error is not None:
-                return

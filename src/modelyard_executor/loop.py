@@ -30,7 +30,10 @@ def serve(
     if slabs is not None and version >= 2:
         loop.borrower = Borrower(slabs, leases=False)
         loop.lender = Lender(slabs) if lend else None
-    loop.run()
+    try:
+        loop.run()
+    finally:
+        loop.close()
 
 
 # Seconds that batches compute from which the next one is read ahead meanwhile. Beginning and ending that
@@ -53,6 +56,10 @@ class _Loop:
         self._draining = False
         self._ahead = Ahead(channel, self._frame_ahead)
         self._typical = 2 * AHEAD  # seconds that a batch computes; a moving average
+
+    def close(self) -> None:
+        """No thread of it reads any more."""
+        self._ahead.close()
 
     def run(self) -> None:
         channel, waiting, ahead = self._channel, self._waiting, self._ahead

@@ -138,6 +138,7 @@ def wire_node_harness() -> Harness:
         frame(hello | {"version": 2, "depth": 2, "streams": True, "cost": {"cost": "length", "shape": "padded", "of": "x"}}),
     ]  # fmt: skip
     spec = ExecutorSpec(python="p", adapter="onnx", files="f")
+    taken: set[int] = set()
 
     def fuzz_one(data: bytes) -> None:
         if len(data) < 2:
@@ -145,21 +146,25 @@ def wire_node_harness() -> Harness:
 
         def result(message: BatchResult, results: list[Result]) -> None:
             assert message.out_of_memory or len(results) == 2, results
+            taken.add(len(results))
 
         process = ExecutorProcess(
             spec, threads=1, device="cpu", cores=None, limit=MemoryLimit("fuzz", None), folder=Path("/nonexistent"),
             on_hello=lambda hello: None, on_failed=lambda failed: None, on_result=result,
-            on_stream=lambda batch, index, answer: None, on_exit=lambda how: None, on_output=lambda text: None,
+            on_stream=lambda batch, index, answer: None, on_gone=lambda: None, on_exit=lambda how: None, on_output=lambda text: None,
         )  # fmt: skip
         # As if a batch of two were on its way: one that is streamed, or none; by the second byte.
         process._streams = bool(data[1] % 2)  # pyright: ignore[reportPrivateUsage]
-        process._flying.append((1, 2, frozenset({0} if data[1] % 2 else ())))  # pyright: ignore[reportPrivateUsage]
+        process._flying.append((1, 2, frozenset({0} if data[1] % 2 else ()), None))  # pyright: ignore[reportPrivateUsage]
         pieces, data = 1 + data[0] % 5, framed(data[0], data[2:])
         step = max(1, len(data) // pieces)
         for start in range(0, len(data), step):
             process.data_received(data[start : start + step])
 
     seeds = _both(seeds, [bytes((number % 3, number % 2)) for number in range(len(seeds))])
+    for seed in seeds:
+        fuzz_one(seed)
+    assert taken == {0, 2}, taken  # results come through, and so does want of memory
     return Harness(
         "wire_node",
         fuzz_one,

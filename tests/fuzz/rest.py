@@ -110,6 +110,7 @@ class Edge:
         logging.getLogger("modelyard").addHandler(self.faults)
         logging.getLogger("modelyard").propagate = False
         self.shared = self.loop.run_until_complete(self._shared())
+        self.said = b""  # the body of the last answer
 
     def _served(self, name: str, signature: Signature) -> Served:
         spec = Pool(
@@ -147,6 +148,7 @@ class Edge:
             if error.code == "internal":
                 raise AssertionError(f"an internal error: {error.message}") from error
         _printable(response)
+        self.said = response.body
         return response.status
 
     def speak(self, data: bytes, pieces: int) -> bytes:
@@ -221,7 +223,7 @@ def body_harness(
     seeds = [bytes([index]) + body for body in encoded for index in range(len(paths))]
     # What all seeds have in common is not worth a harness: one of them at least is answered.
     answers = {node.request(method, paths[seed[0]], fixed, seed[1:]) for seed in seeds}
-    assert answers & {200, 204}, (name, answers)
+    assert answers & {200, 204}, (name, answers, node.said)
     return Harness(name, fuzz_one, seeds, tokens)
 
 

@@ -153,6 +153,17 @@ def test_an_executor_killed_while_idle_gets_no_call(tmp_path: Path) -> None:
                 assert node.post("/predict", {"x": float(number)}) == (200, {"output": float(number)})
 
 
+def test_an_executor_that_dies_of_its_first_prediction_never_serves(tmp_path: Path) -> None:
+    """Its input was made up from the signature: a model may refuse that, and must survive it."""
+    pool = function_pool(tmp_path / "m", "import os\ndef predict(x: float):\n    os._exit(7)\n")
+    with NodeProcess(tmp_path / "home").serve(pool).start(wait=False) as node:
+        wait_until(lambda: node.status().pools[0].state == "failing", what="the failure told")
+        assert "status 7" in (node.status().pools[0].failure or "")
+        status, answer = node.post("/predict", {"x": 1.0})
+        assert (status, answer["code"]) == (503, "unavailable")
+        assert "a replica is ready" not in node.log()
+
+
 def test_a_call_that_kills_its_executor_fails_alone(tmp_path: Path) -> None:
     code = "import os\ndef predict(x: float):\n    if x == 13:\n        os._exit(7)\n    return x\n"
     with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:

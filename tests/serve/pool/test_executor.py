@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ import pytest
 from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import ExecutorSpec
 from modelyard.serve.call import Answer, Call, RawTensor, Result
-from modelyard.serve.pool.executor import ExecutorProcess
+from modelyard.serve.pool.executor import ExecutorGone, ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
 from modelyard.serve.pool.limits import MemoryLimit
 from modelyard_executor import shared
@@ -47,6 +48,7 @@ class Events:
     def __init__(self) -> None:
         self.hello: Hello | None = None
         self.failed: Failed | None = None
+        self.gone = False
         self.ending: str | None = None
         self.results: list[tuple[BatchResult, list[Result]]] = []
         self.pieces: list[tuple[int, int, Answer]] = []
@@ -78,6 +80,7 @@ def process(folder: Path, events: Events, spec: ExecutorSpec, **more: Any) -> Ex
         on_failed=lambda failed: events.tell("failed", failed),
         on_result=lambda message, results: events.tell("results", message, results),
         on_stream=lambda *piece: events.tell("pieces", *piece),
+        on_gone=lambda: events.tell("gone", True),
         on_exit=lambda ending: events.tell("ending", ending),
         on_output=lambda text: events.tell("text", text),
         **given,
@@ -220,6 +223,19 @@ async def test_a_ping_is_answered_and_false_when_it_ends_instead(tmp_path):
         await executor.closed()
         await asked  # PONG may have come first
         assert not await executor.ping()
+
+
+@in_a_loop
+async def test_one_that_died_takes_no_batch_even_before_its_end_is_read(tmp_path):
+    async with started(tmp_path) as (executor, events):
+        assert executor.pid is not None
+        os.kill(executor.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, executor.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(ExecutorGone):
+            executor.send_batch([call([1.0])])
+        assert events.gone and events.ending is None
+        await events.until(lambda: events.ending)
+        assert events.ending == "it was killed by SIGKILL"
 
 
 @in_a_loop

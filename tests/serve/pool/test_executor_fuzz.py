@@ -62,11 +62,18 @@ def nobody(*_: Any) -> None:
     """What happens is looked at elsewhere."""
 
 
+class Unconnected(ExecutorProcess):
+    """What it sends is nobody's."""
+
+    def _write(self, header: bytes, chunks: Any) -> bool:
+        return True
+
+
 def node_end(told: list[Any]) -> ExecutorProcess:
     spec = ExecutorSpec("/bin/false", "x", "/")
-    return ExecutorProcess(
+    return Unconnected(
         spec, threads=1, device="cpu", cores=None, limit=MemoryLimit("fuzz", None), folder=Path("/nowhere"),
-        on_hello=nobody, on_failed=nobody, on_stream=lambda *piece: told.append(piece), on_exit=nobody,
+        on_hello=nobody, on_failed=nobody, on_stream=lambda *piece: told.append(piece), on_gone=nobody, on_exit=nobody,
         on_output=nobody, on_result=lambda _, results: told.append(results),
     )  # fmt: skip
 

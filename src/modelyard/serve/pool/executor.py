@@ -32,13 +32,19 @@ log = logging.getLogger("modelyard.executor")
 _Flying = tuple[int, int, Collection[int], int | None]
 _NONE: _Flying = (0, 0, (), None)
 
+
+class ExecutorGone(Exception):
+    """The process cannot be reached any more; how it ended comes with ``on_exit``."""
+
+
 PACKAGE: Final = Path(str(importlib.util.find_spec("modelyard_executor").origin)).parent  # type: ignore[union-attr]
 
 
 class ExecutorProcess(asyncio.Protocol):
     """One executor. Call :meth:`start`, then :meth:`send_batch`; events come through the callbacks, all
     on the loop's thread: ``on_hello``, ``on_failed``, ``on_stream`` (batch, index, a piece of that item's
-    answer), ``on_result`` and, exactly once and last, ``on_exit`` with a sentence on how the process ended.
+    answer), ``on_result``, ``on_gone`` when it takes nothing any more and, exactly once and last, ``on_exit``
+    with a sentence on how the process ended.
 
     ``device`` is "cpu", or "cuda:" and what CUDA_VISIBLE_DEVICES calls the one device that it is to see;
     ``cores`` are those that it may run on (None: all). Once it has said HELLO, ``hello.depth`` batches
@@ -60,6 +66,7 @@ class ExecutorProcess(asyncio.Protocol):
         on_failed: Callable[[Failed], None],
         on_result: Callable[[BatchResult, list[Result]], None],
         on_stream: Callable[[int, int, Answer], None],
+        on_gone: Callable[[], None],
         on_exit: Callable[[str], None],
         on_output: Callable[[str], None],
     ) -> None:
@@ -74,6 +81,7 @@ class ExecutorProcess(asyncio.Protocol):
         self._on_failed = on_failed
         self._on_result = on_result
         self._on_stream = on_stream
+        self._on_gone = on_gone
         self._on_exit = on_exit
         self._on_output = on_output
         self._transport: asyncio.WriteTransport | None = None
@@ -164,7 +172,10 @@ class ExecutorProcess(asyncio.Protocol):
         self._write(frames.encode(start), ())
 
     def send_batch(self, calls: Sequence[Call]) -> int:
-        """Send one batch; its number comes back in the result. Raises WireError when it is too large."""
+        """Send one batch; its number comes back in the result.
+
+        Raises WireError when it is too large, ExecutorGone when there is nobody to send it to.
+        """
         self._batches = number = self._batches + 1
         streamed = ()
         for call in calls:
@@ -179,7 +190,15 @@ class ExecutorProcess(asyncio.Protocol):
             slab = self._lender.lend(chunks, size)
             if slab is not None:
                 tail, chunks = b'"slab":[%d,%d],%b' % (slab, size, tail), ()
-        self._write(b'{"type":"BATCH","batch":%d,%b' % (number, tail), chunks)
+        try:
+            sent = self._write(b'{"type":"BATCH","batch":%d,%b' % (number, tail), chunks)
+        except wire.WireError:
+            if slab is not None and self._lender is not None:
+                self._lender.take_back(slab)
+            raise
+        if not sent:
+            self._on_gone()
+            raise ExecutorGone
         self._flying.append((number, len(calls), streamed, slab))
         return number
 
@@ -216,6 +235,7 @@ class ExecutorProcess(asyncio.Protocol):
     def kill(self) -> None:
         """End the process and everything it started, now."""
         if self._process is not None and self._process.returncode is None:
+            self._on_gone()
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -224,10 +244,11 @@ class ExecutorProcess(asyncio.Protocol):
         if self._watcher is not None:
             await asyncio.shield(self._watcher)
 
-    def _write(self, header: bytes, chunks: Sequence[bytes | memoryview]) -> None:
+    def _write(self, header: bytes, chunks: Sequence[bytes | memoryview]) -> bool:
+        """False when it cannot be reached any more."""
         transport, direct = self._transport, self._socket
         if transport is None or direct is None or transport.is_closing():
-            return
+            return False
         frame = b"".join(wire.encode_raw(header, chunks))
         if transport.get_write_buffer_size() == 0:
             # Straight to the kernel: the transport would wait for the end of the loop's turn, and
@@ -237,11 +258,12 @@ class ExecutorProcess(asyncio.Protocol):
             except BlockingIOError:
                 sent = 0
             except OSError:
-                return  # it died; its end is noticed by the watch
+                return False  # it died; its end is noticed by the watch
             if sent == len(frame):
-                return
+                return True
             frame = memoryview(frame)[sent:]
         transport.write(frame)
+        return True
 
     # --- what the event loop calls
 
@@ -340,6 +362,7 @@ class ExecutorProcess(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The executor closed its end: if it does not exit by itself, it is ended."""
+        self._on_gone()
         asyncio.get_running_loop().call_later(1.0, self.kill)
 
     async def _watch(self, output: asyncio.StreamReader, pipe: asyncio.ReadTransport, ended: int) -> None:

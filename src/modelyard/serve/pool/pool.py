@@ -16,6 +16,7 @@ from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import EndpointMetrics, PoolGauge
+from modelyard.serve.pool.executor import ExecutorGone
 from modelyard.serve.pool.frames import Cost
 from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.queue import INFINITY, Queue, Ticket, late
@@ -217,14 +218,12 @@ class Pool:
     ) -> None:
         """The executor died under ``lost``, with ``ahead`` sent and not begun: others compute them, but for
         what killed it twice."""
-        with contextlib.suppress(ValueError):
-            self._idle.remove(replica)
-        self._count_workers()
+        self.replica_gone(replica)
         self.metrics.restarts += not self._stopped
         for ticket in (*lost, *ahead):
             ticket.replica = None
             if ticket.pin is not None:
-                ticket.answer(Internal(f"The model's process ended: {ending}."))
+                ticket.answer(Unavailable(f"The model's process ended: {ending}."))
             elif ticket.begun:
                 # A part of the answer is with the caller: it cannot begin again.
                 ticket.answer(
@@ -242,6 +241,12 @@ class Pool:
                     Internal(f"The model's process died while it computed this call alone: {ending}.")
                 )
         self._dispatch()
+
+    def replica_gone(self, replica: Replica) -> None:
+        """It computes nothing any more."""
+        with contextlib.suppress(ValueError):
+            self._idle.remove(replica)
+        self._count_workers()
 
     def replica_died(self, replica: Replica, report: str, *, fatal: bool, delay: float) -> None:
         """Keep the crash report; when no replica can serve, tell who waits."""
@@ -282,20 +287,13 @@ class Pool:
                 if not batch:
                     break
                 idle.popleft()
-                if not self._send(replica, batch, now):
+                if not self._send(replica, batch, now) and replica.state == "ready":
                     idle.append(replica)
         if self.draining and self.busy == 0:
             self._emptied.set()
 
     def _send(self, replica: Replica, batch: list[Ticket], now: float) -> bool:
-        """False when the batch was too large for the wire; its calls have been seen to."""
-        if batch[0].pin is None:
-            waits = self.metrics.queue
-            for ticket in batch:
-                ticket.sent = now
-                ticket.replica = replica
-                waits.observe(now - ticket.arrived)
-            self.metrics.batch.observe(len(batch))
+        """False when the batch could not be sent; its calls have been seen to."""
         try:
             replica.compute(batch, now)
         except WireError as error:
@@ -304,9 +302,20 @@ class Pool:
                 self.queue.answer(batch, TooLarge(f"This call is too large to be computed: {error}."))
             for ticket in batch:
                 ticket.ride = 1
-                ticket.replica = None
             self._scheduler.put_back(batch)
             return False
+        except ExecutorGone:
+            if batch[0].pin is not None:
+                self.queue.answer(batch, Unavailable("The model's process ended before its first answer."))
+            self._scheduler.put_back(batch)  # others compute them
+            return False
+        if batch[0].pin is None:
+            waits = self.metrics.queue
+            for ticket in batch:
+                ticket.sent = now
+                ticket.replica = replica
+                waits.observe(now - ticket.arrived)
+            self.metrics.batch.observe(len(batch))
         if replica.depth > 1 and replica.state == "ready" and len(replica.batches) == 1:
             self._plan_ahead(replica, batch)
         return True

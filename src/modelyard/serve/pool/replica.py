@@ -135,6 +135,7 @@ class Replica:
             on_failed=self._on_failed,
             on_result=self._result,
             on_stream=self._stream,
+            on_gone=self._gone,
             on_exit=on_exit,
             on_output=lambda text: self._pool.log.write(self.id, text),
         )
@@ -213,11 +214,20 @@ class Replica:
         self._failed = Failed("canary", why, "\n".join([why, *self._pool.log.last_lines(self.id)[-40:]]))
         self.kill()
 
+    def _gone(self) -> None:
+        """The process takes nothing any more: no batch goes there while its end is not read yet."""
+        if self.state == "ready":
+            self._set_state("backing_off")
+            self._pool.replica_gone(self)
+
     def _on_failed(self, failed: Failed) -> None:
         self._failed = failed
 
     def compute(self, tickets: "list[Ticket]", now: float) -> None:
-        """Send a batch; its results come to the pool. Raises WireError when it is too large to be sent."""
+        """Send a batch; its results come to the pool.
+
+        Raises WireError when it is too large to be sent, ExecutorGone when the process has just ended.
+        """
         assert self._executor is not None and len(self.batches) < self.depth
         number = self._executor.send_batch([ticket.call for ticket in tickets])
         self.batches.append(Batch(number, tickets, now))
