@@ -185,7 +185,14 @@ class Dataplane:
         results: list[Result] = []
 
         async def take_oldest() -> None:
-            result = await _result_of(queued[0])
+            pending = queued[0]
+            result = await _result_of(pending)
+            if isinstance(result, Overloaded) and pending is not result and served.plain:
+                # Its place was given to another client's call: it queues anew, once.
+                again = calls[len(results)]
+                assert not isinstance(again, ModelyardError)
+                queued[0] = await _in_turn(served, again, started)
+                result = await _result_of(queued[0])
             queued.popleft()
             if isinstance(result, ModelyardError) and result.code in RESCUED and not served.plain:
                 call = calls[len(results)]
@@ -204,26 +211,20 @@ class Dataplane:
                     waited += await served.cache.ahead(served, calls[index:looked], waited)
                 while len(queued) >= window:
                     await take_oldest()
+                if isinstance(call, ModelyardError):
+                    queued.append(call)
+                    continue
                 while True:
                     try:
-                        queued.append(
-                            call if isinstance(call, ModelyardError) else _submit(served, call, started)
-                        )
-                        break
-                    except Overloaded as error:
+                        queued.append(_submit(served, call, started))
+                    except Overloaded:
                         if queued:
                             await take_oldest()
                             continue
-                        # Others fill the queue: the batch waits for its turn, while it has time.
-                        left = served.serving.timeout if isinstance(call, ModelyardError) else call.timeout
-                        wait = max(0.001, error.retry_after or 0.01)
-                        if not served.plain or wait >= left - (time.perf_counter() - started):
-                            queued.append(error)
-                            break
-                        await asyncio.sleep(wait)
+                        queued.append(await _in_turn(served, call, started))
                     except ModelyardError as error:
                         queued.append(error)
-                        break
+                    break
             while queued:
                 await take_oldest()
         except asyncio.CancelledError:
@@ -254,6 +255,20 @@ class _Refusals:
 
 async def _result_of(pending: Pending | ModelyardError) -> Result:
     return pending if isinstance(pending, ModelyardError) else await pending.future
+
+
+async def _in_turn(served: Served, call: Call, started: float) -> Pending | ModelyardError:
+    """Queue one call of a batch; where others fill the queue it waits for its turn, while it has time."""
+    while True:
+        try:
+            return _submit(served, call, started)
+        except Overloaded as error:
+            wait = max(0.001, error.retry_after or 0.01)
+            if not served.plain or wait >= call.timeout - (time.perf_counter() - started):
+                return error
+        except ModelyardError as error:
+            return error
+        await asyncio.sleep(wait)
 
 
 def _submit(served: Served, call: Call, started: float) -> Pending:

@@ -230,7 +230,7 @@ async def test_one_that_died_takes_no_batch_even_before_its_end_is_read(tmp_path
     async with started(tmp_path) as (executor, events):
         assert executor.pid is not None
         os.kill(executor.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, executor.pid, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, executor.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - the loop is not to see it
         with pytest.raises(ExecutorGone):
             executor.send_batch([call([1.0])])
         assert events.gone and events.ending is None

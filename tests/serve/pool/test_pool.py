@@ -1,6 +1,7 @@
 """A pool of real executors: batches ahead, streams, want of memory, devices, what is learnt and kept."""
 
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,8 +55,6 @@ def test_a_generator_streams_and_a_caller_that_leaves_stops_it(tmp_path: Path) -
         )
         assert status == 200
         assert body.count(b"data:") == 3
-        import socket
-
         before = len(told.read_text())
         with socket.create_connection(("127.0.0.1", node.port)) as client:
             request = b'{"x": 3000}'
@@ -84,6 +83,40 @@ def test_a_flood_of_one_client_does_not_keep_another_waiting(tmp_path: Path) -> 
         assert status == 200
         assert sum(not call.done() for call in flood) > 20
         assert {call.result()[0] for call in flood} == {200}
+
+
+def test_records_of_a_batch_that_gave_their_place_to_another_client_come_back(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    code = (
+        "import pathlib, time\ndef predict(x: float):\n"
+        f"    while x and not pathlib.Path({str(go)!r}).exists():\n        time.sleep(0.01)\n    return x\n"
+    )
+    pool = function_pool(tmp_path / "m", code, max_batch=1, max_queue=8, timeout=100)
+    records = [{"x": n + 1.0} for n in range(12)]
+    single = (
+        b"POST /predict HTTP/1.1\r\nhost: localhost\r\nmodelyard-client: few\r\n"
+        b'content-type: application/json\r\ncontent-length: 8\r\n\r\n{"x": 5}'
+    )
+    with (
+        NodeProcess(tmp_path / "home").serve(pool) as node,
+        ThreadPoolExecutor(3) as clients,
+        socket.create_connection(("127.0.0.1", node.port), timeout=100) as first,
+        socket.create_connection(("127.0.0.1", node.port), timeout=100) as second,
+    ):
+        batches = [
+            clients.submit(node.post, "/predict/batch", {"records": records}, {"modelyard-client": "many"})
+            for _ in range(3)
+        ]
+        wait_until(lambda: node.status().pools[0].queued == 8, what="a full queue")
+        for other in (first, second):
+            other.sendall(single)
+        for _ in range(3):
+            assert node.status().pools[0].queued == 8  # by when both have a place
+        go.touch()
+        for other in (first, second):
+            assert other.recv(65536).startswith(b"HTTP/1.1 200")
+        for batch in batches:
+            assert batch.result()[1]["predictions"] == [{"output": each["x"]} for each in records]
 
 
 def test_a_stream_whose_executor_dies_ends_and_does_not_begin_again(tmp_path: Path) -> None:
