@@ -26,7 +26,7 @@ from modelyard.policy.batching import Bounds, interval, most_rows, planned
 from modelyard.policy.due import due_line, most_urgent
 from modelyard.policy.latency import LatencyModel
 from modelyard.policy.line import Line
-from modelyard.policy.work import ANY, DEFAULT_LEVEL, Entry, measure, units_of
+from modelyard.policy.work import ANY, DEFAULT_LEVEL, Entry, Measure, measure, units_of
 
 SPARED = 2  # deaths that look like somebody else's doing and are believed
 WINDOW = 256  # entries that mates are chosen from
@@ -80,6 +80,7 @@ class Scheduler(Generic[E]):
         self.ceiling = INFINITY  # half of the smallest that memory did not suffice for
         self.busy_until = 0.0  # when a worker is free again, by what is predicted; the caller knows better
         self.wake_at = INFINITY  # when a batch that waits for mates is due
+        self.cost = Measure(0.0, 0.0, 0.0)  # of the last batch
         self._lines: dict[int, Line[E]] = {}
         self._pinned: dict[Hashable, E] = {}
         self._late: list[E] = []  # met in the queue after their deadline; expire() returns them
@@ -182,15 +183,18 @@ class Scheduler(Generic[E]):
                 return []
             head = line.head()
             assert head is not None
-            if head.deadline > now and not self._hopeless(head, now, model):
+            if head.deadline > now and (self._live == 1 or not self._hopeless(head, now, model)):
                 break
             self._expired(head)
-        urgent = self._urgent(now, model)
-        self._turn = urgent is not None and not self._turn
-        if urgent is not None and self._turn and urgent is not head:
-            head = urgent
-            line = self._lines[head.level]
-        batch = self._with_mates(head, line, now, model)
+        if self._live == 1:
+            batch = [head]
+        else:
+            urgent = self._urgent(now, model)
+            self._turn = urgent is not None and not self._turn
+            if urgent is not None and self._turn and urgent is not head:
+                head = urgent
+                line = self._lines[head.level]
+            batch = self._with_mates(head, line, now, model)
         if self.limits.wait > 0 and not self._hurries() and not self._worth_going(batch, now, model):
             self.wake_at = min(each.arrived for each in batch) + self.limits.wait
             return []
@@ -199,8 +203,9 @@ class Scheduler(Generic[E]):
         for entry in batch:
             self._leave(entry)
         line.sweep()
+        self.cost = cost = measure(self.shape, batch)
         if model.known:
-            self._last = model.predict(*measure(self.shape, batch)[:2])
+            self._last = model.predict(cost.padded, cost.squares)
             self.busy_until = now + self._last
         return batch
 
@@ -217,14 +222,12 @@ class Scheduler(Generic[E]):
 
     def _hopeless(self, entry: E, now: float, model: LatencyModel) -> bool:
         """Whether ``entry`` would be late even if it were computed now, alone: others need not wait for that."""
-        if not model.sure or self._live == 1 or entry.deadline > now + self.limits.seconds:
+        if not model.sure or entry.deadline > now + self.limits.seconds:
             return False
         cost = measure(self.shape, (entry,))
         return entry.deadline < now + HOPE * model.predict(cost.padded, cost.squares)
 
     def _with_mates(self, head: E, line: Line[E], now: float, model: LatencyModel) -> list[E]:
-        if self._live == 1:
-            return [head]
         bounds = self._bounds(head, now, model)
         if self.shape == "rows":
             return self._in_order(head, line, now, bounds, model)

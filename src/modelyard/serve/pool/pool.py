@@ -11,7 +11,7 @@ from modelyard.core import routes
 from modelyard.core.errors import Internal, ModelyardError, TooLarge, Unavailable
 from modelyard.core.signature import Signature
 from modelyard.policy.latency import LatencyModel
-from modelyard.policy.work import measure
+from modelyard.policy.work import Measure, measure
 from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.logs import ModelLog
@@ -25,6 +25,8 @@ from modelyard.serve.pool.seats import Seats
 from modelyard_executor.wire import WireError
 
 AHEAD_FROM = 0.002  # seconds of computing from which the next batch is sent before the last one is done
+SHORT = 0.001  # seconds of computing below which a batch is learnt from every LEARN_EVERY seconds only
+LEARN_EVERY = 0.002
 LEAD = 0.05  # of a batch's time: how much earlier the next one is sent, at least a millisecond
 
 
@@ -138,7 +140,7 @@ class Pool:
         """Let a starting replica take the canary that is queued for it."""
         ticket = self._scheduler.pinned(replica)
         if ticket is not None:
-            self._send(replica, [ticket], time.monotonic())
+            self._send(replica, [ticket], measure(self._scheduler.shape, [ticket]), time.monotonic())
 
     def replica_ready(self, replica: Replica) -> None:
         """The canary went through: traffic may come."""
@@ -163,33 +165,42 @@ class Pool:
         self, replica: Replica, batch: Batch, results: list[Result], now: float, computed: float
     ) -> None:
         """A batch came back at ``now``; the executor says that it ``computed`` for so many seconds."""
-        tickets = batch.tickets
+        # It computes the next batch while this one is answered; where little is known, that waits for what
+        # this one tells.
+        sure = self.model_of(replica).sure
+        if sure:
+            self._free(replica)
         # Calls that were cancelled or refused may not have been computed: such a batch proves no speed.
-        part = any(ticket.done for ticket in tickets) or any(
-            isinstance(result, ModelyardError) for result in results
-        )
-        for ticket, result in zip(tickets, results, strict=True):
+        part = False
+        for ticket, result in zip(batch.tickets, results, strict=True):
             ticket.replica = None
+            part = part or ticket.done or isinstance(result, ModelyardError)
             if not ticket.done:
                 ticket.answer(result if ticket.pin is not None else self.checked(result))
-        if tickets[0].pin is None:
-            self._learn_from(replica, batch, max(now - batch.began, computed), part)
-        self._free(replica)
+        if batch.tickets[0].pin is None:
+            self._learn_from(replica, batch, now, max(now - batch.began, computed), part)
+        if not sure:
+            self._free(replica)
 
-    def _learn_from(self, replica: Replica, batch: Batch, seconds: float, part: bool) -> None:
-        scheduler, tickets = self._scheduler, batch.tickets
-        cost = measure(scheduler.shape, tickets)
-        model = self.model_of(replica)
+    def _learn_from(self, replica: Replica, batch: Batch, now: float, seconds: float, part: bool) -> None:
+        cost, model = batch.cost, self.model_of(replica)
         predicted = model.predict(cost.padded, cost.squares) if model.known else None
-        self.metrics.batch_done(len(tickets), cost.useful, cost.padded, seconds, predicted, replica.id)
-        if tickets[0].pieces is None and not (part and (predicted is None or seconds < predicted)):
-            model.observe(cost.padded, cost.squares, cost.useful, seconds)
-            if len(self.models) == 1:
-                scheduler.speed = model.speed * scheduler.workers
-            else:
-                self._count_workers()
-            scheduler.computed(cost.padded)
-            self._learnt.keep(scheduler)
+        self.metrics.batch_done(
+            len(batch.tickets), cost.useful, cost.padded, seconds, predicted, replica.id
+        )
+        if batch.tickets[0].pieces is not None or (part and (predicted is None or seconds < predicted)):
+            return
+        scheduler = self._scheduler
+        scheduler.computed(cost.padded)
+        if seconds < SHORT and model.sure and now - replica.learnt < LEARN_EVERY:
+            return  # thousands of them a second: a part tells as much
+        replica.learnt = now
+        model.observe(cost.padded, cost.squares, cost.useful, seconds)
+        if len(self.models) == 1:
+            scheduler.speed = model.speed * scheduler.workers
+        else:
+            self._count_workers()
+        self._learnt.keep(scheduler)
 
     def out_of_memory(self, replica: Replica, batch: Batch) -> None:
         """A batch did not fit into memory: smaller ones from now on, and its calls wait again."""
@@ -207,7 +218,7 @@ class Pool:
         if replica.state != "ready":
             return
         if replica.batches:
-            self._plan_ahead(replica, replica.batches[0].tickets)
+            self._plan_ahead(replica, replica.batches[0])
         else:
             self._idle.append(replica)
             self._scheduler.busy_until = 0.0
@@ -287,15 +298,15 @@ class Pool:
                 if not batch:
                     break
                 idle.popleft()
-                if not self._send(replica, batch, now) and replica.state == "ready":
+                if not self._send(replica, batch, scheduler.cost, now) and replica.state == "ready":
                     idle.append(replica)
         if self.draining and self.busy == 0:
             self._emptied.set()
 
-    def _send(self, replica: Replica, batch: list[Ticket], now: float) -> bool:
+    def _send(self, replica: Replica, batch: list[Ticket], cost: Measure, now: float) -> bool:
         """False when the batch could not be sent; its calls have been seen to."""
         try:
-            replica.compute(batch, now)
+            replica.compute(batch, cost, now)
         except WireError as error:
             # Alone it is told; together, each is tried alone.
             if len(batch) == 1:
@@ -317,19 +328,18 @@ class Pool:
                 waits.observe(now - ticket.arrived)
             self.metrics.batch.observe(len(batch))
         if replica.depth > 1 and replica.state == "ready" and len(replica.batches) == 1:
-            self._plan_ahead(replica, batch)
+            self._plan_ahead(replica, replica.batches[0])
         return True
 
-    def _plan_ahead(self, replica: Replica, batch: list[Ticket]) -> None:
+    def _plan_ahead(self, replica: Replica, batch: Batch) -> None:
         """Have the next batch at the executor when this one is done, and no earlier than that needs."""
         model = self.model_of(replica)
-        if not model.sure or batch[0].pieces is not None:
+        if not model.sure or batch.tickets[0].pieces is not None:
             return  # how long a stream takes, no law says
-        cost = measure(self._scheduler.shape, batch)
-        seconds = model.predict(cost.padded, cost.squares)
+        seconds = model.predict(batch.cost.padded, batch.cost.squares)
         if seconds >= AHEAD_FROM:
             lead = max(0.001, LEAD * seconds, 2 * self._choosing)
-            self._loop.call_later(max(0.0, seconds - lead), self._send_ahead, replica, replica.batches[0])
+            self._loop.call_later(max(0.0, seconds - lead), self._send_ahead, replica, batch)
 
     def _send_ahead(self, replica: Replica, current: Batch) -> None:
         if replica.state != "ready" or len(replica.batches) != 1 or replica.batches[0] is not current:
@@ -340,7 +350,7 @@ class Pool:
         batch = self.queue.next_batch(now, self.model_of(replica))
         if batch:
             self._choosing += 0.2 * (time.monotonic() - now - self._choosing)
-            self._send(replica, batch, now)
+            self._send(replica, batch, self._scheduler.cost, now)
 
     def _tick(self, now: float) -> float:
         """Tell the callers whose time is over while their call computes; end what hangs."""

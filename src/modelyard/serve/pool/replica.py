@@ -13,6 +13,7 @@ from modelyard.core.routes import ReplicaStatus
 from modelyard.host.process import resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.policy.placement import Seat
+from modelyard.policy.work import Measure
 from modelyard.serve.call import Answer, Result
 from modelyard.serve.pool.canary import canary_call
 from modelyard.serve.pool.executor import ExecutorProcess
@@ -31,13 +32,15 @@ HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
 
 
 class Batch:
-    """Calls that an executor has. ``began`` is when it could begin with them (monotonic seconds)."""
+    """Calls that an executor has, and what they cost together. ``began`` is when it could begin with them
+    (monotonic seconds)."""
 
-    __slots__ = ("began", "number", "tickets")
+    __slots__ = ("began", "cost", "number", "tickets")
 
-    def __init__(self, number: int, tickets: "list[Ticket]", began: float) -> None:
+    def __init__(self, number: int, tickets: "list[Ticket]", cost: Measure, began: float) -> None:
         self.number = number
         self.tickets = tickets
+        self.cost = cost
         self.began = began
 
 
@@ -51,6 +54,7 @@ class Replica:
         self.depth = 1  # batches that may be in flight
         self.seat = seat
         self.restarts = 0
+        self.learnt = 0.0  # when a batch was last learnt from
         self._pool = pool
         self._folder = folder
         self._since = time.time()
@@ -223,14 +227,14 @@ class Replica:
     def _on_failed(self, failed: Failed) -> None:
         self._failed = failed
 
-    def compute(self, tickets: "list[Ticket]", now: float) -> None:
+    def compute(self, tickets: "list[Ticket]", cost: Measure, now: float) -> None:
         """Send a batch; its results come to the pool.
 
         Raises WireError when it is too large to be sent, ExecutorGone when the process has just ended.
         """
         assert self._executor is not None and len(self.batches) < self.depth
         number = self._executor.send_batch([ticket.call for ticket in tickets])
-        self.batches.append(Batch(number, tickets, now))
+        self.batches.append(Batch(number, tickets, cost, now))
 
     def _result(self, message: BatchResult, results: list[Result]) -> None:
         batch = self.batches.popleft()
