@@ -89,8 +89,10 @@ class Reconciler:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        while not self._stop:
+        while True:
             self._wake.clear()
+            if self._stop:  # looked at after the clearing: its waking is never lost
+                return
             try:
                 calm = self.step()
                 self._last_error = None

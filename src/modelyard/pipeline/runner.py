@@ -66,23 +66,26 @@ class Runner:
 
     def stop(self, timeout: float = 4.0) -> None:
         """Let every job go within ``timeout`` seconds; they stay claimable and resume later."""
+        deadline = time.monotonic() + timeout
         self._stop = True
         self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout)  # first: a job that it is just claiming must be let go as well
         with self._lock:
             runs = list(self._runs.values())
         for run, _ in runs:
             run.stop()
         self._changed.notify()
-        deadline = time.monotonic() + timeout
-        for thread in [self._thread, *(thread for _, thread in runs)]:
-            if thread is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
+        for _, thread in runs:
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._jobs.release_all(self._owner)
 
     def _loop(self) -> None:
         renewed = 0.0
-        while not self._stop:
+        while True:
             self._wake.clear()
+            if self._stop:  # looked at after the clearing: its waking is never lost
+                return
             try:
                 now = self._clock()
                 if now - renewed >= self.LEASE / 3:
