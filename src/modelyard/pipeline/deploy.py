@@ -97,19 +97,19 @@ class DeployPipeline:
         """
         check_name(parameters.endpoint, field="endpoint")
         check_name(parameters.model, field="model")
-        if parameters.upload is not None:
-            self._uploads.get(parameters.upload)
-        elif parameters.version is not None:
-            self._versions.get(parameters.model, parameters.version)
-        else:
-            self._versions.latest(parameters.model)
-        self._settings(parameters)
         told = msgspec.to_builtins(parameters)
         with self._changes:
-            if parameters.upload is not None:  # an upload is used up by the job that registers it
+            if parameters.upload is not None:
+                # First of all: an upload is used up by the job that registers it.
                 for job in (*self._jobs.list(1000, "queued"), *self._jobs.list(1000, "running")):
                     if job.kind == KIND and job.parameters == told:
                         return job
+                self._uploads.get(parameters.upload)
+            elif parameters.version is not None:
+                self._versions.get(parameters.model, parameters.version)
+            else:
+                self._versions.latest(parameters.model)
+            self._settings(parameters)
             return self._jobs.create(KIND, parameters.endpoint, STAGES, told)
 
     def __call__(self, run: Run) -> dict[str, Any]:
