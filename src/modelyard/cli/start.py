@@ -17,7 +17,7 @@ from modelyard.host.files import read_json, write_json
 from modelyard.host.home import prepare
 from modelyard.host.lock import holder
 from modelyard.host.network import is_loopback
-from modelyard.host.process import open_process, send_signal
+from modelyard.host.process import is_alive, open_process, send_signal
 
 READY_WITHIN = 60.0  # seconds
 STOPPED_WITHIN = 70.0
@@ -81,9 +81,8 @@ def bring_up(flags: Flags, tell: Tell) -> Addresses:
         # In whole, so that a later supervisor, started without these flags, keeps to them.
         values = {f"MODELYARD_{name.upper()}": _text(getattr(settings, name)) for name in _KEPT}
         write_json(home.run / "up.json", values)
-    if is_up(home):
-        started = False
-    else:
+    supervisor = None
+    if not is_up(home):
         if "control" not in alive:
             ports.check_free(
                 settings.control_host, settings.control_port, "--port", "MODELYARD_CONTROL_PORT"
@@ -91,10 +90,9 @@ def bring_up(flags: Flags, tell: Tell) -> Addresses:
         if "node" not in alive:
             ports.check_free(settings.node_host, settings.node_port, "--node-port", "MODELYARD_NODE_PORT")
             ports.check_free(settings.node_host, settings.grpc_port, "--grpc-port", "MODELYARD_GRPC_PORT")
-        started = True
-        _spawn(home, values)
-    control, node = _wait_ready(home, tell)
-    return Addresses(control, node, home.address("grpc").read_text().strip(), started)
+        supervisor = _spawn(home, values)
+    control, node = _wait_ready(home, tell, supervisor)
+    return Addresses(control, node, home.address("grpc").read_text().strip(), supervisor is not None)
 
 
 def take_down(home: Home, tell: Tell) -> bool:
@@ -119,11 +117,12 @@ def take_down(home: Home, tell: Tell) -> bool:
     return found
 
 
-def _spawn(home: Home, values: dict[str, object]) -> None:
+def _spawn(home: Home, values: dict[str, object]) -> int:
+    """Start a supervisor; its process id."""
     environment = {name: value for name, value in os.environ.items() if name not in _CLIENT_VARIABLES}
     environment |= {name: str(value) for name, value in values.items()} | {"MODELYARD_HOME": str(home.root)}
     with (home.logs / "supervisor.log").open("ab") as output:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "modelyard.cli.supervisor"],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -131,7 +130,9 @@ def _spawn(home: Home, values: dict[str, object]) -> None:
             env=environment,
             cwd=home.root,
             start_new_session=True,
-        ).returncode = 0  # detached: it outlives this command, which does not wait for it
+        )
+    process.returncode = 0  # detached: it outlives this command, which does not wait for it
+    return process.pid
 
 
 _KEPT = (
@@ -140,8 +141,11 @@ _KEPT = (
 _CLIENT_VARIABLES = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
 
 
-def _wait_ready(home: Home, tell: Tell) -> tuple[str, str]:
-    """Until control plane and node answer and are watched. Raises Internal when one keeps dying."""
+def _wait_ready(home: Home, tell: Tell, supervisor: int | None) -> tuple[str, str]:
+    """Until control plane and node answer and are watched. Raises Internal when one keeps dying.
+
+    ``supervisor`` is the process that was started to watch them, None when one ran already.
+    """
     begin = time.monotonic()
     deadline = begin + READY_WITHIN
     while True:
@@ -163,7 +167,9 @@ def _wait_ready(home: Home, tell: Tell) -> tuple[str, str]:
                 f"Not ready after {READY_WITHIN:g} s: {' and '.join(waiting)}. It goes on starting; see "
                 f"`modelyard status` and {home.logs}."
             )
-        if not is_up(home) and time.monotonic() - begin > 5:
+        # On a busy machine it may take its time to begin; what it must not have done is to end.
+        begins = supervisor is not None and is_alive(supervisor)
+        if not begins and not is_up(home) and time.monotonic() - begin > 5:
             raise Internal(f"The supervisor does not run; see {home.logs / 'supervisor.log'}.")
         tell(f"starting {' and '.join(waiting) or 'the supervisor'}")
         time.sleep(0.05)

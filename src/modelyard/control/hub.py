@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class JobHub:
@@ -54,6 +54,6 @@ class JobHub:
     @staticmethod
     def _wake(followers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
         for loop, event in followers:
-            # A loop that is closed has no one left to wake.
-            if not loop.is_closed():
+            # A loop that is closed, or is being closed right now, has no one left to wake.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(event.set)
