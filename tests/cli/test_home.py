@@ -12,6 +12,7 @@ from modelyard.cli.ports import check_free
 from modelyard.core.errors import Conflict, InvalidInput, Unavailable
 from modelyard.core.settings import Home
 from modelyard.host.home import prepare
+from support.ports import free_port
 
 
 def mode(path: Path) -> int:
@@ -72,9 +73,7 @@ def test_a_taken_port_names_its_owner_and_the_way_out() -> None:
 
 
 def test_a_free_port_is_free_and_any_port_is_always() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    check_free("127.0.0.1", port, "--port", "X")
+    check_free("127.0.0.1", free_port(), "--port", "X")
     check_free("127.0.0.1", 0, "--port", "X")
 
 

@@ -4,48 +4,24 @@ import json
 import os
 import signal
 import socket
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from modelyard.host import lock, process
+from modelyard.host import process
+from support.node import wait_until
 from support.shell import Shell
 
-pytestmark = pytest.mark.timeout(180)
-
-
-def within(seconds: float, fact: Callable[[], Any]) -> Any:
-    """The first true answer of ``fact``; fails when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := fact():
-            return answer
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s: {fact}")
+pytestmark = pytest.mark.timeout(300)
 
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=30) as response:
             return response.status == 200
     except OSError:
         return False
-
-
-def holder(shell: Shell, program: str) -> int | None:
-    return lock.holder(shell.home / "run", program)
-
-
-def kill(shell: Shell, program: str) -> int:
-    pid = holder(shell, program)
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    within(5, lambda: holder(shell, program) != pid)
-    return pid
 
 
 def test_up_starts_everything_and_down_stops_everything(shell: Shell) -> None:
@@ -82,9 +58,9 @@ def test_the_supervisor_is_small_and_detached(shell: Shell) -> None:
 def test_whichever_program_is_killed_comes_back_at_the_same_address(shell: Shell) -> None:
     up = shell.json("up")
     for program, url in (("node", up["node"] + "/v2/health/live"), ("control", up["control"] + "/ready")):
-        killed = kill(shell, program)
-        within(30, lambda url=url: answers(url))
-        assert holder(shell, program) not in (None, killed)
+        (killed,) = shell.kill(program)
+        wait_until(lambda url=url: answers(url), what=f"the return of {program}")
+        assert shell.holder(program) not in (None, killed)
     state = shell.json("status")["programs"]
     assert [state[name]["restarts"] for name in ("node", "control")] == [1, 1]
     assert "signal 9" in state["node"]["failure"]
@@ -92,34 +68,34 @@ def test_whichever_program_is_killed_comes_back_at_the_same_address(shell: Shell
 
 def test_a_killed_supervisor_leaves_both_serving_and_the_next_adopts_them(shell: Shell) -> None:
     up = shell.json("up")
-    before = (holder(shell, "control"), holder(shell, "node"))
-    kill(shell, "supervisor")
+    before = (shell.holder("control"), shell.holder("node"))
+    shell.kill("supervisor")
     assert answers(up["control"] + "/ready")
     assert answers(up["node"] + "/v2/health/live")
     assert "No supervisor" in shell.json("status")["problem"]
 
     shell.json("up")
-    assert (holder(shell, "control"), holder(shell, "node")) == before
-    assert holder(shell, "supervisor") is not None
+    assert (shell.holder("control"), shell.holder("node")) == before
+    assert shell.holder("supervisor") is not None
     state = json.loads((shell.home / "run" / "supervisor.json").read_text())["programs"]
     assert state["node"]["adopted"] and state["control"]["adopted"]
 
-    killed = kill(shell, "node")
-    within(30, lambda: answers(up["node"] + "/v2/health/live"))
-    assert holder(shell, "node") != killed
+    (killed,) = shell.kill("node")
+    wait_until(lambda: answers(up["node"] + "/v2/health/live"), what="the node's return")
+    assert shell.holder("node") != killed
 
 
 def test_down_without_a_supervisor_stops_its_programs(shell: Shell) -> None:
     shell.json("up")
-    kill(shell, "supervisor")
+    shell.kill("supervisor")
     assert shell.json("down") == {"stopped": True}
-    assert holder(shell, "node") is None
-    assert holder(shell, "control") is None
+    assert shell.holder("node") is None
+    assert shell.holder("control") is None
 
 
 def test_two_ups_at_once_make_one_platform(shell: Shell) -> None:
     both = [shell.start("up", "--json") for _ in range(2)]
-    told = [json.loads(process.communicate(timeout=90)[0]) for process in both]
+    told = [json.loads(process.communicate(timeout=150)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert told[0]["control"] == told[1]["control"]
     assert told[0]["node"] == told[1]["node"]
@@ -138,7 +114,7 @@ def test_a_taken_port_is_named_and_nothing_is_left(shell: Shell) -> None:
         done = shell.run("up", "--grpc-port", port)
         assert done.returncode == 1
         assert "MODELYARD_GRPC_PORT" in done.stderr
-    assert holder(shell, "supervisor") is None
+    assert shell.holder("supervisor") is None
 
 
 def test_other_flags_than_the_running_platform_has_are_refused(shell: Shell) -> None:
@@ -163,8 +139,8 @@ def test_a_program_that_cannot_start_is_told_with_its_last_words(shell: Shell) -
     assert done.returncode == 1
     assert "control does not start" in done.stderr
     assert "last words" in done.stderr
-    assert holder(shell, "supervisor") is None
-    assert holder(shell, "node") is None
+    assert shell.holder("supervisor") is None
+    assert shell.holder("node") is None
 
 
 def test_a_log_of_more_than_ten_megabytes_starts_anew(shell: Shell) -> None:
@@ -178,7 +154,7 @@ def test_a_log_of_more_than_ten_megabytes_starts_anew(shell: Shell) -> None:
 def test_a_terminal_that_closes_does_not_take_the_platform_along(shell: Shell) -> None:
     """The command's whole process group is gone; what it started is not in it."""
     process = shell.start("up", "--json", start_new_session=True)
-    up = json.loads(process.communicate(timeout=90)[0])
+    up = json.loads(process.communicate(timeout=150)[0])
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     assert answers(up["control"] + "/ready")

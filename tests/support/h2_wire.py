@@ -40,12 +40,12 @@ def running(
     listener = bind("127.0.0.1", 0, program="node", option="", variable="")
     server = Server(handler, max_body, **options)
     one = Running(server, listener.getsockname()[1], loop)
-    asyncio.run_coroutine_threadsafe(server.start(listener), loop).result(10)
+    asyncio.run_coroutine_threadsafe(server.start(listener), loop).result(60)
     try:
         yield one
     finally:
         one.stop(0.2)
-        asyncio.run_coroutine_threadsafe(_abort(server), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_abort(server), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -56,7 +56,7 @@ async def _abort(server: Server) -> None:
     shared = server._shared
     for connection in list(shared.connections):
         connection._transport.abort()
-    await asyncio.wait_for(shared.empty.wait(), 10)
+    await asyncio.wait_for(shared.empty.wait(), 50)
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.gather(*others, return_exceptions=True)
 
@@ -65,7 +65,7 @@ class Wire:
     """One connection. Frames are read until the one that is waited for."""
 
     def __init__(self, port: int, settings: dict[int, int] | None = None, *, preface: bool = True) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._encoder = hpack.Encoder()
         self._decoder = hpack.Decoder()
         self._bytes = b""

@@ -14,11 +14,12 @@ import msgspec
 
 from modelyard.core.routes import NodeStatus, Pool, Route, RouteTable
 from modelyard.core.settings import Home
+from support.ports import free_port
 
 KEY = "a-key-that-only-this-test-knows"
 
 
-def wait_until(condition, *, timeout: float = 60.0, what: str = "the condition"):
+def wait_until(condition, *, timeout: float = 120.0, what: str = "the condition"):
     """Poll until ``condition()`` is true and return it."""
     end = time.monotonic() + timeout
     while time.monotonic() < end:
@@ -38,8 +39,9 @@ class NodeProcess:
         self.environment = environment
         self.generation = 0
         self.process: subprocess.Popen[bytes] | None = None
-        self.port = 0
-        self.grpc_port = 0
+        # Kept by the next process after a kill: not such as another program could be given meanwhile.
+        self.port = free_port()
+        self.grpc_port = free_port()
 
     def __enter__(self) -> "NodeProcess":
         return self if self.process is not None else self.start()
@@ -65,7 +67,7 @@ class NodeProcess:
             )
         wait_until(self._listens, what="the node listening")
         if wait:
-            wait_until(lambda: self.get("/ready")[0] == 200, what=f"readiness; log: {self.log()}")
+            wait_until(lambda: self.get("/ready")[0] == 200, what="readiness")
         return self
 
     def _listens(self) -> bool:
@@ -81,7 +83,7 @@ class NodeProcess:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(15)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -117,7 +119,7 @@ class NodeProcess:
     def call(
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()

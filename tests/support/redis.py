@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from support.node import wait_until
+from support.ports import free_port
 
 
 class RedisProcess:
@@ -19,9 +20,7 @@ class RedisProcess:
         self.folder = folder
         self.options = options
         self.tls = tls
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.socket = folder / "redis.sock"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -71,7 +70,7 @@ class RedisProcess:
     def do(self, *command: str | bytes) -> bytes:
         """One command over the socket in the file system; the first 64 KiB of the reply as they come."""
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(60)
             connection.connect(str(self.socket))
             parts = [part.encode() if isinstance(part, str) else part for part in command]
             head = b"*%d\r\n" % len(parts)

@@ -1,5 +1,6 @@
 """The command line as users run it: a process, a home of its own, any free ports, and nothing left behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from modelyard.host import lock
+from support.node import wait_until
 
 PROGRAM = [sys.executable, "-P", "-m", "modelyard.cli.main"]
 
@@ -39,7 +43,7 @@ class Shell:
         )
 
     def run(
-        self, *arguments: str, text: str | None = None, timeout: float = 120
+        self, *arguments: str, text: str | None = None, timeout: float = 150
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*PROGRAM, *arguments],
@@ -56,13 +60,29 @@ class Shell:
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
+    def holder(self, program: str) -> int | None:
+        """The process of ``program`` that runs now; None between two of them."""
+        return lock.holder(self.home / "run", program)
+
     def pid(self, program: str) -> int:
-        return int((self.home / "run" / f"{program}.lock").read_text())
+        """The process of ``program``, waited for while one follows another."""
+        return wait_until(lambda: self.holder(program), what=f"a running {program}")
+
+    def kill(self, *programs: str) -> list[int]:
+        """kill -9, all before any of them is waited for: none sees another one's end and lives on."""
+        pids = [self.pid(program) for program in programs]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for program, pid in zip(programs, pids, strict=True):
+            wait_until(lambda name=program, old=pid: self.holder(name) != old, what=f"the end of {program}")
+        return pids
 
     def kill_all(self) -> None:
-        """End whatever a failed test may have left, the supervisor first."""
+        """End whatever a failed test may have left, the supervisor first.
+
+        By who holds the lock: the id in a lock that nobody holds may be another process's by now.
+        """
         for program in ("supervisor", "control", "node"):
-            try:
-                os.kill(self.pid(program), signal.SIGKILL)
-            except (OSError, ValueError):
-                continue
+            if (pid := self.holder(program)) is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
