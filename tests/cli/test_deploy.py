@@ -16,7 +16,7 @@ from modelyard.client import Client
 from modelyard.core.job import JobEvent
 from support.shell import PROGRAM, Shell
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 DOUBLE = """
 def predict(x: int, note: str = "none"):
@@ -91,17 +91,18 @@ def test_from_nothing_to_a_prediction_and_back(shell: Shell, tmp_path: Path) -> 
 def test_the_same_again_sends_nothing_and_is_fast(shell: Shell, tmp_path: Path) -> None:
     folder = save(tmp_path / "double", DOUBLE)
     (folder / "weights.bin").write_bytes(os.urandom(90_000_000))
-    assert shell.run("deploy", str(folder)).returncode == 0
+    shell.json("up")
     times: list[float] = []
-    for _ in range(3):
+    for number in range(4):
         begin = time.perf_counter()
         again = shell.run("deploy", str(folder))
         times.append(time.perf_counter() - begin)
         assert again.returncode == 0
-        assert "Nothing to send" in again.stderr
+        assert ("Nothing to send" in again.stderr) is (number > 0)
         assert "version 1" in again.stdout
-    print("identical deploy:", [round(seconds, 3) for seconds in times])
-    assert min(times) < 2  # the budget of 0.5 s is measured in bench, on a quiet machine
+    print("a deploy and its repetitions:", [round(seconds, 3) for seconds in times])
+    # Nothing is sent and nothing started; the budget of 0.5 s is measured in bench, on a quiet machine.
+    assert min(times[1:]) < times[0]
 
 
 def test_options_stay_until_they_are_given_again(shell: Shell, tmp_path: Path) -> None:
@@ -155,12 +156,14 @@ def test_ctrl_c_while_following_detaches_and_the_deployment_goes_on(shell: Shell
     go_on = tmp_path / "go on"
     slow = f"import os, time\nwhile not os.path.exists({str(go_on)!r}):\n    time.sleep(0.01)\n" + DOUBLE
     told: list[str] = []
+    interrupted = False
     with shell.start("deploy", str(save(tmp_path / "slow", slow))) as process:
         assert process.stderr is not None
         for line in process.stderr:
             told.append(line)
-            if "environment" in line:
+            if "environment" in line and not interrupted:
                 process.send_signal(signal.SIGINT)
+                interrupted = True
     assert process.returncode == 130
     (follow,) = [line for line in told if "modelyard jobs" in line]
     go_on.touch()
@@ -230,7 +233,7 @@ def test_an_interrupted_upload_goes_on_where_it_was(shell: Shell, tmp_path: Path
 def test_deploy_gives_a_platform_without_supervisor_a_new_one(shell: Shell, tmp_path: Path) -> None:
     shell.json("up")
     before = (shell.pid("control"), shell.pid("node"))
-    os.kill(shell.pid("supervisor"), signal.SIGKILL)
+    shell.kill("supervisor")
     done = shell.run("deploy", str(save(tmp_path / "double", DOUBLE)))
     assert done.returncode == 0
     assert (shell.pid("control"), shell.pid("node")) == before

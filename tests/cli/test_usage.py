@@ -1,9 +1,9 @@
 """How commands answer when nothing runs, when they are used wrongly, and how fast they begin."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -102,12 +102,16 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_answers_at_once(shell: Shell) -> None:
-    """The budget is 150 ms on a quiet machine (bench measures it); this only catches a heavy import."""
+    """The budget is 150 ms on a quiet machine (bench measures it); this only catches a heavy import.
+
+    Counted is the processor's time: how long a command waits for its turn says nothing about it.
+    """
     times: list[float] = []
     for _ in range(5):
-        begin = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         shell.run("--help")
-        times.append(time.perf_counter() - begin)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.4
 
 
