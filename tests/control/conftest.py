@@ -69,22 +69,22 @@ class Process:
 
     def wait(self) -> "Process":
         address = self.home / "run" / "control.url"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not address.exists():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
         self.url = address.read_text()
-        self.http = httpx.Client(base_url=self.url, timeout=30)
+        self.http = httpx.Client(base_url=self.url, timeout=60)
         return self
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from modelyard.core.manifest import FileEntry, manifest_of
 from modelyard.core.model import Analysis
 from modelyard.core.settings import Home, Settings
 from modelyard.host.lock import ProgramLock
+from support.node import wait_until
 
 
 @pytest.fixture
@@ -107,10 +108,11 @@ def test_an_executor_without_a_node_is_found_and_ended(platform: Platform) -> No
     place.mkdir(parents=True)
     command = [sys.executable, "-c", "import time; time.sleep(600)", "modelyard_executor"]
     with subprocess.Popen(command, cwd=place) as process:
-        (finding,) = doctor.examine(platform.home)
+        # A process that has just been started does not tell its command line yet.
+        (finding,) = wait_until(lambda: doctor.examine(platform.home), what="the finding")
         assert (finding.kind, finding.subject) == ("orphan_executor", str(process.pid))
         doctor.repair(platform.home)
-        assert process.wait(10) < 0
+        assert process.wait(60) < 0
 
 
 def test_a_damaged_database_is_told(platform: Platform) -> None:

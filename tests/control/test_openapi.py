@@ -70,7 +70,7 @@ def fuzz(operation, url: str, checks: list) -> None:
     @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(case=operation.as_strategy())
     def once(case: schemathesis.Case) -> None:
-        response = case.call(base_url=url, timeout=20)
+        response = case.call(base_url=url, timeout=60)
         case.validate_response(response, checks=checks)
 
     once()

@@ -16,7 +16,7 @@ from modelyard.host.lock import ProgramLock
 
 def test_it_announces_the_port_it_took_and_stops_on_sigterm(start: Callable) -> None:
     process = start().wait()
-    assert httpx.get(process.url + "/health").status_code == 200
+    assert httpx.get(process.url + "/health", timeout=60).status_code == 200
     assert process.stop() == 0
 
 
@@ -38,22 +38,22 @@ def test_a_second_control_plane_on_the_same_home_ends_with_a_sentence(start: Cal
     url = (first.home / "run" / "control.url").read_text()
     (first.home / "run" / "keep").write_text(url)
     second = start()
-    assert second.process.wait(60) == 1
+    assert second.process.wait(120) == 1
     assert f"process {first.process.pid}" in second.log.read_text()
     assert "modelyard down" in second.log.read_text()
-    assert httpx.get(url + "/health").status_code == 200
+    assert httpx.get(url + "/health", timeout=60).status_code == 200
 
 
 def test_after_a_kill_the_next_one_starts_at_once(start: Callable) -> None:
     start().wait().kill()
-    assert httpx.get(start().wait().url + "/ready").json() == {"status": "ready"}
+    assert httpx.get(start().wait().url + "/ready", timeout=60).json() == {"status": "ready"}
 
 
 def test_an_address_in_use_is_told(start: Callable) -> None:
     first = start().wait()
     port = first.url.rpartition(":")[2]
     other = type(first)(first.home.parent / "other", MODELYARD_CONTROL_PORT=port)
-    assert other.process.wait(60) == 1
+    assert other.process.wait(120) == 1
     assert "cannot listen" in other.log.read_text()
 
 

@@ -32,12 +32,12 @@ class Here:
         while not self.server.started:
             time.sleep(0.01)
         port = self.server.servers[0].sockets[0].getsockname()[1]
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=60)
 
     def job(self) -> str:
         """A running job that this test tells the story of."""
         jobs = self.platform.jobs
-        self.platform.runner.stop(timeout=1)
+        self.platform.runner.stop(timeout=60)
         id = jobs.create("story", "s", ("one",), {}).id
         assert jobs.claim("the test", time.time(), 600) is not None
         return id
@@ -55,7 +55,8 @@ def here(settings: Settings) -> Iterator[Here]:
     # A connection that the server has not seen closing would outlive its loop.
     wait_until(lambda: not here.server.server_state.connections, what="the end of all connections")
     here.server.should_exit = True
-    here.thread.join(20)
+    here.thread.join(60)
+    assert not here.thread.is_alive()
 
 
 def events(lines: Iterator[str]) -> Iterator[JobEvent]:

@@ -94,7 +94,7 @@ class Yard:
 def yard(tmp_path: Path) -> Iterator[Yard]:
     yard = Yard(tmp_path / "modelyard.db")
     yield yard
-    yard.reconciler.stop()
+    yard.reconciler.stop(timeout=60)
     yard.database.close()
 
 

@@ -34,36 +34,45 @@ def test_the_stream_can_be_taken_up_after_a_sequence(running, function) -> None:
 
 
 def test_an_identical_deployment_again_changes_nothing_and_is_quick(running, function) -> None:
-    first = running.deploy("half", function("return x / 2"))
-    running.deploy("half", function("return x / 2"))
-    begun = time.perf_counter()
-    again = running.deploy("half", function("return x / 2"))
-    elapsed = time.perf_counter() - begun
-    assert again["deployment"] == first["deployment"] and again["version"] == 1
-    assert elapsed < 0.4, f"{elapsed:.3f} s"
+    results, times = [], []
+    for _ in range(5):
+        begun = time.perf_counter()
+        results.append(running.deploy("half", function("return x / 2")))
+        times.append(time.perf_counter() - begun)
+    assert {(each["deployment"], each["version"]) for each in results} == {(results[0]["deployment"], 1)}
+    # The first one starts a process; how long that takes here and now is what the others are held to.
+    assert min(times[1:]) < times[0] / 2, times
 
 
 def test_a_new_version_takes_over_without_one_failed_request(running, scale) -> None:
     running.deploy("m", scale(2.0))
-    answers: list[tuple[int, float]] = []
+    answers: list[list[tuple[int, float]]] = [[], [], [], []]  # of each caller, in its order
     stop = threading.Event()
 
-    def call() -> None:
+    def call(mine: list[tuple[int, float]]) -> None:
         while not stop.is_set():
             answer = running.predict("m", {"x": [1, 1, 1]})
-            answers.append((answer.status_code, answer.json()["y"][0] if answer.status_code == 200 else 0))
+            mine.append((answer.status_code, answer.json()["y"][0] if answer.status_code == 200 else 0))
 
-    callers = [threading.Thread(target=call) for _ in range(4)]
+    callers = [threading.Thread(target=call, args=(mine,)) for mine in answers]
     for caller in callers:
         caller.start()
-    second = running.deploy("m", scale(3.0))
-    time.sleep(0.2)
-    stop.set()
-    for caller in callers:
-        caller.join()
-    assert {status for status, _ in answers} == {200}
-    values = [value for _, value in answers]
-    assert set(values) == {2.0, 3.0} and values[-1] == 3.0
+    try:
+        running.wait(lambda: all(answers))
+        second = running.deploy("m", scale(3.0))
+        before = [len(mine) for mine in answers]
+        # The call that was under way at the end of the deployment, and one that began after it.
+        running.wait(
+            lambda: all(len(mine) >= count + 2 for mine, count in zip(answers, before, strict=True))
+        )
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
+    assert {status for mine in answers for status, _ in mine} == {200}
+    for mine in answers:
+        values = [value for _, value in mine]
+        assert set(values) == {2.0, 3.0} and values == sorted(values)
     seen = running.endpoint("m")
     assert seen["serving"]["id"] == second["deployment"] and seen["serving"]["version"] == 2
 
@@ -101,7 +110,7 @@ def test_a_failed_deployment_can_be_repeated(running, function, tmp_path) -> Non
 
 
 def test_a_cancelled_deployment_does_not_go_on(running, function) -> None:
-    job = running.submit("slow", function("return x", before="import time; time.sleep(60)"))
+    job = running.submit("slow", function("return x", before="import time; time.sleep(600)"))
     running.wait(lambda: running.api("GET", f"/jobs/{job}").json()["stage"] == "ready")
     running.api("POST", f"/jobs/{job}/cancel")
     ended, events = running.follow(job)
@@ -111,7 +120,7 @@ def test_a_cancelled_deployment_does_not_go_on(running, function) -> None:
 
 
 def test_a_later_deployment_overtakes_one_that_never_becomes_ready(running, function) -> None:
-    slow = running.submit("e", function("return x", before="import time; time.sleep(60)"))
+    slow = running.submit("e", function("return x", before="import time; time.sleep(600)"))
     running.wait(lambda: running.api("GET", f"/jobs/{slow}").json()["stage"] == "ready")
     second = running.deploy("e", function("return x * 2"))
     ended, _ = running.follow(slow)
@@ -128,7 +137,7 @@ def test_a_deleted_endpoint_disappears_from_node_and_its_job_is_told(running, fu
 
 
 def test_deleting_an_endpoint_ends_its_running_deployment(running, function) -> None:
-    job = running.submit("slow", function("return x", before="import time; time.sleep(60)"))
+    job = running.submit("slow", function("return x", before="import time; time.sleep(600)"))
     running.wait(lambda: running.api("GET", f"/jobs/{job}").json()["stage"] == "ready")
     running.api("DELETE", "/endpoints/slow")
     ended, _ = running.follow(job)
@@ -168,6 +177,9 @@ def test_a_request_that_is_sent_twice_is_one_job(running, function, tmp_path) ->
     before = f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)"
     upload = running.upload(function("return x", before=before))
     first = running.submit("e", upload=upload)
+    # Also when the first has used up the upload by then.
+    url = f"{running.url('control')}/api/v1/uploads/{upload}"
+    running.wait(lambda: running.http.get(url).status_code == 404)
     assert running.submit("e", upload=upload) == first
     go_on.touch()
     assert running.follow(first)[0]["state"] == "done"

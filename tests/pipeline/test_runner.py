@@ -48,7 +48,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path / "modelyard.db")
     yield bench
     for runner in bench.runners:
-        runner.stop(timeout=2)
+        runner.stop(timeout=60)
     bench.database.close()
 
 
@@ -115,8 +115,8 @@ def test_a_job_that_is_stopped_goes_on_in_the_next_runner(bench: Bench) -> None:
 
     id = bench.create()
     runner = bench.start(waits)
-    entered.wait(10)
-    runner.stop(timeout=5)
+    assert entered.wait(60)
+    runner.stop(timeout=60)
     assert bench.jobs.get(id).state == "queued"
     bench.start(lambda run: {"resumed": True})
     assert bench.ended(id) == "done"
@@ -140,13 +140,13 @@ def test_a_cancelled_job_ends_as_cancelled_whatever_its_work_returns(bench: Benc
 
     def work(run: Run) -> dict:
         entered.set()
-        go.wait(10)
+        assert go.wait(60)
         return {}
 
     id = bench.create()
     bench.start(work)
-    entered.wait(10)
+    assert entered.wait(60)
     bench.jobs.cancel(id)
     go.set()
-    bench.runners[0].stop(timeout=5)
+    bench.runners[0].stop(timeout=60)
     assert bench.jobs.get(id).state == "cancelled"
