@@ -98,13 +98,14 @@ def test_a_wrong_input_is_marked_where_it_is(address: str, mlp: Path, page: Any)
     page.fill("[name='input.x']", "[1, 2]")
     page.click("button >> text=Predict")
     assert "invalid_input" in page.inner_text(".answer")
+    page.wait_for_load_state()
     assert page.locator(".field.wrong [name='input.x']").count() == 1
 
 
 def test_the_table_refreshes_by_itself(address: str, mlp: Path, yard: Shell, page: Any) -> None:
     page.goto(address)
     page.evaluate("document.querySelector('#endpoints').innerHTML = 'stale'")
-    page.wait_for_selector("a.name >> text=mlp", timeout=10_000)
+    page.wait_for_selector("a.name >> text=mlp", timeout=60_000)
     assert page.locator(".state.ready").count() >= 1
 
 
@@ -114,6 +115,7 @@ def test_the_pages_work_without_scripts(address: str, mlp: Path, browser: Any) -
     opened.goto(f"{address}/endpoints/mlp")
     opened.fill("[name='input.x']", "[1, 2, 3, 4]")
     opened.click("button >> text=Predict")
+    opened.wait_for_selector(".answer dd pre")
     assert opened.locator(".answer dd pre").count() == 1
     context.close()
 
@@ -159,10 +161,12 @@ def test_with_authentication_the_key_is_asked_for(browser: Any, tmp_path: Path) 
         assert "not known" in opened.inner_text(".why")
         opened.fill("#key", (yard.home / "key").read_text().strip())
         opened.click("button >> text=Sign in")
+        opened.wait_for_url(f"{address}/")
         assert "Nothing is deployed yet" in opened.inner_text("main")
         (cookie,) = context.cookies()
         assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == ("modelyard_key", True, "Strict")
         opened.click("button >> text=Sign out")
+        opened.wait_for_url(f"{address}/login")
         opened.goto(address)
         assert opened.url == f"{address}/login"
     finally:

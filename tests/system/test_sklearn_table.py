@@ -11,7 +11,7 @@ import pytest
 from executor.process import ExecutorProcess
 from modelyard.package.environment import Environments
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 FIT = """
 import json, sys
