@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from bench.peers import PEERS, SEED003
 from bench.peers.peer import PROGRAMS, NotStarted, Running, supervised, wait_until_right
+
+from modelyard.host.process import is_alive
+from support.node import wait_until
 
 PARENT = """
 import subprocess, sys, time
@@ -19,28 +21,13 @@ time.sleep(600)
 """
 
 
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def until(condition, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_a_server_ends_with_its_block_and_so_do_its_children(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with supervised([sys.executable, "-c", PARENT], dict(os.environ), log):
-        until(lambda: log.read_text().endswith("\n"))
+        wait_until(lambda: log.read_text().endswith("\n"))
         child = int(log.read_text())
-        assert alive(child)
-    until(lambda: not alive(child))
+        assert is_alive(child)
+    wait_until(lambda: not is_alive(child))
 
 
 def test_a_server_ends_when_the_bench_is_killed(tmp_path: Path) -> None:
@@ -54,11 +41,11 @@ with supervised([sys.executable, "-c", {PARENT!r}], dict(os.environ), Path({str(
     root = Path(__file__).parents[2]
     bench = subprocess.Popen([sys.executable, "-c", code], cwd=root)
     log = tmp_path / "log"
-    until(lambda: log.is_file() and log.read_text().endswith("\n"))
+    wait_until(lambda: log.is_file() and log.read_text().endswith("\n"))
     child = int(log.read_text())
     bench.send_signal(signal.SIGKILL)
     bench.wait()
-    until(lambda: not alive(child))
+    wait_until(lambda: not is_alive(child))
 
 
 def test_a_server_that_ends_is_reported_with_what_it_said(tmp_path: Path) -> None:

@@ -185,14 +185,22 @@ print(Environments(Path(sys.argv[1])).ensure(sys.argv[2:], lambda line: print(li
 """
 
 
-def builder(root: Path, *requirements: str) -> subprocess.Popen[str]:
+# It installs, and would never come to its end.
+BUILD_FOR_EVER = """
+import threading
+from modelyard.package import environment
+environment._size = lambda folder: threading.Event().wait()
+"""
+
+
+def builder(root: Path, *requirements: str, code: str = BUILD) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", BUILD, str(root), *requirements], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(root), *requirements], stdout=subprocess.PIPE, text=True
     )
 
 
 def test_a_builder_that_is_killed_leaves_nothing_that_the_next_one_trusts(root):
-    with builder(root, "scikit-learn", "scipy") as process:
+    with builder(root, "scikit-learn", "scipy", code=BUILD_FOR_EVER + BUILD) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("installing"):
@@ -225,7 +233,7 @@ def test_sweep_of_a_folder_that_is_not_there_does_nothing(root):
 
 def test_two_processes_build_once(root):
     builders = [builder(root, *SMALL) for _ in range(3)]
-    said = [process.communicate(timeout=120)[0].splitlines() for process in builders]
+    said = [process.communicate(timeout=240)[0].splitlines() for process in builders]
     assert {process.returncode for process in builders} == {0}
     assert len({lines[-1] for lines in said}) == 1
     assert sum("installing 1 package" in lines for lines in said) == 1

@@ -114,7 +114,7 @@ database = Database(Path(sys.argv[1]))
 sys.stdin.readline()
 database.migrate()
 jobs = Jobs(database)
-for number in range(25):
+for number in range(10):
     job = jobs.create("deploy", sys.argv[2], ("one",), {"number": number})
     jobs.event(job.id, "progress", "one", "hello")
 """
@@ -140,5 +140,5 @@ def test_four_processes_migrate_and_write_at_once(tmp_path: Path) -> None:
     database = Database(path)
     jobs = Jobs(database)
     written = sorted((job.subject, job.parameters["number"]) for job in jobs.list(1000))
-    assert written == sorted((str(process), number) for process in range(4) for number in range(25))
+    assert written == sorted((str(process), number) for process in range(4) for number in range(10))
     database.close()
