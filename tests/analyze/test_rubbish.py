@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import time
 import zipfile
 import zlib
 
@@ -15,8 +16,8 @@ from modelyard.core.errors import RejectedContent
 
 ANY = settings(
     max_examples=150,
-    deadline=2000,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     derandomize=True,
 )
 NAMES = st.sampled_from(
@@ -41,10 +42,17 @@ def survives(files) -> None:
         assert error.message.endswith((".", ").")), error.message
 
 
+def survives_at_once(files) -> None:
+    """In the time that this thread works: the machine may have others to serve."""
+    begin = time.thread_time()
+    survives(files)
+    assert time.thread_time() - begin < 2
+
+
 @ANY
 @given(name=NAMES, content=st.binary(max_size=400))
 def test_random_bytes(files_of, name, content):
-    survives(files_of({name: content}))
+    survives_at_once(files_of({name: content}))
 
 
 @ANY
@@ -54,17 +62,17 @@ def test_random_bytes(files_of, name, content):
 )
 def test_random_bytes_behind_a_promising_start(files_of, content, prefix):
     for name in ("m.onnx", "m.skops", "m.pkl"):
-        survives(files_of({name: prefix + content}))
+        survives_at_once(files_of({name: prefix + content}))
 
 
 @ANY
 @given(text=st.text(max_size=300))
 def test_random_text(files_of, text):
     content = text.encode("utf-8", "surrogatepass")
-    survives(files_of({"model.py": content}))
+    survives_at_once(files_of({"model.py": content}))
     good = b"def predict(x: int): return x\n"
-    survives(files_of({"model.py": good, "requirements.txt": content}))
-    survives(files_of({"model.py": good, "model.yaml": content}))
+    survives_at_once(files_of({"model.py": good, "requirements.txt": content}))
+    survives_at_once(files_of({"model.py": good, "model.yaml": content}))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +103,7 @@ def test_flipped_bytes(files_of, request, name, fixture, data):
     content = bytearray(request.getfixturevalue(fixture))
     for _ in range(data.draw(st.integers(1, 5))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    survives(files_of({name: bytes(content)}))
+    survives_at_once(files_of({name: bytes(content)}))
 
 
 @ANY
@@ -104,7 +112,7 @@ def test_flipped_bytes_of_an_embedder(files_of, embedder, data):
     path = data.draw(st.sampled_from(sorted(embedder)))
     content = bytearray(embedder[path])
     content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    survives(files_of(embedder | {path: bytes(content)}))
+    survives_at_once(files_of(embedder | {path: bytes(content)}))
 
 
 @pytest.mark.parametrize(
