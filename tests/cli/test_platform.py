@@ -11,6 +11,7 @@ import pytest
 
 from modelyard.host import process
 from support.node import wait_until
+from support.ports import free_port
 from support.shell import Shell
 
 pytestmark = pytest.mark.timeout(300)
@@ -56,7 +57,14 @@ def test_the_supervisor_is_small_and_detached(shell: Shell) -> None:
 
 
 def test_whichever_program_is_killed_comes_back_at_the_same_address(shell: Shell) -> None:
+    """Also where it may take any port; it tries for its former one, from the very first start."""
+    (shell.home / "run").mkdir(parents=True)
+    for program in ("control", "node", "grpc"):
+        (shell.home / "run" / f"{program}.url").write_text(f"http://127.0.0.1:{free_port()}")
+        shell.environment[f"MODELYARD_{program.upper()}_PORT"] = "0"
+    former = (shell.home / "run" / "node.url").read_text()
     up = shell.json("up")
+    assert up["node"] == former
     for program, url in (("node", up["node"] + "/v2/health/live"), ("control", up["control"] + "/ready")):
         (killed,) = shell.kill(program)
         wait_until(lambda url=url: answers(url), what=f"the return of {program}")
@@ -122,7 +130,7 @@ def test_other_flags_than_the_running_platform_has_are_refused(shell: Shell) -> 
     done = shell.run("up", "--port", "1")
     assert done.returncode == 1
     assert "modelyard down" in done.stderr
-    assert shell.run("up", "--port", "0").returncode == 0
+    assert shell.run("up", "--port", shell.environment["MODELYARD_CONTROL_PORT"]).returncode == 0
 
 
 def test_the_network_is_not_let_in_without_authentication(shell: Shell) -> None:

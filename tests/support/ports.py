@@ -4,8 +4,8 @@ import itertools
 import os
 import socket
 
-# Each process of the tests begins at its own place.
-_NUMBERS = itertools.count(os.getpid() * 97)
+# Each process of the tests begins at its own place, far from those that were started beside it.
+_NUMBERS = itertools.count(os.getpid() * 1999)
 
 
 def free_port() -> int:

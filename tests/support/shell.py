@@ -1,4 +1,4 @@
-"""The command line as users run it: a process, a home of its own, any free ports, and nothing left behind."""
+"""The command line as users run it: a process, a home and ports of its own, and nothing left behind."""
 
 import contextlib
 import json
@@ -11,6 +11,7 @@ from typing import Any
 
 from modelyard.host import lock
 from support.node import wait_until
+from support.ports import free_port
 
 PROGRAM = [sys.executable, "-P", "-m", "modelyard.cli.main"]
 
@@ -24,9 +25,10 @@ class Shell:
             name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")
         } | {
             "MODELYARD_HOME": str(home),
-            "MODELYARD_CONTROL_PORT": "0",
-            "MODELYARD_NODE_PORT": "0",
-            "MODELYARD_GRPC_PORT": "0",
+            # Not any: while a killed program is away, nobody else is given its port.
+            "MODELYARD_CONTROL_PORT": str(free_port()),
+            "MODELYARD_NODE_PORT": str(free_port()),
+            "MODELYARD_GRPC_PORT": str(free_port()),
             "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
             **settings,
         }
