@@ -67,7 +67,7 @@ def refused(reply: Reply, name: str) -> Refused:
             code = "unavailable"
         field = body.get("field")
         error = ModelyardError(
-            cast(str, body["error"]),
+            _sentence(body, reply.body),
             code=code,
             field=field if isinstance(field, str) else None,
             retry_after=retry_after,
