@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard_executor.adapters.padding import Padding
@@ -34,7 +34,6 @@ def test_no_run_is_larger_than_memory_allows_but_for_one_row() -> None:
     assert sorted(map(len, runs)) == [1, 1, 5, 10, 10]
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=9), st.floats(1, 200), st.integers(20, 400))
 def test_every_row_is_in_one_run_and_no_cuts_are_better(
     lengths: list[int], fixed: float, most: int

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modelyard.core.signature import Signature, TensorSpec
@@ -111,13 +111,11 @@ def test_a_length_that_cannot_vary_is_refused() -> None:
         CostRule({"cost": "length", "of": "x"}, signature(64))
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=20))
 def test_the_longest_text_is_found_wherever_it_stands(rows: list[bytes]) -> None:
     assert CostRule(LENGTH, TEXT).measure(texts(*rows)) == (len(rows), max(1, *map(len, rows)))
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(st.binary(max_size=60), st.integers(2, 9))
 def test_rubbish_is_an_error_and_nothing_else(data: bytes, rows: int) -> None:
     try:

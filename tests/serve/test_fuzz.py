@@ -4,7 +4,7 @@ import contextlib
 import socket
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.models import mlp_pool
@@ -51,7 +51,7 @@ paths = st.sampled_from(
 )
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=300)
 @given(paths, json_values | almost_right)
 def test_no_json_makes_the_node_fail(fuzzed: NodeProcess, path: str, value: object) -> None:
     status, answer = fuzzed.post(path, value)
@@ -59,7 +59,7 @@ def test_no_json_makes_the_node_fail(fuzzed: NodeProcess, path: str, value: obje
     assert status == 200 or answer["error"]
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_no_bytes_make_the_node_fail(fuzzed: NodeProcess, data: bytes) -> None:
     with socket.create_connection(("127.0.0.1", fuzzed.port), timeout=20) as client:
