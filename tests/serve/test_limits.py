@@ -1,5 +1,6 @@
 """Memory limits: the mechanism that a machine has, and a process that really runs into it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,14 +52,14 @@ def test_a_control_group_holds_and_tells_that_it_had_to() -> None:
         assert limit.exceeded()
     finally:
         limit.close()
-    assert not list(CGROUP_ROOT.glob("*/modelyard/tests-of-limits"))
+    assert not list(CGROUP_ROOT.glob(f"*/modelyard/{os.getpid()}.tests-of-limits"))
 
 
 def test_the_unified_hierarchy_is_written_as_the_kernel_wants_it(tmp_path: Path) -> None:
     """Files as of cgroup v2 (https://docs.kernel.org/admin-guide/cgroup-v2.html); no kernel behind them."""
     (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
     limit = MemoryLimit("replica", LIMIT, root=tmp_path)
-    group = tmp_path / "modelyard" / "replica"
+    group = tmp_path / "modelyard" / f"{os.getpid()}.replica"
     assert limit.mechanism == "cgroup v2"
     assert (group / "memory.max").read_text() == str(LIMIT)
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
@@ -68,6 +69,11 @@ def test_the_unified_hierarchy_is_written_as_the_kernel_wants_it(tmp_path: Path)
 
 
 def test_what_a_killed_node_left_is_swept(tmp_path: Path) -> None:
-    (tmp_path / "memory" / "modelyard" / "left").mkdir(parents=True)
+    groups = tmp_path / "memory" / "modelyard"
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    for owner in (ended.pid, os.getpid(), os.getppid()):
+        (groups / f"{owner}.replica").mkdir(parents=True)
     sweep(tmp_path)
-    assert not list((tmp_path / "memory" / "modelyard").iterdir())
+    # What lies under our own number was left by one who had it before us; the third one lives.
+    assert [group.name for group in groups.iterdir()] == [f"{os.getppid()}.replica"]

@@ -5,8 +5,11 @@ code of a model runs outside of them.
 """
 
 import contextlib
+import os
 import resource
 from pathlib import Path
+
+from modelyard.host.process import is_alive
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 
@@ -23,6 +26,8 @@ class MemoryLimit:
         self._group: Path | None = None
         if limit is None:
             return
+        # A machine may have several nodes, with replicas of the same name: a group says whose it is.
+        name = f"{os.getpid()}.{name}"
         if (root / "cgroup.controllers").is_file():
             self._open_v2(root / "modelyard" / name, limit)
         elif (root / "memory" / "memory.limit_in_bytes").is_file():
@@ -82,10 +87,16 @@ class MemoryLimit:
 
 
 def sweep(root: Path = CGROUP_ROOT) -> None:
-    """Remove the empty control groups that a killed node left behind; those in use cannot be removed."""
+    """Remove the control groups that killed nodes left behind; called before this node makes any.
+
+    A group of a node that lives stays, even an empty one: a process may be on its way into it, or the node
+    about to read why its process ended.
+    """
     for groups in (root / "modelyard", root / "memory" / "modelyard"):
         for group in groups.iterdir() if groups.is_dir() else ():
-            _remove(group)
+            owner = group.name.partition(".")[0]
+            if not owner.isdigit() or int(owner) == os.getpid() or not is_alive(int(owner)):
+                _remove(group)
 
 
 def _remove(group: Path) -> None:
