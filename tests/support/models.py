@@ -81,7 +81,7 @@ def function_pool(
     inputs: tuple[TensorSpec, ...] = (TensorSpec(name="x", datatype="FP64"),),
     outputs: tuple[TensorSpec, ...] = (TensorSpec(name="output", datatype="BYTES", kind="json"),),
     parameters: tuple[ParameterSpec, ...] = (),
-    timeout: float = 20.0,
+    timeout: float = 60.0,  # more than any model here needs, on a busy machine too
     memory: int | None = None,
     replicas: int = 1,
     max_batch: int = 32,

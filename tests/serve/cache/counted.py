@@ -31,7 +31,7 @@ def counting_pool(folder: Path, **serving: object) -> Pool:
         folder, code, parameters=(ParameterSpec(name="offset", type="float", default=0.0),)
     )
     return msgspec.structs.replace(
-        pool, serving=ServingOptions(**{"cache": 1_000_000, "timeout": 20.0, **serving})
+        pool, serving=ServingOptions(**{"cache": 1_000_000, "timeout": 60.0, **serving})
     )
 
 
