@@ -1,5 +1,6 @@
 """What breaks stays where it broke: dead, hanging, greedy and raising models on a real node."""
 
+import json
 import os
 import re
 import signal
@@ -13,24 +14,38 @@ from modelyard.core.signature import ParameterSpec, TensorSpec
 from support.models import function_pool, mlp_pool
 from support.node import NodeProcess, wait_until
 
-DOUBLE = "import time\ndef predict(x: float):\n    time.sleep(0.01)\n    return 2 * x\n"
+
+def waits(go: Path, began: Path, when: str = "x == 1") -> str:
+    """A model that writes down what it computes, and computes some of it until ``go`` is there."""
+    return (
+        "import os, time\ndef predict(x: float):\n"
+        f"    with open({str(began)!r}, 'a') as file:\n        file.write(f'{{x}}\\n')\n"
+        f"    while ({when}) and not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n"
+        "    return x\n"
+    )
+
+
+def computed(began: Path) -> list[float]:
+    """What such a model wrote down, but for what the node asks to see that it works."""
+    return [x for x in map(float, began.read_text().split()) if x] if began.exists() else []
 
 
 def test_killed_executors_cost_no_call(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", DOUBLE, max_batch=8)) as node:
+    go = tmp_path / "go"
+    code = waits(go, tmp_path / "began", when="x > 100")
+    pool = function_pool(tmp_path / "m", code, max_batch=8, timeout=250)
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
         with ThreadPoolExecutor(200) as clients:
             calls = [clients.submit(node.post, "/predict", {"x": float(n)}) for n in range(200)]
             killed: set[int] = set()
             while len(killed) < 3:
-                wait_until(lambda: set(node.pids("function")) - killed, what="a fresh executor")
-                busy = wait_until(lambda: node.status().pools[0].queued > 0, what="work in flight")
-                assert busy
-                (pid,) = node.pids("function")[:1] or (None,)
-                if pid is not None:
-                    os.kill(pid, signal.SIGKILL)
-                    killed.add(pid)
+                fresh = wait_until(lambda: set(node.pids("function")) - killed, what="a fresh executor")
+                wait_until(lambda: node.status().pools[0].queued > 0, what="work in flight")
+                os.kill(pid := fresh.pop(), signal.SIGKILL)
+                killed.add(pid)
+            go.touch()
             answers = [call.result() for call in calls]
-        assert answers == [(200, {"output": 2 * float(n)}) for n in range(200)]
+        assert answers == [(200, {"output": float(n)}) for n in range(200)]
         assert node.log().count("SIGKILL") >= 3
         assert "killed by SIGKILL" in node.call(
             "GET", "/node/logs/function-1", headers={"authorization": "Bearer a-key-that-only-this-test-knows"}
@@ -45,7 +60,7 @@ def test_a_lone_call_outlives_kills_that_are_not_its_fault(tmp_path: Path) -> No
         f"        time.sleep(0 if len(open({str(began)!r}).readlines()) > 3 else 3600)\n    return x\n"
     )
     with (
-        NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code, timeout=60)) as node,
+        NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code, timeout=250)) as node,
         ThreadPoolExecutor(1) as clients,
     ):
         call = clients.submit(node.post, "/predict", {"x": 1.0})
@@ -130,7 +145,7 @@ def test_an_untyped_function_serves_although_nothing_could_be_made_up_for_it(tmp
 def test_a_call_cut_off_by_the_end_of_a_drain_may_be_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = "import time\ndef predict(x: float):\n    time.sleep(60 if x else 0)\n    return x\n"
+    code = "import time\ndef predict(x: float):\n    time.sleep(600 if x else 0)\n    return x\n"
     pool = function_pool(tmp_path / "m", code, timeout=100)
     with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(1) as clients:
         call = clients.submit(node.post, "/predict", {"x": 1.0})
@@ -178,11 +193,14 @@ def test_a_call_that_kills_its_executor_fails_alone(tmp_path: Path) -> None:
 
 
 def test_a_hanging_call_ends_at_its_deadline_and_the_executor_is_replaced(tmp_path: Path) -> None:
-    code = "import time\ndef predict(x: float):\n    time.sleep(3600 if x == 13 else 0)\n    return x\n"
-    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code, timeout=20)) as node:
+    began = tmp_path / "began"
+    pool = function_pool(tmp_path / "m", waits(tmp_path / "never", began, when="x == 13"))
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
         (first,) = node.pids("function")
-        status, answer = node.post("/predict", {"x": 13.0}, {"modelyard-timeout": "0.5"})
+        # Long enough to come to the executor, and it has to have come there.
+        status, answer = node.post("/predict", {"x": 13.0}, {"modelyard-timeout": "3"})
         assert (status, answer["code"]) == (504, "deadline")
+        assert computed(began) == [13.0]
         assert node.pids("function") == [first]  # answered at its deadline, not at the executor's end
         # This one waits for the next executor: the hanging one is ended, not waited for.
         assert node.post("/predict", {"x": 1.0}) == (200, {"output": 1.0})
@@ -252,30 +270,26 @@ def test_a_model_that_fails_its_own_example_is_not_ready(tmp_path: Path) -> None
 
 
 def test_a_full_queue_answers_429_with_retry_after(tmp_path: Path) -> None:
-    code = "import time\ndef predict(x: float):\n    time.sleep(0.3)\n    return x\n"
-    pool = function_pool(tmp_path / "m", code, max_batch=1, max_queue=2)
-    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(12) as clients:
-        answers = list(clients.map(lambda n: node.post("/predict", {"x": float(n)}), range(12)))
-        statuses = sorted(status for status, _ in answers)
-        assert set(statuses) == {200, 429}
-        assert statuses.count(200) >= 3
-        refused = next(answer for status, answer in answers if status == 429)
-        assert (refused["code"], refused["retryable"]) == ("overloaded", True)
-
-        def ask(number: int) -> tuple[int, str | None]:
-            status, headers, _ = node.call("POST", "/predict", b'{"x": %d}' % number)
-            return status, headers["retry-after"]
-
-        assert set(clients.map(ask, range(12))) == {(200, None), (429, "1")}
+    go, began = tmp_path / "go", tmp_path / "began"
+    pool = function_pool(tmp_path / "m", waits(go, began), max_batch=1, max_queue=2)
+    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(3) as clients:
+        calls = [clients.submit(node.call, "POST", "/predict", b'{"x": 1}')]
+        wait_until(lambda: computed(began) == [1.0], what="the first call")
+        calls += [clients.submit(node.call, "POST", "/predict", b'{"x": %d}' % n) for n in (2, 3)]
+        wait_until(lambda: node.status().pools[0].queued == 2, what="a full queue")
+        for _ in range(9):
+            status, headers, body = node.call("POST", "/predict", b'{"x": 4}')
+            refused = json.loads(body)
+            assert (status, headers["retry-after"]) == (429, "1")
+            assert (refused["code"], refused["retryable"]) == ("overloaded", True)
+        go.touch()
+        answers = [call.result() for call in calls]
+        assert [(status, headers["retry-after"]) for status, headers, _ in answers] == [(200, None)] * 3
 
 
 def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
-    seen = tmp_path / "seen"
-    code = (
-        "import time\ndef predict(x: float):\n"
-        f"    open({str(seen)!r}, 'a').write(f'{{x}}\\n')\n    time.sleep(0.3 if x else 0)\n    return x\n"
-    )
-    pool = function_pool(tmp_path / "m", code, max_batch=1)
+    go, seen = tmp_path / "go", tmp_path / "seen"
+    pool = function_pool(tmp_path / "m", waits(go, seen), max_batch=1)
     with NodeProcess(tmp_path / "home").serve(pool) as node:
         body = b'{"x": %d}'
         head = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n"
@@ -284,50 +298,45 @@ def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
             client = socket.create_connection(("127.0.0.1", node.port))
             client.sendall(head + body % number)
             leavers.append(client)
-            wait_until(lambda number=number: node.status().pools[0].queued == number - 1 or number == 1)
+            wait_until(lambda: computed(seen) == [1.0], what="the first call")
+            wait_until(lambda number=number: node.status().pools[0].queued == number - 1, what="the queue")
         for client in leavers[1:]:
             client.close()
+        wait_until(lambda: node.status().pools[0].queued == 0, what="the leavers' calls taken out")
+        go.touch()
         assert node.post("/predict", {"x": 4.0}) == (200, {"output": 4.0})
         leavers[0].close()
-        assert seen.read_text().split() == ["0.0", "1.0", "4.0"]
+        assert computed(seen) == [1.0, 4.0]
 
 
 def test_a_batch_that_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
-    seen = tmp_path / "seen"
-    code = (
-        "import time\ndef predict(x: float):\n"
-        f"    open({str(seen)!r}, 'a').write(f'{{x}}\\n')\n    time.sleep(0.3 if x else 0)\n    return x\n"
-    )
-    pool = function_pool(tmp_path / "m", code, max_batch=1)
+    go, seen = tmp_path / "go", tmp_path / "seen"
+    pool = function_pool(tmp_path / "m", waits(go, seen, when="x"), max_batch=1)
     with NodeProcess(tmp_path / "home").serve(pool) as node:
         body = b'{"xs": [1, 2, 3, 4, 5, 6]}'
         head = b"POST /predict/batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
         with socket.create_connection(("127.0.0.1", node.port)) as client:
             client.sendall(head + body)
             wait_until(lambda: node.status().pools[0].queued >= 4, what="a queue")
+        wait_until(lambda: node.status().pools[0].queued == 0, what="the leaver's calls taken out")
+        go.touch()
         assert node.post("/predict", {"x": 7.0}) == (200, {"output": 7.0})
-        computed = seen.read_text().split()
-        assert computed[-1] == "7.0"
-        assert "6.0" not in computed
+        assert computed(seen)[-1] == 7.0
+        assert 6.0 not in computed(seen)
 
 
 def test_a_call_that_waits_in_the_queue_ends_at_its_deadline(tmp_path: Path) -> None:
-    seen, began = tmp_path / "seen", tmp_path / "began"
-    code = (
-        "import os, time\ndef predict(x: float):\n"
-        f"    x == 1 and open({str(began)!r}, 'w').close()\n"
-        f"    while x == 1 and not os.path.exists({str(seen)!r}):\n        time.sleep(0.01)\n    return x\n"
-    )
-    pool = function_pool(tmp_path / "m", code, timeout=60, max_batch=1)
+    go, began = tmp_path / "go", tmp_path / "began"
+    pool = function_pool(tmp_path / "m", waits(go, began), max_batch=1)
     with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(1) as clients:
         first = clients.submit(node.post, "/predict", {"x": 1.0})
-        wait_until(began.exists, what="the first call")
+        wait_until(lambda: computed(began) == [1.0], what="the first call")
         try:
             status, answer = node.post("/predict", {"x": 2.0}, {"modelyard-timeout": "0.3"})
             assert (status, answer["code"]) == (504, "deadline")
             assert not first.done()
         finally:
-            seen.touch()
+            go.touch()
         assert first.result() == (200, {"output": 1.0})
 
 
@@ -351,15 +360,27 @@ def test_even_a_hanging_executor_ends_with_its_node(tmp_path: Path) -> None:
 
 
 def test_a_node_told_to_stop_answers_what_it_has(tmp_path: Path) -> None:
-    code = "import time\ndef predict(x: float):\n    time.sleep(0.2)\n    return x\n"
-    pool = function_pool(tmp_path / "m", code, max_batch=1)
+    go = tmp_path / "go"
+    pool = function_pool(tmp_path / "m", waits(go, tmp_path / "began", when="x"), max_batch=1)
     with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(5) as clients:
-        calls = [clients.submit(node.post, "/predict", {"x": float(n)}) for n in range(5)]
+        calls = [clients.submit(node.post, "/predict", {"x": float(n)}) for n in range(1, 6)]
         wait_until(lambda: node.status().pools[0].queued == 4, what="a queue")
-        node.stop()
-        assert [call.result() for call in calls] == [(200, {"output": float(n)}) for n in range(5)]
         assert node.process is not None
+        node.process.terminate()
+        wait_until(lambda: refuses(node.port), what="the node not listening any more")
+        go.touch()
+        node.process.wait(60)
+        assert [call.result() for call in calls] == [(200, {"output": float(n)}) for n in range(1, 6)]
         assert node.process.returncode == 0
+
+
+def refuses(port: int) -> bool:
+    """Whether nobody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
 
 
 def test_chatter_of_a_model_lands_in_its_log_and_only_so_much_of_it(tmp_path: Path) -> None:
