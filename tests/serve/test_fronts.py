@@ -124,7 +124,8 @@ def test_metrics_are_those_of_all_fronts(node: FrontedNode) -> None:
 def test_a_client_that_leaves_takes_its_call_with_it(node: FrontedNode) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", node.port)
     before = _count(node, "modelyard_queue_seconds_count")
-    connection.request("POST", "/models/echo/predict", json.dumps({"text": "left", "seconds": 2.0}))
+    # Long enough that it leaves before it is answered.
+    connection.request("POST", "/models/echo/predict", json.dumps({"text": "left", "seconds": 20.0}))
     wait_until(lambda: _count(node, "modelyard_queue_seconds_count") > before, what="a call being computed")
     connection.close()
     wait_until(
@@ -195,19 +196,21 @@ def test_an_endpoint_that_starts_is_told_as_such_and_served_when_ready(tmp_path)
 
 def test_on_sigterm_what_is_there_is_answered_and_all_end(tmp_path) -> None:
     pool = function_pool(tmp_path / "echo", SLOW, name="echo", inputs=SLOW_INPUTS)
-    node = FrontedNode(tmp_path / "home").serve(pool).start()
-    fronts = node.fronts()
-    answers: list[int] = []
-    call = threading.Thread(
-        target=lambda: answers.append(node.post("/models/echo/predict", {"text": "a", "seconds": 1.0})[0])
-    )
-    call.start()
-    wait_until(lambda: _count(node, "modelyard_queue_seconds_count") == 1, what="a call being computed")
-    node.stop()
-    call.join()
-    assert answers == [200]
-    assert not any(_lives(pid) for pid in fronts)
-    assert list(node.home.run.glob("*.sock")) == []
+    with FrontedNode(tmp_path / "home").serve(pool) as node:
+        fronts = node.fronts()
+        answers: list[int] = []
+        call = threading.Thread(
+            target=lambda: answers.append(
+                node.post("/models/echo/predict", {"text": "a", "seconds": 2.0})[0]
+            )
+        )
+        call.start()
+        wait_until(lambda: _count(node, "modelyard_queue_seconds_count") == 1, what="a call being computed")
+        node.stop()
+        call.join()
+        assert answers == [200]
+        assert not any(_lives(pid) for pid in fronts)
+        assert list(node.home.run.glob("*.sock")) == []
 
 
 def test_fronts_end_when_their_owner_is_killed_and_the_port_is_free(tmp_path) -> None:

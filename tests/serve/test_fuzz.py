@@ -62,7 +62,7 @@ def test_no_json_makes_the_node_fail(fuzzed: NodeProcess, path: str, value: obje
 @settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_no_bytes_make_the_node_fail(fuzzed: NodeProcess, data: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", fuzzed.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", fuzzed.port), timeout=60) as client:
         client.sendall(data)
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_WR)

@@ -82,8 +82,12 @@ def test_a_kept_table_that_cannot_be_read_does_not_stop_the_node(tmp_path) -> No
 
 
 def test_a_replaced_pool_drains_and_the_new_one_answers(tmp_path) -> None:
-    slow = "import time\ndef predict(x: float):\n    time.sleep(0.5)\n    return 'old'\n"
-    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "a", slow)) as node:
+    go = tmp_path / "go"
+    slow = (
+        "import os, time\ndef predict(x: float):\n"
+        f"    while x and not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n    return 'old'\n"
+    )
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "a", slow, max_batch=1)) as node:
         import threading
 
         import msgspec
@@ -95,10 +99,11 @@ def test_a_replaced_pool_drains_and_the_new_one_answers(tmp_path) -> None:
         ]
         for call in calls:
             call.start()
-        wait_until(lambda: node.status().pools[0].queued > 0, what="a queue")
+        wait_until(lambda: node.status().pools[0].queued == 3, what="three that wait for the first")
         new = function_pool(tmp_path / "b", "def predict(x: float):\n    return 'new'\n")
         new = msgspec.structs.replace(new, deployment="function-2", version=2)
         node.serve(new)
+        go.touch()
         for call in calls:
             call.join()
         assert [status for status, _ in answers] == [200] * 4
@@ -142,7 +147,7 @@ def test_a_second_node_on_one_home_is_refused(tmp_path) -> None:
                 "MODELYARD_GRPC_PORT": "0",
             },
             capture_output=True,
-            timeout=30,
+            timeout=120,
         )
         assert second.returncode == 1
         assert b"Another node" in second.stderr
@@ -156,7 +161,7 @@ def test_off_loopback_it_does_not_start_without_authentication(tmp_path) -> None
         [sys.executable, "-m", "modelyard.serve"],
         env={"PATH": os.environ["PATH"], "MODELYARD_HOME": str(tmp_path), "MODELYARD_NODE_HOST": "0.0.0.0"},
         capture_output=True,
-        timeout=30,
+        timeout=120,
     )
     assert refused.returncode == 1
     assert b"authentication" in refused.stderr

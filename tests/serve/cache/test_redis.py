@@ -22,7 +22,7 @@ from support.redis import RedisProcess
 ANSWER = owned((RawTensor("y", "FP32", (1, 2), b"\1\2\3\4\5\6\7\x08"),))
 KEY = b"k" * 32
 NAME = "modelyard:1:" + KEY.hex()
-BUDGET = 2.0  # long, so that a busy machine is not taken for a slow Redis; short where that is the test
+BUDGET = 60.0  # long, so that a busy machine is not taken for a slow Redis; short where that is the test
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def level(url: str, budget: float = BUDGET, *, wait: bool = True) -> Async
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -91,14 +91,15 @@ def test_a_wrong_password_is_told_once_without_it_and_costs_nothing(
 ) -> None:
     async def run(redis: RedisProcess) -> None:
         async with level(f"redis://me:hunter2@localhost:{redis.port}/3", wait=False) as second:
-            await until(lambda: second.trouble)
+            await until(lambda: "WRONGPASS" in (second.trouble or ""))
             assert await ask(second, KEY) == "not asked"
             second.keep(KEY, ANSWER, 100.0)
 
     with RedisProcess(tmp_path, "--requirepass", "secret") as redis:
         asyncio.run(run(redis))
     told = [record.__dict__ for record in caplog.records if record.message == "Redis is not used"]
-    assert "WRONGPASS" in told[0]["why"]
+    # Each of the two links tells it; a slow machine may have been told before it.
+    assert 1 <= sum("WRONGPASS" in one["why"] for one in told) <= 2
     assert "hunter2" not in f"{told}"
 
 
@@ -115,8 +116,7 @@ def test_tls_is_spoken_and_a_stranger_is_not_believed(
 
     async def run(redis: RedisProcess) -> None:
         async with level(redis.url, wait=False) as second:
-            await until(lambda: second.trouble)
-            assert "certificate" in (second.trouble or "")
+            await until(lambda: "certificate" in (second.trouble or ""))
         monkeypatch.setenv("SSL_CERT_FILE", str(crt))
         async with level(redis.url) as second:
             second.keep(KEY, ANSWER, 100.0)
@@ -240,7 +240,7 @@ def test_closing_a_redis_that_hangs_does_not_hang(redis: RedisProcess) -> None:
             redis.stall()
             asking = asyncio.create_task(ask(second, KEY))
             await asyncio.sleep(0)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await second.close()
                 assert await asking is None
 
@@ -263,8 +263,7 @@ def test_what_is_not_a_redis_is_left_alone() -> None:
 
     async def run() -> None:
         async with level(f"redis://127.0.0.1:{server.getsockname()[1]}", wait=False) as second:
-            await until(lambda: second.trouble)
-            assert "not how Redis answers" in (second.trouble or "")
+            await until(lambda: "not how Redis answers" in (second.trouble or ""))
 
     try:
         asyncio.run(run())

@@ -21,14 +21,14 @@ SIGNATURE = Signature(
     inputs=(TensorSpec(name="x", datatype="FP32", shape=(2,)),),
     outputs=(TensorSpec(name="y", datatype="FP32", shape=(1,)),),
 )
-CALL = Call((RawTensor("x", "FP32", (1, 2), struct.pack("<2f", 1, 2)),), {}, 1, 5.0, Options(client="me"))
-TEXT = Call((RawTensor("text", "BYTES", (2,), b"\x01\0\0\0a\x02\0\0\0bc"),), {}, 2, 5.0)
+CALL = Call((RawTensor("x", "FP32", (1, 2), struct.pack("<2f", 1, 2)),), {}, 1, 60.0, Options(client="me"))
+TEXT = Call((RawTensor("text", "BYTES", (2,), b"\x01\0\0\0a\x02\0\0\0bc"),), {}, 2, 60.0)
 GOOD = {"outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 1], "data": [3.0]}]}
 
 
 def run(scenario: Awaitable[None]) -> None:
     async def main() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await scenario
 
     asyncio.run(main())
@@ -97,7 +97,7 @@ def test_a_foreign_server_is_spoken_to_in_json_and_its_signature_read() -> None:
             }
             assert headers["modelyard-client"] == "me"
             assert headers["modelyard-hops"] == "1"
-            assert 0 < float(headers["modelyard-timeout"]) <= 5
+            assert 0 < float(headers["modelyard-timeout"]) <= 60
             routes.routes.close()
 
     run(scenario())
@@ -149,6 +149,7 @@ def test_a_remote_that_fails_is_left_alone_after_a_few_calls() -> None:
             routes = Routes(remote, retry=RetryOptions(attempts=1))
             group = await routes.ready()
             codes = []
+            begin = asyncio.get_running_loop().time()
             for _ in range(50):
                 try:
                     codes.append((await answer_of(group)).code)
@@ -157,7 +158,8 @@ def test_a_remote_that_fails_is_left_alone_after_a_few_calls() -> None:
                     assert "on fire" in error.message
                     assert error.retry_after
             assert codes == ["unavailable"] * 50
-            assert remote.answer.calls == 5
+            passed = asyncio.get_running_loop().time() - begin
+            assert 5 <= remote.answer.calls <= 5 + 2 * passed  # after a second, two may try it
             routes.routes.close()
 
     run(scenario())
@@ -198,16 +200,22 @@ def test_a_brown_out_is_not_made_worse_by_retries() -> None:
 
 
 def test_retry_after_is_kept_to_where_there_is_time() -> None:
+    seconds = 60
+
     async def once_busy(number: int) -> bytes:
-        return said({"error": "busy"}, 429, "retry-after: 1") if number == 1 else said(GOOD)
+        return said({"error": "busy"}, 429, f"retry-after: {seconds}") if number == 1 else said(GOOD)
 
     async def scenario() -> None:
+        nonlocal seconds
         async with scripted(Model(once_busy)) as remote:
             routes = Routes(remote)
             group = await routes.ready()
-            short = await answer_of(group, CALL._replace(timeout=0.5))
-            assert (short.code, short.retry_after) == ("overloaded", 1.0)
-            remote.answer.calls = 0
+            short = await answer_of(group, CALL._replace(timeout=30.0))
+            assert (short.code, short.retry_after) == ("overloaded", 60.0)
+            routes.routes.close()
+            routes = Routes(remote)  # which knows nothing of the 60 seconds
+            group = await routes.ready()
+            remote.answer.calls, seconds = 0, 1
             assert not isinstance(await answer_of(group), ModelyardError)
             assert remote.answer.calls == 2
             routes.routes.close()

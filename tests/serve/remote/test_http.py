@@ -8,18 +8,19 @@ from scripted import http, scripted
 
 from modelyard.core.errors import InvalidInput
 from modelyard.serve.remote.http import Broken, Client, Reply, Unreached, address_of
+from support.ports import free_port
 
 
 def run(scenario: Awaitable[None]) -> None:
     async def main() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await scenario
 
     asyncio.run(main())
 
 
 def soon() -> float:
-    return asyncio.get_running_loop().time() + 10.0
+    return asyncio.get_running_loop().time() + 60.0
 
 
 async def ask(client: Client, body: bytes = b"", deadline: float | None = None) -> Reply:
@@ -73,10 +74,8 @@ def test_a_fresh_connection_that_ends_without_an_answer_is_told() -> None:
 
 def test_nobody_there_is_told_at_once() -> None:
     async def scenario() -> None:
-        async with scripted(ok) as remote:
-            url = remote.url
         with pytest.raises(Unreached):
-            await ask(Client(address_of(url)))
+            await ask(Client(address_of(f"http://127.0.0.1:{free_port()}")))
         with pytest.raises(Unreached):
             await ask(Client(address_of("unix:/does/not/exist")))
 
@@ -134,8 +133,8 @@ def test_who_is_cancelled_or_out_of_time_abandons_the_exchange() -> None:
     async def scenario() -> None:
         async with scripted(never) as remote:
             client = Client(address_of(remote.url))
-            with pytest.raises(TimeoutError):
-                await ask(client, deadline=asyncio.get_running_loop().time() + 0.1)
+            with pytest.raises(TimeoutError):  # after time enough to ask, on a busy machine too
+                await ask(client, deadline=asyncio.get_running_loop().time() + 2.0)
             await remote.left.wait()
             remote.left.clear()
             task = asyncio.create_task(ask(client))
