@@ -107,7 +107,7 @@ class ExecutorProcess:
         return answers
 
     def wait(self) -> int:
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=120)
 
 
 def spec(

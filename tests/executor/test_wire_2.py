@@ -112,6 +112,8 @@ def test_what_is_cancelled_while_another_batch_computes_is_never_computed(tmp_pa
         channel.send({"type": "BATCH", "batch": 2, "alike": 3, "inputs": ALIKE}, [numbers(10, 20, 30)])
         channel.send({"type": "CANCEL", "batch": 2, "items": [0, 2]})
         channel.send({"type": "CANCEL", "batch": 9, "items": [0]})
+        channel.send({"type": "PING"})
+        assert channel.receive()[0]["type"] == "PONG"  # all before it has been read
         (tmp_path / "go").touch()
         assert channel.receive()[0]["batch"] == 1
         header, body = channel.receive()

@@ -27,7 +27,7 @@ class Running:
         self.loop = loop
 
     def stop(self, limit: float = 5.0) -> None:
-        asyncio.run_coroutine_threadsafe(self.server.stop(limit), self.loop).result(30)
+        asyncio.run_coroutine_threadsafe(self.server.stop(limit), self.loop).result(60)
 
 
 @contextlib.contextmanager
@@ -71,7 +71,7 @@ class Wire:
         self._bytes = b""
         self.seen: list[Frame] = []
         if preface:
-            self.send(frames.PREFACE + frames.settings(settings or {}))
+            self.begin(settings=settings)
 
     def __enter__(self) -> "Wire":
         return self
@@ -81,6 +81,10 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
+
+    def begin(self, *then: bytes, settings: dict[int, int] | None = None) -> None:
+        """The preface and what follows it, in one piece: nothing comes late that a busy machine holds up."""
+        self.send(b"".join([frames.PREFACE, frames.settings(settings or {}), *then]))
 
     def frame(self, kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> None:
         self.send(frames.head_of(kind, flags, stream, len(payload)) + payload)
@@ -96,8 +100,15 @@ class Wire:
     def ask(
         self, stream: int, path: str = "/", method: str = "GET", *, end: bool = True, **headers: str
     ) -> None:
+        self.send(self.asked(stream, path, method, end=end, **headers))
+
+    def asked(
+        self, stream: int, path: str = "/", method: str = "GET", *, end: bool = True, **headers: str
+    ) -> bytes:
+        """The frame of a request."""
         flags = frames.END_HEADERS | (frames.END_STREAM if end else 0)
-        self.frame(frames.HEADERS, flags, stream, self.block(path, method, **headers))
+        block = self.block(path, method, **headers)
+        return frames.head_of(frames.HEADERS, flags, stream, len(block)) + block
 
     def read(self) -> Frame | None:
         """The next frame; None when the server closed."""

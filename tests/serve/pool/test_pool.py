@@ -70,7 +70,7 @@ def test_a_generator_streams_and_a_caller_that_leaves_stops_it(tmp_path: Path) -
 
 def test_a_flood_of_one_client_does_not_keep_another_waiting(tmp_path: Path) -> None:
     pool = msgspec.structs.replace(
-        simulated_pool(tmp_path / "m", law={"fixed_ms": 200}),
+        simulated_pool(tmp_path / "m", law={"fixed_ms": 400}),
         serving=ServingOptions(max_batch=4, timeout=60),
     )
     with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(120) as clients:
