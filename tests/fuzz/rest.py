@@ -5,8 +5,9 @@ import asyncio
 import json
 import logging
 import struct
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 
@@ -107,8 +108,6 @@ class Edge:
         )
         self.router = Router(self.plane, internal, lambda: b"", max_body=MAX_BODY)
         self.faults = _Faults()
-        logging.getLogger("modelyard").addHandler(self.faults)
-        logging.getLogger("modelyard").propagate = False
         self.shared = self.loop.run_until_complete(self._shared())
         self.said = b""  # the body of the last answer
 
@@ -132,11 +131,22 @@ class Edge:
     async def _apply(table: RouteTable) -> None:
         msgspec.json.encode(table)
 
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """What ``work`` gives. The log is heard meanwhile and not longer: other tests have it too."""
+        log = logging.getLogger("modelyard")
+        log.addHandler(self.faults)
+        log.propagate = False
+        try:
+            return self.loop.run_until_complete(work)
+        finally:
+            log.propagate = True
+            log.removeHandler(self.faults)
+
     def request(
         self, method: str, path: str, headers: dict[bytes, bytes], body: bytes, query: str = ""
     ) -> int:
         """The status of a request that the parser has taken apart already."""
-        return self.loop.run_until_complete(self._request(Request(method, path, query, headers, "r", body)))
+        return self.run(self._request(Request(method, path, query, headers, "r", body)))
 
     async def _request(self, request: Request) -> int:
         try:
@@ -153,7 +163,7 @@ class Edge:
 
     def speak(self, data: bytes, pieces: int) -> bytes:
         """What a connection answers to ``data``, sent in ``pieces``."""
-        return self.loop.run_until_complete(self._speak(data, pieces))
+        return self.run(self._speak(data, pieces))
 
     async def _speak(self, data: bytes, pieces: int) -> bytes:
         transport = Transport()

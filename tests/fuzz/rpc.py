@@ -73,7 +73,7 @@ def grpc_harness() -> Harness:
         pieces = [body[start : start + step] for start in range(0, len(body), step)]
         stream = _Stream(pieces if duplex else [])
         request = Request("POST", path, "", headers, "r", b"" if duplex else body)
-        node.loop.run_until_complete(service(request, stream))
+        node.run(service(request, stream))
         node.raise_faults()
         assert stream.ended
         return stream.messages

@@ -4,6 +4,7 @@ executors, over a backend that answers with the inputs."""
 import csv
 import io
 import json
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -97,6 +98,15 @@ def test_csv(default: str, lines: list[list[str]] | bytes) -> None:
         csv.writer(text).writerows(lines)
         body = text.getvalue().encode("utf-8", "replace")
     assert send("/invocations", body, content_type="text/csv") in (200, 400)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def table_as_before() -> Iterator[None]:
+    """Others of this process have the same node."""
+    plane = edge().plane
+    before = plane.table
+    yield
+    plane.table = before
 
 
 def with_default(name: str) -> None:
