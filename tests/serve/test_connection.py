@@ -60,10 +60,12 @@ def test_what_could_be_smuggled_or_is_not_http_ends_the_connection(
     node: NodeProcess, request_bytes: bytes
 ) -> None:
     with socket.create_connection(("127.0.0.1", node.port), timeout=60) as client:
-        client.sendall(request_bytes)
         received = b""
-        while part := client.recv(65536):
-            received += part
+        # The node closes on what it has not read yet: that end may be a reset, behind the answer.
+        with contextlib.suppress(ConnectionError):
+            client.sendall(request_bytes)
+            while part := client.recv(65536):
+                received += part
     assert received.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
     assert received.count(b"HTTP/1.1 ") == 1
     assert b"connection: close" in received
