@@ -155,7 +155,10 @@ def _give_up(answer: "asyncio.Future[tuple[int, bytes]]") -> None:
 def judged(question: Question, status: int, body: bytes) -> str:
     """The outcome of an answer that came."""
     if status == question.expects:
-        return "right" if question.right(body) else "wrong"
+        try:
+            return "right" if question.right(body) else "wrong"
+        except (ValueError, KeyError):  # not even of the form of an answer
+            return "wrong"
     if status == 200:
         return "wrong"
     return "refused" if status in (429, 503) else "failed"

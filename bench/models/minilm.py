@@ -125,7 +125,10 @@ def question(text: str, tokens: int, wanted: np.ndarray, path: str, body: str) -
 def embedding_of(answer: object) -> np.ndarray:
     """The one embedding in whatever frame a server puts it."""
     while isinstance(answer, dict):
-        answer = next(answer[key] for key in ("outputs", "data", "embedding") if key in answer)
+        frame = answer
+        answer = next((frame[key] for key in ("outputs", "data", "embedding") if key in frame), None)
+        if answer is None:
+            raise ValueError(f"no output in the answer: {str(frame)[:300]}")
     while isinstance(answer, list) and answer and isinstance(answer[0], dict | list):
         answer = answer[0]
         if isinstance(answer, dict):

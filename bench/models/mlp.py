@@ -80,7 +80,10 @@ def ask(target: Target) -> np.ndarray:
 def output_of(answer: object) -> np.ndarray:
     """The numbers of the output in whatever frame a server's own JSON puts them."""
     while isinstance(answer, dict):
-        answer = next(answer[key] for key in ("outputs", "data", "y", "output") if key in answer)
+        frame = answer
+        answer = next((frame[key] for key in ("outputs", "data", "y", "output") if key in frame), None)
+        if answer is None:
+            raise ValueError(f"no output in the answer: {str(frame)[:300]}")
     while isinstance(answer, list) and answer and isinstance(answer[0], dict):
         return output_of(answer[0])
     return np.array(answer, "f4").ravel()
