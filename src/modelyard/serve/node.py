@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -77,7 +78,7 @@ class Node:
             from modelyard.serve.observe.tracing import TracedBackend, Tracer
 
             self.router.tracer = Tracer(settings.otlp_endpoint, settings.trace_ratio)
-            self._dataplane.traced = TracedBackend
+            self._dataplane.traced = partial(TracedBackend, self.router.tracer)
         self._grpc = GrpcService(self._dataplane, self._settings.max_body)
         self._grpc.tracer = self.router.tracer
         self._collector.requests["rest"] = lambda: self.router.requests

@@ -101,6 +101,11 @@ def test_a_call_is_a_span_under_its_callers_with_queue_and_batch_below(
         assert [link.span_id for link in batch.links] == [request.span_id]
         assert queue.end_time_unix_nano <= batch.start_time_unix_nano + 1_000_000
         assert batch.end_time_unix_nano - batch.start_time_unix_nano >= 20_000_000
+        (compute,) = collector.named("compute")
+        assert compute.parent_span_id == batch.span_id
+        assert compute.end_time_unix_nano - compute.start_time_unix_nano >= 20_000_000
+        assert batch.start_time_unix_nano <= compute.start_time_unix_nano + 1_000_000
+        assert compute.end_time_unix_nano <= batch.end_time_unix_nano
 
         assert node.post("/predict", {"x": -1.0}, {"traceparent": SAMPLED})[0] == 500
         failed = collector.named("POST /predict", 2)[1]
@@ -111,6 +116,9 @@ def test_a_call_is_a_span_under_its_callers_with_queue_and_batch_below(
             assert all(clients.map(lambda x: node.post("/predict", {"x": x})[0] == 200, [1.0] * 12))
         collector.named("POST /predict", 14)
         wait_until(lambda: sum(len(span.links) for span in collector.named("batch")) == 14)
+        batches = {span.span_id for span in collector.named("batch")}
+        collector.named("compute", len(batches))
+        assert {span.parent_span_id for span in collector.named("compute")} == batches
 
         node.post("/predict", {"x": 1.0}, {"traceparent": NOT_SAMPLED})
         node.get("/ready")
@@ -155,7 +163,7 @@ def test_without_tracing_a_trace_goes_through_as_it_came(collector: Collector, t
             assert near.post("/predict", {"x": 1.0}, {"traceparent": SAMPLED})[0] == 200
             (there,) = collector.named("POST /v2/models/function/infer")
             assert (there.trace_id.hex(), there.parent_span_id.hex()) == (TRACE, PARENT)
-            assert len(collector.spans) <= 3
+            assert len(collector.spans) <= 4
 
 
 def test_a_dead_collector_loses_spans_and_no_call(tmp_path: Path) -> None:

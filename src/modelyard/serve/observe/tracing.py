@@ -3,6 +3,7 @@
     POST /models/fraud/predict          request: protocol, status, code, endpoint, version
       ├── queue                         from the call's arrival to its batch's start
       ├── batch                         from there to its answer, links to the calls in it; under the first
+      │     └── compute                 as long as the executor says, up to its answer: the rest is the way
       └── call <remote>                 the context that the remote gets is this one's
 
 What decides is the parent (``sampled`` of traceparent), without one the ratio. Spans are sent by a thread of
@@ -13,6 +14,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
@@ -45,6 +47,15 @@ class _Queued(Protocol):
     sent: float
 
 
+class _Ending:
+    """A batch whose calls get their answers in this turn of the loop: their spans, and when (ns) and for how
+    long (seconds) it was computed. Two, where two replicas began and ended together."""
+
+    def __init__(self, first: Span) -> None:
+        self.calls = [first]
+        self.computed: list[tuple[int, float]] = []
+
+
 class Tracer:
     """Begins the spans of requests. ``endpoint`` is the collector's base URL, ``ratio`` from 0 to 1."""
 
@@ -62,7 +73,7 @@ class Tracer:
         )
         self.spans = self._provider.get_tracer("modelyard", VERSION)
         self._propagator = TraceContextTextMapPropagator()
-        self.batches: dict[tuple[int, float], list[Span]] = {}
+        self.batches: dict[tuple[int, float], _Ending] = {}
 
     def begin(self, request: Request, protocol: str) -> "SpanTrace":
         """The span of a request, under the one that its headers name."""
@@ -84,9 +95,19 @@ class Tracer:
         )
         return SpanTrace(self, span)
 
+    def computed(self, backend: int, sent: float, seconds: float) -> None:
+        """The batch that was ``sent`` then has its answers: the executor computed it for so long."""
+        # The futures of its calls are set: who is traced among them is known after their callbacks.
+        asyncio.get_running_loop().call_soon(self._computed, (backend, sent), time.time_ns(), seconds)
+
+    def _computed(self, key: tuple[int, float], ended: int, seconds: float) -> None:
+        if (batch := self.batches.get(key)) is not None:
+            batch.computed.append((ended, seconds))
+
     def batch_ended(self, key: tuple[int, float], ended: int) -> None:
         """Every call of a batch has its answer: the batch's span, from ``key``'s time to ``ended`` (ns)."""
-        calls = self.batches.pop(key)
+        ending = self.batches.pop(key)
+        calls = ending.calls
         batch = self.spans.start_span(
             "batch",
             context=set_span_in_context(calls[0]),
@@ -94,6 +115,11 @@ class Tracer:
             links=[Link(call.get_span_context()) for call in calls],
             attributes={"modelyard.traced_calls": len(calls)},
         )
+        for answered, seconds in ending.computed:
+            compute = self.spans.start_span(
+                "compute", context=set_span_in_context(batch), start_time=answered - int(seconds * 1e9)
+            )
+            compute.end(answered)
         batch.end(ended)
 
     async def close(self) -> None:
@@ -171,11 +197,11 @@ class SpanTrace:
         )
         wait.end(at(pending.sent))
         key = (backend, pending.sent)
-        calls = self._tracer.batches.get(key)
-        if calls is not None:
-            calls.append(self.span)
+        batch = self._tracer.batches.get(key)
+        if batch is not None:
+            batch.calls.append(self.span)
             return
-        self._tracer.batches[key] = [self.span]
+        self._tracer.batches[key] = _Ending(self.span)
         # The calls of a batch get their results in one turn of the loop.
         asyncio.get_running_loop().call_soon(self._tracer.batch_ended, key, now)
 
@@ -183,9 +209,11 @@ class SpanTrace:
 class TracedBackend:
     """The backend of ``served``, with spans for the calls whose request is sampled."""
 
-    def __init__(self, served: "Served") -> None:
+    def __init__(self, tracer: Tracer, served: "Served") -> None:
         self._served = served
         self._backend = served.backend
+        if served.pool is not None:
+            served.pool.on_computed = partial(tracer.computed, id(served.pool))
 
     @property
     def ready(self) -> bool:

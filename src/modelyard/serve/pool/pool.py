@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from modelyard.core import routes
@@ -49,6 +49,7 @@ class Pool:
         self.failure: str | None = None
         self.draining = False
         self.seats = seats
+        self.on_computed: Callable[[float, float], None] | None = None  # set by who traces
         self._failing = False
         self._stopped = False
         self._retry_after = 1.0
@@ -177,6 +178,8 @@ class Pool:
             part = part or ticket.done or isinstance(result, ModelyardError)
             if not ticket.done:
                 ticket.answer(result if ticket.pin is not None else self.checked(result))
+        if self.on_computed is not None:
+            self.on_computed(batch.tickets[0].sent, computed)
         if batch.tickets[0].pin is None:
             self._learn_from(replica, batch, now, max(now - batch.began, computed), part)
         if not sure:
