@@ -24,7 +24,7 @@ class Options(NamedTuple):
     the queue fairly with others (an API key's digest, else an address). ``cache`` False neither
     reads nor keeps a cached answer. ``hops`` counts the nodes that this call has been through.
     ``trace`` is the context of the span that this call belongs to, or None. ``fell`` says that the call is
-    made as another endpoint's fallback.
+    made as another endpoint's fallback. ``request_id`` is the request's that it came with.
     """
 
     timeout: float | None = None
@@ -34,6 +34,7 @@ class Options(NamedTuple):
     hops: int = 0
     trace: Trace | None = None
     fell: bool = False
+    request_id: str = ""
 
 
 DEFAULTS: Final = Options()

@@ -21,7 +21,8 @@ SIGNATURE = Signature(
     inputs=(TensorSpec(name="x", datatype="FP32", shape=(2,)),),
     outputs=(TensorSpec(name="y", datatype="FP32", shape=(1,)),),
 )
-CALL = Call((RawTensor("x", "FP32", (1, 2), struct.pack("<2f", 1, 2)),), {}, 1, 60.0, Options(client="me"))
+ME = Options(client="me", request_id="r-1")
+CALL = Call((RawTensor("x", "FP32", (1, 2), struct.pack("<2f", 1, 2)),), {}, 1, 60.0, ME)
 TEXT = Call((RawTensor("text", "BYTES", (2,), b"\x01\0\0\0a\x02\0\0\0bc"),), {}, 2, 60.0)
 GOOD = {"outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 1], "data": [3.0]}]}
 
@@ -96,6 +97,7 @@ def test_a_foreign_server_is_spoken_to_in_json_and_its_signature_read() -> None:
                 "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.0, 2.0]}]
             }
             assert headers["modelyard-client"] == "me"
+            assert headers["x-request-id"] == "r-1"
             assert headers["modelyard-hops"] == "1"
             assert 0 < float(headers["modelyard-timeout"]) <= 60
             routes.routes.close()

@@ -47,6 +47,14 @@ def test_errors_come_back_as_they_were_told(model_node: NodeProcess, gateway: Ga
     assert (status, here["field"]) == (400, "x")
 
 
+def test_a_call_has_the_same_id_in_the_logs_of_both(model_node: NodeProcess, gateway: Gateway) -> None:
+    told = gateway.post("/models/parrot/predict", {"text": "boom"}, {"x-request-id": "followed"})
+    assert told[1]["request_id"] == "followed"
+    wait_until(lambda: all('"followed"' in node.log() for node in (gateway, model_node)))
+    own = gateway.post("/models/parrot/predict", {"text": "boom"})[1]["request_id"]
+    wait_until(lambda: all(f'"{own}"' in node.log() for node in (gateway, model_node)))
+
+
 def test_a_batch_is_answered_record_by_record(gateway: Gateway) -> None:
     records = [{"text": "a"}, {"text": "boom"}, {"text": "b"}]
     status, answer = gateway.post("/models/parrot/predict/batch", {"records": records})

@@ -7,7 +7,7 @@ cache-control: no-cache     neither read nor keep a cached answer
 """
 
 from modelyard.core.errors import InvalidInput
-from modelyard.serve.call import DEFAULTS, Options
+from modelyard.serve.call import Options
 from modelyard.serve.http import Request
 from modelyard.serve.observe.context import passed
 
@@ -26,9 +26,7 @@ def options_of(request: Request) -> Options:
     """The options of one request. Raises InvalidInput naming the header."""
     headers = request.headers
     if headers.keys().isdisjoint(_NAMES):
-        if not request.client and request.trace is None:
-            return DEFAULTS
-        return Options(client=request.client, trace=request.trace)
+        return Options(client=request.client, trace=request.trace, request_id=request.id)
     control = headers.get(b"cache-control", b"").lower()
     return Options(
         timeout=_timeout(request),
@@ -37,6 +35,7 @@ def options_of(request: Request) -> Options:
         cache=b"no-cache" not in control and b"no-store" not in control,
         hops=_whole(request, b"modelyard-hops", 64),
         trace=request.trace or passed(headers),
+        request_id=request.id,
     )
 
 

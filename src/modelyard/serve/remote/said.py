@@ -22,6 +22,8 @@ def call_headers(call: Call, hops: int = 1) -> bytes:
         lines += b"modelyard-client: %b\r\n" % options.client.encode("latin-1", "replace")
     if not options.cache:
         lines += b"cache-control: no-cache\r\n"
+    if options.request_id:
+        lines += b"x-request-id: %b\r\n" % options.request_id.encode()
     if options.trace is not None:
         lines += options.trace.lines()
     return lines
