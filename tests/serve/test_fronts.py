@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from modelyard.core.deployment import ServingOptions
 from modelyard.core.routes import RouteTable
 from modelyard.core.signature import TensorSpec
 from support.models import function_pool, mlp_pool
@@ -28,6 +29,9 @@ SLOW_INPUTS = (
     TensorSpec(name="text", datatype="BYTES", kind="text"),
     TensorSpec(name="seconds", datatype="FP64", optional=True),
 )
+
+NEGATED = "def predict(x: float):\n    return -x\n"
+MARKS = {"modelyard-cache", "modelyard-fallback"}
 
 
 class FrontedNode(NodeProcess):
@@ -89,6 +93,53 @@ def test_errors_of_a_model_and_of_time_are_told(node: FrontedNode) -> None:
         "/models/echo/predict", {"text": "a", "seconds": 2.0}, {"modelyard-timeout": "0.2"}
     )
     assert (status, answer["code"]) == (504, "deadline")
+
+
+def test_what_the_cache_and_the_fallback_answered_is_marked(tmp_path) -> None:
+    broken = tmp_path / "broken"
+    code = f"import os\ndef predict(x: float):\n    return x\nif os.path.exists({str(broken)!r}):\n    raise SystemExit(3)\n"
+    pools = [
+        msgspec.structs.replace(
+            function_pool(tmp_path / name, code if name == "fails" else NEGATED, name=name),
+            serving=ServingOptions(**serving),
+        )
+        for name, serving in (
+            ("fails", {"fallback": "plain"}),
+            ("kept", {"cache": 1_000_000}),
+            ("plain", {}),
+        )
+    ]
+    with FrontedNode(tmp_path / "home").serve(*pools) as node:
+
+        def marks(name: str, x: float) -> dict[str, str]:
+            body = {"inputs": [{"name": "x", "shape": [], "datatype": "FP64", "data": [x]}]}
+            found = []
+            for path, value in ((f"/v2/models/{name}/infer", body), (f"/models/{name}/predict", {"x": x})):
+                status, headers, answer = node.call(
+                    "POST", path, msgspec.json.encode(value), {"content-type": "application/json"}
+                )
+                assert status == 200, answer
+                found += [{k: v for k, v in headers.items() if k in MARKS}]
+            assert found[0] == found[1] or found == [
+                {"modelyard-cache": "miss"},
+                {"modelyard-cache": "hit"},
+            ]
+            return found[0]
+
+        assert marks("plain", 1.0) == marks("fails", 1.0) == {}
+        assert marks("kept", 1.0) == {"modelyard-cache": "miss"}
+        assert marks("kept", 1.0) == {"modelyard-cache": "hit"}
+        records = json.dumps({"records": [{"x": 1.0}, {"x": 2.0}]}).encode()
+        for word in ("miss", "hit"):
+            _, headers, _ = node.call(
+                "POST", "/models/kept/predict/batch", records, {"content-type": "application/json"}
+            )
+            assert headers["modelyard-cache"] == word
+        broken.touch()
+        for pid in node.pids("fails"):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: {pool.state for pool in node.status().pools} == {"ready", "failing"})
+        assert marks("fails", 1.0) == {"modelyard-fallback": "plain"}
 
 
 def test_a_batch_is_answered_in_order(node: FrontedNode) -> None:

@@ -96,6 +96,7 @@ class Front:
             route, RemoteGroup(route, [member], None), self._collector.endpoint(spec.endpoint)
         )
         served.version, served.digest, served.platform = spec.version, spec.digest, spec.platform
+        served.plain = spec.plain
         return served
 
     # --- requests

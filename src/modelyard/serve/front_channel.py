@@ -17,7 +17,8 @@ FRAME_LIMIT: Final = 1 << 28  # bytes; a table is kilobytes
 
 
 class FrontEndpoint(Noun):
-    """One endpoint as the owner serves it: what a front needs to check, encode and cache by itself."""
+    """One endpoint as the owner serves it: what a front needs to check and encode by itself. ``plain`` False:
+    the owner's cache or fallback may answer."""
 
     endpoint: str
     model: str
@@ -26,6 +27,7 @@ class FrontEndpoint(Noun):
     platform: str
     serving: ServingOptions
     signature: Signature
+    plain: bool = True
 
 
 class FrontTable(Noun):

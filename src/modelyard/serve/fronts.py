@@ -218,6 +218,7 @@ def front_table(plane: Dataplane) -> FrontTable:
                     platform=served.platform,
                     serving=msgspec.structs.replace(served.serving, cache=0, fallback=None),
                     signature=signature,
+                    plain=served.plain,
                 )
             )
     table = plane.table

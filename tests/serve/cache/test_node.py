@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import msgspec
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from serve.cache.counted import Counted, counting_pool
 from support.node import NodeProcess, wait_until
@@ -38,6 +40,24 @@ def test_v2_says_hit_and_miss_too_and_shares_with_the_native_protocol(counted: C
     assert counted.ask(body(3.0), path)[0] == "miss"
     assert counted.ask(body(3.0), path)[0] == "hit"
     assert counted.ask({"x": 3.0})[0] == "hit"
+
+
+def test_grpc_says_it_in_its_initial_metadata(counted: Counted) -> None:
+    tensor = service_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="FP64")
+    tensor.contents.fp64_contents.append(4.0)
+    request = service_pb2.ModelInferRequest(model_name="function", inputs=[tensor])
+    with grpc.insecure_channel(f"127.0.0.1:{counted.node.grpc_port}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+        def said(**options: object) -> str | None:
+            _, call = stub.ModelInfer.with_call(request, timeout=60, wait_for_ready=True, **options)
+            return dict(call.initial_metadata()).get("modelyard-cache")
+
+        assert said() == "miss"
+        assert said() == "hit"
+        assert said(compression=grpc.Compression.Gzip) == "hit"
+        assert said(metadata=[("cache-control", "no-cache")]) is None
+    assert counted.ask({"x": 4.0})[0] == "hit"
 
 
 def test_no_cache_neither_reads_nor_keeps(counted: Counted) -> None:

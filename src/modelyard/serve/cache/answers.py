@@ -7,7 +7,7 @@ payload), and the payload: the tensors in MessagePack. Whatever does not fit tha
 import hashlib
 import hmac
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -91,6 +91,18 @@ def cache_headers(answers: Iterable[object]) -> tuple[tuple[bytes, bytes], ...]:
         if isinstance(answer, Miss):
             word = b"miss"
     return ((b"modelyard-cache", word),)
+
+
+def marked(answer: Answer, headers: Mapping[bytes, bytes]) -> Answer:
+    """``answer`` as what :func:`cache_headers` said of it where it was given."""
+    endpoint = headers.get(b"modelyard-fallback")
+    if endpoint is not None:
+        return Fallback.of(endpoint.decode("latin-1"), answer)
+    kind = _MARKS.get(headers.get(b"modelyard-cache", b""))
+    return answer if kind is None else kind(answer)
+
+
+_MARKS: Final = {b"hit": Hit, b"stale": Stale, b"miss": Miss}
 
 
 def packed(key: bytes, answer: Answer) -> bytes:

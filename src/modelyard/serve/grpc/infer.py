@@ -3,9 +3,11 @@
 from typing import Final
 
 from modelyard.core.errors import InvalidInput
+from modelyard.serve.cache.answers import cache_headers
 from modelyard.serve.call import Answer, Call, Options
 from modelyard.serve.checks import checked_call
 from modelyard.serve.dataplane import Dataplane
+from modelyard.serve.edge.http2 import hpack_encoder
 from modelyard.serve.grpc.infer_codec import InferRequest, decode_request, encode_response
 from modelyard.serve.grpc.status import timeout_of
 from modelyard.serve.http import Request
@@ -16,14 +18,20 @@ from modelyard.serve.served import Served
 EMPTY_FINAL: Final = "triton_enable_empty_final_response"
 
 
-async def infer(plane: Dataplane, request: Request, message: bytes, position: int) -> bytes:
-    """A ModelInferRequest, from ``position`` of ``message`` on, to a ModelInferResponse."""
+async def infer(plane: Dataplane, request: Request, message: bytes, position: int) -> tuple[bytes, bytes]:
+    """A ModelInferRequest, from ``position`` of ``message`` on, to a ModelInferResponse and the header block
+    that marks what the cache or the fallback answered."""
     wanted = decode_request(message, position)
     served = plane.resolve(wanted.model, wanted.version or None)
     with plane.counting_refusals(served):
         call = call_of(served, wanted, options_in(request))
     answer = await plane.predict(served, call)
-    return encode_response(wanted.model, str(served.version), wanted.id, chosen(wanted, answer), wanted.raw)
+    reply = encode_response(
+        wanted.model, str(served.version), wanted.id, chosen(wanted, answer), wanted.raw
+    )
+    if served.plain:
+        return reply, b""
+    return reply, b"".join(hpack_encoder.literal(*header) for header in cache_headers((answer,)))
 
 
 def options_in(request: Request) -> Options:

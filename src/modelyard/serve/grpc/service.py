@@ -86,11 +86,12 @@ class GrpcService:
                 body = request.body
                 if body[:1] == b"\0" and b"grpc-encoding" not in request.headers:
                     _, position = only(body)
-                    stream.answer(HEAD, framed(await infer(self._plane, request, body, position)), OK)
+                    reply, marks = await infer(self._plane, request, body, position)
+                    stream.answer(HEAD + marks, framed(reply), OK)
                 else:
                     messages = Messages(request.headers, self._max_message)
-                    reply = await infer(self._plane, request, self._message(body, messages), 0)
-                    stream.answer(_head(messages), messages.pack(reply), OK)
+                    reply, marks = await infer(self._plane, request, self._message(body, messages), 0)
+                    stream.answer(_head(messages) + marks, messages.pack(reply), OK)
                 return
             unary = self._unary.get(request.path)
             if unary is not None:

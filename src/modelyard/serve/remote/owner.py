@@ -6,10 +6,19 @@ as it is.
 
 from modelyard.core.routes import Remote
 from modelyard.core.signature import Signature
+from modelyard.serve.cache.answers import marked
+from modelyard.serve.call import Answer
 from modelyard.serve.remote.answers import Verdict
-from modelyard.serve.remote.http import Client
+from modelyard.serve.remote.http import Client, Reply
 from modelyard.serve.remote.member import RemoteMember
 from modelyard.serve.remote.v2 import V2
+
+
+class _OwnerV2(V2):
+    """The cache and the fallback are the owner's: what it says of them, the front says to the caller."""
+
+    def _answer(self, reply: Reply) -> Answer:
+        return marked(super()._answer(reply), reply.headers)
 
 
 class OwnerMember(RemoteMember):
@@ -20,7 +29,7 @@ class OwnerMember(RemoteMember):
 
     def __init__(self, remote: Remote, client: Client, signature: Signature) -> None:
         super().__init__(remote, lambda member: None, client)
-        self._kind = V2(client, remote.model, "owner", {}, hops=0, binary=True)
+        self._kind = _OwnerV2(client, remote.model, "owner", {}, hops=0, binary=True)
 
     def share(self, now: float) -> float:
         """Always all of it."""
