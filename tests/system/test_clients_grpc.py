@@ -259,8 +259,13 @@ def test_statistics_count(client: triton.InferenceServerClient) -> None:
     before = client.get_inference_statistics("mlp").model_stats[0]
     for _ in range(3):
         client.infer("mlp", [tensor(rows())])
+    client.infer("mlp", [tensor(np.concatenate([rows()] * 4))])
     after = client.get_inference_statistics("mlp").model_stats[0]
-    assert after.inference_count - before.inference_count == 3
+    assert after.inference_count - before.inference_count == 7 * len(rows())
+    assert after.execution_count - before.execution_count == 4
+    (largest,) = [each for each in after.batch_stats if each.batch_size == 4 * len(rows())]
+    assert largest.compute_infer.count >= 1
+    assert largest.compute_infer.ns > 0
     assert after.inference_stats.success.ns > before.inference_stats.success.ns
 
 
@@ -320,7 +325,9 @@ def test_a_node_that_stops_answers_first(tmp_path) -> None:
         client.async_infer(
             "slow", [text(b"abc")], callback=lambda result, error: answers.put(error or result)
         )
-        wait_until(lambda: client.get_inference_statistics("slow").model_stats[0].execution_count)
+        wait_until(
+            lambda: client.get_inference_statistics("slow").model_stats[0].inference_stats.queue.count
+        )
         stopping = threading.Thread(target=one.stop)
         stopping.start()
         result = answers.get(timeout=120)

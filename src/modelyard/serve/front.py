@@ -92,9 +92,8 @@ class Front:
             signature=spec.signature,
         )
         member = OwnerMember(route.remotes[0], self._client, spec.signature)
-        served = Served.elsewhere(
-            route, RemoteGroup(route, [member], None), self._collector.endpoint(spec.endpoint)
-        )
+        counts = self._collector.endpoint(spec.endpoint)
+        served = Served.elsewhere(route, RemoteGroup(route, [member], None, counts), counts)
         served.version, served.digest, served.platform = spec.version, spec.digest, spec.platform
         served.plain = spec.plain
         return served

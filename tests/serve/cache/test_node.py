@@ -27,6 +27,8 @@ def test_the_same_question_is_computed_once_however_it_is_written(counted: Count
     assert said == "miss"
     for text in ('{"offset":2,"x":1.5}', ' {\n"offset" : 2.0 , "x":15e-1}'):
         assert counted.ask(text) == ("hit", answer)
+    (stats,) = counted.node.get("/v2/models/function/stats")[1]["model_stats"]
+    assert (stats["inference_count"], stats["execution_count"]) == (1, 1)
     assert counted.ask('{"x": 1.5}')[0] == "miss"
     assert counted.ask('{"x": 1.5, "offset": 0}')[0] == "hit"
     assert counted.computed() - before == 2

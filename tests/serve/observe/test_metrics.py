@@ -76,6 +76,15 @@ def test_padding_and_the_error_of_predictions_can_be_computed() -> None:
     assert value(collector, "measured_seconds_total", **labels) == 0.2
 
 
+def test_the_sizes_of_batches_stay_few() -> None:
+    metrics = NodeCollector(lambda: []).endpoint("e", "m", 1)
+    for rows in (1024, *range(1025, 2049), 3000):
+        metrics.executed(rows, rows, 0.5)
+    metrics.executed(7, 0, 0.5)  # every call in it failed
+    assert metrics.sizes == {1024: (1, 0.5), 2048: (1024, 512.0), 4096: (1, 0.5)}
+    assert metrics.inferred == 1024 + sum(range(1025, 2049)) + 3000
+
+
 def test_loads_and_cold_starts_are_told() -> None:
     collector = NodeCollector(lambda: [])
     metrics = collector.endpoint("e", "m", 1)

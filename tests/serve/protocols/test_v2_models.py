@@ -40,10 +40,31 @@ def test_statistics_count_what_was_answered(many: NodeProcess) -> None:
     assert (grown("success"), grown("fail"), grown("queue")) == (2, 1, 3)
     assert min(grown("success", "ns"), grown("fail", "ns"), grown("compute_infer", "ns")) > 0
     assert after["inference_count"] - before["inference_count"] == 2
+    assert after["execution_count"] - before["execution_count"] == 2  # what failed is none
     assert after["last_inference"] > 1_000_000_000_000
     names = [each["name"] for each in many.get("/v2/models/stats")[1]["model_stats"]]
     assert {"mlp", "echo"} <= set(names)
     assert many.get("/v2/models/nobody/stats")[0] == 404
+
+
+def test_statistics_count_rows_and_the_batches_that_they_were_computed_in(many: NodeProcess) -> None:
+    def stats() -> dict:
+        return many.get("/v2/models/mlp/stats")[1]["model_stats"][0]
+
+    def sizes(of: dict) -> dict[int, int]:
+        return {each["batch_size"]: each["compute_infer"]["count"] for each in of["batch_stats"]}
+
+    before = stats()
+    for rows in (3, 3, 5):
+        tensor = {"name": "x", "shape": [rows, 64], "datatype": "FP32", "data": [0.5] * 64 * rows}
+        assert many.post("/v2/models/mlp/infer", {"inputs": [tensor]})[0] == 200
+    after = stats()
+    assert after["inference_count"] - before["inference_count"] == 11
+    assert after["execution_count"] - before["execution_count"] == 3
+    assert sizes(after)[3] - sizes(before).get(3, 0) == 2
+    assert sizes(after)[5] - sizes(before).get(5, 0) == 1
+    assert sum(sizes(after).values()) == after["execution_count"]
+    assert all(each["compute_infer"]["ns"] > 0 for each in after["batch_stats"])
 
 
 def test_the_repository_tells_the_truth_and_changes_nothing(many: NodeProcess) -> None:

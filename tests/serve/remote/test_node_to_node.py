@@ -17,6 +17,7 @@ def test_answers_are_those_of_the_remote(model_node: NodeProcess, gateway: Gatew
     assert there[0] == 200
     assert gateway.post("/models/net/predict", X) == there
     body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 64], "data": [0.5] * 128}]}
+    before = gateway.get("/v2/models/net/stats")[1]["model_stats"][0]["inference_count"]
     ours, theirs = (
         node.post(f"/v2/models/{name}/infer", body)
         for node, name in ((gateway, "net"), (model_node, "mlp"))
@@ -24,6 +25,7 @@ def test_answers_are_those_of_the_remote(model_node: NodeProcess, gateway: Gatew
     assert ours[0] == theirs[0] == 200
     assert ours[1]["outputs"] == theirs[1]["outputs"]
     assert ours[1]["model_version"] == "1"
+    assert gateway.get("/v2/models/net/stats")[1]["model_stats"][0]["inference_count"] == before + 2
 
 
 def test_the_signature_with_kinds_and_options_is_learned(model_node: NodeProcess, gateway: Gateway) -> None:

@@ -31,6 +31,7 @@ from modelyard.serve.observe.families import (
 )
 
 WINDOW = 60  # seconds that "lately" means
+EXACT = 1024  # rows up to which each size of a batch is told apart; above, by the next power of two
 
 
 def quantile(counts: list[int], bounds: tuple[float, ...], q: float) -> float | None:
@@ -97,12 +98,13 @@ class EndpointMetrics:
     was computed for it; ``computing`` is the seconds of all batches, by replica in ``busy``. ``predicted``,
     ``measured`` and ``error`` (their absolute difference) are the seconds of the batches whose time was
     predicted. ``steps`` counts the steps of the ladder of degradation by name, ``refusals`` the calls that
-    were refused by reason.
+    were refused by reason. ``inferred`` are the rows that were computed and answered well, ``sizes`` the
+    batches by their rows: how many, and the seconds that executors computed them.
     """
 
     __slots__ = (
         "_clock", "_recent", "batch", "busy", "cache", "codes", "cold_starts", "computing", "endpoint", "error", "failed",
-        "latency", "loads", "measured", "model", "padded", "predicted", "queue", "refusals", "restarts", "steps",
+        "inferred", "latency", "loads", "measured", "model", "padded", "predicted", "queue", "refusals", "restarts", "sizes", "steps",
         "totals", "useful", "version",
     )  # fmt: skip
 
@@ -131,6 +133,8 @@ class EndpointMetrics:
         self.restarts = 0
         self.failed = 0.0  # seconds of the calls that were answered with an error
         self.cold_starts = 0
+        self.inferred = 0
+        self.sizes: dict[int, tuple[int, float]] = {}
         self.useful = self.padded = self.computing = 0.0
         self.predicted = self.measured = self.error = 0.0
         self.cache = self.totals.cache
@@ -179,6 +183,16 @@ class EndpointMetrics:
             self.predicted += predicted
             self.measured += seconds
             self.error += abs(seconds - predicted)
+
+    def executed(self, rows: int, inferred: int, seconds: float) -> None:
+        """A batch of so many rows was computed for ``seconds``; so many of them were answered well."""
+        self.inferred += inferred
+        if not inferred:
+            return
+        if rows > EXACT:  # the sizes stay few, however large a call is
+            rows = 1 << (rows - 1).bit_length()
+        count, total = self.sizes.get(rows, (0, 0.0))
+        self.sizes[rows] = count + 1, total + seconds
 
     def loaded(self, seconds: float, *, cold: bool = False) -> None:
         """A replica became ready ``seconds`` after its process was started; ``cold``: a call waited for it."""

@@ -173,14 +173,21 @@ class Pool:
             self._free(replica)
         # Calls that were cancelled or refused may not have been computed: such a batch proves no speed.
         part = False
+        rows = inferred = 0
         for ticket, result in zip(batch.tickets, results, strict=True):
             ticket.replica = None
             part = part or ticket.done or isinstance(result, ModelyardError)
+            if ticket.pin is None:
+                result = self.checked(result)
             if not ticket.done:
-                ticket.answer(result if ticket.pin is not None else self.checked(result))
+                ticket.answer(result)
+            rows += ticket.call.rows
+            if not isinstance(result, ModelyardError):
+                inferred += ticket.call.rows
         if self.on_computed is not None:
             self.on_computed(batch.tickets[0].sent, computed)
         if batch.tickets[0].pin is None:
+            self.metrics.executed(rows, inferred, computed)
             self._learn_from(replica, batch, now, max(now - batch.began, computed), part)
         if not sure:
             self._free(replica)

@@ -136,10 +136,12 @@ async def stats(plane: Dataplane, name: str | None, version: str | None) -> Resp
 def stats_of(served: Served) -> Described:
     """What the version of an endpoint did since the node started, as Triton counts it.
 
-    A call is one inference, whatever its rows. ``compute_infer`` is what of the calls' time was not
-    waiting: the way to the executor and back is in it, so ``compute_input`` and ``compute_output`` are
-    not told apart (0). The cache is counted over all versions, and its time is not measured (0). Times are
-    nanoseconds. The sizes of batches are kept as a histogram (``/metrics``), so ``batch_stats`` is empty.
+    ``inference_count`` are the rows that were computed and answered well, ``execution_count`` the batches in
+    which there were such; ``batch_stats`` has them by their rows (above 1024 by the next power of two), with
+    the time that executors computed. What remotes compute is in the first alone. ``inference_stats`` count
+    calls, whatever their rows: ``compute_infer`` is what of their time was not waiting, the way to the
+    executor and back in it, so ``compute_input`` and ``compute_output`` are not told apart (0). The cache is
+    counted over all versions, and its time is not measured (0). Times are nanoseconds.
     """
     metrics = served.metrics
     success = sum(count for (_, code), count in metrics.codes.items() if code == "ok")
@@ -152,8 +154,8 @@ def stats_of(served: Served) -> Described:
         "name": served.endpoint,
         "version": str(served.version),
         "last_inference": 0 if since is None else round((time.time() - since) * 1000),
-        "inference_count": max(0, success - kept),
-        "execution_count": sum(metrics.batch.counts),
+        "inference_count": metrics.inferred,
+        "execution_count": sum(count for count, _ in metrics.sizes.values()),
         "inference_stats": {
             "success": _duration(success, succeeded),
             "fail": _duration(fail, metrics.failed),
@@ -164,7 +166,15 @@ def stats_of(served: Served) -> Described:
             "cache_hit": _duration(kept, 0.0),
             "cache_miss": _duration(metrics.cache.misses, 0.0),
         },
-        "batch_stats": [],
+        "batch_stats": [
+            {
+                "batch_size": rows,
+                "compute_input": nothing,
+                "compute_infer": _duration(count, seconds),
+                "compute_output": nothing,
+            }
+            for rows, (count, seconds) in sorted(metrics.sizes.items())
+        ],
     }
 
 

@@ -11,6 +11,7 @@ from modelyard.core.signature import Signature
 from modelyard.policy.retries import Latencies, RetryBudget, hedge_after, wait_before_retry
 from modelyard.policy.routing import choose
 from modelyard.serve.call import Answer, Call, Result
+from modelyard.serve.observe.metrics import EndpointMetrics
 from modelyard.serve.remote.member import LocalMember, Member, RemoteMember
 from modelyard.serve.remote.said import MAX_HOPS
 
@@ -32,8 +33,15 @@ class OnItsWay:
 class RemoteGroup:
     """The backends of one route: its remotes, and the local pool where it has a deployment too."""
 
-    def __init__(self, route: Route, remotes: Sequence[RemoteMember], local: LocalMember | None) -> None:
+    def __init__(
+        self,
+        route: Route,
+        remotes: Sequence[RemoteMember],
+        local: LocalMember | None,
+        metrics: EndpointMetrics,
+    ) -> None:
         self.route = route
+        self._metrics = metrics
         self.remotes = tuple(remotes)
         self.local = local
         self.members: tuple[Member, ...] = (*remotes, *([local] if local is not None else []))
@@ -145,10 +153,17 @@ class RemoteGroup:
         index = choose(free, loads, random.random)
         return index if index is not None else choose(weights, loads, random.random)
 
+    async def _ask(self, index: int, call: Call) -> Result:
+        member = self.members[index]
+        result = await member.call(call)
+        if member is not self.local and not isinstance(result, ModelyardError):
+            self._metrics.inferred += call.rows  # the pool counts its own
+        return result
+
     async def _attempt(self, call: Call, index: int, tried: set[int], deadline: float) -> Result:
         """One attempt, with a second backend asked too when the first takes long and the route hedges."""
         after = hedge_after(self.route.retry.hedge, self._latencies)
-        first = self.members[index].call(call._replace(timeout=max(deadline - time.monotonic(), 0.0)))
+        first = self._ask(index, call._replace(timeout=max(deadline - time.monotonic(), 0.0)))
         if after is None or len(self.members) == 1:
             return await first
         racing = {asyncio.create_task(first)}
@@ -159,7 +174,7 @@ class RemoteGroup:
                 if left > 0 and self._budget.take(time.monotonic()):
                     tried.add(other)
                     self.hedges += 1
-                    racing.add(asyncio.create_task(self.members[other].call(call._replace(timeout=left))))
+                    racing.add(asyncio.create_task(self._ask(other, call._replace(timeout=left))))
             waiting = set(racing)
             while True:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -94,8 +94,8 @@ class RemoteRoutes(Collector):
                 continue
             members = [self._member(remote, former) for remote in route.remotes]
             pool = None if route.deployment is None else pools[route.deployment]
-            group = RemoteGroup(route, members, None if pool is None else LocalMember(pool))
-            counts = metrics(route.endpoint)
+            counts = metrics(route.endpoint) if pool is None else pool.metrics
+            group = RemoteGroup(route, members, None if pool is None else LocalMember(pool), counts)
             if pool is None:
                 served = Served.elsewhere(route, group, counts)
             else:
