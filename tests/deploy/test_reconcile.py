@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from modelyard.core.deployment import Deployment, DeploymentSettings
-from modelyard.core.routes import ExecutorSpec, NodeStatus, Pool, PoolStatus, RouteTable
+from modelyard.core.remotes import RemoteRoute
+from modelyard.core.routes import (
+    ExecutorSpec,
+    NodeStatus,
+    Pool,
+    PoolStatus,
+    Remote,
+    RetryOptions,
+    RouteTable,
+)
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.deploy.reconcile import Line, Observed, Revision, Wanted, decide
 
@@ -53,6 +62,20 @@ def test_a_first_revision_gets_a_pool_and_no_route_until_it_is_ready() -> None:
     assert [pool.deployment for pool in actions.table.pools] == ["new"]
     assert actions.table.routes == ()
     assert [(change.deployment.id, change.state) for change in actions.changes] == [("new", "starting")]
+
+
+def test_remotes_serve_alone_until_the_deployment_beside_them_is_ready() -> None:
+    far = RemoteRoute(
+        endpoint="e", remotes=(Remote(url="http://far", model="m"),), weight=0.5, retry=RetryOptions(attempts=2)
+    )  # fmt: skip
+    line = Line(endpoint="e", wanted=revision("new", state="starting"))
+    for state, deployment in (("starting", None), ("ready", "new"), ("failing", None)):
+        want = Wanted(lines=(line,), remotes=(far,), default="e")
+        table = decide(want, Observed(status=node(1, new=state)), 0.0).table
+        assert table is not None and table.default == "e"
+        (route,) = table.routes
+        assert (route.deployment, route.remotes, route.retry.attempts) == (deployment, far.remotes, 2)
+        assert route.weight == 0.5
 
 
 def test_a_ready_revision_takes_the_route_and_the_old_pool_leaves_in_the_same_table() -> None:

@@ -11,13 +11,14 @@ from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.manifest import FileEntry, manifest_of
 from modelyard.core.model import Analysis, Version
-from modelyard.core.routes import NodeStatus, Pool, PoolStatus, RouteTable
+from modelyard.core.routes import NodeStatus, Pool, PoolStatus, Remote, RouteTable
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.deploy.plan import pool_of
 from modelyard.deploy.reconciler import Reconciler
 from modelyard.deploy.signal import Signal
 from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
+from modelyard.store.remotes import Remotes
 from modelyard.store.versions import Versions
 
 SIGNATURE = Signature(inputs=(TensorSpec(name="x", datatype="FP32"),))
@@ -63,6 +64,7 @@ class Yard:
         self.database = Database(path)
         self.database.migrate()
         self.endpoints = Endpoints(self.database)
+        self.remotes = Remotes(self.database)
         self.versions = Versions(self.database)
         self.node = Node()
         self.changed = Signal()
@@ -74,7 +76,7 @@ class Yard:
 
     def make(self) -> Reconciler:
         return Reconciler(
-            endpoints=self.endpoints, versions=self.versions, target=self.node, pool_source=self.pool,
+            endpoints=self.endpoints, remotes=self.remotes, versions=self.versions, target=self.node, pool_source=self.pool,
             keys=None, changes=threading.RLock(), changed=self.changed,
         )  # fmt: skip
 
@@ -210,3 +212,33 @@ def test_the_thread_outlives_a_failing_pass_and_tells_it_once(
     yard.broken = False
     yard.reconciler.wake()
     yard.changed.until(lambda: yard.endpoints.get("e").serving == id or None, every=0.05)
+
+
+def test_remotes_are_pushed_once_when_they_change_and_by_the_next_process_too(yard: Yard) -> None:
+    yard.remotes.add("e", Remote(url="http://far:8701", model="m"))
+    assert yard.steps()
+    assert yard.node.table.routes[0].remotes[0].url == "http://far:8701"
+    assert yard.node.table.default == "e"
+    told = yard.node.told
+    assert yard.steps() and yard.node.told == told
+    yard.remotes.add("e", Remote(url="http://other:8701", model="m"))
+    yard.reconciler = yard.make()  # killed between the write and the push
+    assert yard.steps()
+    assert len(yard.node.table.routes[0].remotes) == 2
+
+
+def test_a_deployment_shares_the_calls_of_its_remotes_when_it_is_ready(yard: Yard) -> None:
+    yard.remotes.add("e", Remote(url="http://far:8701", model="m"))
+    id = yard.deploy(1)
+    assert yard.steps()
+    (route,) = yard.node.table.routes
+    assert (route.deployment, len(route.remotes)) == (id, 1)
+    yard.remotes.delete("e")
+    assert yard.steps()
+    (route,) = yard.node.table.routes
+    assert (route.deployment, route.remotes) == (id, ())
+    yard.remotes.add("e", Remote(url="http://far:8701", model="m"))
+    yard.endpoints.delete("e")
+    assert yard.steps()
+    (route,) = yard.node.table.routes
+    assert (route.deployment, len(route.remotes)) == (None, 1)

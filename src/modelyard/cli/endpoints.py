@@ -10,12 +10,23 @@ from modelyard.core.units import format_seconds
 def list_endpoints(*, as_json: bool) -> None:
     with client() as platform:
         endpoints = platform.endpoints()
+        elsewhere = [] if as_json else platform.remotes()
     if as_json:
         print_json(endpoints)
         return
-    if not endpoints:
+    if not endpoints and not elsewhere:
         print("No endpoints yet. Deploy a model: modelyard deploy ./model.onnx")
         return
+    if endpoints:
+        _print(endpoints)
+    named = {endpoint.name for endpoint in endpoints}
+    for route in elsewhere:
+        where = ", ".join(remote.url for remote in route.remotes)
+        print(f"\n{route.endpoint}: {'also ' if route.endpoint in named else ''}served by {where}")
+        print("  see: modelyard remotes list")
+
+
+def _print(endpoints: list[EndpointInfo]) -> None:
     print_table(
         ["ENDPOINT", "STATE", "MODEL", "REPLICAS", "CALLS/S", "P50", "P99", "ERRORS", "URL"],
         [_row(endpoint) for endpoint in endpoints],

@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli import deploy_commands, endpoint_commands, model_commands, platform_commands
+from modelyard.cli import (
+    deploy_commands,
+    endpoint_commands,
+    model_commands,
+    platform_commands,
+    remote_commands,
+)
 
 app = typer.Typer(
     name="modelyard",
@@ -43,6 +49,7 @@ def _options(
 platform_commands.add_to(app)
 deploy_commands.add_to(app)
 endpoint_commands.add_to(app)
+remote_commands.add_to(app)
 model_commands.add_to(app)
 
 

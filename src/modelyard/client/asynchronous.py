@@ -14,6 +14,8 @@ from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import ModelyardError
 from modelyard.core.job import Job, JobEvent
 from modelyard.core.model import Version
+from modelyard.core.remotes import RemoteRoute
+from modelyard.core.routes import Remote
 
 
 class AsyncClient:
@@ -181,6 +183,28 @@ class AsyncClient:
     async def delete(self, endpoint: str) -> None:
         """Delete an endpoint: its replicas finish what they compute and stop. Raises NotFound."""
         await self._run(flows.delete(self._session, endpoint))
+
+    async def remotes(self) -> list[RemoteRoute]:
+        """The remotes of every endpoint that has some."""
+        return await self._run(flows.remotes(self._session))
+
+    async def remotes_of(self, endpoint: str) -> RemoteRoute:
+        """The remotes of one endpoint. Raises NotFound when it has none."""
+        return await self._run(flows.remotes_of(self._session, endpoint))
+
+    async def set_remotes(self, route: RemoteRoute) -> RemoteRoute:
+        """Set all remotes of an endpoint: beside its deployment, or in place of one. Raises InvalidInput."""
+        return await self._run(flows.set_remotes(self._session, route))
+
+    async def add_remote(self, endpoint: str, remote: Remote) -> RemoteRoute:
+        """One more remote, or another form of the one with its URL and model. Raises InvalidInput."""
+        return await self._run(flows.add_remote(self._session, endpoint, remote))
+
+    async def delete_remotes(
+        self, endpoint: str, *, url: str | None = None, model: str | None = None
+    ) -> None:
+        """Take an endpoint's remotes away: all, or those at ``url`` (asked for ``model``). Raises NotFound."""
+        await self._run(flows.delete_remotes(self._session, endpoint, url, model))
 
     async def models(self) -> list[ModelInfo]:
         """Every model."""

@@ -15,6 +15,8 @@ from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply,
 from modelyard.core.errors import Internal, ModelyardError, Unavailable
 from modelyard.core.job import Job
 from modelyard.core.model import Version
+from modelyard.core.remotes import RemoteRoute
+from modelyard.core.routes import Remote
 
 T = TypeVar("T")
 _FIRST_WAIT = 0.05
@@ -103,6 +105,31 @@ def delete(session: Session, name: str) -> Flow[None]:
 def logs(session: Session, name: str, tail: int) -> Flow[str]:
     reply = yield from session.api("GET", f"/endpoints/{part(name)}/logs?tail={tail}")
     return reply.body.decode(errors="replace")
+
+
+def remotes(session: Session) -> Flow[list[RemoteRoute]]:
+    return (yield from session.ask(list[RemoteRoute], "/remotes"))
+
+
+def remotes_of(session: Session, name: str) -> Flow[RemoteRoute]:
+    return (yield from session.ask(RemoteRoute, f"/remotes/{part(name)}"))
+
+
+def set_remotes(session: Session, route: RemoteRoute) -> Flow[RemoteRoute]:
+    body = {"remotes": route.remotes, "weight": route.weight, "retry": route.retry}
+    reply = yield from session.api("PUT", f"/remotes/{part(route.endpoint)}", body)
+    return decode(reply.body, RemoteRoute)
+
+
+def add_remote(session: Session, name: str, remote: Remote) -> Flow[RemoteRoute]:
+    reply = yield from session.api("POST", f"/remotes/{part(name)}", remote)
+    return decode(reply.body, RemoteRoute)
+
+
+def delete_remotes(session: Session, name: str, url: str | None, model: str | None) -> Flow[None]:
+    given = {"url": url, "model": model}
+    query = urlencode({key: value for key, value in given.items() if value is not None})
+    yield from session.api("DELETE", f"/remotes/{part(name)}" + (f"?{query}" if query else ""))
 
 
 def models(session: Session) -> Flow[list[ModelInfo]]:

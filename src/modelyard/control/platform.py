@@ -27,6 +27,7 @@ from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
 from modelyard.store.owner import this_process
+from modelyard.store.remotes import Remotes
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 
@@ -52,6 +53,7 @@ class Platform:
         self.versions = Versions(self.database)
         self.uploads = Uploads(self.database, lifetime=settings.upload_expiry)
         self.endpoints = Endpoints(self.database)
+        self.remotes = Remotes(self.database)
         self.jobs = Jobs(self.database)
         self.audit = Audit(self.database)
         self.blobs = BlobStore(self.home.blobs)
@@ -63,6 +65,7 @@ class Platform:
         keys = (hashlib.sha256(self.key.encode()).hexdigest(),) if settings.authentication else None
         self.reconciler = Reconciler(
             endpoints=self.endpoints,
+            remotes=self.remotes,
             versions=self.versions,
             target=self.target,
             pool_source=self.pool,

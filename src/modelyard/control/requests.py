@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modelyard.core.manifest import FileEntry
+from modelyard.core.remotes import MAX_REMOTES, MAX_WEIGHT, RemoteRoute
+from modelyard.core.routes import Remote, RetryOptions
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$"
 DIGEST_PATTERN = r"^[0-9a-f]{64}$"
@@ -98,3 +100,44 @@ class DeploymentRequest(Strict):
     trust_pickle: bool = False
     settings: SettingsRequest = SettingsRequest()
     reset: bool = False
+
+
+class RemoteRequest(Strict):
+    """One remote: its base URL (http, https, or unix:/path of a node's socket here), the model's name there,
+    its share of the traffic, and the environment variable of the node that holds its key."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2048)]
+    model: Annotated[str, Field(min_length=1, max_length=255)]
+    kind: Literal["v2", "openai"] = "v2"
+    weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] = 1.0
+    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")] | None = None
+
+    def remote(self) -> Remote:
+        """As a noun of core."""
+        return Remote(**self.model_dump())
+
+
+class RetryRequest(Strict):
+    """Calls to remotes: attempts in all, retries as a part of the calls, seconds after which a second
+    backend is asked too."""
+
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    budget: Annotated[float, Field(ge=0, le=1)] = 0.2
+    hedge: Annotated[float, Field(ge=0, le=3600)] | None = None
+
+
+class RemotesRequest(Strict):
+    """All remotes of an endpoint. ``weight`` is the share of its deployment beside theirs."""
+
+    remotes: Annotated[list[RemoteRequest], Field(min_length=1, max_length=MAX_REMOTES)]
+    weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] = 1.0
+    retry: RetryRequest = RetryRequest()
+
+    def route(self, endpoint: str) -> RemoteRoute:
+        """As a noun of core."""
+        return RemoteRoute(
+            endpoint=endpoint,
+            remotes=tuple(each.remote() for each in self.remotes),
+            weight=self.weight,
+            retry=RetryOptions(**self.retry.model_dump()),
+        )

@@ -9,6 +9,8 @@ any instant carries on from whatever state it finds. The rules:
 - A wanted revision that the node calls ``failing`` has failed: its pool leaves the table, the endpoint
   goes back to the revision that serves. A revision that already has the traffic never "fails": the
   node goes on healing it, because there is nothing better to do with its calls.
+- Remotes are routed to as they are set, whatever becomes of a deployment of the same name: they share
+  its traffic from when it is ready.
 - A node that is not known to be in some state changes nothing: unknown is a third answer.
 - The table is pushed only when its content differs from what the node is known to have, and then with
   a generation above both; the pools that stay are the same to the byte.
@@ -16,7 +18,10 @@ any instant carries on from whatever state it finds. The rules:
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from modelyard.core.deployment import Deployment, DeploymentState
+from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import NodeStatus, Pool, PoolStatus, Route, RouteTable
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
@@ -44,9 +49,10 @@ class Line(Noun):
 
 
 class Wanted(Noun):
-    """The state that the database asks for."""
+    """The state that the database asks for. ``remotes`` serve beside the lines of their names, or alone."""
 
     lines: tuple[Line, ...] = ()
+    remotes: tuple[RemoteRoute, ...] = ()
     default: str | None = None
     keys: tuple[str, ...] | None = None
 
@@ -104,7 +110,7 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Actions:
     serves: list[Deployment] = []
     learnt: dict[tuple[str, int], Learnt] = {}
     pools: list[Pool] = []
-    routes: list[Route] = []
+    deployed: dict[str, str] = {}  # endpoint -> the deployment that has the traffic
     for line in sorted(wanted.lines, key=lambda line: line.endpoint):
         decision = _decide_line(line, reported)
         changes += decision.changes
@@ -112,13 +118,13 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Actions:
         serves += decision.serves
         pools += [revision.pool for revision in decision.revisions]
         if decision.route is not None:
-            routes.append(Route(endpoint=line.endpoint, deployment=decision.route.id))
+            deployed[line.endpoint] = decision.route.id
         for revision in decision.revisions:
             report = reported.get(revision.deployment.id)
             if report is not None and report.signature is not None and not revision.signature_known:
                 key = revision.deployment.model, revision.deployment.version
                 learnt[key] = Learnt(model=key[0], version=key[1], signature=report.signature)
-    table = _table_to_push(pools, routes, wanted, observed, status)
+    table = _table_to_push(pools, _routes(deployed, wanted.remotes), wanted, observed, status)
     return Actions(
         changes=tuple(changes),
         reverts=tuple(reverts),
@@ -127,6 +133,18 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Actions:
         learnt=tuple(learnt.values()),
         calm=not (moving or table is not None),
     )
+
+
+def _routes(deployed: dict[str, str], remotes: Sequence[RemoteRoute]) -> list[Route]:
+    """Each endpoint's way: its deployment, once one is ready, and its remotes."""
+    elsewhere = {route.endpoint: route for route in remotes}
+    routes: list[Route] = []
+    for name in sorted(deployed.keys() | elsewhere.keys()):
+        route = Route(endpoint=name, deployment=deployed.get(name))
+        if (remote := elsewhere.get(name)) is not None:
+            route = replace(route, weight=remote.weight, remotes=remote.remotes, retry=remote.retry)
+        routes.append(route)
+    return routes
 
 
 class _Decision(Noun):
@@ -200,8 +218,8 @@ def _table_to_push(
     """The new table, or None when the node is known to have just this content."""
     pushed = observed.pushed
     known = 0 if pushed is None else pushed.generation
-    # A default without a pool would be a name that the node cannot resolve.
-    named = {pool.endpoint for pool in pools}
+    # A default without a pool or a route would be a name that the node cannot resolve.
+    named = {pool.endpoint for pool in pools} | {route.endpoint for route in routes}
     table = RouteTable(
         generation=max(known, status.generation) + 1,
         pools=tuple(pools),

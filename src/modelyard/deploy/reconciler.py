@@ -14,6 +14,7 @@ from modelyard.deploy.reconcile import Actions, Line, Observed, Revision, Wanted
 from modelyard.deploy.signal import Signal
 from modelyard.deploy.target import Target
 from modelyard.store.endpoints import Endpoints
+from modelyard.store.remotes import Remotes
 from modelyard.store.versions import Versions
 
 _log = logging.getLogger("modelyard.reconciler")
@@ -42,6 +43,7 @@ class Reconciler:
         self,
         *,
         endpoints: Endpoints,
+        remotes: Remotes,
         versions: Versions,
         target: Target,
         pool_source: PoolSource,
@@ -51,6 +53,7 @@ class Reconciler:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._endpoints = endpoints
+        self._remotes = remotes
         self._versions = versions
         self._target = target
         self._pool_source = pool_source
@@ -123,7 +126,10 @@ class Reconciler:
                 return self._wanted
             endpoints = self._endpoints.list()
             deployments = {deployment.id: deployment for deployment in self._endpoints.deployments()}
+            remotes = self._remotes.list()
             default = self._endpoints.default()
+            if default is None and remotes:
+                default = remotes[0].endpoint
         lines: list[Line] = []
         for endpoint in endpoints:
             superseded = [
@@ -145,7 +151,10 @@ class Reconciler:
         living = {line.wanted.deployment.id for line in lines}
         living |= {line.serving.deployment.id for line in lines if line.serving is not None}
         self._revisions = {key: value for key, value in self._revisions.items() if key in living}
-        self._wanted = generation, Wanted(lines=tuple(lines), default=default, keys=self._keys)
+        self._wanted = (
+            generation,
+            Wanted(lines=tuple(lines), remotes=tuple(remotes), default=default, keys=self._keys),
+        )
         return self._wanted
 
     def _revision(self, deployment: Deployment) -> Revision:

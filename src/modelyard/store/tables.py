@@ -101,6 +101,15 @@ traffic: Final = Table(
     ForeignKeyConstraint(["endpoint_id", "serving"], ["deployments.endpoint_id", "deployments.id"]),
 )
 
+# By name, not by an endpoint's row: remotes serve a name also where nothing is deployed.
+remotes: Final = Table(
+    "remotes",
+    metadata,
+    Column("endpoint", String(63), primary_key=True),
+    Column("route_json", Text, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
 jobs: Final = Table(
     "jobs",
     metadata,

@@ -190,7 +190,7 @@ def model_node_input():
         ({"endpoint": "a", "remotes": [{"url": "http://x", "model": "m", "kind": "grpc"}]}, None),
         ({"endpoint": "a", "remotes": [{"url": "http://x", "model": "m", "color": 1}]}, None),
         (
-            {"endpoint": "a", "remotes": [{"url": "http://x", "model": "m", "key_variable": "NOT_SET"}]},
+            {"endpoint": "a", "remotes": [{"url": "http://x", "model": "m", "key_variable": "NOT A NAME"}]},
             "routes[0].remotes[0].key_variable",
         ),
         (

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from modelyard.core.errors import InvalidInput
+from modelyard.core.remotes import check_url
 
 CONNECT_TIMEOUT = 2.0  # seconds, or what the call has left if that is less
 IDLE_TIMEOUT = 30.0  # seconds that a connection may lie idle; below the 75 s of our own nodes
@@ -62,35 +63,14 @@ class Address(NamedTuple):
 
 def address_of(url: str, field: str = "url") -> Address:
     """A remote's URL taken apart. Raises InvalidInput for one that cannot be called."""
+    check_url(url, field)
     if url.startswith("unix:"):
-        path = url.removeprefix("unix:")
-        if not path.startswith("/") or "\0" in path:
-            raise InvalidInput(
-                f"{url!r} names no socket; write unix: and an absolute path, unix:/run/node.sock.",
-                field=field,
-            )
-        return Address("", 0, False, path, "")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise InvalidInput(f"{url!r} is not an URL: {error}.", field=field) from None
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or not url.isascii()
-        or not url.isprintable()
-    ):
-        raise InvalidInput(
-            f"{url!r} cannot be called; write http://host:port, https://host or unix:/path.", field=field
-        )
-    if parts.username is not None or parts.query or parts.fragment or " " in url:
-        raise InvalidInput(
-            "An URL of a remote has no user, password, query or fragment; its key is named by key_variable.",
-            field=field,
-        )
+        return Address("", 0, False, url.removeprefix("unix:"), "")
+    parts = urlsplit(url)
     secure = parts.scheme == "https"
-    return Address(parts.hostname, port or (443 if secure else 80), secure, None, parts.path.rstrip("/"))
+    return Address(
+        parts.hostname or "", parts.port or (443 if secure else 80), secure, None, parts.path.rstrip("/")
+    )
 
 
 class Connection(asyncio.Protocol):

@@ -1,7 +1,5 @@
 """The table's routes with remotes: checked, kept over changes of the table, served as any other endpoint."""
 
-import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -9,11 +7,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from modelyard.core.errors import InvalidInput
-from modelyard.core.routes import Remote, Route, RouteTable
+from modelyard.core.remotes import check_remote, check_retry, check_weights
+from modelyard.core.routes import Remote, RouteTable
 from modelyard.serve.observe.metrics import EndpointMetrics
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.remote.group import RemoteGroup
-from modelyard.serve.remote.http import address_of
 from modelyard.serve.remote.member import LocalMember, RemoteMember
 from modelyard.serve.served import Served
 
@@ -39,38 +37,13 @@ def check_routes(table: RouteTable) -> None:
                 f"The route of {route.endpoint!r} leads nowhere; give it a deployment or remotes.",
                 field=field,
             )
-        _check_weights(route, field)
+        weights = [remote.weight for remote in route.remotes]
+        if route.deployment is not None:
+            weights.append(route.weight)
+        check_weights(route.endpoint, weights, f"{field}.weight")
         for position, remote in enumerate(route.remotes):
-            _check_remote(remote, f"{field}.remotes[{position}]")
-        retry = route.retry
-        if not 1 <= retry.attempts <= 10 or not 0 <= retry.budget <= 1:
-            raise InvalidInput(
-                "A route has 1 to 10 attempts and a budget of 0 to 1.", field=f"{field}.retry"
-            )
-        if retry.hedge is not None and not 0 <= retry.hedge < math.inf:
-            raise InvalidInput("A hedge is a number of seconds, not below 0.", field=f"{field}.retry.hedge")
-
-
-def _check_weights(route: Route, field: str) -> None:
-    weights = [remote.weight for remote in route.remotes]
-    if route.deployment is not None:
-        weights.append(route.weight)
-    if any(not 0 <= weight < math.inf for weight in weights) or not any(weights):
-        raise InvalidInput(
-            f"The weights of {route.endpoint!r} are {weights}: none below 0, and one above it.",
-            field=f"{field}.weight",
-        )
-
-
-def _check_remote(remote: Remote, field: str) -> None:
-    address_of(remote.url, f"{field}.url")
-    if not remote.model or not remote.model.isprintable():
-        raise InvalidInput("A remote names the model that it is asked for.", field=f"{field}.model")
-    if remote.key_variable is not None and not os.environ.get(remote.key_variable):
-        raise InvalidInput(
-            f"The variable {remote.key_variable!r:.80} is not set in the node's environment.",
-            field=f"{field}.key_variable",
-        )
+            check_remote(remote, f"{field}.remotes[{position}]")
+        check_retry(route.retry, f"{field}.retry")
 
 
 class RemoteRoutes(Collector):

@@ -1,0 +1,69 @@
+"""``/remotes``: where calls to an endpoint go beside its deployment, or instead of one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from modelyard.control.api.common import PREFIX, Here, NamePath
+from modelyard.control.openapi import NounResponse, answers, failures
+from modelyard.control.platform import Platform
+from modelyard.control.requests import RemoteRequest, RemotesRequest
+from modelyard.core.remotes import RemoteRoute
+
+router = APIRouter(prefix=PREFIX, tags=["remotes"])
+
+
+@router.get("/remotes", responses=answers(list[RemoteRoute]), response_model=None)
+def list_remotes(here: Here) -> NounResponse:
+    """All endpoints with remotes, the oldest first."""
+    return NounResponse(here.remotes.list())
+
+
+@router.get("/remotes/{name}", responses=answers(RemoteRoute, "not_found"), response_model=None)
+def get_remotes(here: Here, name: NamePath) -> NounResponse:
+    """The remotes of one endpoint."""
+    return NounResponse(here.remotes.get(name))
+
+
+@router.put("/remotes/{name}", responses=answers(RemoteRoute, "unavailable"), response_model=None)
+def put_remotes(here: Here, name: NamePath, request: RemotesRequest) -> NounResponse:
+    """Set all remotes of an endpoint; those that it had and that are not named go. An endpoint without a
+    deployment is served by its remotes alone. None of them needs to answer yet."""
+    route = request.route(name)
+    with here.changes:
+        here.remotes.put(route)
+    _changed(here)
+    return NounResponse(route)
+
+
+@router.post("/remotes/{name}", responses=answers(RemoteRoute, "unavailable"), response_model=None)
+def add_remote(here: Here, name: NamePath, request: RemoteRequest) -> NounResponse:
+    """One more remote of an endpoint, or another form of the one with its URL and model."""
+    with here.changes:
+        route = here.remotes.add(name, request.remote())
+    _changed(here)
+    return NounResponse(route)
+
+
+@router.delete(
+    "/remotes/{name}", status_code=204, responses=failures("not_found", "unavailable"), response_model=None
+)
+def delete_remotes(
+    here: Here,
+    name: NamePath,
+    url: Annotated[str | None, Query(max_length=2048, description="those at this URL alone")] = None,
+    model: Annotated[str | None, Query(max_length=255, description="of these, this model's alone")] = None,
+) -> None:
+    """Take remotes from an endpoint, all of them unless ``url`` is given; its deployment, if it has one,
+    serves alone when none is left."""
+    with here.changes:
+        if url is None:
+            here.remotes.delete(name)
+        else:
+            here.remotes.remove(name, url, model)
+    _changed(here)
+
+
+def _changed(here: Platform) -> None:
+    here.changed.notify()
+    here.reconciler.wake()

@@ -1,0 +1,97 @@
+"""The remotes of an endpoint, as users set them, and what is true of all of them."""
+
+import math
+import re
+from urllib.parse import urlsplit
+
+from modelyard.core.errors import InvalidInput
+from modelyard.core.routes import Remote, RetryOptions
+from modelyard.core.struct import Noun
+
+MAX_REMOTES = 64  # of one endpoint
+MAX_WEIGHT = 1e6
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+class RemoteRoute(Noun):
+    """Where calls to ``endpoint`` go beside its deployment (whose part is ``weight``), or instead of one."""
+
+    endpoint: str
+    remotes: tuple[Remote, ...]
+    weight: float = 1.0
+    retry: RetryOptions = RetryOptions()
+
+
+def check_remote_route(route: RemoteRoute) -> None:
+    """Raise InvalidInput, naming the field, for what no node would take."""
+    if not 1 <= len(route.remotes) <= MAX_REMOTES:
+        raise InvalidInput(f"An endpoint has 1 to {MAX_REMOTES} remotes.", field="remotes")
+    # Of the remotes by themselves: the deployment beside them may go.
+    check_weights(route.endpoint, [remote.weight for remote in route.remotes], "remotes")
+    if not 0 <= route.weight <= MAX_WEIGHT:
+        raise InvalidInput(f"A weight is a number from 0 to {MAX_WEIGHT:g}.", field="weight")
+    seen: set[tuple[str, str]] = set()
+    for position, remote in enumerate(route.remotes):
+        field = f"remotes[{position}]"
+        check_remote(remote, field)
+        if (remote.url, remote.model) in seen:
+            raise InvalidInput(f"{remote.url} is given twice for {remote.model!r}.", field=f"{field}.url")
+        seen.add((remote.url, remote.model))
+    check_retry(route.retry, "retry")
+
+
+def check_weights(endpoint: str, weights: list[float], field: str) -> None:
+    """Raise InvalidInput unless none is below 0 and one is above it."""
+    if any(not 0 <= weight <= MAX_WEIGHT for weight in weights) or not any(weights):
+        raise InvalidInput(
+            f"The weights of {endpoint!r} are {weights}: each from 0 to {MAX_WEIGHT:g}, and one above 0.",
+            field=field,
+        )
+
+
+def check_remote(remote: Remote, field: str) -> None:
+    """Raise InvalidInput for a remote that cannot be called."""
+    check_url(remote.url, f"{field}.url")
+    if not 0 < len(remote.model) <= 255 or not remote.model.isprintable():
+        raise InvalidInput("A remote names the model that it is asked for.", field=f"{field}.model")
+    if remote.key_variable is not None and not _VARIABLE.fullmatch(remote.key_variable):
+        raise InvalidInput(
+            f"{remote.key_variable!r:.80} is not the name of an environment variable. The key itself stays in "
+            "the environment of the node.",
+            field=f"{field}.key_variable",
+        )
+
+
+def check_retry(retry: RetryOptions, field: str) -> None:
+    """Raise InvalidInput for attempts, a budget or a hedge that mean nothing."""
+    if not 1 <= retry.attempts <= 10 or not 0 <= retry.budget <= 1:
+        raise InvalidInput("A route has 1 to 10 attempts and a budget of 0 to 1.", field=field)
+    if retry.hedge is not None and not 0 <= retry.hedge < math.inf:
+        raise InvalidInput("A hedge is a number of seconds, not below 0.", field=f"{field}.hedge")
+
+
+def check_url(url: str, field: str) -> None:
+    """Raise InvalidInput for a base that cannot be called: http, https, or the socket of a node here."""
+    if url.startswith("unix:"):
+        path = url.removeprefix("unix:")
+        if not path.startswith("/") or "\0" in path:
+            raise InvalidInput(
+                f"{url!r} names no socket; write unix: and an absolute path, unix:/run/node.sock.",
+                field=field,
+            )
+        return
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise InvalidInput(f"{url!r} is not an URL: {error}.", field=field) from None
+    callable_ = parts.scheme in ("http", "https") and parts.hostname and url.isascii() and url.isprintable()
+    if not callable_:
+        raise InvalidInput(
+            f"{url!r} cannot be called; write http://host:port, https://host or unix:/path.", field=field
+        )
+    if parts.username is not None or parts.query or parts.fragment or " " in url:
+        raise InvalidInput(
+            "An URL of a remote has no user, password, query or fragment; its key is named by key_variable.",
+            field=field,
+        )

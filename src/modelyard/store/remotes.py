@@ -1,0 +1,122 @@
+"""The remotes of endpoints, one row a name."""
+
+import builtins
+import time
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+from sqlalchemy import Connection, delete, insert, select, update
+
+from modelyard.core.errors import NotFound
+from modelyard.core.names import check_name
+from modelyard.core.remotes import RemoteRoute, check_remote_route
+from modelyard.core.routes import Remote
+from modelyard.store import tables
+from modelyard.store.audit import Audit
+from modelyard.store.database import Database
+from modelyard.store.nouns import pack, unpack
+
+_remotes: Final = tables.remotes
+
+
+class Remotes:
+    """The remotes in one database. A change of them is a change of the generation of ``Endpoints``."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._audit = Audit(database, clock)
+
+    def put(self, route: RemoteRoute, *, who: str = "system") -> None:
+        """Set all remotes of one endpoint; what it had before goes. Raises InvalidInput."""
+        with self._database.begin() as session:
+            self._write(session, route, who)
+
+    def add(self, endpoint: str, remote: Remote, *, who: str = "system") -> RemoteRoute:
+        """One more remote, or another form of the one with its URL and model. Raises InvalidInput."""
+        with self._database.begin() as session:
+            text = self._find(session, endpoint)
+            route = (
+                unpack(text, RemoteRoute)
+                if text is not None
+                else RemoteRoute(endpoint=endpoint, remotes=())
+            )
+            others = [
+                each for each in route.remotes if (each.url, each.model) != (remote.url, remote.model)
+            ]
+            route = replace(route, remotes=(*others, remote))
+            self._write(session, route, who)
+        return route
+
+    def remove(self, endpoint: str, url: str, model: str | None = None, *, who: str = "system") -> None:
+        """Take away the remotes at ``url`` (asked for ``model``). Raises NotFound when there is none."""
+        with self._database.begin() as session:
+            route = self._require(session, endpoint)
+            left = tuple(
+                each for each in route.remotes if each.url != url or model not in (None, each.model)
+            )
+            if len(left) == len(route.remotes):
+                named = "" if model is None else f" for the model {model!r}"
+                raise NotFound(f"{endpoint!r} has no remote at {url}{named}.", field="url")
+            if left:
+                self._write(session, replace(route, remotes=left), who)
+            else:
+                self._delete(session, endpoint, who)
+
+    def delete(self, endpoint: str, *, who: str = "system") -> None:
+        """The endpoint has no remotes any more. Raises NotFound when it had none."""
+        with self._database.begin() as session:
+            self._require(session, endpoint)
+            self._delete(session, endpoint, who)
+
+    def get(self, endpoint: str) -> RemoteRoute:
+        """Raises NotFound when the endpoint has no remotes."""
+        with self._database.session() as session:
+            return self._require(session, endpoint)
+
+    def list(self) -> builtins.list[RemoteRoute]:
+        """Those of all endpoints, the oldest first."""
+        query = select(_remotes.c.route_json).order_by(_remotes.c.created, _remotes.c.endpoint)
+        with self._database.session() as session:
+            return [unpack(text, RemoteRoute) for text in session.execute(query).scalars()]
+
+    @staticmethod
+    def _find(session: Connection, endpoint: str) -> str | None:
+        query = select(_remotes.c.route_json).where(_remotes.c.endpoint == endpoint)
+        return session.execute(query).scalar_one_or_none()
+
+    def _require(self, session: Connection, endpoint: str) -> RemoteRoute:
+        text = self._find(session, endpoint)
+        if text is None:
+            raise NotFound(
+                f"The endpoint {endpoint!r} has no remotes; see: modelyard remotes list", field="endpoint"
+            )
+        return unpack(text, RemoteRoute)
+
+    def _write(self, session: Connection, route: RemoteRoute, who: str) -> None:
+        check_name(route.endpoint, field="endpoint")
+        check_remote_route(route)
+        text, former = pack(route), self._find(session, route.endpoint)
+        if former == text:
+            return
+        if former is None:
+            values = {"endpoint": route.endpoint, "route_json": text, "created": self._clock()}
+            session.execute(insert(_remotes).values(values))
+        else:
+            same = _remotes.c.endpoint == route.endpoint
+            session.execute(update(_remotes).where(same).values(route_json=text))
+        said = ", ".join(f"{remote.url} ({remote.model})" for remote in route.remotes)
+        self._changed(session, who, "remotes.set", route.endpoint, said)
+
+    def _delete(self, session: Connection, endpoint: str, who: str) -> None:
+        session.execute(delete(_remotes).where(_remotes.c.endpoint == endpoint))
+        self._changed(session, who, "remotes.delete", endpoint, "")
+
+    def _changed(self, session: Connection, who: str, what: str, subject: str, why: str) -> None:
+        session.execute(
+            update(tables.counters)
+            .where(tables.counters.c.name == "generation")
+            .values(value=tables.counters.c.value + 1)
+        )
+        self._audit.record(who, what, subject, why, session)
