@@ -21,11 +21,15 @@ def test_remotes_are_set_told_and_taken_away(client) -> None:
     assert client.get("/api/v1/remotes/far").json() == added.json()
     assert client.get("/api/v1/remotes").json() == [added.json()]
     assert client.get("/api/v1/endpoints").json() == []  # nothing is deployed
+    changed = client.patch("/api/v1/remotes/far", json={"retry": {"attempts": 2}}).json()
+    assert changed == added.json() | {"retry": {"attempts": 2, "budget": 0.2, "hedge": 0.5}}
+    changed = client.patch("/api/v1/remotes/far", json={"weight": 0, "retry": {"hedge": None}}).json()
+    assert (changed["weight"], changed["retry"]["attempts"], changed["retry"]["hedge"]) == (0.0, 2, None)
     gone = client.delete("/api/v1/remotes/far", params={"url": "http://127.0.0.1:1"})
     assert gone.status_code == 204
     assert len(client.get("/api/v1/remotes/far").json()["remotes"]) == 1
     assert client.delete("/api/v1/remotes/far").status_code == 204
-    for call in (client.get, client.delete):
+    for call in (client.get, client.delete, lambda path: client.patch(path, json={})):
         answer = call("/api/v1/remotes/far")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 

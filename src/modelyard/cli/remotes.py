@@ -2,8 +2,6 @@
 
 from typing import Any, Literal
 
-from msgspec.structs import replace
-
 from modelyard.cli.common import client
 from modelyard.cli.output import print_json, print_table
 from modelyard.core.remotes import RemoteRoute
@@ -58,17 +56,12 @@ def set_options(
     as_json: bool,
 ) -> None:
     """What is None stays. Raises NotFound when the endpoint has no remotes."""
+    given: dict[str, Any] = {"attempts": attempts, "budget": budget}
+    retry = {key: value for key, value in given.items() if value is not None}
+    if hedge is not None:
+        retry["hedge"] = hedge if hedge >= 0 else None
     with client() as platform:
-        route = platform.remotes_of(name)
-        given: dict[str, Any] = {"attempts": attempts, "budget": budget}
-        if hedge is not None:
-            given["hedge"] = hedge if hedge >= 0 else None
-        retry = replace(
-            route.retry,
-            **{key: value for key, value in given.items() if value is not None or key == "hedge"},
-        )
-        weight = route.weight if local_weight is None else local_weight
-        _tell(platform.set_remotes(replace(route, weight=weight, retry=retry)), as_json=as_json)
+        _tell(platform.change_remotes(name, weight=local_weight, **retry), as_json=as_json)
 
 
 def _tell(route: RemoteRoute, *, as_json: bool) -> None:

@@ -200,6 +200,13 @@ class AsyncClient:
         """One more remote, or another form of the one with its URL and model. Raises InvalidInput."""
         return await self._run(flows.add_remote(self._session, endpoint, remote))
 
+    async def change_remotes(
+        self, endpoint: str, *, weight: float | None = None, **retry: Any
+    ) -> RemoteRoute:
+        """Another share of the endpoint's own deployment, other ``attempts``, ``budget`` or ``hedge``.
+        What is not given stays. Raises NotFound, InvalidInput."""
+        return await self._run(flows.change_remotes(self._session, endpoint, weight, retry))
+
     async def delete_remotes(
         self, endpoint: str, *, url: str | None = None, model: str | None = None
     ) -> None:

@@ -126,6 +126,13 @@ def add_remote(session: Session, name: str, remote: Remote) -> Flow[RemoteRoute]
     return decode(reply.body, RemoteRoute)
 
 
+def change_remotes(
+    session: Session, name: str, weight: float | None, retry: dict[str, Any]
+) -> Flow[RemoteRoute]:
+    body = {"weight": weight, "retry": retry}
+    return decode((yield from session.api("PATCH", f"/remotes/{part(name)}", body)).body, RemoteRoute)
+
+
 def delete_remotes(session: Session, name: str, url: str | None, model: str | None) -> Flow[None]:
     given = {"url": url, "model": model}
     query = urlencode({key: value for key, value in given.items() if value is not None})

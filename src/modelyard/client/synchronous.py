@@ -198,6 +198,11 @@ class Client:
         """One more remote, or another form of the one with its URL and model. Raises InvalidInput."""
         return self._run(flows.add_remote(self._session, endpoint, remote))
 
+    def change_remotes(self, endpoint: str, *, weight: float | None = None, **retry: Any) -> RemoteRoute:
+        """Another share of the endpoint's own deployment, other ``attempts``, ``budget`` or ``hedge``.
+        What is not given stays. Raises NotFound, InvalidInput."""
+        return self._run(flows.change_remotes(self._session, endpoint, weight, retry))
+
     def delete_remotes(self, endpoint: str, *, url: str | None = None, model: str | None = None) -> None:
         """Take an endpoint's remotes away: all, or those at ``url`` (asked for ``model``). Raises NotFound."""
         self._run(flows.delete_remotes(self._session, endpoint, url, model))

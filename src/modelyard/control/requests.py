@@ -141,3 +141,10 @@ class RemotesRequest(Strict):
             weight=self.weight,
             retry=RetryOptions(**self.retry.model_dump()),
         )
+
+
+class RemotesChange(Strict):
+    """Other options of an endpoint's remotes; what is left out stays."""
+
+    weight: Annotated[float, Field(ge=0, le=MAX_WEIGHT)] | None = None
+    retry: RetryRequest = RetryRequest()

@@ -2,8 +2,8 @@
 
 import builtins
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from msgspec.structs import replace
 from sqlalchemy import Connection, delete, insert, select, update
@@ -46,6 +46,17 @@ class Remotes:
                 each for each in route.remotes if (each.url, each.model) != (remote.url, remote.model)
             ]
             route = replace(route, remotes=(*others, remote))
+            self._write(session, route, who)
+        return route
+
+    def change(
+        self, endpoint: str, weight: float | None, retry: Mapping[str, Any], *, who: str = "system"
+    ) -> RemoteRoute:
+        """Another share of the deployment, other fields of the RetryOptions; the rest stays. Raises NotFound."""
+        with self._database.begin() as session:
+            route = self._require(session, endpoint)
+            share = route.weight if weight is None else weight
+            route = replace(route, weight=share, retry=replace(route.retry, **retry))
             self._write(session, route, who)
         return route
 

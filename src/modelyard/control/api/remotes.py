@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from modelyard.control.api.common import PREFIX, Here, NamePath
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.platform import Platform
-from modelyard.control.requests import RemoteRequest, RemotesRequest
+from modelyard.control.requests import RemoteRequest, RemotesChange, RemotesRequest
 from modelyard.core.remotes import RemoteRoute
 
 router = APIRouter(prefix=PREFIX, tags=["remotes"])
@@ -41,6 +41,18 @@ def add_remote(here: Here, name: NamePath, request: RemoteRequest) -> NounRespon
     """One more remote of an endpoint, or another form of the one with its URL and model."""
     with here.changes:
         route = here.remotes.add(name, request.remote())
+    _changed(here)
+    return NounResponse(route)
+
+
+@router.patch(
+    "/remotes/{name}", responses=answers(RemoteRoute, "not_found", "unavailable"), response_model=None
+)
+def change_remotes(here: Here, name: NamePath, request: RemotesChange) -> NounResponse:
+    """How calls are shared with the deployment, and tried again. What is left out stays."""
+    with here.changes:
+        retry = request.retry.model_dump(exclude_unset=True)
+        route = here.remotes.change(name, request.weight, retry)
     _changed(here)
     return NounResponse(route)
 
