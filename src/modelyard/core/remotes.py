@@ -10,6 +10,9 @@ from modelyard.core.struct import Noun
 
 MAX_REMOTES = 64  # of one endpoint
 MAX_WEIGHT = 1e6
+_BASE_ALONE = (
+    "An URL of a remote has no user, password, query or fragment; its key is named by key_variable."
+)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -80,18 +83,18 @@ def check_url(url: str, field: str) -> None:
                 field=field,
             )
         return
+    # First of all, so that no other error repeats a password that stands before an @.
+    if "@" in re.split(r"[/?#]", url.partition("://")[2] or url, maxsplit=1)[0]:
+        raise InvalidInput(_BASE_ALONE, field=field)
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError as error:
         raise InvalidInput(f"{url!r} is not an URL: {error}.", field=field) from None
+    if parts.username is not None or parts.query or parts.fragment or " " in url:
+        raise InvalidInput(_BASE_ALONE, field=field)
     callable_ = parts.scheme in ("http", "https") and parts.hostname and url.isascii() and url.isprintable()
     if not callable_:
         raise InvalidInput(
             f"{url!r} cannot be called; write http://host:port, https://host or unix:/path.", field=field
-        )
-    if parts.username is not None or parts.query or parts.fragment or " " in url:
-        raise InvalidInput(
-            "An URL of a remote has no user, password, query or fragment; its key is named by key_variable.",
-            field=field,
         )
