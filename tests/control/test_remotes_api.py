@@ -55,6 +55,13 @@ def test_a_remote_that_cannot_be_is_refused(client, remote: dict[str, object], f
     assert client.get("/api/v1/remotes").json() == []
 
 
+def test_a_model_without_its_url_takes_nothing_away(client) -> None:
+    client.post("/api/v1/remotes/far", json={"url": "http://x", "model": "m"})
+    answer = client.delete("/api/v1/remotes/far", params={"model": "another"})
+    assert (answer.status_code, answer.json()["field"]) == (400, "url")
+    assert len(client.get("/api/v1/remotes/far").json()["remotes"]) == 1
+
+
 def test_a_client_that_reads_nouns_reads_the_answer(client) -> None:
     import msgspec
 

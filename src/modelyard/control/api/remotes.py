@@ -8,6 +8,7 @@ from modelyard.control.api.common import PREFIX, Here, NamePath
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.platform import Platform
 from modelyard.control.requests import RemoteRequest, RemotesChange, RemotesRequest
+from modelyard.core.errors import InvalidInput
 from modelyard.core.remotes import RemoteRoute
 
 router = APIRouter(prefix=PREFIX, tags=["remotes"])
@@ -68,6 +69,8 @@ def delete_remotes(
 ) -> None:
     """Take remotes from an endpoint, all of them unless ``url`` is given; its deployment, if it has one,
     serves alone when none is left."""
+    if url is None and model is not None:
+        raise InvalidInput("Say with url at which remote the model is not to be asked for.", field="url")
     with here.changes:
         if url is None:
             here.remotes.delete(name)
