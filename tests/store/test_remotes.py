@@ -32,6 +32,15 @@ def test_one_is_added_changed_and_taken_away(database: Database) -> None:
     ]  # fmt: skip
 
 
+def test_an_endpoint_of_remotes_alone_is_deleted_like_any(database: Database) -> None:
+    remotes, endpoints = Remotes(database), Endpoints(database)
+    remotes.add("e", FAR)
+    endpoints.delete("e")
+    assert remotes.list() == []
+    with pytest.raises(NotFound):
+        endpoints.delete("e")
+
+
 def test_the_same_again_changes_nothing(database: Database) -> None:
     remotes, endpoints = Remotes(database), Endpoints(database)
     route = RemoteRoute(endpoint="e", remotes=(FAR,), weight=0.5, retry=RetryOptions(hedge=0.1))

@@ -54,3 +54,9 @@ def test_an_endpoint_of_another_node_is_served_here_alone_and_beside_a_deploymen
         assert wrong.returncode == 1 and json.loads(wrong.stdout)["code"] == "not_found"
         wrong = shell.run("remotes", "add", "who", "ftp://elsewhere")
         assert wrong.returncode == 1 and "http://host:port" in wrong.stderr
+
+        shell.json("remotes", "add", "elsewhere", away, "--model", "far")
+        wait_until(lambda: where(here, "elsewhere") == "far", what="the other node by another name")
+        assert shell.json("delete", "elsewhere", "--yes") == {"deleted": "elsewhere"}
+        wait_until(lambda: where(here, "elsewhere") is None, what="nobody")
+        assert shell.json("remotes", "list") == []

@@ -105,13 +105,14 @@ def delete(
 ) -> None:
     """Delete an endpoint.
 
-    Its replicas answer what they have and stop. The model stays.
+    Its replicas answer what they have and stop; its remotes are forgotten. The model stays.
     """
     from modelyard.cli.common import client, confirm
     from modelyard.cli.output import print_json
 
     with client() as platform:
-        platform.endpoint(name)
+        if all(route.endpoint != name for route in platform.remotes()):
+            platform.endpoint(name)  # raises NotFound before anything is asked
         confirm(f"Delete the endpoint {name}? Calls to it will fail.", yes)
         platform.delete(name)
     if as_json:

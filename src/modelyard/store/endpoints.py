@@ -204,8 +204,13 @@ class Endpoints:
             self._changed(session, who, "endpoint.revert", endpoint, reason)
 
     def delete(self, endpoint: str, *, who: str = "system", why: str = "") -> None:
-        """Delete an endpoint and its deployments. Raises NotFound."""
+        """Delete an endpoint, its deployments and its remotes. Raises NotFound when it has none of them."""
         with self._database.begin() as session:
+            far = tables.remotes.c.endpoint == endpoint
+            if session.execute(delete(tables.remotes).where(far)).rowcount:
+                self._changed(session, who, "remotes.delete", endpoint, why)
+                if self._find(session, endpoint) is None:
+                    return
             found = self._require(session, endpoint)
             # First what points, then what is pointed at.
             session.execute(delete(tables.traffic).where(tables.traffic.c.endpoint_id == found.id))
