@@ -54,8 +54,7 @@ def wait_before_retry(
 
     ``code`` is the error's after ``attempt`` of at most ``attempts``; ``left`` the seconds that the call still
     has; ``others`` whether a backend that was not tried yet can take it (then at once: another one's
-    ``Retry-After`` is not its own). An answer of which the caller has a part must not
-    come here.
+    ``Retry-After`` is not its own). An answer that the caller has a part of is not tried again.
     """
     if attempt >= attempts or code not in AGAIN_ELSEWHERE or left <= 0:
         return None

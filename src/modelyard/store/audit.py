@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from modelyard.core.struct import Noun
 from modelyard.store.database import Database
-from modelyard.store.tables import audit
+from modelyard.store.tables import audit, counters
 
 
 class AuditEntry(Noun):
@@ -32,6 +32,12 @@ class Audit:
         """Add a row in the transaction ``session`` (of ``Database.begin``)."""
         row = {"time": self._clock(), "who": who, "what": what, "subject": subject, "why": why}
         session.execute(insert(audit).values(row))
+
+    def record_wanted(self, who: str, what: str, subject: str, why: str, session: Connection) -> None:
+        """As :meth:`record`, of a change of what nodes are to serve: the generation grows with it."""
+        generation = counters.c.name == "generation"
+        session.execute(update(counters).where(generation).values(value=counters.c.value + 1))
+        self.record(who, what, subject, why, session)
 
     def list(self, limit: int) -> list[AuditEntry]:
         """The latest entries, the newest first."""

@@ -95,7 +95,7 @@ class Endpoints:
                 self._point(session, endpoint_id, wanted=deployment.id)
             what = f"revision {deployment.revision} ({deployment.id}) of {model} version {version}"
             reason = f"{what}: {why}" if why else what
-            self._changed(session, who, "deployment.create", endpoint, reason)
+            self._audit.record_wanted(who, "deployment.create", endpoint, reason, session)
         return deployment
 
     def get(self, name: str) -> Endpoint:
@@ -152,7 +152,7 @@ class Endpoints:
             self._set(session, deployment_id, state, reason)
             what = f"revision {deployment.revision} ({deployment_id})"
             why = f"{what}: {reason}" if reason else what
-            self._changed(session, who, f"deployment.{state}", deployment.endpoint, why)
+            self._audit.record_wanted(who, f"deployment.{state}", deployment.endpoint, why, session)
 
     def serve(self, endpoint: str, deployment_id: str, *, who: str = "system") -> None:
         """The traffic has moved to a deployment; the former one is retired.
@@ -183,7 +183,7 @@ class Endpoints:
                     # A wanted one that is retired would never be brought back.
                     self._point(session, found.id, wanted=deployment_id)
                 why = f"{why} in place of revision {former.revision} ({former.id})"
-            self._changed(session, who, "endpoint.serve", endpoint, why)
+            self._audit.record_wanted(who, "endpoint.serve", endpoint, why, session)
 
     def revert(self, endpoint: str, *, who: str = "system", why: str = "") -> None:
         """Want what has the traffic, after a rollout failed. Raises NotFound, and Conflict when
@@ -201,21 +201,21 @@ class Endpoints:
             if left.state == "ready":
                 self._set(session, left.id, "retired", "Taken back before it had the traffic.")
             reason = why or f"revision {left.revision} ({left.id}) is not wanted any more"
-            self._changed(session, who, "endpoint.revert", endpoint, reason)
+            self._audit.record_wanted(who, "endpoint.revert", endpoint, reason, session)
 
     def delete(self, endpoint: str, *, who: str = "system", why: str = "") -> None:
         """Delete an endpoint, its deployments and its remotes. Raises NotFound when it has none of them."""
         with self._database.begin() as session:
             far = tables.remotes.c.endpoint == endpoint
             if session.execute(delete(tables.remotes).where(far)).rowcount:
-                self._changed(session, who, "remotes.delete", endpoint, why)
+                self._audit.record_wanted(who, "remotes.delete", endpoint, why, session)
                 if self._find(session, endpoint) is None:
                     return
             found = self._require(session, endpoint)
             # First what points, then what is pointed at.
             session.execute(delete(tables.traffic).where(tables.traffic.c.endpoint_id == found.id))
             session.execute(delete(tables.endpoints).where(tables.endpoints.c.id == found.id))
-            self._changed(session, who, "endpoint.delete", endpoint, why)
+            self._audit.record_wanted(who, "endpoint.delete", endpoint, why, session)
 
     def default(self) -> str | None:
         """The oldest endpoint, which answers calls that name none; None when there is none."""
@@ -231,14 +231,6 @@ class Endpoints:
             return session.execute(
                 select(tables.counters.c.value).where(tables.counters.c.name == "generation")
             ).scalar_one()
-
-    def _changed(self, session: Connection, who: str, what: str, subject: str, why: str) -> None:
-        session.execute(
-            update(tables.counters)
-            .where(tables.counters.c.name == "generation")
-            .values(value=tables.counters.c.value + 1)
-        )
-        self._audit.record(who, what, subject, why, session)
 
     def _create(self, session: Connection, name: str, who: str) -> int:
         made = session.execute(insert(tables.endpoints).values(name=name, created=self._clock()))

@@ -118,16 +118,8 @@ class Remotes:
             same = _remotes.c.endpoint == route.endpoint
             session.execute(update(_remotes).where(same).values(route_json=text))
         said = ", ".join(f"{remote.url} ({remote.model})" for remote in route.remotes)
-        self._changed(session, who, "remotes.set", route.endpoint, said)
+        self._audit.record_wanted(who, "remotes.set", route.endpoint, said, session)
 
     def _delete(self, session: Connection, endpoint: str, who: str) -> None:
         session.execute(delete(_remotes).where(_remotes.c.endpoint == endpoint))
-        self._changed(session, who, "remotes.delete", endpoint, "")
-
-    def _changed(self, session: Connection, who: str, what: str, subject: str, why: str) -> None:
-        session.execute(
-            update(tables.counters)
-            .where(tables.counters.c.name == "generation")
-            .values(value=tables.counters.c.value + 1)
-        )
-        self._audit.record(who, what, subject, why, session)
+        self._audit.record_wanted(who, "remotes.delete", endpoint, "", session)

@@ -33,8 +33,8 @@ def get_endpoint(here: Here, name: NamePath) -> NounResponse:
     response_model=None,
 )
 def delete_endpoint(here: Here, name: NamePath) -> None:
-    """Delete an endpoint: its replicas drain, its remotes are forgotten, its model and versions stay. Refused while it is the
-    fallback of another one."""
+    """Delete an endpoint: its replicas drain, its remotes are forgotten, its model and versions stay.
+    Refused while it is the fallback of another one."""
     with here.changes:
         refuse_while_needed(here.endpoints, name)
         here.endpoints.delete(name)
