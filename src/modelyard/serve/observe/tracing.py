@@ -104,14 +104,14 @@ class Tracer:
         if (batch := self.batches.get(key)) is not None:
             batch.computed.append((ended, seconds))
 
-    def batch_ended(self, key: tuple[int, float], ended: int) -> None:
-        """Every call of a batch has its answer: the batch's span, from ``key``'s time to ``ended`` (ns)."""
+    def batch_ended(self, key: tuple[int, float], began: int, ended: int) -> None:
+        """Every call of a batch has its answer: the batch's span, from ``began`` to ``ended`` (ns)."""
         ending = self.batches.pop(key)
         calls = ending.calls
         batch = self.spans.start_span(
             "batch",
             context=set_span_in_context(calls[0]),
-            start_time=ended - max(0, time.monotonic_ns() - int(key[1] * 1e9)),
+            start_time=began,
             links=[Link(call.get_span_context()) for call in calls],
             attributes={"modelyard.traced_calls": len(calls)},
         )
@@ -195,7 +195,8 @@ class SpanTrace:
         wait = self._tracer.spans.start_span(
             "queue", context=set_span_in_context(self.span), start_time=at(pending.arrived)
         )
-        wait.end(at(pending.sent))
+        sent = at(pending.sent)
+        wait.end(sent)
         key = (backend, pending.sent)
         batch = self._tracer.batches.get(key)
         if batch is not None:
@@ -203,7 +204,7 @@ class SpanTrace:
             return
         self._tracer.batches[key] = _Ending(self.span)
         # The calls of a batch get their results in one turn of the loop.
-        asyncio.get_running_loop().call_soon(self._tracer.batch_ended, key, now)
+        asyncio.get_running_loop().call_soon(self._tracer.batch_ended, key, sent, now)
 
 
 class TracedBackend:
