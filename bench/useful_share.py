@@ -106,7 +106,7 @@ def _scheduled(lengths: Sequence[int], *, learn: bool) -> Batches:
         if learn:
             model.observe(cost.padded, cost.squares, cost.useful, seconds)
             scheduler.speed = model.speed
-        scheduler.succeeded(batch)
+        scheduler.computed(cost.padded)
         for entry in batch:
             entry.done = True
         batches.append([entry.length for entry in batch])

@@ -99,7 +99,7 @@ def ours(adapter: Adapter, sequences: list[str], seconds: float, model: LatencyM
         end = time.perf_counter()
         cost = cost_of(shape, batch)
         model.observe(cost.padded, cost.squares, cost.useful, end - now)
-        scheduler.succeeded(batch)
+        scheduler.computed(cost.padded)
         scheduler.speed = model.speed
         for entry in batch:
             entry.done = True

@@ -73,8 +73,9 @@ def test_what_was_learnt_is_kept_and_rubbish_is_refused() -> None:
     again = LatencyModel.load(json.loads(json.dumps(model.save())))
     assert again.predict(500, 5000) == model.predict(500, 5000)
     assert again.save() == model.save()
-    for wrong in [{}, {"law": [1]}, model.save() | {"law": [1, 2, float("nan")]}, model.save() | {"sums": [1]},
-                  model.save() | {"speed": "fast"}, model.save() | {"batches": -1}]:  # fmt: skip
+    for wrong in [{}, {"law": [1]}, model.save() | {"law": [1, 2, float("nan")]}, model.save() | {"evidence": {"3": [1]}},
+                  model.save() | {"speed": "fast"}, model.save() | {"batches": -1},
+                  model.save() | {"evidence": [1]}]:  # fmt: skip
         with pytest.raises(ValueError, match="latency model"):
             LatencyModel.load(wrong)
 
@@ -111,3 +112,23 @@ def test_another_speed_is_believed_after_some_tens_of_batches(factor: float) -> 
         padded = chance.randint(100, 5000)
         model.observe(padded, 0, padded, factor * (1e-3 + 1e-5 * padded))
     assert model.predict(2000) == pytest.approx(factor * 2.1e-2, rel=0.2)
+
+
+@pytest.mark.parametrize("quiet", [1_000, 20_000])
+def test_a_quiet_night_of_single_calls_does_not_erase_what_large_batches_take(quiet: int) -> None:
+    chance = random.Random(1)
+    model = LatencyModel()
+    for _ in range(64):
+        rows = chance.choice([1, 2, 4, 8, 16, 32])
+        model.observe(rows, 0, rows, (1e-3 + 8e-3 * rows) * chance.uniform(0.9, 1.1))
+    for _ in range(quiet):
+        model.observe(1, 0, 1, 9e-3 * chance.uniform(0.9, 1.1))
+    assert model.predict(32) == pytest.approx(1e-3 + 8e-3 * 32, rel=0.1)
+
+
+def test_what_large_batches_bring_is_foreseen_after_single_calls() -> None:
+    model = LatencyModel()
+    for rows in [1, 2, 4, 8, 16] * 4 + [1] * 500:
+        model.observe(100 * rows, 0, 80 * rows, 8e-3 + 1e-6 * 100 * rows)
+    assert model.speed == pytest.approx(80 / 8.1e-3, rel=0.01)
+    assert model.foreseen(100_000) == pytest.approx(80_000 / 0.108, rel=0.05)

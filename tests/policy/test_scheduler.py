@@ -155,8 +155,22 @@ def test_sizes_are_tried_from_below() -> None:
     sizes = []
     while batch := scheduler.next_batch(0.0):
         sizes.append(len(batch))
-        scheduler.succeeded(batch)
-    assert sizes[:6] == [1, 2, 4, 8, 16, 32]
+        scheduler.computed(scheduler.cost.padded)
+    assert sizes == [1, 2, 5, 12, 30, 50]
+
+
+def test_sizes_are_tried_though_each_head_is_longer_than_all_before() -> None:
+    """A client that sorts its texts: every head is of a length that was never computed."""
+    scheduler: Scheduler[Entry] = Scheduler(Limits(64, 1000), "padded")
+    for length in range(1, 200):
+        scheduler.submit(entry(length=length), 0.0)
+    device, batches = LatencyModel(), 0
+    while batch := scheduler.next_batch(0.0, device):
+        cost = measure("padded", batch)
+        device.observe(cost.padded, cost.squares, cost.useful, 0.01)
+        scheduler.computed(cost.padded)
+        batches += 1
+    assert batches < 30
 
 
 def test_what_did_not_fit_into_memory_is_halved_and_remembered() -> None:
@@ -324,6 +338,20 @@ def test_what_cannot_be_computed_in_time_is_refused_with_the_time_to_come_back()
     assert scheduler.submit(entry(deadline=2.0, client="another"), 0.0) is None
 
 
+def test_a_burst_after_single_calls_is_judged_by_the_batches_that_it_will_make() -> None:
+    """8 ms a batch, nearly whatever its size: 100 calls take no longer than one, though 125 a second came."""
+    scheduler = queue(1_000, 1_000)
+    device = law(8e-3, 1e-5)
+    scheduler.devices, scheduler.speed = [device], 125.0
+    scheduler.tried = 64.0
+    assert all(scheduler.submit(entry(deadline=0.05), 0.0) is None for _ in range(100))
+    assert scheduler.seconds(100) == pytest.approx(9e-3, rel=0.01)
+    scheduler.tried = 1.0  # a size that was never tried is not counted on
+    assert scheduler.seconds(100) == pytest.approx(40 * 8.02e-3, rel=0.01)
+    scheduler.devices = [device, device]
+    assert scheduler.seconds(100) == pytest.approx(20 * 8.02e-3, rel=0.01)
+
+
 def test_a_batch_waits_for_mates_no_longer_than_it_may() -> None:
     scheduler = queue(4, 100, wait=0.5)
     first = entry()
@@ -418,7 +446,8 @@ class AnyUse(RuleBasedStateMachine):
 
     @rule(batch=consumes(computing))
     def answer(self, batch: list[Entry]) -> None:
-        self.scheduler.succeeded([one for one in batch if not one.done] or batch) if batch else None
+        if batch:
+            self.scheduler.computed(measure(self.scheduler.shape, batch).padded)
         for one in batch:
             if not one.done:
                 assert one not in self.ended

@@ -57,7 +57,7 @@ class Devices:
             if learn:
                 model.observe(cost.padded, cost.squares, cost.useful, seconds)
                 scheduler.speed = sum(each.speed for each in self.models)
-            scheduler.succeeded(batch)
+            scheduler.computed(cost.padded)
             padded, useful, batches = padded + cost.padded, useful + cost.useful, batches + 1
             end = max(end, now + seconds)
             heapq.heappush(free, (now + seconds, index))

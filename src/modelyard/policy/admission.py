@@ -1,8 +1,9 @@
 """Who may still join a queue: what can be computed in time, and who gives way when it is full."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from modelyard.policy.latency import LatencyModel
 from modelyard.policy.line import Line
 from modelyard.policy.work import Entry
 
@@ -23,6 +24,16 @@ def ahead(lines: Mapping[int, Line[E]], entry: E) -> float:
             clients = len(line.weights) + (entry.client not in line.weights)
             cost += min(line.units + entry.units, mine * clients)
     return cost
+
+
+def together(devices: Iterable[LatencyModel], cost: float, seconds: float) -> float:
+    """Useful units a second that ``devices`` compute in batches of ``cost`` padded, or of as much less as
+    a batch of ``seconds`` allows."""
+    found = 0.0
+    for device in devices:
+        each = device.b + device.c * device.density
+        found += device.foreseen(min(cost, max(0.0, seconds - device.a) / each) if each > 0 else cost)
+    return found
 
 
 def who_gives_way(lines: Mapping[int, Line[E]], entry: E) -> E | None:

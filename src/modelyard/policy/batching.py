@@ -9,7 +9,7 @@ none (a processor core) small ones of one length: found from the law, set by nob
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from modelyard.policy.latency import LatencyModel
 from modelyard.policy.work import Entry
@@ -19,6 +19,8 @@ BLIND = 1.25  # how much padded cost a useful unit is worth while no law is know
 CUTS = 64  # places where what waits may be parted
 FINE = 4  # cuts that a part has at least where parting is better than the greedy choice
 PATIENCE = 8  # longer entries that are tried after the best one found so far
+
+E = TypeVar("E", bound=Entry)
 
 
 class Bounds(NamedTuple):
@@ -181,6 +183,17 @@ def planned(
         end = came[end]
     low, high = cuts[came[end]], cuts[end]
     return (low, high) if search.fits(low, high - 1) else greedy
+
+
+def riding(head: E, batch: Sequence[E]) -> list[E]:
+    """Of ``batch``, as many as the most careful of them rides with; the head is one of them."""
+    ride = head.ride
+    kept = [head]
+    for entry in batch:
+        if entry is not head and len(kept) < min(ride, entry.ride):
+            kept.append(entry)
+            ride = min(ride, entry.ride)
+    return kept
 
 
 def _outward(entries: Sequence[Entry], head: int, bounds: Bounds, model: LatencyModel) -> tuple[int, int]:

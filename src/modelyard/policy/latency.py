@@ -2,15 +2,17 @@
 
 ``P`` is the padded cost of the batch in the adapter's unit (rows, tokens), ``Q`` the sum of squared
 lengths that attention pays for; ``a``, ``b``, ``c`` are never negative. The fit is least squares on
-relative errors with exponential forgetting, made robust: a batch that took far longer than it should
-(a stall of the machine) counts little, and the first batches of a model (warm-up) count nothing.
+relative errors with exponential forgetting by size of the batch (:mod:`~modelyard.policy.evidence`),
+made robust: a batch that took far longer than it should (a stall of the machine) counts little, and the
+first batches of a model (warm-up) count nothing.
 """
 
 import math
 from collections.abc import Mapping
 
+from modelyard.policy.evidence import Evidence
+
 WARM_UP = 2  # batches that count nothing: lazy allocations, cold caches
-MEMORY = 0.995  # weight of what was known, each time a batch is added
 OUTLIER = 0.5  # relative error from which a batch counts less (Huber's weight)
 SURE = 4  # batches of its own from which a device is trusted with long ones
 HABIT = 16  # outliers in a row that are no stall but another speed
@@ -27,18 +29,18 @@ class LatencyModel:
 
     __slots__ = (
         "_borrowed",
+        "_evidence",
         "_since",
         "_strange",
-        "_sums",
-        "_targets",
         "_warm",
-        "_weight",
         "a",
         "b",
         "batches",
         "c",
+        "density",
         "error",
         "largest",
+        "share",
         "speed",
     )
 
@@ -47,14 +49,14 @@ class LatencyModel:
         self.batches = 0  # learnt from
         self.error: float | None = None
         self.speed = 0.0  # useful units a second, lately; 0 while unknown
+        self.share = 1.0  # of the padded cost that was useful, lately
+        self.density = 0.0  # squares for each unit of padded cost, lately
         self.largest = 0.0  # padded cost that was computed on this device
         self._borrowed = False  # the law is another device's
         self._warm = 0
         self._since = 0
         self._strange = 0  # outliers in a row
-        self._weight = 0.0
-        self._sums = [0.0] * 6  # of 1·1, 1·P, 1·Q, P·P, P·Q, Q·Q, weighted
-        self._targets = [0.0] * 3  # of t·1, t·P, t·Q
+        self._evidence = Evidence()
 
     @property
     def known(self) -> bool:
@@ -69,6 +71,15 @@ class LatencyModel:
     def predict(self, padded: float, squares: float = 0.0) -> float:
         """Seconds that a batch of this padded cost and sum of squares will compute; 0 while unknown."""
         return self.a + self.b * padded + self.c * squares
+
+    def foreseen(self, padded: float) -> float:
+        """Useful units a second in batches of this padded cost, with lately's lengths and padding.
+
+        ``speed`` is what it was with the batches there were: of single calls, if only such came. What
+        is fixed about a batch is spread over more of them when more waits. 0 while unknown.
+        """
+        seconds = self.predict(padded, self.density * padded)
+        return self.share * padded / seconds if seconds > 0 else 0.0
 
     def observe(self, padded: float, squares: float, useful: float, seconds: float) -> None:
         """Learn from one batch that was computed alone on the device."""
@@ -95,21 +106,15 @@ class LatencyModel:
                     weight = (OUTLIER / miss) ** 4
             else:
                 self._strange = 0
-        speed = useful / seconds
-        self.speed = speed if not self.speed else self.speed + 0.1 * weight * (speed - self.speed)
-        # Relative errors: each batch is divided by its own time, so that long ones do not rule the fit.
-        each = weight / (seconds * seconds)
-        sums, targets, keep = self._sums, self._targets, MEMORY
-        sums[0] = sums[0] * keep + each
-        sums[1] = sums[1] * keep + each * padded
-        sums[2] = sums[2] * keep + each * squares
-        sums[3] = sums[3] * keep + each * padded * padded
-        sums[4] = sums[4] * keep + each * padded * squares
-        sums[5] = sums[5] * keep + each * squares * squares
-        targets[0] = targets[0] * keep + each * seconds
-        targets[1] = targets[1] * keep + each * seconds * padded
-        targets[2] = targets[2] * keep + each * seconds * squares
-        self._weight = self._weight * keep + weight
+        speed, padding = useful / seconds, max(padded, 1e-9)
+        if not self.speed:
+            self.speed, self.share, self.density = speed, useful / padding, squares / padding
+        else:
+            step = 0.1 * weight
+            self.speed += step * (speed - self.speed)
+            self.share += step * (useful / padding - self.share)
+            self.density += step * (squares / padding - self.density)
+        self._evidence.add(padded, squares, seconds, weight)
         self.batches += 1
         self._since += 1
         if self.batches <= SOLVE_EVERY or self._since >= SOLVE_EVERY:
@@ -118,9 +123,7 @@ class LatencyModel:
 
     def _forget(self) -> None:
         """It is another device than it was: what comes now counts far more than what was."""
-        self._sums = [value / 64 for value in self._sums]
-        self._targets = [value / 64 for value in self._targets]
-        self._weight /= 64
+        self._evidence.weaken(1 / 64)
         self.batches = 8
         self._strange = 0
 
@@ -130,7 +133,7 @@ class LatencyModel:
         A little is added to the squares of b and c (ridge): while all batches were alike, their time is
         taken as fixed, so that larger ones are worth a try; the first larger one tells.
         """
-        s, t = self._sums, self._targets
+        s, t = self._evidence.total()
         matrix = [[s[0], s[1], s[2]], [s[1], s[3] * 1.0001, s[4]], [s[2], s[4], s[5] * 1.0001]]
         best = (math.inf, 0.0, 0.0, 0.0)
         for subset in _SUBSETS:
@@ -149,17 +152,14 @@ class LatencyModel:
     def like(self, other: "LatencyModel") -> None:
         """Begin with the law of another device of the same deployment; what is measured here replaces it."""
         self.a, self.b, self.c, self.speed = other.a, other.b, other.c, other.speed
-        fade = 4 / max(4.0, other._weight)
-        self._weight = other._weight * fade
-        self._sums = [value * fade for value in other._sums]
-        self._targets = [value * fade for value in other._targets]
+        self.share, self.density = other.share, other.density
+        self._evidence = other._evidence.capped(4.0)
         self._borrowed = True
 
     def _rescale(self, factor: float) -> None:
         """A device of the same kind that is slower, or faster, by ``factor``."""
         self.a, self.b, self.c = self.a * factor, self.b * factor, self.c * factor
-        self._sums = [value / factor**2 for value in self._sums]
-        self._targets = [value / factor for value in self._targets]
+        self._evidence.slower(factor)
         self.speed /= factor
         self._borrowed = False
 
@@ -170,9 +170,9 @@ class LatencyModel:
             "batches": self.batches,
             "error": self.error,
             "speed": self.speed,
-            "weight": self._weight,
-            "sums": list(self._sums),
-            "targets": list(self._targets),
+            "share": self.share,
+            "density": self.density,
+            "evidence": self._evidence.save(),
         }
 
     @classmethod
@@ -180,27 +180,19 @@ class LatencyModel:
         """The model that was saved. Raises ValueError for anything else."""
         model = cls()
         try:
-            a, b, c = (float(value) for value in saved["law"])  # type: ignore[attr-defined]
-            sums = [float(value) for value in saved["sums"]]  # type: ignore[attr-defined]
-            targets = [float(value) for value in saved["targets"]]  # type: ignore[attr-defined]
-            speed, weight = float(saved["speed"]), float(saved["weight"])  # type: ignore[arg-type]
-            batches = int(saved["batches"])  # type: ignore[call-overload]
-            error = None if saved["error"] is None else float(saved["error"])  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError) as wrong:
+            model.a, model.b, model.c = law = [float(value) for value in saved["law"]]  # type: ignore[attr-defined]
+            model.speed = float(saved["speed"])  # type: ignore[arg-type]
+            model.share = float(saved["share"])  # type: ignore[arg-type]
+            model.density = float(saved["density"])  # type: ignore[arg-type]
+            model.batches = int(saved["batches"])  # type: ignore[call-overload]
+            model.error = None if saved["error"] is None else float(saved["error"])  # type: ignore[arg-type]
+            model._evidence = Evidence.load(saved["evidence"])  # type: ignore[arg-type]
+        except (AttributeError, KeyError, TypeError, ValueError) as wrong:
             raise ValueError(f"this is not a saved latency model: {wrong}") from wrong
-        numbers = [a, b, c, speed, weight, *sums, *targets, error or 0.0]
-        if (
-            len(sums) != 6
-            or len(targets) != 3
-            or not all(math.isfinite(number) and number >= 0 for number in numbers)
-            or batches < 0
-        ):
+        numbers = [*law, model.speed, model.share, model.density, model.batches, model.error or 0.0]
+        if not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ValueError("this is not a saved latency model: a number in it is impossible")
-        model.a, model.b, model.c = a, b, c
-        model.batches, model.error, model.speed = batches, error, speed
-        model._weight, model._sums, model._targets = weight, sums, targets
-        model._warm = 0  # a new process warms up again
-        return model
+        return model  # a new process warms up again
 
 
 def _solved(matrix: list[list[float]], target: list[float], subset: tuple[int, ...]) -> list[float] | None:

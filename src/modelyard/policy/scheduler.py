@@ -17,12 +17,12 @@ are due earlier (AGE seconds a level), and for as many urgent ones. Times are se
 clock that the caller passes in.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
-from modelyard.policy.admission import ahead, who_gives_way
-from modelyard.policy.batching import Bounds, interval, most_rows, planned
+from modelyard.policy.admission import ahead, together, who_gives_way
+from modelyard.policy.batching import Bounds, interval, most_rows, planned, riding
 from modelyard.policy.due import due_line, most_urgent
 from modelyard.policy.latency import LatencyModel
 from modelyard.policy.line import Line
@@ -33,6 +33,9 @@ WINDOW = 256  # entries that mates are chosen from
 WIDEST = 8192  # the same, where batches are so long that a wide choice costs little beside them
 PER_SECOND = 200_000  # of the last batch: how many more entries are worth to be looked at
 LONGEST = 0.5  # seconds that a batch may compute (its head alone may take longer)
+GROWTH = (
+    2.5  # times the largest padded cost so far: two of a head's size go together, and a bit longer ones
+)
 SHARE = 0.5  # of the time that all the work left will take: a batch's part, where several workers pull
 LIFT = 1.002  # of the ceiling, for each batch near it: it is tried again after some hundred batches
 MARGIN = 1.1  # of the time that what is before a call takes, for what is not predicted
@@ -63,8 +66,8 @@ class Limits(NamedTuple):
 class Scheduler(Generic[E]):
     """A bounded, fair queue that batches by cost.
 
-    ``workers`` is how many pull from it and ``speed`` what they compute together, in useful units a second
-    (0: unknown); the caller keeps both up to date. ``pushed_out`` are entries that gave way to others
+    ``workers`` is how many pull from it, ``speed`` what they compute together, in useful units a second
+    (0: unknown), and ``devices`` the laws that they follow; the caller keeps them up to date. ``pushed_out`` are entries that gave way to others
     when the queue was full: the caller answers and clears them.
     """
 
@@ -75,6 +78,7 @@ class Scheduler(Generic[E]):
         self.shape = shape
         self.workers = 1
         self.speed = 0.0
+        self.devices: Sequence[LatencyModel] = ()
         self.pushed_out: list[E] = []
         self.tried = 0.0  # the largest padded cost that was computed
         self.ceiling = INFINITY  # half of the smallest that memory did not suffice for
@@ -143,7 +147,7 @@ class Scheduler(Generic[E]):
 
     def _refused(self, entry: E, now: float) -> float | None:
         if entry.level > DEFAULT_LEVEL and self._live >= self.limits.queue * SHED_FROM:
-            return max(0.001, self._seconds(self.units * (1 - SHED_FROM)))
+            return max(0.001, self.seconds(self.units * (1 - SHED_FROM)))
         room = entry.deadline - max(now, self.busy_until)  # what computes now goes first
         if self.speed and (self._total + entry.units) * MARGIN > room * self.speed:
             # Not if it had to wait for all that is here; it need not.
@@ -151,15 +155,25 @@ class Scheduler(Generic[E]):
             if late > 0:
                 return late
         if self._live >= self.limits.queue and not self._make_room(entry):
-            return max(0.001, self._seconds(self.units / 2))
+            return max(0.001, self.seconds(self.units / 2))
         return None
 
     def wait(self, entry: E) -> float:
         """Seconds until ``entry`` would be computed if it joined now, by what is known; 1 while unknown."""
-        return self._seconds(ahead(self._lines, entry))
+        return self.seconds(ahead(self._lines, entry))
 
-    def _seconds(self, units: float) -> float:
-        return units / self.speed if self.speed else 1.0
+    def seconds(self, units: float) -> float:
+        """Until waiting work of this useful cost would be computed, by what is known; 1 while unknown.
+
+        At lately's speed, or in the batches that so much work allows, whichever is quicker: after hours
+        of single calls lately's speed is that of single calls.
+        """
+        if not self.speed:
+            return 1.0
+        limits, count = self.limits, max(1, len(self.devices))
+        rows = limits.batch * max(1.0, self._total / max(1, self._live))
+        most = min(rows, limits.cost, self.ceiling, GROWTH * self.tried, units / count)
+        return units / max(self.speed, together(self.devices, most, limits.seconds))
 
     def _make_room(self, entry: E) -> bool:
         """Whether somebody gave way."""
@@ -242,7 +256,7 @@ class Scheduler(Generic[E]):
             low, high = planned(self.shape, window, at, bounds, model, (low, high))
         batch = window[low:high]
         if min(each.ride for each in batch) < len(batch):
-            return self._riding(head, batch)
+            return riding(head, batch)
         return batch
 
     def _in_order(self, head: E, line: Line[E], now: float, bounds: Bounds, model: LatencyModel) -> list[E]:
@@ -275,23 +289,13 @@ class Scheduler(Generic[E]):
             found.insert(0, head)
         return found
 
-    @staticmethod
-    def _riding(head: E, batch: list[E]) -> list[E]:
-        """Of ``batch``, as many as the most careful of them rides with."""
-        ride = head.ride
-        kept = [head]
-        for entry in batch:
-            if entry is not head and len(kept) < min(ride, entry.ride):
-                kept.append(entry)
-                ride = min(ride, entry.ride)
-        return kept
-
     def _bounds(self, head: E, now: float, model: LatencyModel) -> Bounds:
-        """What this batch may not exceed; sizes are tried from below, twice the largest at a time."""
+        """What this batch may not exceed; sizes are tried from below, GROWTH times the largest so far (the
+        head's own is computed in any case)."""
         limits = self.limits
         alone = measure(self.shape, (head,)).padded
         tried = self.tried if self.workers == 1 or model.sure else model.largest
-        cost = min(limits.cost, self.ceiling, max(2 * tried, alone))
+        cost = min(limits.cost, self.ceiling, GROWTH * max(tried, alone) if tried else alone)
         # No longer than the head has time for, so that it is not late for its mates' sake.
         least = model.predict(*measure(self.shape, (head,))[:2])
         seconds = min(limits.seconds, max(HOPE * (head.deadline - now), least * 1.001))
@@ -333,13 +337,9 @@ class Scheduler(Generic[E]):
 
     # --- back
 
-    def succeeded(self, batch: list[E]) -> None:
-        """A batch was computed: a larger one may be tried."""
-        self.computed(measure(self.shape, batch).padded)
-
     def computed(self, padded: float) -> None:
-        """A batch of this padded cost was computed. Near the ceiling that is a reason to lift it a little:
-        what wanted the memory may be gone."""
+        """A batch of this padded cost was computed: a larger one may be tried. Near the ceiling that is a
+        reason to lift it a little: what wanted the memory may be gone."""
         if padded > self.tried:
             self.tried = padded
         if padded > self.ceiling / 2:

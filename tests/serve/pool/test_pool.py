@@ -42,6 +42,22 @@ def test_what_does_not_fit_into_memory_together_is_computed_in_smaller_batches(t
         assert (status, answer["code"]) == (413, "too_large")
 
 
+def test_a_burst_after_single_calls_is_not_judged_by_their_pace(tmp_path: Path) -> None:
+    """100 ms a batch: single calls go at 10 a second, 200 in few batches take far less than their 2 seconds."""
+    pool = msgspec.structs.replace(
+        simulated_pool(tmp_path / "m", law={"fixed_ms": 100, "per_padded_us": 1}),
+        serving=ServingOptions(timeout=2),
+    )
+
+    def call(_: int) -> int:
+        return node.post("/models/simulated/predict", {"text": "x" * 25})[0]
+
+    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(200) as clients:
+        texts(node, 300)  # batches of more than one size: the law is learnt
+        assert {call(n) for n in range(30)} == {200}
+        assert set(clients.map(call, range(200))) == {200}
+
+
 def test_a_generator_streams_and_a_caller_that_leaves_stops_it(tmp_path: Path) -> None:
     told = tmp_path / "told"
     code = (

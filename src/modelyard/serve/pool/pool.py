@@ -283,7 +283,8 @@ class Pool:
         """Who computes, and how fast they are together."""
         ready = [replica for replica in self._replicas if replica.state == "ready"]
         self._scheduler.workers = max(1, len(ready))
-        self._scheduler.speed = sum(self.model_of(replica).speed for replica in ready)
+        self._scheduler.devices = devices = [self.model_of(replica) for replica in ready]
+        self._scheduler.speed = sum(device.speed for device in devices)
 
     def _unavailable(self) -> ModelyardError:
         if self._stopped:
@@ -397,7 +398,7 @@ class Pool:
     @property
     def work(self) -> float:
         """Seconds until what waits now would be computed, by what is known; 0 while nothing is."""
-        return self._scheduler.units / self._scheduler.speed if self._scheduler.speed else 0.0
+        return self._scheduler.seconds(self._scheduler.units) if self._scheduler.speed else 0.0
 
     def status(self) -> routes.PoolStatus:
         """What the control plane sees."""
