@@ -19,9 +19,9 @@ from modelyard.core.routes import ExecutorSpec, NodeStatus, Pool, RouteTable
 from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
 from modelyard.serve.call import Answer, Call
 from modelyard.serve.dataplane import Dataplane
-from modelyard.serve.edge.connection import Shared
 from modelyard.serve.edge.http2.frames import PREFACE
 from modelyard.serve.edge.opening import Opening
+from modelyard.serve.edge.shared import Shared
 from modelyard.serve.http import Request, Response, error_response
 from modelyard.serve.observe.metrics import NodeCollector
 from modelyard.serve.protocols import Router

@@ -20,8 +20,8 @@ import msgspec
 
 from modelyard.policy.backoff import Backoff
 from modelyard.serve.dataplane import Dataplane
-from modelyard.serve.edge.connection import Handler
 from modelyard.serve.edge.server import Server, most_connections
+from modelyard.serve.edge.shared import Handler
 from modelyard.serve.front_channel import Channel, Follow, Followed, FrontEndpoint, FrontTable, Stop
 
 log = logging.getLogger("modelyard.fronts")

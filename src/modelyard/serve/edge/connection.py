@@ -11,13 +11,11 @@ connection with 400, so nothing can be smuggled past a proxy in front.
 """
 
 import asyncio
-import itertools
 import logging
-import os
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 import httptools
 
@@ -30,6 +28,7 @@ from modelyard.core.errors import (
     TooLarge,
     Unavailable,
 )
+from modelyard.serve.edge.shared import Shared
 from modelyard.serve.http import Request, Response, close_stream, error_response
 
 log = logging.getLogger("modelyard.http")
@@ -41,89 +40,12 @@ HEADER_TIMEOUT = 30.0  # seconds from the first byte of a request to the end of 
 IDLE_TIMEOUT = 75.0  # seconds between two requests
 WRITE_TIMEOUT = 60.0  # seconds that a client may leave our answer unread
 DISCARD_LIMIT = 1 << 30  # bytes of a refused body that are read, so that the caller sees the answer
+LINGER = 10.0  # seconds for which they are read after an answer that ends the connection
 
 _STATUS: Final = {
     status: b"HTTP/1.1 %d %s\r\ncontent-type: " % (status, _phrase.encode())
     for status, _phrase in [*((s.value, s.phrase) for s in HTTPStatus), (499, "Client Closed Request")]
 }
-
-Handler = Callable[[Request], Awaitable[Response]]
-Admission = Callable[[Request], None]  # raises the error of who may not call; sees no body
-
-
-class Peer(Protocol):
-    """A connection, whatever it speaks."""
-
-    def check(self, now: float) -> None: ...
-
-    def finish(self) -> None: ...
-
-
-class RpcStream(Protocol):
-    """One call of gRPC as the edge shows it; header blocks are encoded already."""
-
-    @property
-    def stopping(self) -> bool: ...
-
-    def answer(self, head: bytes, data: bytes, trailers: bytes) -> None: ...
-
-    def start(self, head: bytes, *, end: bool = False) -> None: ...
-
-    async def send(self, data: bytes) -> None: ...
-
-    def end(self, trailers: bytes | None = None) -> None: ...
-
-    async def receive(self) -> bytes | None: ...
-
-
-class Rpc(Protocol):
-    """What answers the calls of gRPC that come over HTTP/2."""
-
-    def is_duplex(self, path: str) -> bool:
-        """Whether requests of this method are handed on as they come, not as a whole."""
-        ...
-
-    def refusal(self, error: ModelyardError, request: Request) -> bytes:
-        """The one header block of an answer that is nothing but ``error``."""
-        ...
-
-    async def __call__(self, request: Request, stream: RpcStream) -> None:
-        """Answer one call."""
-        ...
-
-
-class Shared:
-    """What all connections of a node share: the handler, the limit on bodies, request ids."""
-
-    def __init__(self, handler: Handler, max_body: int, admit: Admission, max_connections: int) -> None:
-        self.handler = handler
-        self.max_body = max_body
-        self.admit = admit
-        self.max_connections = max_connections
-        self.connections: set[Peer] = set()
-        self.rpc: Rpc | None = None  # what answers calls of gRPC
-        self.empty = asyncio.Event()  # set while there is no connection
-        self.empty.set()
-        self._prefix = os.urandom(4).hex()
-        self._numbers = itertools.count(1)
-
-    def join(self, connection: "Peer") -> bool:
-        """A client connected; False when there are more than this node can hold."""
-        self.connections.add(connection)
-        self.empty.clear()
-        return len(self.connections) <= self.max_connections
-
-    def leave(self, connection: "Peer") -> None:
-        """A client is gone."""
-        self.connections.discard(connection)
-        if not self.connections:
-            self.empty.set()
-
-    def request_id(self, given: bytes | None) -> str:
-        """The caller's id when it is harmless in logs and headers, else one of ours."""
-        if given and len(given) <= 128 and given.isascii() and given.decode().isprintable():
-            return given.decode()
-        return f"{self._prefix}-{next(self._numbers):x}"
 
 
 class Connection(asyncio.Protocol):
@@ -137,6 +59,8 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._waiting: deque[tuple[Request | ModelyardError, str, bool]] = deque()
         self._closing = False
+        self._broken = False  # the bytes that follow cannot be told apart
+        self._lingers: float | None = None  # since when the answer that ends the connection is sent
         self._reading = False  # inside a request
         self._in_headers = False
         self._began = self._touched = self._loop.time()
@@ -161,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         if not self._shared.join(self):
             self._refuse(Unavailable("This node has as many connections as it can hold.", retry_after=1.0))
+            self._transport.close()  # at once: it is one too many
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: what it asked for is not wanted any more."""
@@ -174,12 +99,14 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
         if self._closing:
+            self._discard(len(data))
             return
         self._touched = self._loop.time()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._closing = True  # answered in on_message_complete; the rest is not HTTP to the parser
+            # Answered in on_message_complete; the rest is not HTTP to the parser.
+            self._closing = self._broken = True
         except httptools.HttpParserError as error:
             self._refuse(
                 self._refused or InvalidInput(f"This is not valid HTTP/1.1: {error}.", field="request")
@@ -389,7 +316,7 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if not keep or (self._closing and not self._waiting):
-            transport.close()
+            self._close()
         elif self._waiting:
             if len(self._waiting) == PIPELINE:
                 transport.resume_reading()
@@ -399,14 +326,33 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: ModelyardError) -> None:
         """Answer and close: the bytes that follow cannot be told apart any more."""
         self._reading = False
-        self._closing = True
+        self._closing = self._broken = True
         request_id = self._shared.request_id(self._headers.get(b"x-request-id"))
         if self._task is not None:
             self._waiting.append((error, request_id, False))
             return
         self._write(error_response(error, request_id), request_id, keep=False)
-        if self._transport is not None:
+        self._close()
+
+    def _close(self) -> None:
+        """Close; while the client may still be sending, only our side of it (RFC 9112 §9.6).
+
+        A socket that is closed with bytes unread resets the connection, and a client that reads only
+        when it has sent everything would find that in place of its answer.
+        """
+        if self._transport is None:
+            return
+        if self._broken and self._lingers is None and self._transport.can_write_eof():
+            self._lingers, self._size = self._loop.time(), 0
+            self._transport.resume_reading()
+            self._transport.write_eof()
+        else:
             self._transport.close()
+
+    def _discard(self, size: int) -> None:
+        self._size += size
+        if self._lingers is not None and self._size > DISCARD_LIMIT and self._transport is not None:
+            self._transport.abort()
 
     def _too_large(self) -> TooLarge:
         return TooLarge(
@@ -422,6 +368,9 @@ class Connection(asyncio.Protocol):
         if self._paused_at is not None:
             if now - self._paused_at > WRITE_TIMEOUT:
                 self._transport.abort()
+        elif self._lingers is not None:
+            if now - self._lingers > LINGER:
+                self._transport.close()
         elif self._reading:
             slow = self._in_headers and now - self._began > HEADER_TIMEOUT
             if slow or now - self._touched > READ_TIMEOUT:

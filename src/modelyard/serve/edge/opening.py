@@ -4,9 +4,10 @@ import asyncio
 from typing import cast
 
 from modelyard.serve.edge import connection as http1
-from modelyard.serve.edge.connection import Connection, Shared
+from modelyard.serve.edge.connection import Connection
 from modelyard.serve.edge.http2.connection import Http2Connection
 from modelyard.serve.edge.http2.frames import PREFACE
+from modelyard.serve.edge.shared import Shared
 
 
 class Opening(asyncio.Protocol):

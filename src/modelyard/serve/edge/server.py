@@ -5,8 +5,9 @@ import contextlib
 import resource
 import socket
 
-from modelyard.serve.edge.connection import Admission, Handler, Rpc, Shared
 from modelyard.serve.edge.opening import Opening
+from modelyard.serve.edge.rpc import Rpc
+from modelyard.serve.edge.shared import Admission, Handler, Shared
 
 CHECK_EVERY = 5.0  # seconds
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from modelyard.core.errors import InvalidInput, TooLarge
-from modelyard.serve.edge.connection import RpcStream
+from modelyard.serve.edge.rpc import RpcStream
 from modelyard.serve.grpc.status import Unimplemented
 
 PREFIX: Final = 5

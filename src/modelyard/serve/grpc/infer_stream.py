@@ -12,7 +12,7 @@ from contextlib import aclosing
 from modelyard.core.errors import Internal, ModelyardError
 from modelyard.serve.call import Answer, Options
 from modelyard.serve.dataplane import Dataplane
-from modelyard.serve.edge.connection import RpcStream
+from modelyard.serve.edge.rpc import RpcStream
 from modelyard.serve.grpc.codec import sized
 from modelyard.serve.grpc.framing import Messages
 from modelyard.serve.grpc.infer import EMPTY_FINAL, call_of, chosen, options_in

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from modelyard.core.errors import Cancelled, Internal, ModelyardError, NotFound, Unavailable
 from modelyard.serve.dataplane import Dataplane
-from modelyard.serve.edge.connection import RpcStream
 from modelyard.serve.edge.http2 import hpack_encoder
+from modelyard.serve.edge.rpc import RpcStream
 from modelyard.serve.grpc import inference, reflection
 from modelyard.serve.grpc.codec import decode, encode
 from modelyard.serve.grpc.descriptors import FILES, services

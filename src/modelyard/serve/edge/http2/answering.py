@@ -5,9 +5,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from modelyard.core.errors import Cancelled, Internal, ModelyardError
-from modelyard.serve.edge.connection import Rpc, Shared
 from modelyard.serve.edge.http2 import hpack_encoder
 from modelyard.serve.edge.http2.stream import Stream
+from modelyard.serve.edge.rpc import Rpc
+from modelyard.serve.edge.shared import Shared
 from modelyard.serve.http import Response, close_stream, error_response
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from collections import OrderedDict
 from typing import Final, cast
 
 from modelyard.core.errors import Deadline, ModelyardError, TooLarge
-from modelyard.serve.edge.connection import Shared
 from modelyard.serve.edge.http2 import frames
 from modelyard.serve.edge.http2.answering import answer_request, refuse, serve_rpc
 from modelyard.serve.edge.http2.control import Control
@@ -24,6 +23,7 @@ from modelyard.serve.edge.http2.head import HEADER_LIMIT, Head, Heads
 from modelyard.serve.edge.http2.inflow import CONNECTION_WINDOW, MAX_FRAME, Inflow
 from modelyard.serve.edge.http2.outflow import Outflow
 from modelyard.serve.edge.http2.stream import STREAM_WINDOW, Stream
+from modelyard.serve.edge.shared import Shared
 from modelyard.serve.http import Request
 
 log = logging.getLogger("modelyard.http")
