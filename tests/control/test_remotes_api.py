@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelyard.core.remotes import RemoteRoute
+from modelyard.client.answers import RemotesInfo
 
 
 def test_remotes_are_set_told_and_taken_away(client) -> None:
@@ -18,8 +18,10 @@ def test_remotes_are_set_told_and_taken_away(client) -> None:
         "/api/v1/remotes/far", json={"url": "https://a.example", "model": "m", "kind": "openai"}
     )
     assert [each["url"] for each in added.json()["remotes"]] == ["http://127.0.0.1:1", "https://a.example"]
-    assert client.get("/api/v1/remotes/far").json() == added.json()
-    assert client.get("/api/v1/remotes").json() == [added.json()]
+    told = client.get("/api/v1/remotes/far").json()
+    assert told == added.json() | {"url": told["url"], "status": [], "traffic": None}
+    assert told["url"].endswith("/models/far")
+    assert client.get("/api/v1/remotes").json() == [told]
     assert client.get("/api/v1/endpoints").json() == []  # nothing is deployed
     changed = client.patch("/api/v1/remotes/far", json={"retry": {"attempts": 2}}).json()
     assert changed == added.json() | {"retry": {"attempts": 2, "budget": 0.2, "hedge": 0.5}}
@@ -66,5 +68,5 @@ def test_a_client_that_reads_nouns_reads_the_answer(client) -> None:
     import msgspec
 
     client.post("/api/v1/remotes/far", json={"url": "unix:/run/node.sock", "model": "m"})
-    route = msgspec.json.decode(client.get("/api/v1/remotes/far").content, type=RemoteRoute)
+    route = msgspec.json.decode(client.get("/api/v1/remotes/far").content, type=RemotesInfo)
     assert route.remotes[0].url == "unix:/run/node.sock"

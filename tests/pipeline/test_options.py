@@ -112,3 +112,10 @@ def test_a_fallback_of_others_is_not_deleted(deploy: Deploy, endpoints: Endpoint
     refuse_while_needed(endpoints, "a")
     deploy("a", reset=True)
     refuse_while_needed(endpoints, "b")
+
+
+def test_remotes_alone_can_be_a_fallback(endpoints: Endpoints) -> None:
+    given = {"serving": {"fallback": "far"}}
+    with pytest.raises(InvalidInput, match="the others are: near"):
+        settled(endpoints, "a", given, elsewhere=["near"])
+    assert settled(endpoints, "a", given, elsewhere=["far"]).serving.fallback == "far"

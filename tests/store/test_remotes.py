@@ -32,6 +32,18 @@ def test_one_is_added_changed_and_taken_away(database: Database) -> None:
     ]  # fmt: skip
 
 
+def test_one_address_written_in_two_ways_is_one_remote(database: Database) -> None:
+    remotes = Remotes(database)
+    remotes.add("e", Remote(url="http://Far:80/", model="m"))
+    assert remotes.add("e", Remote(url="HTTP://far", model="m", weight=2)).remotes == (
+        Remote(url="http://far", model="m", weight=2),
+    )
+    with pytest.raises(InvalidInput, match="twice"):
+        remotes.put(RemoteRoute(endpoint="f", remotes=(FAR, Remote(url=FAR.url + "/", model="m"))))
+    remotes.remove("e", "http://FAR/")
+    assert remotes.list() == []
+
+
 def test_an_endpoint_of_remotes_alone_is_deleted_like_any(database: Database) -> None:
     remotes, endpoints = Remotes(database), Endpoints(database)
     remotes.add("e", FAR)

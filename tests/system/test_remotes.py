@@ -37,8 +37,12 @@ def test_an_endpoint_of_another_node_is_served_here_alone_and_beside_a_deploymen
         assert [each["url"] for each in added["remotes"]] == [away]
         wait_until(lambda: where(here, "who") == "far", what="the answer of the other node")
         assert shell.json("predict", "who", "--set", "x=1") == {"output": "far"}
-        assert f"who: served by {away}" in shell.run("endpoints").stdout
-        assert away in shell.run("remotes", "list").stdout
+        for shown in (("endpoints",), ("remotes", "list"), ("endpoints", "who")):
+            row = next(line for line in shell.run(*shown).stdout.splitlines() if away in line)
+            assert row.split()[:5] == ["who", away, "far", "v2", "ready"]
+        told = shell.json("remotes", "list", "who")
+        assert [(each["state"], each["errors"]) for each in told["status"]] == [("ready", 0)]
+        assert told["status"][0]["calls"] >= 2 and told["traffic"]["calls"] >= 2
 
         (tmp_path / "near").mkdir()
         (tmp_path / "near" / "model.py").write_text("def predict(x: float):\n    return 'near'\n")
@@ -55,8 +59,13 @@ def test_an_endpoint_of_another_node_is_served_here_alone_and_beside_a_deploymen
         wrong = shell.run("remotes", "add", "who", "ftp://elsewhere")
         assert wrong.returncode == 1 and "http://host:port" in wrong.stderr
 
-        shell.json("remotes", "add", "elsewhere", away, "--model", "far")
+        shell.json("remotes", "add", "elsewhere", away + "/", "--model", "far")
         wait_until(lambda: where(here, "elsewhere") == "far", what="the other node by another name")
+        # It stands in for the deployment, and is not taken away while it does.
+        shell.json("deploy", str(tmp_path / "near"), "--name", "careful", "--fallback", "elsewhere")
+        wrong = shell.run("remotes", "remove", "elsewhere", away)
+        assert wrong.returncode == 1 and "the fallback of careful" in wrong.stderr
+        shell.json("deploy", str(tmp_path / "near"), "--name", "careful", "--reset")
         assert shell.json("delete", "elsewhere", "--yes") == {"deleted": "elsewhere"}
         wait_until(lambda: where(here, "elsewhere") is None, what="nobody")
         assert shell.json("remotes", "list") == []

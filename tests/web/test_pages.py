@@ -71,6 +71,15 @@ def test_an_endpoint_shows_signature_curl_line_and_form(browser: TestClient) -> 
     assert "curl" in text
 
 
+def test_remotes_are_shown_also_where_nothing_is_deployed(browser: TestClient) -> None:
+    put = browser.put("/api/v1/remotes/far", json={"remotes": [{"url": "http://far:8701/", "model": "<b>"}]})
+    assert put.status_code == 200
+    text = browser.get("/").text
+    assert "Nothing is deployed yet" not in text
+    for told in ("http://far:8701<", "&lt;b&gt;", 'class="state unknown"'):
+        assert told in text
+
+
 def test_an_endpoint_shows_its_options(browser: TestClient) -> None:
     add_endpoint(browser)
     add_endpoint(browser, "n", serving={"cache": 64_000_000, "fallback": "m", "max_wait": 0.004})

@@ -1,9 +1,12 @@
 """``modelyard endpoints``: every endpoint with its state and traffic, or one with its options."""
 
+from modelyard.cli import remotes
 from modelyard.cli.common import client
 from modelyard.cli.output import print_facts, print_json, print_table
-from modelyard.client.answers import EndpointInfo
+from modelyard.client.answers import EndpointInfo, RemotesInfo
 from modelyard.client.options import describe
+from modelyard.core.errors import NotFound
+from modelyard.core.routes import EndpointTraffic
 from modelyard.core.units import format_seconds
 
 
@@ -19,11 +22,10 @@ def list_endpoints(*, as_json: bool) -> None:
         return
     if endpoints:
         _print(endpoints)
-    named = {endpoint.name for endpoint in endpoints}
-    for route in elsewhere:
-        where = ", ".join(remote.url for remote in route.remotes)
-        print(f"\n{route.endpoint}: {'also ' if route.endpoint in named else ''}served by {where}")
-        print("  see: modelyard remotes list")
+    if elsewhere:
+        if endpoints:
+            print()
+        remotes.print_states(elsewhere)
 
 
 def _print(endpoints: list[EndpointInfo]) -> None:
@@ -39,9 +41,20 @@ def _print(endpoints: list[EndpointInfo]) -> None:
 
 
 def show(name: str, *, as_json: bool) -> None:
-    """One endpoint with its traffic and options. Raises NotFound."""
+    """One endpoint with its traffic and options, or the remotes that serve it alone. Raises NotFound."""
     with client() as platform:
-        endpoint = platform.endpoint(name)
+        try:
+            endpoint = platform.endpoint(name)
+        except NotFound as error:
+            try:
+                elsewhere = platform.remotes_of(name)
+            except NotFound:
+                raise error from None
+            if as_json:
+                print_json(elsewhere)
+            else:
+                _print_elsewhere(elsewhere)
+            return
     if as_json:
         print_json(endpoint)
         return
@@ -62,8 +75,22 @@ def show(name: str, *, as_json: bool) -> None:
         print(f"\n{_last_line(endpoint.failure)}\n  the whole report: modelyard logs {endpoint.name}")
 
 
+def _print_elsewhere(route: RemotesInfo) -> None:
+    calls, p50, p99, errors = _traffic(route.traffic)
+    print_facts(
+        [
+            ("endpoint", f"{route.endpoint} (served elsewhere)"),
+            ("url", f"{route.url}/predict"),
+            ("calls/s", calls),
+            ("p50, p99", f"{p50}, {p99}"),
+            ("errors", errors),
+        ]
+    )
+    print()
+    remotes.print_states([route])
+
+
 def _row(endpoint: EndpointInfo) -> list[str]:
-    traffic = endpoint.traffic
     ready = sum(replica.state == "ready" for replica in endpoint.replicas)
     moving = endpoint.serving is not None and endpoint.serving.id != endpoint.wanted.id
     version = f"{endpoint.current.model} v{endpoint.current.version}"
@@ -74,11 +101,20 @@ def _row(endpoint: EndpointInfo) -> list[str]:
         endpoint.state,
         version,
         f"{ready}/{endpoint.current.settings.replicas}",
-        f"{traffic.calls_per_second:.1f}" if traffic else "-",
-        format_seconds(traffic.p50) if traffic and traffic.p50 is not None else "-",
-        format_seconds(traffic.p99) if traffic and traffic.p99 is not None else "-",
-        str(traffic.errors) if traffic else "-",
+        *_traffic(endpoint.traffic),
         endpoint.predict_url,
+    ]
+
+
+def _traffic(traffic: EndpointTraffic | None) -> list[str]:
+    """Calls a second, p50, p99, errors."""
+    if traffic is None:
+        return ["-"] * 4
+    return [
+        f"{traffic.calls_per_second:.1f}",
+        format_seconds(traffic.p50) if traffic.p50 is not None else "-",
+        format_seconds(traffic.p99) if traffic.p99 is not None else "-",
+        str(traffic.errors),
     ]
 
 

@@ -4,8 +4,10 @@ from typing import Any, Literal
 
 from modelyard.cli.common import client
 from modelyard.cli.output import print_json, print_table
+from modelyard.client.answers import RemotesInfo
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.units import format_seconds
 
 
 def show(name: str | None, *, as_json: bool) -> None:
@@ -17,7 +19,7 @@ def show(name: str | None, *, as_json: bool) -> None:
     elif not routes:
         print("No endpoint has remotes. Add one: modelyard remotes add NAME http://host:8701")
     else:
-        _print(routes)
+        print_states(routes)
 
 
 def add(
@@ -64,33 +66,54 @@ def set_options(
         _tell(platform.change_remotes(name, weight=local_weight, **retry), as_json=as_json)
 
 
+def print_states(routes: list[RemotesInfo]) -> None:
+    """How the remotes are, and how calls are shared among them."""
+    print_table(
+        ["ENDPOINT", "REMOTE", "MODEL", "KIND", "STATE", "WEIGHT", "CALLS", "ERRORS", "LATENCY"],
+        [_state_row(route, remote) for route in routes for remote in route.remotes],
+        right=(5, 6, 7, 8),
+    )
+    for route in routes:
+        print(f"\n{_options(route)}")
+        for remote in route.remotes:
+            status = route.status_of(remote)
+            if status is not None and status.failure:
+                print(f"  {remote.url}: {status.failure}")
+
+
+def _state_row(route: RemotesInfo, remote: Remote) -> list[str]:
+    status = route.status_of(remote)
+    known = [remote.url, remote.model, remote.kind]
+    if status is None:
+        return [route.endpoint, *known, "unknown", f"{remote.weight:g}", "-", "-", "-"]
+    latency = "-" if status.latency is None else format_seconds(status.latency)
+    counts = [str(status.calls), str(status.errors), latency]
+    return [route.endpoint, *known, status.state, f"{remote.weight:g}", *counts]
+
+
+def _options(route: RemoteRoute | RemotesInfo) -> str:
+    retry = route.retry
+    hedge = "no hedge" if retry.hedge is None else f"a second backend asked after {retry.hedge:g} s"
+    return (
+        f"{route.endpoint}: {retry.attempts} attempts, retries at most {retry.budget:.0%} of the calls, {hedge}; "
+        f"a deployment of this name has the weight {route.weight:g}."
+    )
+
+
 def _tell(route: RemoteRoute, *, as_json: bool) -> None:
     if as_json:
         print_json(route)
-    else:
-        _print([route])
-
-
-def _print(routes: list[RemoteRoute]) -> None:
+        return
     print_table(
-        ["ENDPOINT", "REMOTE", "MODEL", "KIND", "WEIGHT", "KEY", "TRIES", "BUDGET", "HEDGE"],
-        [_row(route, remote) for route in routes for remote in route.remotes],
-        right=(4, 6, 7, 8),
+        ["ENDPOINT", "REMOTE", "MODEL", "KIND", "WEIGHT", "KEY"],
+        [
+            [route.endpoint, remote.url, remote.model, remote.kind, f"{remote.weight:g}", _key(remote)]
+            for remote in route.remotes
+        ],
+        right=(4,),
     )
-    for route in routes:
-        print(f"\n{route.endpoint}: a deployment of this name has the weight {route.weight:g} beside them.")
+    print(f"\n{_options(route)}")
 
 
-def _row(route: RemoteRoute, remote: Remote) -> list[str]:
-    retry = route.retry
-    return [
-        route.endpoint,
-        remote.url,
-        remote.model,
-        remote.kind,
-        f"{remote.weight:g}",
-        f"${remote.key_variable}" if remote.key_variable else "-",
-        str(retry.attempts),
-        f"{retry.budget:g}",
-        f"{retry.hedge:g} s" if retry.hedge is not None else "-",
-    ]
+def _key(remote: Remote) -> str:
+    return f"${remote.key_variable}" if remote.key_variable else "-"

@@ -8,7 +8,7 @@ from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
-from modelyard.core.routes import EndpointTraffic, ReplicaStatus
+from modelyard.core.routes import EndpointTraffic, Remote, RemoteStatus, ReplicaStatus, RetryOptions
 from modelyard.core.signature import Signature
 
 T = TypeVar("T")
@@ -46,6 +46,24 @@ class EndpointInfo(Answer, frozen=True):
     def current(self) -> Deployment:
         """The deployment that has the traffic; before the first is ready, the one that is wanted."""
         return self.serving or self.wanted
+
+
+class RemotesInfo(Answer, frozen=True):
+    """Where calls to one endpoint go beside its deployment (whose part is ``weight``), or instead of one;
+    ``status`` is what the node knows of each remote."""
+
+    endpoint: str
+    remotes: tuple[Remote, ...]
+    url: str
+    weight: float = 1.0
+    retry: RetryOptions = RetryOptions()
+    status: tuple[RemoteStatus, ...] = ()
+    traffic: EndpointTraffic | None = None
+
+    def status_of(self, remote: Remote) -> RemoteStatus | None:
+        """What the node knows of one; None while it does not know it."""
+        named = (remote.url, remote.model)
+        return next((each for each in self.status if (each.url, each.model) == named), None)
 
 
 class ModelInfo(Answer, frozen=True):

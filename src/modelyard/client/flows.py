@@ -8,7 +8,15 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from modelyard.client import records
-from modelyard.client.answers import EndpointInfo, ModelInfo, PlatformInfo, decode, error_of, rebuild
+from modelyard.client.answers import (
+    EndpointInfo,
+    ModelInfo,
+    PlatformInfo,
+    RemotesInfo,
+    decode,
+    error_of,
+    rebuild,
+)
 from modelyard.client.events import EventParser
 from modelyard.client.location import Location, locate, read_address
 from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Wait
@@ -107,12 +115,12 @@ def logs(session: Session, name: str, tail: int) -> Flow[str]:
     return reply.body.decode(errors="replace")
 
 
-def remotes(session: Session) -> Flow[list[RemoteRoute]]:
-    return (yield from session.ask(list[RemoteRoute], "/remotes"))
+def remotes(session: Session) -> Flow[list[RemotesInfo]]:
+    return (yield from session.ask(list[RemotesInfo], "/remotes"))
 
 
-def remotes_of(session: Session, name: str) -> Flow[RemoteRoute]:
-    return (yield from session.ask(RemoteRoute, f"/remotes/{part(name)}"))
+def remotes_of(session: Session, name: str) -> Flow[RemotesInfo]:
+    return (yield from session.ask(RemotesInfo, f"/remotes/{part(name)}"))
 
 
 def set_remotes(session: Session, route: RemoteRoute) -> Flow[RemoteRoute]:

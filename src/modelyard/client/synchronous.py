@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Unpack
 
 from modelyard.client import deploy_flow, flows, records
-from modelyard.client.answers import EndpointInfo, ModelInfo, PlatformInfo
+from modelyard.client.answers import EndpointInfo, ModelInfo, PlatformInfo, RemotesInfo
 from modelyard.client.flows import Session
 from modelyard.client.options import Options, settings_of
 from modelyard.client.transport import Transport
@@ -182,12 +182,12 @@ class Client:
         """Delete an endpoint: its replicas finish what they compute and stop. Raises NotFound."""
         self._run(flows.delete(self._session, endpoint))
 
-    def remotes(self) -> list[RemoteRoute]:
-        """The remotes of every endpoint that has some."""
+    def remotes(self) -> list[RemotesInfo]:
+        """The remotes of every endpoint that has some, and how they are."""
         return self._run(flows.remotes(self._session))
 
-    def remotes_of(self, endpoint: str) -> RemoteRoute:
-        """The remotes of one endpoint. Raises NotFound when it has none."""
+    def remotes_of(self, endpoint: str) -> RemotesInfo:
+        """The remotes of one endpoint, and how they are. Raises NotFound when it has none."""
         return self._run(flows.remotes_of(self._session, endpoint))
 
     def set_remotes(self, route: RemoteRoute) -> RemoteRoute:

@@ -5,7 +5,8 @@ from typing import Literal
 from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
-from modelyard.core.routes import EndpointTraffic, ReplicaStatus
+from modelyard.core.remotes import RemoteRoute
+from modelyard.core.routes import EndpointTraffic, RemoteStatus, ReplicaStatus
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 
@@ -59,6 +60,15 @@ class EndpointAnswer(Noun):
     signature: Signature | None
     traffic: EndpointTraffic | None
     failure: str | None
+
+
+class RemotesAnswer(RemoteRoute, kw_only=True):
+    """The remotes of one endpoint. ``status`` has those that the node knows (none while it does not
+    answer), ``traffic`` is the endpoint's, by whatever backend."""
+
+    url: str
+    status: tuple[RemoteStatus, ...]
+    traffic: EndpointTraffic | None
 
 
 class ControlAnswer(Noun):

@@ -79,6 +79,7 @@ class Platform:
             uploads=self.uploads,
             versions=self.versions,
             endpoints=self.endpoints,
+            remotes=self.remotes,
             jobs=self.jobs,
             environments=self.environments,
             reconciler=self.reconciler,

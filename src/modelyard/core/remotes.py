@@ -13,6 +13,7 @@ MAX_WEIGHT = 1e6
 _BASE_ALONE = (
     "An URL of a remote has no user, password, query or fragment; its key is named by key_variable."
 )
+_PORTS = {"http": 80, "https": 443}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -23,6 +24,32 @@ class RemoteRoute(Noun):
     remotes: tuple[Remote, ...]
     weight: float = 1.0
     retry: RetryOptions = RetryOptions()
+
+
+def canonical_url(url: str) -> str:
+    """The one way to write ``url``, so that ``http://Host:80/`` and ``http://host`` are one remote. What
+    :func:`check_url` refuses is left as it is."""
+    if url.startswith("unix:"):
+        return url
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return url
+    if not host or parts.scheme not in _PORTS or any(mark in url for mark in "@?# "):
+        return url
+    host = f"[{host}]" if ":" in host else host
+    authority = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
+    return f"{parts.scheme}://{authority}{parts.path.rstrip('/')}"
+
+
+def without(route: RemoteRoute, url: str | None, model: str | None) -> tuple[Remote, ...]:
+    """The remotes of ``route`` that are left without those at ``url`` (None: any), asked for ``model`` (None:
+    any)."""
+    where = None if url is None else canonical_url(url)
+    return tuple(
+        each for each in route.remotes if where not in (None, each.url) or model not in (None, each.model)
+    )
 
 
 def check_remote_route(route: RemoteRoute) -> None:

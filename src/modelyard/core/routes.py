@@ -122,6 +122,21 @@ class EndpointTraffic(Noun):
     errors: int
 
 
+class RemoteStatus(Noun):
+    """One remote of an endpoint as the node sees it: *ready*, *resting* (its circuit breaker is open) or
+    *down*, with ``failure`` for a reason. ``calls`` are the attempts since the node knows it, ``errors``
+    those that brought no answer, ``latency`` a moving average in seconds (None before the first answer)."""
+
+    endpoint: str
+    url: str
+    model: str
+    state: Literal["ready", "resting", "down"]
+    failure: str | None = None
+    calls: int = 0
+    errors: int = 0
+    latency: float | None = None
+
+
 class NodeStatus(Noun):
     """What a node reports to the control plane."""
 
@@ -130,3 +145,4 @@ class NodeStatus(Noun):
     started: float
     pools: tuple[PoolStatus, ...] = ()
     traffic: tuple[EndpointTraffic, ...] = ()
+    remotes: tuple[RemoteStatus, ...] = ()

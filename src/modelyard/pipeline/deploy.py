@@ -34,6 +34,7 @@ from modelyard.registry.versions import NeedsTrust, register
 from modelyard.store.blobs import BlobStore
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
+from modelyard.store.remotes import Remotes
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 
@@ -71,6 +72,7 @@ class DeployPipeline:
         uploads: Uploads,
         versions: Versions,
         endpoints: Endpoints,
+        remotes: Remotes,
         jobs: Jobs,
         environments: Environments,
         reconciler: Reconciler,
@@ -83,6 +85,7 @@ class DeployPipeline:
         self._uploads = uploads
         self._versions = versions
         self._endpoints = endpoints
+        self._remotes = remotes
         self._jobs = jobs
         self._environments = environments
         self._reconciler = reconciler
@@ -229,7 +232,11 @@ class DeployPipeline:
 
     def _settings(self, parameters: DeployParameters) -> DeploymentSettings:
         return options.settled(
-            self._endpoints, parameters.endpoint, parameters.settings, reset=parameters.reset
+            self._endpoints,
+            parameters.endpoint,
+            parameters.settings,
+            elsewhere=[route.endpoint for route in self._remotes.list()],
+            reset=parameters.reset,
         )
 
     def _is_there(self, environment: str) -> bool:

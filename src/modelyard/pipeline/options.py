@@ -1,6 +1,6 @@
 """The options of a new revision: what is given, over what the endpoint has; and fallbacks that can work."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Conflict, InvalidInput
@@ -10,9 +10,14 @@ _FIELD = "settings.serving.fallback"
 
 
 def settled(
-    endpoints: Endpoints, endpoint: str, given: Mapping[str, object], *, reset: bool = False
+    endpoints: Endpoints,
+    endpoint: str,
+    given: Mapping[str, object],
+    *,
+    elsewhere: Collection[str] = (),
+    reset: bool = False,
 ) -> DeploymentSettings:
-    """What a revision of ``endpoint`` made now would be set to.
+    """What a revision of ``endpoint`` made now would be set to; ``elsewhere`` names those with remotes.
 
     Options that are not given are as in the deployment that the endpoint wants, also when that failed;
     with ``reset``, or without such a deployment, they are the defaults. Raises InvalidInput for an
@@ -24,7 +29,7 @@ def settled(
     settings = settings.changed(given)
     fallback = settings.serving.fallback
     if fallback is not None:
-        _check_fallback(endpoint, fallback, wanted)
+        _check_fallback(endpoint, fallback, wanted, elsewhere)
     return settings
 
 
@@ -46,11 +51,15 @@ def refuse_while_needed(endpoints: Endpoints, name: str) -> None:
         )
 
 
-def _check_fallback(endpoint: str, fallback: str, wanted: Mapping[str, Deployment]) -> None:
+def _check_fallback(
+    endpoint: str, fallback: str, wanted: Mapping[str, Deployment], elsewhere: Collection[str]
+) -> None:
     if fallback == endpoint:
         raise InvalidInput(f"{endpoint!r} cannot be its own fallback; name another endpoint.", field=_FIELD)
+    if fallback not in wanted and fallback in elsewhere:
+        return  # remotes alone serve it: it falls back on nobody
     if fallback not in wanted:
-        others = ", ".join(sorted(wanted.keys() - {endpoint})) or "none yet"
+        others = ", ".join(sorted({*wanted, *elsewhere} - {endpoint})) or "none yet"
         raise InvalidInput(
             f"The fallback {fallback!r} is no endpoint; the others are: {others}. Deploy it first.",
             field=_FIELD,

@@ -167,6 +167,7 @@ class Node:
             traffic=tuple(
                 metrics.traffic() for name, metrics in self._collector.endpoints.items() if name in live
             ),
+            remotes=self._remotes.status(),
         )
 
     async def run(self, listener: socket.socket, grpc_listener: socket.socket) -> None:

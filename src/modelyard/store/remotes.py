@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from modelyard.core.errors import NotFound
 from modelyard.core.names import check_name
-from modelyard.core.remotes import RemoteRoute, check_remote_route
+from modelyard.core.remotes import RemoteRoute, canonical_url, check_remote_route, without
 from modelyard.core.routes import Remote
 from modelyard.store import tables
 from modelyard.store.audit import Audit
@@ -28,13 +28,16 @@ class Remotes:
         self._clock = clock
         self._audit = Audit(database, clock)
 
-    def put(self, route: RemoteRoute, *, who: str = "system") -> None:
+    def put(self, route: RemoteRoute, *, who: str = "system") -> RemoteRoute:
         """Set all remotes of one endpoint; what it had before goes. Raises InvalidInput."""
+        route = replace(route, remotes=tuple(map(_canonical, route.remotes)))
         with self._database.begin() as session:
             self._write(session, route, who)
+        return route
 
     def add(self, endpoint: str, remote: Remote, *, who: str = "system") -> RemoteRoute:
         """One more remote, or another form of the one with its URL and model. Raises InvalidInput."""
+        remote = _canonical(remote)
         with self._database.begin() as session:
             text = self._find(session, endpoint)
             route = (
@@ -64,9 +67,7 @@ class Remotes:
         """Take away the remotes at ``url`` (asked for ``model``). Raises NotFound when there is none."""
         with self._database.begin() as session:
             route = self._require(session, endpoint)
-            left = tuple(
-                each for each in route.remotes if each.url != url or model not in (None, each.model)
-            )
+            left = without(route, url, model)
             if len(left) == len(route.remotes):
                 named = "" if model is None else f" for the model {model!r}"
                 raise NotFound(f"{endpoint!r} has no remote at {url}{named}.", field="url")
@@ -123,3 +124,7 @@ class Remotes:
     def _delete(self, session: Connection, endpoint: str, who: str) -> None:
         session.execute(delete(_remotes).where(_remotes.c.endpoint == endpoint))
         self._audit.record_wanted(who, "remotes.delete", endpoint, "", session)
+
+
+def _canonical(remote: Remote) -> Remote:
+    return replace(remote, url=canonical_url(remote.url))

@@ -17,12 +17,13 @@ from modelyard.client.options import describe as describe_options
 from modelyard.control.edge import COOKIE
 from modelyard.control.endpoints import describe, describe_all, logs_of
 from modelyard.control.platform import Platform
+from modelyard.control.remotes import describe_all as describe_remotes
 from modelyard.core.errors import Forbidden, InvalidInput, ModelyardError, NotFound, Unavailable
 from modelyard.core.units import format_seconds
 from modelyard.web import form
 from modelyard.web.node_call import Outcome, predict
 from modelyard.web.rendering import render
-from modelyard.web.rows import row_of
+from modelyard.web.rows import remote_rows, row_of
 
 HERE = Path(__file__).parent
 LOG_LINES = 200
@@ -119,7 +120,11 @@ def _endpoints(platform: Platform) -> dict[str, Any]:
     answers = describe_all(platform)
     # "unknown" is what every endpoint is while the node does not answer.
     node_up = all(answer.state != "unknown" for answer in answers)
-    return {"endpoints": [row_of(answer) for answer in answers], "node_up": node_up}
+    return {
+        "endpoints": [row_of(answer) for answer in answers],
+        "remotes": [row for answer in describe_remotes(platform) for row in remote_rows(answer)],
+        "node_up": node_up,
+    }
 
 
 def _endpoint(

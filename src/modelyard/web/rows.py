@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from modelyard.control.answers import EndpointAnswer
+from modelyard.control.answers import EndpointAnswer, RemotesAnswer
 from modelyard.core.units import format_bytes, format_seconds
 
 UNKNOWN = "–"
@@ -54,6 +54,44 @@ def row_of(answer: EndpointAnswer) -> Row:
         url=f"{answer.url}/predict",
         failure=lines[-1][:300] if lines else None,
     )
+
+
+class RemoteRow(NamedTuple):
+    """One remote of one endpoint, as text."""
+
+    endpoint: str
+    url: str
+    model: str
+    state: str
+    weight: str
+    calls: str
+    errors: str
+    has_errors: bool
+    latency: str
+    failure: str | None
+
+
+def remote_rows(answer: RemotesAnswer) -> list[RemoteRow]:
+    """The remotes of one endpoint; *unknown* while the node does not answer."""
+    known = {(status.url, status.model): status for status in answer.status}
+    rows: list[RemoteRow] = []
+    for remote in answer.remotes:
+        status = known.get((remote.url, remote.model))
+        rows.append(
+            RemoteRow(
+                endpoint=answer.endpoint,
+                url=remote.url,
+                model=remote.model,
+                state=status.state if status is not None else "unknown",
+                weight=f"{remote.weight:g}",
+                calls=str(status.calls) if status is not None else UNKNOWN,
+                errors=str(status.errors) if status is not None else UNKNOWN,
+                has_errors=status is not None and status.errors > 0,
+                latency=_seconds(status.latency if status is not None else None),
+                failure=status.failure if status is not None else None,
+            )
+        )
+    return rows
 
 
 def _seconds(value: float | None) -> str:

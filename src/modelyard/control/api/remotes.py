@@ -4,26 +4,29 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from modelyard.control.answers import RemotesAnswer
 from modelyard.control.api.common import PREFIX, Here, NamePath
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.platform import Platform
+from modelyard.control.remotes import describe, describe_all
 from modelyard.control.requests import RemoteRequest, RemotesChange, RemotesRequest
 from modelyard.core.errors import InvalidInput
-from modelyard.core.remotes import RemoteRoute
+from modelyard.core.remotes import RemoteRoute, without
+from modelyard.pipeline.options import refuse_while_needed
 
 router = APIRouter(prefix=PREFIX, tags=["remotes"])
 
 
-@router.get("/remotes", responses=answers(list[RemoteRoute]), response_model=None)
+@router.get("/remotes", responses=answers(list[RemotesAnswer]), response_model=None)
 def list_remotes(here: Here) -> NounResponse:
-    """All endpoints with remotes, the oldest first."""
-    return NounResponse(here.remotes.list())
+    """All endpoints with remotes, the oldest first, and how their remotes are."""
+    return NounResponse(describe_all(here))
 
 
-@router.get("/remotes/{name}", responses=answers(RemoteRoute, "not_found"), response_model=None)
+@router.get("/remotes/{name}", responses=answers(RemotesAnswer, "not_found"), response_model=None)
 def get_remotes(here: Here, name: NamePath) -> NounResponse:
-    """The remotes of one endpoint."""
-    return NounResponse(here.remotes.get(name))
+    """The remotes of one endpoint, and how they are."""
+    return NounResponse(describe(here, name))
 
 
 @router.put("/remotes/{name}", responses=answers(RemoteRoute, "unavailable"), response_model=None)
@@ -32,7 +35,7 @@ def put_remotes(here: Here, name: NamePath, request: RemotesRequest) -> NounResp
     deployment is served by its remotes alone. None of them needs to answer yet."""
     route = request.route(name)
     with here.changes:
-        here.remotes.put(route)
+        route = here.remotes.put(route)
     _changed(here)
     return NounResponse(route)
 
@@ -59,7 +62,10 @@ def change_remotes(here: Here, name: NamePath, request: RemotesChange) -> NounRe
 
 
 @router.delete(
-    "/remotes/{name}", status_code=204, responses=failures("not_found", "unavailable"), response_model=None
+    "/remotes/{name}",
+    status_code=204,
+    responses=failures("not_found", "conflict", "unavailable"),
+    response_model=None,
 )
 def delete_remotes(
     here: Here,
@@ -68,10 +74,13 @@ def delete_remotes(
     model: Annotated[str | None, Query(max_length=255, description="of these, this model's alone")] = None,
 ) -> None:
     """Take remotes from an endpoint, all of them unless ``url`` is given; its deployment, if it has one,
-    serves alone when none is left."""
+    serves alone when none is left. Refused where nothing would serve what is the fallback of another one."""
     if url is None and model is not None:
         raise InvalidInput("Say with url at which remote the model is not to be asked for.", field="url")
     with here.changes:
+        left = without(here.remotes.get(name), url, model)
+        if not left and all(endpoint.name != name for endpoint in here.endpoints.list()):
+            refuse_while_needed(here.endpoints, name)  # nothing would serve it any more
         if url is None:
             here.remotes.delete(name)
         else:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from modelyard.core.errors import Cancelled, Deadline, ModelyardError, Unavailable
-from modelyard.core.routes import Remote
+from modelyard.core.routes import Remote, RemoteStatus
 from modelyard.core.signature import Signature
 from modelyard.policy.backoff import Backoff
 from modelyard.policy.breaker import Breaker
@@ -129,6 +129,23 @@ class RemoteMember:
     def held(self, now: float) -> bool:
         """Whether its last Retry-After is not over yet."""
         return now < self._hold_until
+
+    def status(self, endpoint: str, now: float) -> RemoteStatus:
+        """What the control plane sees of it, as a remote of ``endpoint``."""
+        state = "ready" if self._ready else "down"
+        if self._ready and not self.breaker.available(now):
+            state = "resting"
+        calls = sum(self.calls.values())
+        return RemoteStatus(
+            endpoint=endpoint,
+            url=self.remote.url,
+            model=self.remote.model,
+            state=state,
+            failure=self.failure if state != "ready" else None,
+            calls=calls,
+            errors=calls - self.calls.get("ok", 0),
+            latency=self.load.latency,
+        )
 
     def wait(self, now: float) -> float:
         """Seconds after which it may be able to take a call."""

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from modelyard.core.errors import InvalidInput
 from modelyard.core.remotes import check_remote, check_retry, check_weights
-from modelyard.core.routes import Remote, RouteTable
+from modelyard.core.routes import Remote, RemoteStatus, RouteTable
 from modelyard.serve.observe.metrics import EndpointMetrics
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.remote.group import RemoteGroup
@@ -100,6 +100,15 @@ class RemoteRoutes(Collector):
         """Let all remotes go; those who wait for a call have been answered."""
         for member in self._members.values():
             member.stop()
+
+    def status(self) -> tuple[RemoteStatus, ...]:
+        """What the control plane sees, in the order of the table."""
+        now = time.monotonic()
+        return tuple(
+            member.status(endpoint, now)
+            for endpoint, group in self._groups.items()
+            for member in group.remotes
+        )
 
     def collect(self) -> Iterator[Metric]:
         """Called by the Prometheus client on each scrape."""
