@@ -72,7 +72,9 @@ def test_an_endpoint_shows_signature_curl_line_and_form(browser: TestClient) -> 
 
 
 def test_remotes_are_shown_also_where_nothing_is_deployed(browser: TestClient) -> None:
-    put = browser.put("/api/v1/remotes/far", json={"remotes": [{"url": "http://far:8701/", "model": "<b>"}]})
+    put = browser.put(
+        "/api/v1/remotes/far", json={"remotes": [{"url": "http://far:8701/", "model": "<b>"}]}
+    )
     assert put.status_code == 200
     text = browser.get("/").text
     assert "Nothing is deployed yet" not in text

@@ -148,6 +148,27 @@ def test_a_trace_goes_on_to_the_next_node(collector: Collector, tmp_path: Path) 
             assert {span.trace_id.hex() for span in (here, call, there)} == {TRACE}
 
 
+def test_queue_and_batch_are_told_where_the_replicas_have_remotes_beside_them(
+    collector: Collector, tmp_path: Path
+) -> None:
+    pool = pool_of(tmp_path / "m")
+    node = NodeProcess(tmp_path / "home", MODELYARD_OTLP_ENDPOINT=collector.url)
+    away = Remote(url="http://127.0.0.1:1", model="function")
+    table = RouteTable(
+        generation=1,
+        pools=(pool,),
+        routes=(Route(endpoint="function", deployment=pool.deployment, remotes=(away,)),),
+        default="function",
+    )
+    node.home.routes.write_bytes(msgspec.json.encode(table))
+    with node:
+        assert node.post("/predict", {"x": 1.0}, {"traceparent": SAMPLED})[0] == 200
+        (here,) = collector.named("POST /predict")
+        for name in ("queue", "batch"):
+            (span,) = collector.named(name)
+            assert span.parent_span_id == here.span_id
+
+
 def test_without_tracing_a_trace_goes_through_as_it_came(collector: Collector, tmp_path: Path) -> None:
     far = NodeProcess(tmp_path / "far", MODELYARD_OTLP_ENDPOINT=collector.url).serve(
         pool_of(tmp_path / "m")

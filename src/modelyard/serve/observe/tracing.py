@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -29,7 +29,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from modelyard.core.errors import ERROR_KINDS, Place
 from modelyard.core.signature import Signature
 from modelyard.core.version import VERSION
-from modelyard.serve.call import Answer, Call
+from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.http import Request
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ SEND_TIMEOUT = 5.0  # seconds that the collector may take
 STOP_LIMIT = 3.0  # seconds that the end of the node may wait for the last spans
 
 
-@runtime_checkable
 class _Queued(Protocol):
     """A Pending that tells when it came and when its batch began (monotonic seconds)."""
 
+    future: "asyncio.Future[Result]"
     arrived: float
     sent: float
 
@@ -94,6 +94,13 @@ class Tracer:
             },
         )
         return SpanTrace(self, span)
+
+    @staticmethod
+    def queued(backend: int, call: Call, pending: _Queued) -> None:
+        """A call waits for a replica now: when it has its result, its wait and its batch are told."""
+        trace = call.options.trace
+        if isinstance(trace, SpanTrace) and trace.span.is_recording():
+            pending.future.add_done_callback(lambda _: trace.queued(backend, pending))
 
     def computed(self, backend: int, sent: float, seconds: float) -> None:
         """The batch that was ``sent`` then has its answers: the executor computed it for so long."""
@@ -213,8 +220,9 @@ class TracedBackend:
     def __init__(self, tracer: Tracer, served: "Served") -> None:
         self._served = served
         self._backend = served.backend
-        if served.pool is not None:
-            served.pool.on_computed = partial(tracer.computed, id(served.pool))
+        if (pool := served.pool) is not None:
+            pool.on_queued = partial(tracer.queued, id(pool))
+            pool.on_computed = partial(tracer.computed, id(pool))
 
     @property
     def ready(self) -> bool:
@@ -232,8 +240,6 @@ class TracedBackend:
         trace = call.options.trace
         if isinstance(trace, SpanTrace) and trace.span.is_recording():
             trace.served_by(self._served.endpoint, self._served.version)
-            if isinstance(pending, _Queued):
-                pending.future.add_done_callback(lambda _: trace.queued(id(self._backend), pending))
         return pending
 
     def stream(self, call: Call) -> AsyncIterator[Answer]:

@@ -49,7 +49,9 @@ class Pool:
         self.failure: str | None = None
         self.draining = False
         self.seats = seats
-        self.on_computed: Callable[[float, float], None] | None = None  # set by who traces
+        # Set by who traces.
+        self.on_queued: Callable[[Call, Ticket], None] | None = None
+        self.on_computed: Callable[[float, float], None] | None = None
         self._failing = False
         self._stopped = False
         self._retry_after = 1.0
@@ -87,6 +89,8 @@ class Pool:
         if pin is None and (self._failing or self._stopped):
             raise self._unavailable()
         ticket = self.queue.submit(call, pin)
+        if self.on_queued is not None:
+            self.on_queued(call, ticket)
         if self._idle and not self._dispatching:
             # At the end of this turn of the loop: calls that arrived in the same turn go together,
             # and none waits for longer than that turn.
