@@ -13,7 +13,7 @@ from modelyard.core.errors import ModelyardError
 from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Call, RawTensor
 from modelyard.serve.remote.answers import Refused
-from modelyard.serve.remote.http import Broken, Connection, Reply, Unreached
+from modelyard.serve.remote.exchange import Broken, Connection, Reply, Unreached
 from modelyard.serve.remote.openai import OpenAI
 from modelyard.serve.remote.v2 import V2
 

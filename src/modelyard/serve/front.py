@@ -30,8 +30,9 @@ from modelyard.serve.http import Request, Response
 from modelyard.serve.observe.metrics import NodeCollector
 from modelyard.serve.protocols import Router
 from modelyard.serve.protocols.invocations import aliases
+from modelyard.serve.remote.exchange import Broken, Reply, Unreached
 from modelyard.serve.remote.group import RemoteGroup
-from modelyard.serve.remote.http import IDLE_TIMEOUT, Address, Broken, Client, Reply, Unreached
+from modelyard.serve.remote.http import IDLE_TIMEOUT, Address, Client
 from modelyard.serve.remote.owner import OwnerMember
 from modelyard.serve.served import Served
 

@@ -7,7 +7,8 @@ import pytest
 from scripted import http, scripted
 
 from modelyard.core.errors import InvalidInput
-from modelyard.serve.remote.http import Broken, Client, Reply, Unreached, address_of
+from modelyard.serve.remote.exchange import Broken, Reply, Unreached
+from modelyard.serve.remote.http import Client, address_of
 from support.ports import free_port
 
 

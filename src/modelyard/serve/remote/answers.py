@@ -10,7 +10,7 @@ from typing import Final, Literal, cast
 import msgspec
 
 from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError, Unavailable
-from modelyard.serve.remote.http import Reply
+from modelyard.serve.remote.exchange import Reply
 
 Verdict = Literal["success", "failure", "unknown"]
 

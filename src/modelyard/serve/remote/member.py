@@ -18,7 +18,8 @@ from modelyard.serve.answers import Expected, checked_answer
 from modelyard.serve.call import Call, Result
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.remote.answers import Refused, Verdict
-from modelyard.serve.remote.http import Address, Broken, Client, Unreached, address_of
+from modelyard.serve.remote.exchange import Broken, Unreached
+from modelyard.serve.remote.http import Address, Client, address_of
 from modelyard.serve.remote.kind import Kind, Learned
 from modelyard.serve.remote.openai import OpenAI
 from modelyard.serve.remote.v2 import V2

@@ -9,7 +9,8 @@ from modelyard.core.signature import Signature
 from modelyard.serve.cache.answers import marked
 from modelyard.serve.call import Answer
 from modelyard.serve.remote.answers import Verdict
-from modelyard.serve.remote.http import Client, Reply
+from modelyard.serve.remote.exchange import Reply
+from modelyard.serve.remote.http import Client
 from modelyard.serve.remote.member import RemoteMember
 from modelyard.serve.remote.v2 import V2
 

@@ -17,7 +17,8 @@ from modelyard.core.signature import Signature, TensorSpec
 from modelyard.serve.call import Answer, Call, RawTensor
 from modelyard.serve.codec import flatten, pack, unpack
 from modelyard.serve.remote.answers import Refused, lying, refused
-from modelyard.serve.remote.http import Client, Reply
+from modelyard.serve.remote.exchange import Reply
+from modelyard.serve.remote.http import Client
 from modelyard.serve.remote.kind import Learned
 from modelyard.serve.remote.said import call_headers, texts_of
 

@@ -22,6 +22,7 @@ from modelyard.serve.edge.http2.frames import ConnectionError2, StreamError, pro
 from modelyard.serve.edge.http2.head import HEADER_LIMIT, Head, Heads
 from modelyard.serve.edge.http2.inflow import CONNECTION_WINDOW, MAX_FRAME, Inflow
 from modelyard.serve.edge.http2.outflow import Outflow
+from modelyard.serve.edge.http2.reader import FrameReader
 from modelyard.serve.edge.http2.stream import STREAM_WINDOW, Stream
 from modelyard.serve.edge.shared import Shared
 from modelyard.serve.http import Request
@@ -29,7 +30,6 @@ from modelyard.serve.http import Request
 log = logging.getLogger("modelyard.http")
 
 MAX_STREAMS: Final = 256  # calls of one connection at a time
-MAX_CONTINUATIONS: Final = 16
 GRPC_PREFIX: Final = 5  # bytes in front of a message
 DISCARD_LIMIT: Final = 1 << 30  # bytes of a refused body that are read, so that the caller sees the answer
 READ_TIMEOUT: Final = 30.0  # seconds without a byte inside a request
@@ -40,8 +40,6 @@ PING_AFTER: Final = (
 )
 PING_LIMIT: Final = 30.0
 _FORGOTTEN: Final = 256  # streams that we ended early, whose late frames are no offence
-
-_unpack_header = frames.HEADER.unpack_from
 
 
 class Http2Connection(asyncio.Protocol):
@@ -55,16 +53,12 @@ class Http2Connection(asyncio.Protocol):
         self._streams: dict[int, Stream] = {}
         self._last = 0  # the highest stream of the client
         self._early: OrderedDict[int, None] = OrderedDict()
-        self._buffer = bytearray()
-        self._need = frames.HEADER_SIZE
-        self._begun = False
         self._closing = False  # GOAWAY was sent: no new calls
         self._failed = False
         self._touched = self._loop.time()
         self._pinged_at: float | None = None
         self._paused_at: float | None = None
-        # A header block in pieces: (stream, flags, bytes, number of pieces).
-        self._block: tuple[int, int, bytearray, int] | None = None
+        self._reader = FrameReader(self._frame, self._on_block)
         self._outflow = Outflow(self._write, self.close, self._loop.time)
         self._inflow = Inflow(self._write, shared.max_body)
         self._control = Control(self._write, self._outflow, self._streams, self._touched)
@@ -121,83 +115,26 @@ class Http2Connection(asyncio.Protocol):
             return
         self._touched = self._loop.time()
         self._pinged_at = None
-        if self._buffer:
-            self._buffer += data
-            if len(self._buffer) < self._need:
-                return
-            data = bytes(self._buffer)
-            self._buffer.clear()
-        position, end = 0, len(data)
         try:
-            while end - position >= 9:
-                high, low, kind, flags, stream = _unpack_header(data, position)
-                length = high << 16 | low
-                if length > MAX_FRAME:
-                    raise size_error("a frame over the limit")
-                stop = position + 9 + length
-                if stop > end:
-                    break
-                self._frame(kind, flags, stream & frames.MAX_WINDOW, data[position + 9 : stop])
-                position = stop
-                if self._failed:
-                    return
+            self._reader.feed(data)
         except ConnectionError2 as error:
             self._fail(error)
-            return
-        if position < end:
-            left = data[position:]
-            self._buffer += left
-            self._need = 9
-            if len(left) >= 9:
-                self._need += left[0] << 16 | left[1] << 8 | left[2]
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if not self._begun:
-            if kind != frames.SETTINGS or flags & frames.ACK:
-                raise protocol_error("the first frame is SETTINGS")
-            self._begun = True
-        if self._block is not None and kind != frames.CONTINUATION:
-            raise protocol_error("a header block was not ended")
         if kind == frames.DATA:
             self._on_data(stream, flags, payload)
-        elif kind == frames.HEADERS:
-            self._on_headers(stream, flags, payload)
         elif kind == frames.WINDOW_UPDATE:
             self._on_window_update(stream, payload)
-        elif kind == frames.CONTINUATION:
-            self._on_continuation(stream, flags, payload)
+        elif kind == frames.RST_STREAM:
+            self._on_reset(stream, payload)
+        elif kind == frames.GOAWAY:
+            if stream:
+                raise protocol_error("GOAWAY on a stream")
+            self.finish()
         else:
-            self._on_other(kind, flags, stream, payload)
+            self._control.frame(kind, flags, stream, payload, self._touched)
 
     # --- requests
-
-    def _on_headers(self, id: int, flags: int, payload: bytes) -> None:
-        if id == 0:
-            raise protocol_error("HEADERS on stream 0")
-        if flags & frames.PADDED:
-            payload = frames.without_padding(payload, flags)
-        if flags & frames.PRIORITIZED:
-            if len(payload) < 5:
-                raise size_error("HEADERS that are too short")
-            if int.from_bytes(payload[:4], "big") & frames.MAX_WINDOW == id:
-                raise protocol_error("a stream that depends on itself")
-            payload = payload[5:]
-        if not flags & frames.END_HEADERS:
-            self._block = (id, flags, bytearray(payload), 0)
-            return
-        self._on_block(id, flags, payload)
-
-    def _on_continuation(self, id: int, flags: int, payload: bytes) -> None:
-        if self._block is None or self._block[0] != id:
-            raise protocol_error("CONTINUATION of nothing")
-        _, first, block, pieces = self._block
-        block += payload
-        if len(block) > HEADER_LIMIT or pieces >= MAX_CONTINUATIONS:
-            raise ConnectionError2(frames.ENHANCE_YOUR_CALM, "a header block over the limit")
-        self._block = (id, first, block, pieces + 1)
-        if flags & frames.END_HEADERS:
-            self._block = None
-            self._on_block(id, first, bytes(block))
 
     def _on_block(self, id: int, flags: int, block: bytes) -> None:
         end = bool(flags & frames.END_STREAM)
@@ -372,18 +309,7 @@ class Http2Connection(asyncio.Protocol):
         if len(self._early) > _FORGOTTEN:
             self._early.popitem(last=False)
 
-    # --- other frames
-
-    def _on_other(self, kind: int, flags: int, id: int, payload: bytes) -> None:
-        match kind:
-            case frames.RST_STREAM:
-                self._on_reset(id, payload)
-            case frames.GOAWAY:
-                if id:
-                    raise protocol_error("GOAWAY on a stream")
-                self.finish()
-            case _:
-                self._control.frame(kind, flags, id, payload, self._touched)
+    # --- what a client says of its streams
 
     def _on_reset(self, id: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -394,8 +320,6 @@ class Http2Connection(asyncio.Protocol):
         stream = self._streams.get(id)
         if stream is not None:
             self._abandon(stream)
-
-    # --- flow control
 
     def _on_window_update(self, id: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -466,7 +390,7 @@ class Http2Connection(asyncio.Protocol):
             self._transport.abort()
             return
         try:
-            if self._block is not None and now - self._touched > READ_TIMEOUT:
+            if self._reader.in_block and now - self._touched > READ_TIMEOUT:
                 raise ConnectionError2(frames.ENHANCE_YOUR_CALM, "a header block that does not end")
             for stream in list(self._streams.values()):
                 if stream.blocked_at and now - stream.blocked_at > WRITE_TIMEOUT:
@@ -484,7 +408,7 @@ class Http2Connection(asyncio.Protocol):
             if self._pinged_at is None and now - self._touched > PING_AFTER:
                 self._pinged_at = now
                 self._write(frames.ping(b"modelyrd"))
-        elif now - self._touched > (IDLE_TIMEOUT if self._begun else READ_TIMEOUT):
+        elif now - self._touched > (IDLE_TIMEOUT if self._reader.begun else READ_TIMEOUT):
             self.finish()
 
     def finish(self) -> None:
