@@ -40,10 +40,12 @@ def said(value: object, status: int = 200, *headers: str) -> bytes:
 
 
 class Model:
-    """A foreign V2 server, without the binary extension. ``infer`` is what it answers to calls."""
+    """A foreign V2 server, without the binary extension. ``infer`` is what it answers to calls, ``stream``
+    to those whose answer is streamed."""
 
-    def __init__(self, infer: object = GOOD) -> None:
+    def __init__(self, infer: object = GOOD, stream: bytes = b"") -> None:
         self.infer = infer
+        self.stream = stream
         self.calls = 0
 
     async def __call__(self, target: str, body: bytes) -> bytes | None:
@@ -52,6 +54,9 @@ class Model:
             if callable(self.infer):
                 return await self.infer(self.calls)
             return said(self.infer)
+        if target.endswith("/generate_stream"):
+            self.calls += 1
+            return self.stream
         if target == "/v2":
             return said({"name": "foreign", "extensions": []})
         if target.endswith("/ready"):
@@ -345,5 +350,69 @@ def test_a_model_that_an_openai_server_does_not_have_is_not_ready() -> None:
             with pytest.raises(ModelyardError, match=r"other|asked"):
                 routes.group.submit(TEXT)
             routes.routes.close()
+
+    run(scenario())
+
+
+def piece(value: float) -> bytes:
+    return b'data: {"model_name": "m", "y": [%g]}\n\n' % value
+
+
+async def pieces_of(group: RemoteGroup, into: list[float]) -> None:
+    async for answer in group.stream(CALL._replace(stream=True)):
+        (tensor,) = answer
+        into.append(struct.unpack("<f", tensor.data)[0])
+
+
+def test_a_stream_is_asked_for_by_names_and_read_piece_by_piece() -> None:
+    async def scenario() -> None:
+        async with scripted(Model(stream=http(200, piece(1) + piece(2)))) as remote:
+            group = await Routes(remote).ready()
+            seen: list[float] = []
+            await pieces_of(group, seen)
+            assert seen == [1.0, 2.0]
+            target, headers, body = remote.requests[-1]
+            assert target == "/v2/models/m/generate_stream"
+            assert json.loads(body) == {"x": [1.0, 2.0]}
+            assert headers["modelyard-client"] == "me"
+            assert group.remotes[0].calls == {"ok": 1}
+
+    run(scenario())
+
+
+def test_a_stream_that_has_not_begun_is_tried_elsewhere() -> None:
+    async def scenario() -> None:
+        busy = Model(stream=said({"error": "not now"}, 503))
+        async with scripted(busy) as one, scripted(Model(stream=http(200, piece(3)))) as other:
+            group = await Routes(one, other, retry=RetryOptions(budget=1.0)).ready()
+            for _ in range(12):
+                seen: list[float] = []
+                await pieces_of(group, seen)
+                assert seen == [3.0]
+            assert group.retries == busy.calls > 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "told"),
+    [
+        (b'data: {"error": "no more", "code": "internal"}\n\n', "internal", "no more"),
+        (b"data: rubbish\n\n", "unavailable", "cannot be read"),
+        (b'data: {"y": "one"}\n\n', "unavailable", "the output 'y'"),
+        (b"data: {", "unavailable", "within an event"),
+    ],
+)
+def test_a_stream_that_breaks_off_is_told_with_its_reason_and_not_begun_again(
+    end: bytes, code: str, told: str
+) -> None:
+    async def scenario() -> None:
+        model = Model(stream=http(200, piece(1) + end))
+        async with scripted(model) as one, scripted(model) as other:
+            group = await Routes(one, other).ready()
+            seen: list[float] = []
+            with pytest.raises(ModelyardError, match=told) as caught:
+                await pieces_of(group, seen)
+            assert (caught.value.code, seen, model.calls) == (code, [1.0], 1)
 
     run(scenario())

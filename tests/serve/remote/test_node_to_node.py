@@ -1,6 +1,8 @@
 """A node whose backends are another node's endpoints: the same answers, errors and limits as there."""
 
+import socket
 import threading
+from pathlib import Path
 
 import pytest
 from gateway import Gateway, to
@@ -72,6 +74,39 @@ def test_the_callers_time_ends_there_too(gateway: Gateway) -> None:
         "/models/parrot/predict", {"text": "a", "seconds": 2.0}, {"modelyard-timeout": "0.3"}
     )
     assert (status, answer["code"]) == (504, "deadline")
+
+
+def test_pieces_come_through_as_they_are_made_and_a_caller_that_leaves_stops_them(tmp_path: Path) -> None:
+    go, told = tmp_path / "go", tmp_path / "told"
+    code = (
+        "import os, time\ndef predict(x: float):\n    yield 1.0\n"
+        f"    while x and not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n"
+        "    for n in range(int(x)):\n"
+        f"        open({str(told)!r}, 'a').write('.')\n        yield float(n)\n        time.sleep(0.02)\n"
+    )
+    far = NodeProcess(tmp_path / "far").serve(function_pool(tmp_path / "m", code, name="far", timeout=60))
+    near = Gateway(tmp_path / "near")
+    with far, near.route(to(far, endpoint="near", model="far")):
+        wait_until(lambda: near.get("/v2/models/near/ready")[0] == 200, what="the remote")
+        request = b'{"x": 3000}'
+        with socket.create_connection(("127.0.0.1", near.port), timeout=60) as client:
+            client.sendall(
+                b"POST /v2/models/near/generate_stream HTTP/1.1\r\nhost: localhost\r\n"
+                b"content-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(request), request)
+            )
+            received = b""
+            while b"data:" not in received:  # the second piece is not made yet
+                received += client.recv(65536)
+            assert b'"output":1.0' in received
+            go.touch()
+            wait_until(lambda: told.exists() and len(told.read_text()) > 2, what="more pieces")
+        # The only executor there is free again long before the 3000 pieces would be through.
+        assert far.post("/predict", {"x": 2.0})[0] == 200
+        assert len(told.read_text()) < 1500
+        status, _, body = near.call(
+            "POST", "/v2/models/near/generate_stream", b'{"x": 2}', {"content-type": "application/json"}
+        )
+        assert (status, body.count(b"data:")) == (200, 3)
 
 
 def test_a_circle_of_routes_ends(tmp_path, model_node: NodeProcess) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from modelyard.core import routes
@@ -98,7 +98,7 @@ class Pool:
             self._loop.call_soon(self._dispatch)
         return ticket
 
-    async def stream(self, call: Call) -> AsyncIterator[Answer]:
+    async def stream(self, call: Call) -> AsyncGenerator[Answer, None]:
         """The answers to one call as they come; at least one. Raises its error."""
         ticket = self.submit(call._replace(stream=True))
         pieces = ticket.pieces

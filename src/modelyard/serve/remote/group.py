@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from modelyard.core.errors import Internal, ModelyardError, Unavailable
 from modelyard.core.routes import Route
@@ -68,25 +69,43 @@ class RemoteGroup:
 
     def submit(self, call: Call) -> OnItsWay:
         """Carry one call. Raises Internal for one that went in a circle, Unavailable with no backend."""
+        self._check(call)
+        return OnItsWay(self._loop.create_task(self._carry(call)))
+
+    def _check(self, call: Call) -> None:
         if call.options.hops >= MAX_HOPS:
             raise Internal(
                 f"This call has been through {call.options.hops} nodes: the routes lead in a circle."
             )
         if not self.ready:
             raise self.unavailable()
-        return OnItsWay(self._loop.create_task(self._carry(call)))
 
-    async def stream(self, call: Call) -> AsyncIterator[Answer]:
-        """The answer to one call; raises its error. A remote's pieces come together, as one answer."""
-        pending = self.submit(call)
-        try:
-            result = await pending.future
-        except asyncio.CancelledError:
-            pending.cancel()
-            raise
-        if isinstance(result, ModelyardError):
-            raise result
-        yield result
+    async def stream(self, call: Call) -> AsyncGenerator[Answer, None]:
+        """The pieces of one call's answer, of one backend; another is tried while none has come. Raises its
+        error. Streams are not hedged."""
+        self._check(call)
+        started = time.monotonic()
+        deadline = started + call.timeout
+        self._budget.called(started)
+        tried: set[int] = set()
+        attempt = 1
+        while (index := self._choose(tried)) is not None:
+            tried.add(index)
+            left = call._replace(timeout=max(deadline - time.monotonic(), 0.0))
+            begun = False
+            try:
+                async with aclosing(self.members[index].stream(left)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+                if self.members[index] is not self.local:
+                    self._metrics.inferred += call.rows
+                return
+            except ModelyardError as error:
+                if begun or not await self._again(error, attempt, tried, deadline):
+                    raise
+            attempt += 1
+        raise self.unavailable()
 
     def unavailable(self) -> Unavailable:
         """What is told while no backend takes calls, with the reason of the first that has one."""
@@ -101,7 +120,6 @@ class RemoteGroup:
 
     async def _carry(self, call: Call) -> Result:
         """All attempts at one call."""
-        retry = self.route.retry
         started = time.monotonic()
         deadline = started + call.timeout
         self._budget.called(started)
@@ -113,31 +131,39 @@ class RemoteGroup:
                 return self.unavailable()
             tried.add(index)
             result = await self._attempt(call, index, tried, deadline)
-            now = time.monotonic()
             if not isinstance(result, ModelyardError):
-                self._latencies.add(now - started)
+                self._latencies.add(time.monotonic() - started)
                 return result
-            others = any(
-                number not in tried and member.share(now) > 0 for number, member in enumerate(self.members)
-            )
-            wait = wait_before_retry(
-                result.code,
-                result.retry_after,
-                attempt=attempt,
-                attempts=retry.attempts,
-                left=deadline - now,
-                others=others,
-            )
-            if wait is None or not self._budget.take(now):
+            if not await self._again(result, attempt, tried, deadline):
                 return result
-            if wait > 0:
-                await asyncio.sleep(wait)
-            if not others:
-                tried.clear()
-                if not self.ready:
-                    return result
             attempt += 1
-            self.retries += 1
+
+    async def _again(self, error: ModelyardError, attempt: int, tried: set[int], deadline: float) -> bool:
+        """Whether another attempt is made, once it is time for it: at a backend that was not ``tried``, or,
+        where there is none, at any."""
+        retry = self.route.retry
+        now = time.monotonic()
+        others = any(
+            number not in tried and member.share(now) > 0 for number, member in enumerate(self.members)
+        )
+        wait = wait_before_retry(
+            error.code,
+            error.retry_after,
+            attempt=attempt,
+            attempts=retry.attempts,
+            left=deadline - now,
+            others=others,
+        )
+        if wait is None or not self._budget.take(now):
+            return False
+        if wait > 0:
+            await asyncio.sleep(wait)
+        if not others:
+            tried.clear()
+            if not self.ready:
+                return False
+        self.retries += 1
+        return True
 
     def _choose(self, tried: set[int]) -> int | None:
         now = time.monotonic()

@@ -1,5 +1,6 @@
 """What every kind of remote can do; ``v2`` and ``openai`` are the two there are."""
 
+from collections.abc import AsyncGenerator
 from typing import NamedTuple, Protocol
 
 from modelyard.core.signature import Signature
@@ -29,4 +30,8 @@ class Kind(Protocol):
 
     async def infer(self, call: Call, deadline: float) -> Answer:
         """One call, answered."""
+        ...
+
+    def stream(self, call: Call, deadline: float) -> AsyncGenerator[Answer, None]:
+        """The answers to one call as they come, the first of them by ``deadline``."""
         ...

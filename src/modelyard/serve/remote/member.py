@@ -5,7 +5,8 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager
 from typing import Protocol
 
 from modelyard.core.errors import Cancelled, Deadline, ModelyardError, Unavailable
@@ -15,9 +16,9 @@ from modelyard.policy.backoff import Backoff
 from modelyard.policy.breaker import Breaker
 from modelyard.policy.routing import Load
 from modelyard.serve.answers import Expected, checked_answer
-from modelyard.serve.call import Call, Result
+from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool.pool import Pool
-from modelyard.serve.remote.answers import Refused, Verdict
+from modelyard.serve.remote.answers import Refused, Verdict, lying
 from modelyard.serve.remote.exchange import Broken, Unreached
 from modelyard.serve.remote.http import Address, Client, address_of
 from modelyard.serve.remote.kind import Kind, Learned
@@ -50,6 +51,10 @@ class Member(Protocol):
 
     async def call(self, call: Call) -> Result:
         """One call, by what is left of its time. Never raises a ModelyardError."""
+        ...
+
+    def stream(self, call: Call) -> AsyncGenerator[Answer, None]:
+        """The pieces of one call's answer. Raises its error."""
         ...
 
 
@@ -88,6 +93,16 @@ class LocalMember:
             return error
         finally:
             self.load.ended(seconds)
+
+    async def stream(self, call: Call) -> AsyncGenerator[Answer, None]:
+        """Through the pool's queue."""
+        self.load.sent()
+        try:
+            async with aclosing(self.pool.stream(call)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self.load.ended(None)
 
 
 class RemoteMember:
@@ -154,58 +169,83 @@ class RemoteMember:
 
     async def call(self, call: Call) -> Result:
         """Over HTTP; the outcome feeds breaker and load."""
+        try:
+            with self._attempt(call) as (kind, call, deadline):
+                return self._checked(await kind.infer(call, deadline))
+        except ModelyardError as error:
+            return error
+
+    async def stream(self, call: Call) -> AsyncGenerator[Answer, None]:
+        """The pieces of one call's answer. Raises its error."""
+        with self._attempt(call) as (kind, call, deadline):
+            async with aclosing(kind.stream(call, deadline)) as pieces:
+                async for piece in pieces:
+                    yield self._checked(piece)
+
+    def _checked(self, answer: Answer) -> Answer:
+        """Raises Refused for what is not by the remote's own signature."""
+        result = checked_answer(self._expected, answer)
+        if isinstance(result, ModelyardError):
+            raise lying(self.name, result.message.rstrip("."))
+        return result
+
+    @contextmanager
+    def _attempt(self, call: Call) -> Generator[tuple[Kind, Call, float], None, None]:
+        """One attempt at ``call``: what to ask, what to ask it, and by when (the loop's time).
+
+        Whatever is raised within becomes the ModelyardError to tell, a verdict for the breaker, a count.
+        """
         started = time.monotonic()
         mark = self.breaker.admit(started)
         kind = self._kind
         if mark is None or kind is None:
-            return Unavailable(
+            raise Unavailable(
                 f"The remote {self.name} takes no calls now: {self.failure}.", retry_after=1.0
             )
-        verdict: Verdict = "unknown"
-        seconds: float | None = None
         trace = call.options.trace
         if trace is not None:
             trace = trace.leave(self.name)
             call = call._replace(options=call.options._replace(trace=trace))
-        result: Result = Cancelled("The caller left.")
+        verdict: Verdict = "unknown"
+        seconds: float | None = None
+        code = Cancelled.code
         self.load.sent()
         try:
-            answer = await kind.infer(call, self._loop.time() + call.timeout + self.grace)
-            result = checked_answer(self._expected, answer)
-            if isinstance(result, ModelyardError):
-                verdict = "failure"
-                result = Unavailable(f"The remote {self.name} answered wrongly: {result.message}")
-            else:
-                verdict = "success"
-                self._answered = time.monotonic()
-                seconds = self._answered - started
-        except Refused as refused:
-            verdict, result = refused.verdict, refused.error
-            if result.code == "overloaded" and result.retry_after:
-                self._hold_until = time.monotonic() + result.retry_after
-        except TimeoutError:
-            took = time.monotonic() - started
-            verdict = "failure" if took >= max(SLOW, 4 * self.load.per_call) else "unknown"
-            result = Deadline(
-                f"The remote {self.name} did not answer within the call's {call.timeout:g} s."
-            )
-        except (Unreached, Broken) as error:
-            verdict = "failure"
-            result = Unavailable(f"The remote {self.name} did not answer: {error}.", retry_after=1.0)
-        except ModelyardError as error:  # what cannot be said in a header
-            result = error
+            yield kind, call, self._loop.time() + call.timeout + self.grace
+            code, verdict = "ok", "success"
+            self._answered = time.monotonic()
+            seconds = self._answered - started
+        except Exception as raised:
+            error, verdict = self._error(raised, call, time.monotonic() - started)
+            if error is None:
+                raise
+            code = error.code
+            if verdict == "failure":
+                self.failure = error.message
+            raise error from None
         finally:
             self.load.ended(seconds)
             self._judge(mark, verdict)
+            self._count(code)
             if trace is not None:
-                trace.end(result.code if isinstance(result, ModelyardError) else "ok")
-        if isinstance(result, ModelyardError):
-            if verdict == "failure":
-                self.failure = result.message
-            self._count(result.code)
-        else:
-            self._count("ok")
-        return result
+                trace.end(code)
+
+    def _error(self, raised: Exception, call: Call, took: float) -> tuple[ModelyardError | None, Verdict]:
+        """What to tell of an attempt that ended so, and what to think of the remote; None: nothing of ours."""
+        if isinstance(raised, Refused):
+            error = raised.error
+            if error.code == "overloaded" and error.retry_after:
+                self._hold_until = time.monotonic() + error.retry_after
+            return error, raised.verdict
+        if isinstance(raised, TimeoutError):
+            late = Deadline(f"The remote {self.name} did not answer within the call's {call.timeout:g} s.")
+            return late, "failure" if took >= max(SLOW, 4 * self.load.per_call) else "unknown"
+        if isinstance(raised, Unreached | Broken):
+            gone = Unavailable(f"The remote {self.name} did not answer: {raised}.", retry_after=1.0)
+            return gone, "failure"
+        if isinstance(raised, ModelyardError):  # what cannot be said in a header
+            return raised, "unknown"
+        return None, "unknown"
 
     def _judge(self, mark: int, verdict: Verdict) -> None:
         now = time.monotonic()

@@ -6,6 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/embeddings
 import base64
 import binascii
 from array import array
+from collections.abc import AsyncGenerator
 from typing import cast
 
 import msgspec
@@ -112,6 +113,10 @@ class OpenAI:
         if length == 0 or any(len(row) != length for row in rows):
             raise lying(self._name, "its embeddings differ in length")
         return (RawTensor("embedding", "FP32", (call.rows, length // 4), b"".join(rows)),)
+
+    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Answer, None]:
+        """An embedding does not come in pieces."""
+        yield await self.infer(call, deadline)
 
     def _row(self, embedding: list[float] | str) -> bytes:
         """FP32, little-endian; a server that knows no base64 sends numbers."""

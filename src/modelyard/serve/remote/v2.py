@@ -6,6 +6,8 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 """
 
 import math
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final, TypeVar, cast
 from urllib.parse import quote
 
@@ -15,14 +17,16 @@ from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import InvalidInput
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.serve.call import Answer, Call, RawTensor
-from modelyard.serve.codec import flatten, pack, unpack
+from modelyard.serve.codec import flatten, pack, pack_record, unpack, unpack_record
 from modelyard.serve.remote.answers import Refused, lying, refused
+from modelyard.serve.remote.events import events
 from modelyard.serve.remote.exchange import Reply
 from modelyard.serve.remote.http import Client
 from modelyard.serve.remote.kind import Learned
 from modelyard.serve.remote.said import call_headers, texts_of
 
 BINARY: Final = "binary_tensor_data"
+_ERROR_LIMIT: Final = 64 * 1024  # bytes of an error's body that are read
 _LENGTH: Final = b"inference-header-content-length"
 
 
@@ -78,6 +82,10 @@ class V2:
         self._metadata_head = client.head("GET", path, headers)
         self._ready_head = client.head("GET", f"{path}/ready", headers)
         self._infer_head = client.head("POST", f"{path}/infer", headers)
+        self._generate_head = client.head(
+            "POST", f"{path}/generate_stream", {**headers, "content-type": "application/json"}
+        )
+        self._learned: Signature | None = None
         self._binary = binary
         self._hops = hops
 
@@ -95,8 +103,9 @@ class V2:
         self._binary = BINARY in (server.extensions or [])
         extra = metadata.parameters or {}
         version = (metadata.versions or ["0"])[-1]
+        self._learned = self._signature(metadata, extra)
         return Learned(
-            self._signature(metadata, extra),
+            self._learned,
             _text(extra.get("model")) or metadata.name,
             int(version) if version.isdigit() and len(version) < 10 else 0,
             _text(extra.get("digest")),
@@ -119,6 +128,48 @@ class V2:
         if reply.status != 200:
             raise refused(reply, self._name)
         return self._answer(reply)
+
+    async def stream(self, call: Call, deadline: float) -> AsyncGenerator[Answer, None]:
+        """``POST /v2/models/{model}/generate_stream``: records by name, one event for each piece."""
+        signature = self._learned
+        if signature is None:
+            raise lying(self._name, "it has told no signature, which a stream is read by")
+        record = {
+            tensor.name: unpack_record(spec, tensor.datatype, tensor.shape, tensor.data, signature.batched)
+            for tensor in call.inputs
+            for spec in signature.inputs
+            if spec.name == tensor.name
+        }
+        body = _encode({**record, **call.parameters})
+        head = self._generate_head + call_headers(call, self._hops)
+        async with self._client.stream(head, body, deadline) as (reply, pieces):
+            if reply.status != 200:
+                told = b""
+                async for piece in pieces:
+                    told += piece[: _ERROR_LIMIT - len(told)]
+                raise refused(reply._replace(body=told), self._name)
+            async with aclosing(events(pieces)) as coming:
+                async for event in coming:
+                    yield self._piece(event, reply, signature)
+
+    def _piece(self, event: bytes, reply: Reply, signature: Signature) -> Answer:
+        """One event as an answer. Raises Refused for one that tells an error."""
+        try:
+            told = msgspec.json.decode(event, type=dict[str, object])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise lying(self._name, f"a piece of its answer cannot be read ({error})") from None
+        if "error" in told and all(spec.name != "error" for spec in signature.outputs):
+            raise refused(reply._replace(status=500, body=event), self._name)
+        answer: list[RawTensor] = []
+        for spec in signature.outputs:
+            if spec.name not in told:
+                continue
+            try:
+                shape, data = pack_record(spec, told[spec.name], spec.name, signature.batched)
+            except InvalidInput as error:
+                raise lying(self._name, f"the output {spec.name!r}: {error.message}") from None
+            answer.append(RawTensor(spec.name, spec.datatype, shape, data))
+        return tuple(answer)
 
     def _decoded(self, reply: Reply, kind: type[_T]) -> _T:
         try:
