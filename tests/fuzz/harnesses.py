@@ -31,6 +31,7 @@ NAMES = {
     "remote_http": "remotes",
     "remote_v2": "remotes",
     "remote_openai": "remotes",
+    "remote_stream": "remotes",
     "onnx": "files",
     "safetensors": "files",
     "config": "files",

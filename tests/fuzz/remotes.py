@@ -4,12 +4,14 @@ import asyncio
 import base64
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fuzz.engine import Harness
 from fuzz.memory import Transport, the_loop
 from modelyard.core.errors import ModelyardError
+from modelyard.core.signature import Signature, TensorSpec
 from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Call, RawTensor
 from modelyard.serve.remote.answers import Refused
@@ -151,3 +153,69 @@ def remote_openai_harness() -> Harness:
     return _remote_harness(
         "remote_openai", OpenAI, [b"\n" + json.dumps(body).encode() for body in bodies], tokens
     )
+
+
+class _Streaming(_Scripted):
+    """The same for an answer in pieces."""
+
+    pieces: tuple[bytes, ...] = ()
+
+    @asynccontextmanager
+    async def stream(self, head: bytes, body: bytes, deadline: float) -> AsyncGenerator[Any, None]:
+        async def coming() -> AsyncGenerator[bytes, None]:
+            for piece in self.pieces:
+                yield piece
+
+        yield self.reply, coming()
+
+
+def remote_stream_harness() -> Harness:
+    """The events of a streamed answer; the first byte says the status, and in how many pieces they come."""
+    loop = the_loop()
+    client = _Streaming()
+    remote = V2(client, "m", "http://h:1", {})  # type: ignore[arg-type]
+    outputs = (
+        TensorSpec(name="text", datatype="BYTES", kind="text"),
+        TensorSpec(name="scores", datatype="FP32", shape=(-1, 2)),
+        TensorSpec(name="count", datatype="INT64"),
+        TensorSpec(name="more", datatype="BYTES", kind="json"),
+    )
+    call = _CALL._replace(inputs=(RawTensor("text", "BYTES", (1,), b"\1\0\0\0a"),), rows=1)
+    signatures = [Signature(inputs=outputs[:1], outputs=outputs, batched=each) for each in (True, False)]
+    expected = [
+        {spec.name: (spec.datatype, signature.batch_shape(spec)) for spec in outputs}
+        for signature in signatures
+    ]
+
+    async def read(batched: int) -> None:
+        async for answer in remote.stream(call, 0.0):
+            result = checked_answer(expected[batched], answer)
+            # What is missing is the caller's to judge; what is there fits.
+            assert not isinstance(result, ModelyardError) or len(answer) < len(outputs), result
+
+    def fuzz_one(data: bytes) -> None:
+        if not data:
+            return
+        flags, body = data[0], data[1:]
+        step = max(1, -(-len(body) // (1 + (flags >> 2) % 5)))
+        client.pieces = tuple(body[start : start + step] for start in range(0, len(body), step))
+        client.reply = Reply((200, 200, 200, 503)[flags & 3], {}, b"")
+        remote._learned = signatures[flags >> 7]
+        try:
+            loop.run_until_complete(read(flags >> 7))
+        except Refused as refused:
+            assert refused.error.message
+            refused.error.body("r")
+        except Broken:
+            return
+
+    whole = {"model_name": "m", "text": "a", "scores": [[0.5, 1]], "count": 3, "more": {"b": [None]}}
+    bodies = [
+        b"data: %b\n\n" % json.dumps(whole).encode() * 2,
+        b'data: {"text": "a"}\r\n\r\n: comment\n\ndata: {"error": "no more", "code": "internal"}\n\n',
+        b'event: x\ndata: {"scores":\ndata: []}\n\n',
+        b"data: [DONE]\n\n",
+    ]
+    seeds = [bytes([flags]) + body for body in bodies for flags in (0, 3, 12, 130)]
+    tokens = [b"data: ", b"\n\n", b"\r\n", b"null", b"1e999", b"[", b"]", b"18446744073709551616", b'"\\ud800"', b"NaN"]  # fmt: skip
+    return Harness("remote_stream", fuzz_one, seeds, tokens)
