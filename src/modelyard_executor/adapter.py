@@ -99,8 +99,8 @@ class Adapter(Protocol):
     def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
         """One result per item, in order: outputs by name, or the error of that item alone.
 
-        An exception is taken as "this batch cannot be computed together": the loop then tries the
-        items one by one, and those that raise again get the error.
+        An exception is taken as "this batch cannot be computed together": its halves are then tried
+        apart, and theirs, until the items that raise stand alone and get the error.
         """
         ...
 
