@@ -345,11 +345,45 @@ def test_a_burst_after_single_calls_is_judged_by_the_batches_that_it_will_make()
     scheduler.devices, scheduler.speed = [device], 125.0
     scheduler.tried = 64.0
     assert all(scheduler.submit(entry(deadline=0.05), 0.0) is None for _ in range(100))
-    assert scheduler.seconds(100) == pytest.approx(9e-3, rel=0.01)
-    scheduler.tried = 1.0  # a size that was never tried is not counted on
-    assert scheduler.seconds(100) == pytest.approx(40 * 8.02e-3, rel=0.01)
+    assert scheduler.seconds(100) == pytest.approx(100 / 64 * 8.64e-3, rel=0.01)
+    scheduler.tried = 2.0  # a size that was never computed is not counted on
+    assert scheduler.seconds(100) == pytest.approx(50 * 8.02e-3, rel=0.01)
     scheduler.devices = [device, device]
-    assert scheduler.seconds(100) == pytest.approx(20 * 8.02e-3, rel=0.01)
+    assert scheduler.seconds(100) == pytest.approx(25 * 8.02e-3, rel=0.01)
+
+
+def test_no_more_rows_are_foreseen_together_than_a_batch_may_have() -> None:
+    scheduler = queue(32, 1_000)
+    scheduler.devices, scheduler.speed = [law(0.1, 1e-6)], 320.0
+    for _ in range(50):
+        scheduler.submit(entry(rows=32, deadline=1e9), 0.0)
+    assert scheduler.seconds(50 * 32) == pytest.approx(50 * 0.1, rel=0.01)
+
+
+@pytest.mark.parametrize("singles", [3, 20, 400])
+def test_one_bad_moment_of_a_size_does_not_end_batching(singles: int) -> None:
+    """8 ms a batch and 10 µs a row; the first burst of all takes ten times as long."""
+    scheduler, device = queue(64, 1_000), LatencyModel()
+    sizes: list[int] = []
+
+    def burst(count: int, slow: float = 1.0) -> None:
+        for _ in range(count):
+            scheduler.submit(entry(deadline=1e9), 0.0)
+        while batch := scheduler.next_batch(0.0, device):
+            sizes.append(len(batch))
+            seconds = (8e-3 + 1e-5 * len(batch)) * (slow if len(batch) > 1 else 1.0)
+            device.observe(len(batch), 0, len(batch), seconds)
+            scheduler.computed(len(batch))
+            scheduler.speed = device.speed
+
+    scheduler.tried = 16.0
+    for _ in range(singles):
+        burst(1)
+    burst(16, slow=10.0)
+    for _ in range(400):
+        burst(16)
+    assert sizes[-1] == 16
+    assert device.predict(16) == pytest.approx(8.16e-3, rel=0.1)
 
 
 def test_a_batch_waits_for_mates_no_longer_than_it_may() -> None:

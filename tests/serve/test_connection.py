@@ -120,7 +120,11 @@ def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(server, "CHECK_EVERY", 0.05)
 
+    go = asyncio.Event()
+
     async def handler(request: object) -> Response:
+        if request.path == "/slow":
+            await go.wait()
         return Response(b"x" * 50_000_000 if request.path == "/large" else b"ok")
 
     loop = asyncio.new_event_loop()
@@ -185,6 +189,15 @@ def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             assert http._shared.connections
             short.setattr(connection, "LINGER", 0.2)
             wait_until(lambda: not http._shared.connections, what="the end of lingering")
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            # A stopping server does not wait for what a client may still send behind its last call.
+            monkeypatch.setattr(connection, "LINGER", 1e9)
+            client.sendall(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\nnot HTTP\r\n\r\n")
+            (kept,) = wait_until(lambda: [each for each in http._shared.connections if each._waiting])
+            loop.call_soon_threadsafe(kept.finish)
+            loop.call_soon_threadsafe(go.set)
+            assert whole(client).count(b"HTTP/1.1 ") == 2
+            wait_until(lambda: not http._shared.connections, what="the end of the connection")
         monkeypatch.setattr(connection, "WRITE_TIMEOUT", 0.2)
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.sendall(b"GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n")

@@ -1,13 +1,17 @@
 """Remotes: one row a name, and never one that no node would take."""
 
+import msgspec
 import pytest
+from sqlalchemy import update
 
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.remotes import MAX_REMOTES, RemoteRoute
 from modelyard.core.routes import Remote, RetryOptions
+from modelyard.store import tables
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
+from modelyard.store.nouns import pack
 from modelyard.store.remotes import Remotes
 
 FAR = Remote(url="http://far:8701", model="m")
@@ -41,6 +45,21 @@ def test_one_address_written_in_two_ways_is_one_remote(database: Database) -> No
     with pytest.raises(InvalidInput, match="twice"):
         remotes.put(RemoteRoute(endpoint="f", remotes=(FAR, Remote(url=FAR.url + "/", model="m"))))
     remotes.remove("e", "http://FAR/")
+    assert remotes.list() == []
+
+
+def test_what_was_stored_as_it_was_written_is_found_by_its_address(database: Database) -> None:
+    """Versions before 2026-11-29 did not write addresses in one way."""
+    remotes = Remotes(database)
+    remotes.add("e", FAR)
+    old = msgspec.structs.replace(remotes.get("e"), remotes=(Remote(url=FAR.url + "/", model="m"),))
+    with database.begin() as session:
+        session.execute(update(tables.remotes).values(route_json=pack(old)))
+    assert remotes.add("e", Remote(url=FAR.url, model="m", weight=2)).remotes[0].weight == 2
+    assert len(remotes.get("e").remotes) == 1
+    with database.begin() as session:
+        session.execute(update(tables.remotes).values(route_json=pack(old)))
+    remotes.remove("e", FAR.url + "/")
     assert remotes.list() == []
 
 

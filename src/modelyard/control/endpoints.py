@@ -13,13 +13,12 @@ def describe(platform: Platform, name: str) -> EndpointAnswer:
     return _describe(platform, endpoint, revisions, platform.node_status())
 
 
-def describe_all(platform: Platform) -> list[EndpointAnswer]:
-    """All endpoints, by name."""
+def describe_all(platform: Platform, status: NodeStatus | None) -> list[EndpointAnswer]:
+    """All endpoints, by name. ``status`` is the node's, None while it does not answer."""
     revisions: dict[str, list[Deployment]] = {}
     endpoints, deployments = platform.endpoints.snapshot()
     for deployment in deployments:
         revisions.setdefault(deployment.endpoint, []).append(deployment)
-    status = platform.node_status() if endpoints else None
     return [
         _describe(platform, endpoint, revisions[endpoint.name], status)
         for endpoint in sorted(endpoints, key=lambda endpoint: endpoint.name)

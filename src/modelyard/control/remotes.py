@@ -11,11 +11,9 @@ def describe(platform: Platform, name: str) -> RemotesAnswer:
     return _describe(platform, platform.remotes.get(name), platform.node_status())
 
 
-def describe_all(platform: Platform) -> list[RemotesAnswer]:
-    """Those of all endpoints, the oldest first."""
-    routes = platform.remotes.list()
-    status = platform.node_status() if routes else None
-    return [_describe(platform, route, status) for route in routes]
+def describe_all(platform: Platform, status: NodeStatus | None) -> list[RemotesAnswer]:
+    """Those of all endpoints, the oldest first. ``status`` is the node's, None while it does not answer."""
+    return [_describe(platform, route, status) for route in platform.remotes.list()]
 
 
 def _describe(platform: Platform, route: RemoteRoute, status: NodeStatus | None) -> RemotesAnswer:

@@ -29,7 +29,7 @@ class RemoteRoute(Noun):
 def canonical_url(url: str) -> str:
     """The one way to write ``url``, so that ``http://Host:80/`` and ``http://host`` are one remote. What
     :func:`check_url` refuses is left as it is."""
-    if url.startswith("unix:"):
+    if url.startswith("unix:") or not url.isascii() or not url.isprintable():
         return url
     try:
         parts = urlsplit(url)
@@ -38,7 +38,7 @@ def canonical_url(url: str) -> str:
         return url
     if not host or parts.scheme not in _PORTS or any(mark in url for mark in "@?# "):
         return url
-    host = f"[{host}]" if ":" in host else host
+    host = f"[{host}]" if "[" in parts.netloc else host
     authority = host if port in (None, _PORTS[parts.scheme]) else f"{host}:{port}"
     return f"{parts.scheme}://{authority}{parts.path.rstrip('/')}"
 
@@ -48,7 +48,9 @@ def without(route: RemoteRoute, url: str | None, model: str | None) -> tuple[Rem
     any)."""
     where = None if url is None else canonical_url(url)
     return tuple(
-        each for each in route.remotes if where not in (None, each.url) or model not in (None, each.model)
+        each
+        for each in route.remotes
+        if where not in (None, canonical_url(each.url)) or model not in (None, each.model)
     )
 
 

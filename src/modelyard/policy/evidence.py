@@ -1,17 +1,20 @@
 """What batches of a device took, by their size: the sums that a law is fitted to.
 
 Batches of about one size (padded costs within a factor of two) are one class. A class fades with every
-batch, but never below a weight of FLOOR: thousands of single calls in a row must not make what is
-known of large batches, seen an hour ago, vanish from the sums, or the first burst after a quiet night
-would find a law that takes any batch for as quick as a single call.
+batch, but once it was seen TIMES, its last part (FLOOR) fades far more slowly: thousands of single calls
+in a row must not make what is known of large batches, seen an hour ago, vanish from the sums, or the
+first burst after a quiet night would find a law that takes any batch for as quick as a single call.
+It does fade: a size that was only ever seen in bad moments, and is avoided since, is tried again one day.
 """
 
 from collections.abc import Mapping
 
 MEMORY = 0.995  # weight of what was known, each time a batch is added
-FLOOR = 1.0  # batches that what is known of a size always weighs, however long ago it was
+SLOW_MEMORY = 0.99995  # the same for the last part of what is known of a size
+FLOOR = 1.0  # weight, in batches, of that part
+TIMES = 3  # batches of a size from which it has that part: one stall in its only batch must not last
 # Of a class: its weight; 1·1, 1·P, 1·Q, P·P, P·Q, Q·Q and t·1, t·P, t·Q, weighted; the weight below which
-# it does not fade; when it was last brought up to date.
+# it fades slowly; when it was last brought up to date.
 _WEIGHT, _SUMS, _TARGETS, _LEAST, _AT = 0, 1, 7, 10, 11
 
 
@@ -34,9 +37,11 @@ class Evidence:
             row = self._classes[size] = [0.0] * (_AT + 1)
         else:
             self._fade(row)
-        row[_LEAST], row[_AT] = FLOOR, self._batches
+        row[_AT] = self._batches
         each = weight / (seconds * seconds)
         row[0] += weight
+        if row[_LEAST] or row[_WEIGHT] >= TIMES:
+            row[_LEAST] = FLOOR
         row[1] += each
         row[2] += each * padded
         row[3] += each * squares
@@ -49,9 +54,12 @@ class Evidence:
         row[9] += each * squares
 
     def _fade(self, row: list[float]) -> None:
-        weight, keep = row[_WEIGHT], MEMORY ** (self._batches - row[_AT])
-        if weight * keep < row[_LEAST]:
-            keep = max(keep, min(1.0, row[_LEAST] / weight) if weight else 0.0)
+        passed = self._batches - row[_AT]
+        weight, keep = row[_WEIGHT], MEMORY**passed
+        if row[_LEAST]:
+            row[_LEAST] *= SLOW_MEMORY**passed
+            if weight * keep < row[_LEAST]:
+                keep = max(keep, min(1.0, row[_LEAST] / weight))
         for place in range(_LEAST):
             row[place] *= keep
 
@@ -77,7 +85,7 @@ class Evidence:
         copy = Evidence()
         share = weight / max(weight, sum(row[_WEIGHT] for row in self._classes.values()))
         for size, row in self._classes.items():
-            copy._classes[size] = [*(value * share for value in row[:_AT]), 0.0]
+            copy._classes[size] = [*(value * share for value in row[:_LEAST]), 0.0, 0.0]
         return copy
 
     def slower(self, factor: float) -> None:

@@ -33,9 +33,8 @@ WINDOW = 256  # entries that mates are chosen from
 WIDEST = 8192  # the same, where batches are so long that a wide choice costs little beside them
 PER_SECOND = 200_000  # of the last batch: how many more entries are worth to be looked at
 LONGEST = 0.5  # seconds that a batch may compute (its head alone may take longer)
-GROWTH = (
-    2.5  # times the largest padded cost so far: two of a head's size go together, and a bit longer ones
-)
+GROWTH = 2.5  # times the largest padded cost so far: two of its length, and a bit longer ones
+SAMPLE = 16  # entries of a level that tell what a row costs
 SHARE = 0.5  # of the time that all the work left will take: a batch's part, where several workers pull
 LIFT = 1.002  # of the ceiling, for each batch near it: it is tried again after some hundred batches
 MARGIN = 1.1  # of the time that what is before a call takes, for what is not predicted
@@ -171,8 +170,10 @@ class Scheduler(Generic[E]):
         if not self.speed:
             return 1.0
         limits, count = self.limits, max(1, len(self.devices))
-        rows = limits.batch * max(1.0, self._total / max(1, self._live))
-        most = min(rows, limits.cost, self.ceiling, GROWTH * self.tried, units / count)
+        some = [entry for line in self._lines.values() for entry in line.first(SAMPLE)]
+        each = sum(entry.units for entry in some) / max(1, sum(entry.rows for entry in some))
+        rows = limits.batch * max(1.0, each)
+        most = min(rows, limits.cost, self.ceiling, self.tried, units / count)
         return units / max(self.speed, together(self.devices, most, limits.seconds))
 
     def _make_room(self, entry: E) -> bool:
@@ -290,12 +291,11 @@ class Scheduler(Generic[E]):
         return found
 
     def _bounds(self, head: E, now: float, model: LatencyModel) -> Bounds:
-        """What this batch may not exceed; sizes are tried from below, GROWTH times the largest so far (the
-        head's own is computed in any case)."""
+        """What this batch may not exceed; sizes are tried from below, GROWTH times the largest at a time."""
         limits = self.limits
         alone = measure(self.shape, (head,)).padded
         tried = self.tried if self.workers == 1 or model.sure else model.largest
-        cost = min(limits.cost, self.ceiling, GROWTH * max(tried, alone) if tried else alone)
+        cost = min(limits.cost, self.ceiling, max(GROWTH * tried, alone))
         # No longer than the head has time for, so that it is not late for its mates' sake.
         least = model.predict(*measure(self.shape, (head,))[:2])
         seconds = min(limits.seconds, max(HOPE * (head.deadline - now), least * 1.001))

@@ -45,10 +45,7 @@ class Remotes:
                 if text is not None
                 else RemoteRoute(endpoint=endpoint, remotes=())
             )
-            others = [
-                each for each in route.remotes if (each.url, each.model) != (remote.url, remote.model)
-            ]
-            route = replace(route, remotes=(*others, remote))
+            route = replace(route, remotes=(*without(route, remote.url, remote.model), remote))
             self._write(session, route, who)
         return route
 

@@ -117,14 +117,11 @@ def logout(request: Request) -> Response:
 
 
 def _endpoints(platform: Platform) -> dict[str, Any]:
-    answers = describe_all(platform)
-    # "unknown" is what every endpoint is while the node does not answer.
-    node_up = all(answer.state != "unknown" for answer in answers)
-    return {
-        "endpoints": [row_of(answer) for answer in answers],
-        "remotes": [row for answer in describe_remotes(platform) for row in remote_rows(answer)],
-        "node_up": node_up,
-    }
+    status = platform.node_status()
+    endpoints = [row_of(answer) for answer in describe_all(platform, status)]
+    remotes = [row for answer in describe_remotes(platform, status) for row in remote_rows(answer)]
+    node_up = status is not None or not (endpoints or remotes)
+    return {"endpoints": endpoints, "remotes": remotes, "node_up": node_up}
 
 
 def _endpoint(

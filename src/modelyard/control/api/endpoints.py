@@ -17,7 +17,7 @@ router = APIRouter(prefix=PREFIX, tags=["endpoints"])
 @router.get("/endpoints", responses=answers(list[EndpointAnswer]), response_model=None)
 def list_endpoints(here: Here) -> NounResponse:
     """All endpoints, by name."""
-    return NounResponse(describe_all(here))
+    return NounResponse(describe_all(here, here.node_status()))
 
 
 @router.get("/endpoints/{name}", responses=answers(EndpointAnswer, "not_found"), response_model=None)

@@ -20,7 +20,7 @@ router = APIRouter(prefix=PREFIX, tags=["remotes"])
 @router.get("/remotes", responses=answers(list[RemotesAnswer]), response_model=None)
 def list_remotes(here: Here) -> NounResponse:
     """All endpoints with remotes, the oldest first, and how their remotes are."""
-    return NounResponse(describe_all(here))
+    return NounResponse(describe_all(here, here.node_status()))
 
 
 @router.get("/remotes/{name}", responses=answers(RemotesAnswer, "not_found"), response_model=None)

@@ -379,7 +379,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def finish(self) -> None:
-        """Answer what was read, then close."""
-        self._closing = True
+        """Answer what was read, then close, whatever still comes."""
+        self._closing, self._broken = True, False
         if self._task is None and self._transport is not None:
             self._transport.close()

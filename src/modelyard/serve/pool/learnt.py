@@ -45,16 +45,21 @@ class Learnt:
     def _load(self) -> None:
         try:
             kept = msgspec.json.decode(self._path.read_bytes(), type=_File)
-            models = {name: LatencyModel.load(saved) for name, saved in kept.devices.items()}
         except FileNotFoundError:
             return
-        except (OSError, msgspec.DecodeError, ValueError) as error:
+        except (OSError, msgspec.DecodeError) as error:
             log.warning(
                 "what was learnt cannot be read", extra={"path": str(self._path), "error": str(error)}
             )
             return
         if kept.digest == self._digest:
-            self.models = models
+            for name, saved in kept.devices.items():
+                try:
+                    self.models[name] = LatencyModel.load(saved)
+                except ValueError as error:
+                    log.warning(
+                        "a device's law is learnt anew", extra={"device": name, "error": str(error)}
+                    )
             self.tried = max(0.0, kept.tried)
             self.ceiling = math.inf if kept.ceiling is None else max(1.0, kept.ceiling)
 
