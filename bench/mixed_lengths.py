@@ -1,7 +1,8 @@
 """Texts of mixed lengths on a real model: how near to the machine's limit, and how long do they take?
 
 MiniLM (real weights, one ONNX graph for all, one thread of one core), 5,000 texts of lognormal length
-(median 60, 95th percentile 250 tokens), one text a call. Closed loop: 64 callers, useful tokens a second.
+(median 60, 95th percentile 250 tokens), one text a call. Closed loop: 64 callers, useful tokens a second; a
+second one of 256 callers for the node alone, for the more texts are in view, the better they can be paired.
 Open loop: half of the limit's rate, at random moments. The limit is our adapter alone in a process, the
 texts sorted, in batches of the best token budget. Peers batch by a window (32 texts, 10 ms), which is what
 their pages advise, or not at all where it says so. Every embedding is compared.
@@ -43,7 +44,7 @@ PEER_ROWS = {
     "kserve": ("kserve", SINGLE, False),
     "fastapi": ("fastapi", SINGLE, False),
 }
-CALLERS = 64
+CALLERS, MANY_CALLERS = 64, 256
 LOAD_OF_LIMIT = 0.5
 _RUN, _WARM, _LIMIT = 20.0, 3.0, 10.0
 
@@ -54,7 +55,8 @@ def _rows(plan: Plan) -> list[str]:
 
 def seconds(plan: Plan) -> float:
     each = 8 + 2 * plan.seconds(_RUN, 3.0) + _WARM + 6
-    return 60 + 6 * plan.seconds(_LIMIT, 1.0) + plan.repeats * len(_rows(plan)) * each
+    many = plan.repeats * (_WARM + plan.seconds(_RUN, 3.0))
+    return 60 + 6 * plan.seconds(_LIMIT, 1.0) + plan.repeats * len(_rows(plan)) * each + many
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -82,6 +84,8 @@ def measure(plan: Plan) -> dict[str, Any]:
                             for text, length, wanted in zip(texts, tokens, reference, strict=True)
                         ]
                         found = uvloop.run(_one(running.http, questions, rate, plan, round_))
+                        if row == OURS:
+                            found["many"] = uvloop.run(_closed(running.http, questions, plan, MANY_CALLERS))
                         runs.setdefault(row, []).append(found)
                 except NotStarted as trouble:
                     missing[row] = str(trouble)[-600:]
@@ -119,19 +123,28 @@ def _server(
             yield running, path, body
 
 
-async def _one(http: str, questions: list[Question], rate: float, plan: Plan, seed: int) -> dict[str, Any]:
-    run, warm = plan.seconds(_RUN, 3.0), _WARM
+async def _closed(http: str, questions: list[Question], plan: Plan, callers: int) -> dict[str, Any]:
+    run = plan.seconds(_RUN, 3.0)
     cycle = endless(lambda index: questions[index % len(questions)])
-    closed = await Load(http).closed(cycle, connections=CALLERS, seconds=warm + run)
+    tally = await Load(http).closed(cycle, connections=callers, seconds=_WARM + run)
+    return {
+        "rate": tally.rate(_WARM, _WARM + run),
+        "closed_p50": tally.milliseconds("innocent", "right", 0.5),
+        "closed_p99": tally.milliseconds("innocent", "right", 0.99),
+        "not_right": tally.total - tally.count("right"),
+    }
+
+
+async def _one(http: str, questions: list[Question], rate: float, plan: Plan, seed: int) -> dict[str, Any]:
+    run = plan.seconds(_RUN, 3.0)
+    closed = await _closed(http, questions, plan, CALLERS)
+    cycle = endless(lambda index: questions[index % len(questions)])
     opened = await Load(http, patience=30.0).open(cycle, rate=rate, seconds=run, seed=seed, limit=20_000)
     return {
-        "rate": closed.rate(warm, warm + run),
-        "closed_p50": closed.milliseconds("innocent", "right", 0.5),
-        "closed_p99": closed.milliseconds("innocent", "right", 0.99),
+        **closed,
         "open_p50": opened.milliseconds("innocent", "right", 0.5),
         "open_p99": opened.milliseconds("innocent", "right", 0.99),
         "open_right": opened.count("right") / opened.total,
-        "not_right": closed.total - closed.count("right"),
     }
 
 
@@ -161,6 +174,13 @@ def tables(result: dict[str, Any]) -> list[Table]:
                 f"{sum(run['not_right'] for run in result['runs'][row])}",
             )
         )
+        if row == OURS:
+            many = {"runs": {OURS: [run["many"] for run in result["runs"][OURS]]}}
+            rate = figure(many, OURS, "rate") or 0.0
+            wrong = sum(run["not_right"] for run in many["runs"][OURS])
+            title = f"Modelyard, {MANY_CALLERS} callers"
+            share = f"{rate / limit:.3f}"
+            rows.append((title, f"{rate:,.0f}", share, "", _pair(many, OURS, "closed"), "", "", f"{wrong}"))
     header = (
         "", "useful tokens/s", "of the limit", "we are", "closed: p50 · p99, ms", "open: p50 · p99, ms",
         "open: answered", "not right",
@@ -186,8 +206,16 @@ def verdicts(result: dict[str, Any]) -> list[Verdict]:
     p99s = [figure(result, row, "open_p99") for row in result["by_window"]]
     lowest = min((p99 for p99 in p99s if p99 is not None), default=None)
     p99 = figure(result, OURS, "open_p99")
+    many = median([run["many"]["rate"] for run in result["runs"][OURS]])
     return [
-        at_least("≥ 0.95 of the offline limit on the CPU", ours / limit if ours else None, 0.95, "", 3),
+        at_least(
+            "≥ 0.95 of the offline limit on the CPU, 64 callers",
+            ours / limit if ours else None,
+            0.95,
+            "",
+            3,
+        ),
+        at_least(f"the same, {MANY_CALLERS} callers", many / limit, 0.95, "", 3),
         at_least(
             "≥ 3 × every peer that batches by window", ours / fastest if ours and fastest else None, 3, "×"
         ),

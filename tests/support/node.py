@@ -65,9 +65,13 @@ class NodeProcess:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._listens, what="the node listening")
-        if wait:
-            wait_until(lambda: self.get("/ready")[0] == 200, what="readiness")
+        try:
+            wait_until(self._listens, what="the node listening")
+            if wait:
+                wait_until(lambda: self.get("/ready")[0] == 200, what="readiness")
+        except BaseException:
+            self.stop()  # nobody else would: ``with`` has not begun
+            raise
         return self
 
     def _listens(self) -> bool:
