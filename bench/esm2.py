@@ -3,7 +3,8 @@
 500 sequences over and over, of lognormal length (median 300, 95th percentile 900, at most 1,022 residues), weights drawn
 at random, float32, one thread of one core. One sequence a call from 64 callers, and 50 sequences a call
 from 2 callers. The other service is written as the README of ESM2_MultiGPU_Inference describes its own:
-contiguous chunks, a window of 50 ms and 64 sequences, padding to the longest. The limit is our adapter alone
+contiguous chunks, a window of 50 ms and 64 sequences, padding to the longest: its first answers come when
+64 sequences were computed as long as the longest of them. The limit is our adapter alone
 in a process, the sequences sorted, at the best token budget. Every embedding is compared.
 """
 
@@ -119,6 +120,15 @@ def _figure(of: dict[str, Any], name: str, way: str, what: str) -> float | None:
     return median(found) if found else None
 
 
+def _rate(of: dict[str, Any], name: str, way: str) -> float | None:
+    """Residues a second. Where no call of the callers' first ones ended within the run, by how long these
+    took: each caller made one."""
+    rate, last = _figure(of, name, way, "rate"), _figure(of, name, way, "p99")
+    if rate == 0 and way == "single" and last is not None:
+        return sum(esm2.proteins()[1][:CALLERS]) / (last / 1e3)
+    return rate
+
+
 def tables(result: dict[str, Any]) -> list[Table]:
     out: list[Table] = []
     for size, of in result["sizes"].items():
@@ -126,7 +136,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
         rows = []
         for way, title in (("single", "one a call"), ("batch", f"{BATCH} a call")):
             for name in of["runs"]:
-                rate = _figure(of, name, way, "rate") or 0.0
+                rate = _rate(of, name, way) or 0.0
                 p50, p99 = _figure(of, name, way, "p50"), _figure(of, name, way, "p99")
                 wrong = sum(run[way]["not_right"] for run in of["runs"][name])
                 rows.append(
@@ -147,17 +157,11 @@ def verdicts(result: dict[str, Any]) -> list[Verdict]:
     found: list[Verdict] = []
     wrong = 0.0
     for size, of in result["sizes"].items():
-        ours = _figure(of, "modelyard", "single", "rate")
-        theirs = _figure(of, "seed003", "single", "rate")
-        limit = max(of["limits"].values())
-        found.append(
-            at_least(
-                f"ESM-2 {size}: ≥ 3 × the window's method, one a call",
-                ours / theirs if ours and theirs else None,
-                3,
-                "×",
-            )
-        )
+        for way, title in (("single", "one a call"), ("batch", f"{BATCH} a call")):
+            ours, theirs = _rate(of, "modelyard", way), _rate(of, "seed003", way)
+            ratio = ours / theirs if ours and theirs else None
+            found.append(at_least(f"ESM-2 {size}: ≥ 3 × the window's method, {title}", ratio, 3, "×"))
+        ours, limit = _rate(of, "modelyard", "single"), max(of["limits"].values())
         found.append(
             at_least(
                 f"ESM-2 {size}: ≥ 0.95 of the offline limit, one a call",
