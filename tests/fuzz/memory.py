@@ -12,6 +12,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self._closing = False
+        self.ended = False  # our side of it
         self.protocol: Any = None  # who is told what comes
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
@@ -19,6 +20,7 @@ class Transport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         assert not self._closing, "written to a transport that is closed"
+        assert not self.ended, "written behind the end"
         self.written += data
 
     def writelines(self, list_of_data: Any) -> None:
@@ -28,6 +30,12 @@ class Transport(asyncio.Transport):
         self._closing = True
 
     abort = close
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def is_closing(self) -> bool:
         return self._closing
