@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from modelyard.core.errors import InvalidInput
 from modelyard.core.names import check_name, suggest_name
-from modelyard.core.units import format_bytes, format_seconds, parse_bytes
+from modelyard.core.units import format_bytes, format_count, format_seconds, parse_bytes, parse_count
 
 
 @pytest.mark.parametrize("name", ["a", "fraud", "all-minilm-l6-v2", "a.b_c", "0", "x" * 63])
@@ -56,3 +56,15 @@ def test_sizes_and_durations_are_written_for_people() -> None:
     assert [format_seconds(seconds) for seconds in (4e-5, 0.0123, 1.2, 200)] == [
         "40 µs", "12.3 ms", "1.20 s", "3 min 20 s",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "told"),
+    [("650M", 650_000_000, "650M"), ("1.5b", 1_500_000_000, "1.5B"), ("33k", 33_000, "33k"), ("7", 7, "7")],
+)
+def test_counts_of_parameters_are_read_and_written(text: str, count: int, told: str) -> None:
+    assert parse_count(text) == count
+    assert format_count(count) == told
+    for wrong in ("many", "-1", "1 T", ""):
+        with pytest.raises(InvalidInput):
+            parse_count(wrong)

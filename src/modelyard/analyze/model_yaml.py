@@ -1,7 +1,7 @@
 """model.yaml beside a model's files: what cannot be detected, said by its author. All of it optional."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 import yaml
@@ -30,10 +30,14 @@ class DeclaredSignature(Noun, frozen=True):
     max_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
+AdapterName = Literal["onnx", "sklearn", "sentence_embedding", "esm2", "function"]
+ADAPTERS: Final = frozenset(get_args(AdapterName))
+
+
 class ModelYaml(Noun, frozen=True):
     """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try."""
 
-    adapter: Literal["onnx", "sklearn", "sentence_embedding", "esm2", "function"] | None = None
+    adapter: AdapterName | None = None
     signature: DeclaredSignature | None = None
     requirements: tuple[str, ...] = ()
     example: dict[str, Any] | None = None

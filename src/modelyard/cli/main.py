@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from modelyard.cli import (
+    catalog_commands,
     deploy_commands,
     endpoint_commands,
     model_commands,
@@ -51,6 +52,7 @@ deploy_commands.add_to(app)
 endpoint_commands.add_to(app)
 remote_commands.add_to(app)
 model_commands.add_to(app)
+catalog_commands.add_to(app)
 
 
 def main() -> None:

@@ -31,6 +31,22 @@ def format_bytes(count: int) -> str:
     return f"{value:.1f} TB"
 
 
+def parse_count(text: str, *, field: str = "count") -> int:
+    """Read ``650M``, ``1.5B``, ``7k`` or ``4096`` as a number; raise InvalidInput else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmMbB]?)\s*", text)
+    if match is None:
+        raise InvalidInput(f"{text!r} is not a count; write 650M, 1.5B or a number.", field=field)
+    return round(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "b": 1e9}[match[2].lower()])
+
+
+def format_count(count: int) -> str:
+    """``650M``, ``1.5B``: as models are called by their parameters."""
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
+
+
 def format_seconds(seconds: float) -> str:
     """``350 µs``, ``12.3 ms``, ``1.20 s``, ``3 min 20 s``."""
     if seconds < 1e-3:

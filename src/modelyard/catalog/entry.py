@@ -1,0 +1,157 @@
+"""One entry of the catalog: a model as its own page, paper and code describe it."""
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from modelyard.core.errors import InvalidInput
+from modelyard.core.names import check_name
+from modelyard.core.struct import Noun
+
+# Families first by what they are about, then by what they do.
+Category = Literal[
+    "protein-language-model",
+    "protein-structure",
+    "protein-design",
+    "protein-property",
+    "antibody",
+    "protein-ligand",
+    "docking",
+    "small-molecule",
+    "genomics",
+    "text-embedding",
+    "text-classification",
+    "token-classification",
+    "text-generation",
+    "translation",
+    "image-classification",
+    "image-embedding",
+    "object-detection",
+    "image-segmentation",
+    "speech-recognition",
+    "speech",
+    "audio",
+    "tabular",
+    "time-series",
+    "files",
+]
+Adapter = Literal[
+    "onnx", "torchscript", "torch_export", "sklearn", "xgboost", "lightgbm", "tensorflow", "tflite", "transformers",
+    "sentence_embedding", "esm2", "esmfold", "protein_mpnn", "antiberty", "igfold", "chemprop", "metapredict", "vina",
+    "boltz2", "chai1", "diffdock", "rfdiffusion", "rfantibody", "alphafold3", "rosettafold", "gguf", "image", "audio",
+    "function", "command", "remote",
+]  # fmt: skip
+Framework = Literal[
+    "pytorch", "tensorflow", "jax", "onnx", "scikit-learn", "xgboost", "lightgbm", "llama.cpp", "litert", "program",
+]  # fmt: skip
+Kind = Literal[
+    "text", "protein", "dna", "smiles", "structure", "image", "audio", "table", "file", "tokens", "json",
+]  # fmt: skip
+Strategy = Literal["local", "cpu", "gpu", "serverless", "gpu-pool", "batch", "cached"]
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+
+_SPDX = re.compile(r"[A-Za-z0-9.+-]+( (OR|AND|WITH) [A-Za-z0-9.+-]+)*|LicenseRef-[A-Za-z0-9.-]+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FACTS = ("source", "licence", "parameters", "context", "disk", "memory", "gpu", "requirements", "paper")
+
+
+class Source(Noun):
+    """Where the weights come from: exactly one of ``hub`` (a repository of the Hugging Face hub), ``package`` (a
+    requirement whose package carries them), ``url`` (with ``sha256`` where it is known) and ``git``.
+    ``revision`` is a commit or a tag, where one is pinned; ``path`` is where they lie in it."""
+
+    hub: str | None = None
+    package: str | None = None
+    url: str | None = None
+    git: str | None = None
+    revision: str | None = None
+    path: str | None = None
+    sha256: str | None = None
+
+
+class Licence(Noun):
+    """``spdx``: the identifier (``LicenseRef-…`` for one that has none); whether commercial use is allowed."""
+
+    spdx: str
+    commercial: bool
+
+
+class Field(Noun):
+    """One input or output, by name."""
+
+    name: str
+    kind: Kind
+    description: str = ""
+
+
+class Entry(Noun):
+    """A model that is known. Sizes are bytes, ``context`` is tokens or residues. ``memory`` is by precision
+    (fp32, fp16, bf16, int8), ``example`` one record, ``expected`` what it gives where that was run.
+
+    ``facts`` says for each of these fields where it was read: an URL.
+    """
+
+    name: str
+    title: str
+    category: Category
+    description: str
+    source: Source
+    licence: Licence
+    framework: Framework
+    adapter: Adapter
+    inputs: tuple[Field, ...]
+    outputs: tuple[Field, ...]
+    gpu: Literal["none", "optional", "required"]
+    strategy: Strategy
+    facts: dict[str, str]
+    homepage: str = ""
+    paper: str | None = None
+    requirements: tuple[str, ...] = ()
+    python: str | None = None
+    parameters: Positive | None = None
+    context: Positive | None = None
+    disk: Positive | None = None
+    memory: dict[Literal["fp32", "fp16", "bf16", "int8", "int4"], Positive] = {}
+    example: dict[str, Any] | None = None
+    expected: dict[str, Any] | None = None
+    options: dict[str, Any] = {}
+    tags: tuple[str, ...] = ()
+
+
+def check_entry(entry: Entry) -> None:
+    """Raise InvalidInput, naming the field, for what no true entry says."""
+    check_name(entry.name, field="name")
+    source = entry.source
+    if sum(each is not None for each in (source.hub, source.package, source.url, source.git)) != 1:
+        raise InvalidInput("A source is one of hub, package, url and git.", field="source")
+    if source.hub is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", source.hub):
+        raise InvalidInput(f"{source.hub!r} is no repository of the hub: owner/name.", field="source.hub")
+    if source.sha256 is not None and not _SHA256.fullmatch(source.sha256):
+        raise InvalidInput("A checksum is 64 hexadecimal digits.", field="source.sha256")
+    if not _SPDX.fullmatch(entry.licence.spdx):
+        raise InvalidInput(f"{entry.licence.spdx!r} is no SPDX identifier.", field="licence.spdx")
+    for url, field in ((source.url, "source.url"), (source.git, "source.git"), (entry.paper, "paper")):
+        if url is not None:
+            _check_url(url, field)
+    for fact, url in entry.facts.items():
+        if fact not in _FACTS:
+            raise InvalidInput(
+                f"{fact!r} is no fact that has a source: {', '.join(_FACTS)}.", field="facts"
+            )
+        _check_url(url, f"facts.{fact}")
+    for fact in _FACTS:
+        said = getattr(entry, fact)
+        if said not in (None, (), {}, "none", "optional") and fact not in entry.facts and fact != "paper":
+            raise InvalidInput(f"Say where {fact!r} was read.", field=f"facts.{fact}")
+    if not entry.inputs or not entry.outputs:
+        raise InvalidInput("A model takes and gives something.", field="inputs")
+    if entry.example is not None:
+        unknown = entry.example.keys() - {each.name for each in entry.inputs} - entry.options.keys()
+        if unknown:
+            raise InvalidInput(f"The example has no inputs {sorted(unknown)}.", field="example")
+
+
+def _check_url(url: str, field: str) -> None:
+    if not re.fullmatch(r"https://[^\s]+", url):
+        raise InvalidInput(f"{url!r} is no https address.", field=field)

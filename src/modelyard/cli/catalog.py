@@ -1,0 +1,138 @@
+"""What ``modelyard catalog`` does. Reads files that come with Modelyard; no platform is asked."""
+
+from typing import get_args
+
+from modelyard.analyze.model_yaml import ADAPTERS
+from modelyard.catalog.catalog import Filter, load, memory_of
+from modelyard.catalog.entry import Category, Entry, Source
+from modelyard.cli.output import print_facts, print_json, print_table
+from modelyard.core.errors import InvalidInput
+from modelyard.core.units import format_bytes, format_count, parse_bytes, parse_count
+
+
+def list_entries(
+    text: str,
+    category: str | None,
+    max_memory: str | None,
+    max_parameters: str | None,
+    commercial: bool,
+    no_gpu: bool,
+    adapter: str | None,
+    framework: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Raises InvalidInput for a category that there is not, or a size that is none."""
+    catalog = load()
+    if category is not None and category not in get_args(Category):
+        known = ", ".join(catalog.categories())
+        raise InvalidInput(f"There is no category {category!r}; there are: {known}.", field="category")
+    found = catalog.find(
+        Filter(
+            category=category,
+            adapter=adapter,
+            framework=framework,
+            commercial=commercial,
+            no_gpu=no_gpu,
+            max_memory=None if max_memory is None else parse_bytes(max_memory, field="max-memory"),
+            max_parameters=None
+            if max_parameters is None
+            else parse_count(max_parameters, field="max-parameters"),
+            text=text,
+        )
+    )
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        print(f"None of the {len(catalog.entries)} models is all of that.")
+        return
+    print_table(
+        ["NAME", "CATEGORY", "PARAMETERS", "MEMORY", "GPU", "LICENCE", "COMMERCIAL", "ADAPTER"],
+        [_row(entry) for entry in found],
+        right=(2, 3),
+    )
+    notes = [f"\n{len(found)} of {len(catalog.entries)} models."]
+    if any((memory := memory_of(entry)) and not memory.stated for entry in found):
+        notes.append("~ is estimated from the parameters.")
+    if any(entry.adapter not in ADAPTERS for entry in found):
+        notes.append("Adapters in brackets are not written yet.")
+    print(" ".join(notes))
+
+
+def show(name: str, *, as_json: bool) -> None:
+    """Raises NotFound."""
+    entry = load().get(name)
+    if as_json:
+        print_json(entry)
+        return
+    memory = memory_of(entry)
+    facts = [
+        ("name", entry.name),
+        ("model", entry.title),
+        ("category", entry.category),
+        ("", entry.description),
+        ("source", _source(entry.source)),
+        ("licence", f"{entry.licence.spdx} ({'commercial use allowed' if entry.licence.commercial else 'no commercial use'})"),
+        ("paper", entry.paper or ""),
+        ("homepage", entry.homepage),
+        ("framework", entry.framework),
+        ("adapter", entry.adapter + ("" if entry.adapter in ADAPTERS else ", not written yet")),
+        ("requirements", "\n".join(entry.requirements)),
+        ("python", entry.python or ""),
+        ("parameters", "" if entry.parameters is None else f"{entry.parameters:,}"),
+        ("context", "" if entry.context is None else f"{entry.context:,}"),
+        ("disk", "" if entry.disk is None else format_bytes(entry.disk)),
+        ("memory", _memories(entry) or ("" if memory is None else f"~{format_bytes(memory.bytes)}, estimated")),
+        ("GPU", entry.gpu),
+        ("strategy", entry.strategy),
+        ("inputs", "\n".join(_field(each.name, each.kind, each.description) for each in entry.inputs)),
+        ("outputs", "\n".join(_field(each.name, each.kind, each.description) for each in entry.outputs)),
+    ]  # fmt: skip
+    print_facts([(label, text) for label, text in facts if text])
+    print("\nread at")
+    print_facts([(f"  {fact}", url) for fact, url in sorted(entry.facts.items())])
+
+
+def _row(entry: Entry) -> list[str]:
+    memory = memory_of(entry)
+    return [
+        entry.name,
+        entry.category,
+        "-" if entry.parameters is None else format_count(entry.parameters),
+        "-" if memory is None else ("" if memory.stated else "~") + format_bytes(memory.bytes),
+        {"none": "no", "optional": "can", "required": "yes"}[entry.gpu],
+        entry.licence.spdx,
+        "yes" if entry.licence.commercial else "no",
+        entry.adapter if entry.adapter in ADAPTERS else f"({entry.adapter})",
+    ]
+
+
+def _memories(entry: Entry) -> str:
+    return ", ".join(f"{precision} {format_bytes(size)}" for precision, size in entry.memory.items())
+
+
+def _source(source: Source) -> str:
+    where = next(
+        f"{kind}: {value}"
+        for kind, value in (
+            ("hub", source.hub),
+            ("package", source.package),
+            ("url", source.url),
+            ("git", source.git),
+        )
+        if value is not None
+    )
+    return where + "".join(
+        f"\n{label} {value}"
+        for label, value in (
+            ("revision", source.revision),
+            ("path", source.path),
+            ("sha256", source.sha256),
+        )
+        if value is not None
+    )
+
+
+def _field(name: str, kind: str, description: str) -> str:
+    return f"{name} ({kind})" + (f": {description}" if description else "")
