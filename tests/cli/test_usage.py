@@ -14,7 +14,7 @@ COMMANDS = [
     ["up"], ["down"], ["status"], ["doctor"], ["deploy"], ["analyze"], ["jobs"], ["predict"], ["endpoints"],
     ["logs"], ["delete"], ["models"], ["models", "list"], ["models", "show"], ["models", "delete"],
     ["remotes", "list"], ["remotes", "add"], ["remotes", "remove"], ["remotes", "set"],
-    ["catalog", "list"], ["catalog", "search"], ["catalog", "show"],
+    ["catalog", "list"], ["catalog", "search"], ["catalog", "show"], ["catalog", "fetch"], ["catalog", "deploy"],
 ]  # fmt: skip
 
 

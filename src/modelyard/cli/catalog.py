@@ -1,13 +1,19 @@
-"""What ``modelyard catalog`` does. Reads files that come with Modelyard; no platform is asked."""
+"""What ``modelyard catalog`` does. The entries come with Modelyard; no platform is asked but to deploy."""
 
+from pathlib import Path
 from typing import get_args
 
 from modelyard.analyze.model_yaml import ADAPTERS
 from modelyard.catalog.catalog import Filter, load, memory_of
 from modelyard.catalog.entry import Category, Entry, Source
-from modelyard.cli.output import print_facts, print_json, print_table
-from modelyard.core.errors import InvalidInput
+from modelyard.cli.output import print_facts, print_json, print_table, say
+from modelyard.client.location import find_home
+from modelyard.core.errors import InvalidInput, Unavailable
+from modelyard.core.settings import load_settings
 from modelyard.core.units import format_bytes, format_count, parse_bytes, parse_count
+
+# What a catalog entry's files alone are run by; a model that is a Python function brings code, which no entry does.
+RUNNABLE = ADAPTERS - {"function"}
 
 
 def list_entries(
@@ -55,7 +61,7 @@ def list_entries(
     notes = [f"\n{len(found)} of {len(catalog.entries)} models."]
     if any((memory := memory_of(entry)) and not memory.stated for entry in found):
         notes.append("~ is estimated from the parameters.")
-    if any(entry.adapter not in ADAPTERS for entry in found):
+    if any(entry.adapter not in RUNNABLE for entry in found):
         notes.append("Adapters in brackets are not written yet.")
     print(" ".join(notes))
 
@@ -77,7 +83,7 @@ def show(name: str, *, as_json: bool) -> None:
         ("paper", entry.paper or ""),
         ("homepage", entry.homepage),
         ("framework", entry.framework),
-        ("adapter", entry.adapter + ("" if entry.adapter in ADAPTERS else ", not written yet")),
+        ("adapter", entry.adapter + ("" if entry.adapter in RUNNABLE else ", not written yet")),
         ("requirements", "\n".join(entry.requirements)),
         ("python", entry.python or ""),
         ("parameters", "" if entry.parameters is None else f"{entry.parameters:,}"),
@@ -94,6 +100,45 @@ def show(name: str, *, as_json: bool) -> None:
     print_facts([(f"  {fact}", url) for fact, url in sorted(entry.facts.items())])
 
 
+def fetch(name: str, folder: Path | None, *, as_json: bool) -> None:
+    """Raises NotFound, and what hinders the fetching."""
+    place = _fetched(load().get(name), folder)
+    if as_json:
+        print_json({"name": name, "folder": str(place)})
+    else:
+        print(place)
+
+
+def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool, as_json: bool) -> None:
+    """Raises Unavailable for an entry whose adapter is not written, and what a deployment raises."""
+    from modelyard.cli.deploy import run
+
+    entry = load().get(name)
+    if entry.adapter not in RUNNABLE:
+        raise Unavailable(
+            f"{name!r} needs the adapter {entry.adapter!r}, which is not written yet; there are: "
+            f"{', '.join(sorted(RUNNABLE))}."
+        )
+    run(
+        _fetched(entry, None),
+        endpoint or name,
+        trust_pickle=trust_pickle,
+        settings={},
+        reset=False,
+        detach=detach,
+        as_json=as_json,
+    )
+
+
+def _fetched(entry: Entry, folder: Path | None) -> Path:
+    from modelyard.pipeline.fetch import fetch as bring
+
+    settings = load_settings()
+    mirror = None if settings.mirror is None else Path(settings.mirror).expanduser()
+    where = folder or find_home().root / "catalog"
+    return bring(entry, where.absolute(), mirror=mirror, progress=say)
+
+
 def _row(entry: Entry) -> list[str]:
     memory = memory_of(entry)
     return [
@@ -104,7 +149,7 @@ def _row(entry: Entry) -> list[str]:
         {"none": "no", "optional": "can", "required": "yes"}[entry.gpu],
         entry.licence.spdx,
         "yes" if entry.licence.commercial else "no",
-        entry.adapter if entry.adapter in ADAPTERS else f"({entry.adapter})",
+        entry.adapter if entry.adapter in RUNNABLE else f"({entry.adapter})",
     ]
 
 

