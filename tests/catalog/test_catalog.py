@@ -116,6 +116,9 @@ def test_filters_take_nothing_unknown_for_small() -> None:
     assert names(max_memory=4_000_000) == ["stated"]
     assert names(max_memory=5_000_000) == ["small", "stated"]
     assert names(max_parameters=10**6) == ["small"]
+    assert [each.name for each in catalog.unknown(Filter(max_memory=1))] == ["gpu"]
+    assert [each.name for each in catalog.unknown(Filter(max_parameters=1, commercial=True))] == ["stated"]
+    assert catalog.unknown(Filter()) == []
     assert names(adapter="vina") == names(framework="jax") == []
     assert [memory_of(each) for each in (small, stated, gpu)] == [
         (4_800_000, False),

@@ -12,7 +12,9 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 def test_a_known_model_is_one_command_away(shell: Shell) -> None:
     deployed = shell.json("catalog", "deploy", "minilm")
     assert (deployed["endpoint"], deployed["version"], deployed["state"]) == ("minilm", 1, "ready")
-    embedding = shell.json("predict", "minilm", "--text", "The committee approved the new budget.")["embedding"]
+    embedding = shell.json("predict", "minilm", "--text", "The committee approved the new budget.")[
+        "embedding"
+    ]
     assert len(embedding) == 384
     assert math.sqrt(sum(value * value for value in embedding)) == pytest.approx(1.0, abs=1e-3)
     again = shell.json("catalog", "deploy", "minilm", "--name", "other")

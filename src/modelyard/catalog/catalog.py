@@ -66,6 +66,16 @@ class Catalog:
                 found.append((rank, entry))
         return [entry for _, entry in sorted(found, key=lambda each: (each[0], each[1].name))]
 
+    def unknown(self, wanted: Filter) -> list[Entry]:
+        """Those that :meth:`find` leaves out only because they do not say how large they are."""
+        anything = self.find(wanted._replace(max_memory=None, max_parameters=None))
+        return [
+            entry
+            for entry in anything
+            if (wanted.max_memory is not None and memory_of(entry) is None)
+            or (wanted.max_parameters is not None and entry.parameters is None)
+        ]
+
     def categories(self) -> dict[str, int]:
         """How many entries each category has."""
         counts: dict[str, int] = {}

@@ -33,32 +33,33 @@ def list_entries(
     if category is not None and category not in get_args(Category):
         known = ", ".join(catalog.categories())
         raise InvalidInput(f"There is no category {category!r}; there are: {known}.", field="category")
-    found = catalog.find(
-        Filter(
-            category=category,
-            adapter=adapter,
-            framework=framework,
-            commercial=commercial,
-            no_gpu=no_gpu,
-            max_memory=None if max_memory is None else parse_bytes(max_memory, field="max-memory"),
-            max_parameters=None
-            if max_parameters is None
-            else parse_count(max_parameters, field="max-parameters"),
-            text=text,
-        )
+    wanted = Filter(
+        category=category,
+        adapter=adapter,
+        framework=framework,
+        commercial=commercial,
+        no_gpu=no_gpu,
+        max_memory=None if max_memory is None else parse_bytes(max_memory, field="max-memory"),
+        max_parameters=None
+        if max_parameters is None
+        else parse_count(max_parameters, field="max-parameters"),
+        text=text,
     )
+    found = catalog.find(wanted)
     if as_json:
         print_json(found)
         return
+    unknown = len(catalog.unknown(wanted))
+    told = f" {unknown} more are left out because their size is not known." if unknown else ""
     if not found:
-        print(f"None of the {len(catalog.entries)} models is all of that.")
+        print(f"None of the {len(catalog.entries)} models is known to be all of that.{told}")
         return
     print_table(
         ["NAME", "CATEGORY", "PARAMETERS", "MEMORY", "GPU", "LICENCE", "COMMERCIAL", "ADAPTER"],
         [_row(entry) for entry in found],
         right=(2, 3),
     )
-    notes = [f"\n{len(found)} of {len(catalog.entries)} models."]
+    notes = [f"\n{len(found)} of {len(catalog.entries)} models.{told}"]
     if any((memory := memory_of(entry)) and not memory.stated for entry in found):
         notes.append("~ is estimated from the parameters.")
     if any(entry.adapter not in RUNNABLE for entry in found):
