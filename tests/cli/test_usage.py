@@ -12,7 +12,7 @@ from support.shell import PROGRAM, Shell
 
 COMMANDS = [
     ["up"], ["down"], ["status"], ["doctor"], ["deploy"], ["analyze"], ["jobs"], ["predict"], ["endpoints"],
-    ["logs"], ["delete"], ["models"], ["models", "list"], ["models", "show"], ["models", "delete"],
+    ["logs"], ["delete"], ["models"], ["models", "list"], ["models", "show"], ["models", "delete"], ["environments"],
     ["remotes", "list"], ["remotes", "add"], ["remotes", "remove"], ["remotes", "set"],
     ["catalog", "list"], ["catalog", "search"], ["catalog", "show"], ["catalog", "fetch"], ["catalog", "deploy"],
 ]  # fmt: skip

@@ -66,6 +66,28 @@ class RemotesInfo(Answer, frozen=True):
         return next((each for each in self.status if (each.url, each.model) == named), None)
 
 
+class EnvironmentUser(Answer, frozen=True):
+    """An endpoint whose deployment is in an environment."""
+
+    endpoint: str
+    model: str
+    version: int
+
+
+class EnvironmentInfo(Answer, frozen=True):
+    """One environment: what was asked for, the exact packages (name==version), its size in bytes, who uses
+    it. Times in seconds since the epoch."""
+
+    id: str
+    requirements: tuple[str, ...]
+    packages: tuple[str, ...]
+    interpreter: str
+    size: int
+    created: float
+    used_by: tuple[EnvironmentUser, ...] = ()
+    last_used: float | None = None
+
+
 class ModelInfo(Answer, frozen=True):
     """One model; ``version_list`` holds its versions when a single model was asked for."""
 

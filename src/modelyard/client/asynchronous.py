@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Unpack
 
 from modelyard.client import deploy_flow, flows, records
-from modelyard.client.answers import EndpointInfo, ModelInfo, PlatformInfo, RemotesInfo
+from modelyard.client.answers import EndpointInfo, EnvironmentInfo, ModelInfo, PlatformInfo, RemotesInfo
 from modelyard.client.async_transport import AsyncTransport
 from modelyard.client.flows import Session
 from modelyard.client.options import Options, settings_of
@@ -240,6 +240,10 @@ class AsyncClient:
     async def cancel(self, job: str) -> None:
         """Ask a job to stop. Raises Conflict when it has ended."""
         await self._run(flows.cancel(self._session, job))
+
+    async def environments(self) -> list[EnvironmentInfo]:
+        """All environments that are built, the oldest first."""
+        return await self._run(flows.environments(self._session))
 
     async def status(self) -> PlatformInfo:
         """The platform as a whole: programs, addresses, memory."""

@@ -10,6 +10,7 @@ import msgspec
 from modelyard.client import records
 from modelyard.client.answers import (
     EndpointInfo,
+    EnvironmentInfo,
     ModelInfo,
     PlatformInfo,
     RemotesInfo,
@@ -104,6 +105,10 @@ def endpoints(session: Session) -> Flow[list[EndpointInfo]]:
 
 def endpoint(session: Session, name: str) -> Flow[EndpointInfo]:
     return (yield from session.ask(EndpointInfo, f"/endpoints/{part(name)}"))
+
+
+def environments(session: Session) -> Flow[list[EnvironmentInfo]]:
+    return (yield from session.ask(list[EnvironmentInfo], "/environments"))
 
 
 def delete(session: Session, name: str) -> Flow[None]:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Unpack
 
 from modelyard.client import deploy_flow, flows, records
-from modelyard.client.answers import EndpointInfo, ModelInfo, PlatformInfo, RemotesInfo
+from modelyard.client.answers import EndpointInfo, EnvironmentInfo, ModelInfo, PlatformInfo, RemotesInfo
 from modelyard.client.flows import Session
 from modelyard.client.options import Options, settings_of
 from modelyard.client.transport import Transport
@@ -234,6 +234,10 @@ class Client:
     def cancel(self, job: str) -> None:
         """Ask a job to stop. Raises Conflict when it has ended."""
         self._run(flows.cancel(self._session, job))
+
+    def environments(self) -> list[EnvironmentInfo]:
+        """All environments that are built, the oldest first."""
+        return self._run(flows.environments(self._session))
 
     def status(self) -> PlatformInfo:
         """The platform as a whole: programs, addresses, memory."""

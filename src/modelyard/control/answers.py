@@ -71,6 +71,28 @@ class RemotesAnswer(RemoteRoute, kw_only=True):
     traffic: EndpointTraffic | None
 
 
+class EnvironmentUser(Noun):
+    """An endpoint that wants or serves a deployment in an environment."""
+
+    endpoint: str
+    model: str
+    version: int
+
+
+class EnvironmentAnswer(Noun):
+    """One environment. ``packages`` are those of its lock (name==version), ``size`` is bytes, ``last_used``
+    when the newest deployment in it was made, seconds since the epoch."""
+
+    id: str
+    requirements: tuple[str, ...]
+    packages: tuple[str, ...]
+    interpreter: str
+    size: int
+    created: float
+    used_by: tuple[EnvironmentUser, ...]
+    last_used: float | None
+
+
 class ControlAnswer(Noun):
     """The control plane itself. Times in seconds since the epoch, memory (resident) in bytes."""
 

@@ -7,7 +7,16 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from modelyard.control import errors, openapi
-from modelyard.control.api import deployments, endpoints, jobs, models, remotes, system, uploads
+from modelyard.control.api import (
+    deployments,
+    endpoints,
+    environments,
+    jobs,
+    models,
+    remotes,
+    system,
+    uploads,
+)
 from modelyard.control.edge import Edge
 from modelyard.control.platform import Platform
 from modelyard.control.server import check
@@ -57,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
         public=app.state.public,
         login=app.state.login,
     )
-    for module in (uploads, models, deployments, endpoints, remotes, jobs, system):
+    for module in (uploads, models, environments, deployments, endpoints, remotes, jobs, system):
         app.include_router(module.router)
     errors.install(app)
     openapi.install(app)

@@ -1,0 +1,77 @@
+"""``modelyard environments``: what is built for the models, and for which; or one with its packages."""
+
+import time
+
+from modelyard.cli.common import client
+from modelyard.cli.output import print_facts, print_json, print_table
+from modelyard.client.answers import EnvironmentInfo
+from modelyard.core.errors import NotFound
+from modelyard.core.units import format_bytes
+
+
+def list_environments(*, as_json: bool) -> None:
+    with client() as platform:
+        environments = platform.environments()
+    if as_json:
+        print_json(environments)
+        return
+    if not environments:
+        print("No environments yet; the first deployment builds one.")
+        return
+    print_table(
+        ["ENVIRONMENT", "PACKAGES", "SIZE", "PYTHON", "BUILT", "LAST USED", "USED BY"],
+        [_row(environment) for environment in environments],
+        right=(1, 2),
+    )
+    total = sum(environment.size for environment in environments)
+    print(
+        f"\n{len(environments)} environments, {format_bytes(total)} (files that two of them share counted twice)."
+    )
+
+
+def show(id: str, *, as_json: bool) -> None:
+    """One, by its id or the beginning of it. Raises NotFound."""
+    with client() as platform:
+        fitting = [each for each in platform.environments() if each.id.startswith(id)]
+    if len(fitting) != 1:
+        several = f"; it could be {', '.join(each.id[:16] for each in fitting)}" if fitting else ""
+        raise NotFound(
+            f"There is no one environment {id!r}{several}. See: modelyard environments", field="id"
+        )
+    (environment,) = fitting
+    if as_json:
+        print_json(environment)
+        return
+    _, count, size, python, built, used, _ = _row(environment)
+    print_facts(
+        [
+            ("environment", environment.id),
+            ("python", python),
+            ("size", size),
+            ("built", built),
+            ("last used", used),
+            ("used by", "\n".join(_users(environment)) or "nobody; it is removed when nothing needs it"),
+            ("asked for", "\n".join(environment.requirements) or "nothing"),
+            ("packages", f"{count}\n" + "\n".join(environment.packages)),
+        ]
+    )
+
+
+def _row(environment: EnvironmentInfo) -> list[str]:
+    return [
+        environment.id[:16],
+        str(len(environment.packages)),
+        format_bytes(environment.size),
+        environment.interpreter,
+        _date(environment.created),
+        "-" if environment.last_used is None else _date(environment.last_used),
+        ", ".join(user.endpoint for user in environment.used_by) or "-",
+    ]
+
+
+def _users(environment: EnvironmentInfo) -> list[str]:
+    return [f"{user.endpoint} ({user.model} v{user.version})" for user in environment.used_by]
+
+
+def _date(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
