@@ -161,7 +161,9 @@ class _Streaming(_Scripted):
     pieces: tuple[bytes, ...] = ()
 
     @asynccontextmanager
-    async def stream(self, head: bytes, body: bytes, deadline: float) -> AsyncGenerator[Any, None]:
+    async def stream(
+        self, head: bytes, body: bytes, deadline: float, *, until: float | None = None
+    ) -> AsyncGenerator[Any, None]:
         async def coming() -> AsyncGenerator[bytes, None]:
             for piece in self.pieces:
                 yield piece

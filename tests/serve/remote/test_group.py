@@ -358,8 +358,8 @@ def piece(value: float) -> bytes:
     return b'data: {"model_name": "m", "y": [%g]}\n\n' % value
 
 
-async def pieces_of(group: RemoteGroup, into: list[float]) -> None:
-    async for answer in group.stream(CALL._replace(stream=True)):
+async def pieces_of(group: RemoteGroup, into: list[float], call: Call = CALL) -> None:
+    async for answer in group.stream(call._replace(stream=True)):
         (tensor,) = answer
         into.append(struct.unpack("<f", tensor.data)[0])
 
@@ -390,6 +390,19 @@ def test_a_stream_that_has_not_begun_is_tried_elsewhere() -> None:
                 await pieces_of(group, seen)
                 assert seen == [3.0]
             assert group.retries == busy.calls > 0
+
+    run(scenario())
+
+
+def test_a_stream_that_stops_ends_with_the_calls_time() -> None:
+    async def scenario() -> None:
+        hanging = b"HTTP/1.1 200 X\r\ncontent-length: 1000\r\n\r\n" + piece(1)
+        async with scripted(Model(stream=hanging)) as remote:
+            group = await Routes(remote).ready()
+            seen: list[float] = []
+            with pytest.raises(ModelyardError, match="did not answer within") as caught:
+                await pieces_of(group, seen, CALL._replace(timeout=0.5))
+            assert (caught.value.code, seen) == ("deadline", [1.0])
 
     run(scenario())
 

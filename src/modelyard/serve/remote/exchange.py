@@ -89,8 +89,9 @@ class Connection(asyncio.Protocol):
             raise self._error
         return Reply(self._status, self._headers, b"")
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The body of the stream that was opened, as it comes. Raises Broken."""
+    async def pieces(self, until: float | None = None) -> AsyncGenerator[bytes, None]:
+        """The body of the stream that was opened, as it comes. Raises Broken, and TimeoutError when the
+        next piece is not there by ``until`` (the loop's time)."""
         waiting = self._pieces
         assert waiting is not None and self._transport is not None  # open_stream came first
         try:
@@ -104,7 +105,8 @@ class Connection(asyncio.Protocol):
                     return
                 if self._error is not None:
                     raise self._error
-                await self._arrived.wait()
+                async with asyncio.timeout_at(until):
+                    await self._arrived.wait()
                 self._arrived.clear()
         finally:
             self._pieces = None

@@ -100,13 +100,14 @@ class Client:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, head: bytes, body: bytes, deadline: float
+        self, head: bytes, body: bytes, deadline: float, *, until: float | None = None
     ) -> AsyncGenerator[tuple[Reply, AsyncIterator[bytes]], None]:
-        """One request whose answer is taken piece by piece; its headers are there by ``deadline``."""
+        """One request whose answer is taken piece by piece; its headers are there by ``deadline``, and every
+        piece by ``until`` (None: whenever it comes)."""
         data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
         async with asyncio.timeout_at(deadline):
             connection, reply = await self._opened(data, deadline)
-        pieces = connection.pieces()
+        pieces = connection.pieces(until)
         try:
             yield reply, pieces
         finally:

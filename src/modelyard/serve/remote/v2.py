@@ -142,7 +142,7 @@ class V2:
         }
         body = _encode({**record, **call.parameters})
         head = self._generate_head + call_headers(call, self._hops)
-        async with self._client.stream(head, body, deadline) as (reply, pieces):
+        async with self._client.stream(head, body, deadline, until=deadline) as (reply, pieces):
             if reply.status != 200:
                 told = b""
                 async for piece in pieces:
