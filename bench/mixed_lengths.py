@@ -157,8 +157,14 @@ def tables(result: dict[str, Any]) -> list[Table]:
     limit = max(result["limits"].values())
     ours = figure(result, OURS, "rate")
     rows = []
+    missing = dict(result["missing"])
     for row in result["runs"]:
         rate = figure(result, row, "rate") or 0.0
+        if not rate:
+            missing[row] = (
+                "no call was answered in a form that our load generator reads (it reads no chunks)"
+            )
+            continue
         factor = f"{ours / rate:.2f}×" if row != OURS and rate and ours else ""
         title = "Modelyard" if row == OURS else result["titles"][row]
         extra = ", no batches" if row.endswith("no batches") else ""
@@ -188,8 +194,8 @@ def tables(result: dict[str, Any]) -> list[Table]:
     out = [Table("One text a call", header, rows)]
     limits = [(name, f"{value:,.0f}") for name, value in result["limits"].items()]
     out.append(Table("The limit, in process, sorted", ("padded tokens a batch", "useful tokens/s"), limits))
-    if result["missing"]:
-        rows = [(name, why.splitlines()[-1][:200]) for name, why in result["missing"].items()]
+    if missing:
+        rows = [(name, why.splitlines()[-1][:200]) for name, why in missing.items()]
         out.append(Table("Not measured", ("", "why"), rows))
     return out
 

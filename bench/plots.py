@@ -105,7 +105,8 @@ def mixed_lengths() -> dict[str, Any] | None:
         title = "Modelyard" if row == question.OURS else result["titles"][row]
         extra = ", no batches" if row.endswith("no batches") else ""
         rate = question.figure(result, row, "rate") or 0.0
-        bars.append([title + extra, rate / limit, row == question.OURS])
+        if rate:
+            bars.append([title + extra, rate / limit, row == question.OURS])
     return {
         "name": "mixed_lengths", "title": "MiniLM, texts of mixed lengths, one a call, 64 callers",
         "axis": "share of the offline limit", "bars": bars, "format": "{:.2f}",
