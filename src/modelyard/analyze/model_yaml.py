@@ -1,7 +1,8 @@
 """model.yaml beside a model's files: what cannot be detected, said by its author. All of it optional."""
 
+import inspect
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 import msgspec
 import yaml
@@ -46,7 +47,16 @@ class ModelYaml(Noun, frozen=True):
 def schema() -> dict[str, Any]:
     """The JSON Schema of model.yaml; ``docs/model.yaml.schema.json`` is a copy."""
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(ModelYaml)
-    return msgspec.json.decode(msgspec.json.encode(described))  # lists where Python has tuples
+    return _cleaned(msgspec.json.decode(msgspec.json.encode(described)))  # lists where Python has tuples
+
+
+def _cleaned(described: Any) -> Any:
+    """Without the indentation of docstrings, which msgspec takes away from 0.23 on."""
+    if isinstance(described, dict):
+        return {name: _cleaned(value) for name, value in cast("dict[str, Any]", described).items()}
+    if isinstance(described, list):
+        return [_cleaned(value) for value in cast("list[Any]", described)]
+    return inspect.cleandoc(described) if isinstance(described, str) else described
 
 
 def read(files: Files) -> ModelYaml:
