@@ -400,6 +400,14 @@ def test_a_batch_waits_for_mates_no_longer_than_it_may() -> None:
     assert len(scheduler.next_batch(2.0)) == 4
 
 
+def test_a_batch_that_leaves_something_behind_does_not_wait_for_mates() -> None:
+    """Calls of three rows: eleven do not fit into 32, ten are as full as it gets."""
+    scheduler = queue(32, 100, wait=0.5)
+    for _ in range(20):
+        scheduler.submit(entry(rows=3), 0.0)
+    assert len(scheduler.next_batch(0.1)) == 10
+
+
 def test_what_waits_is_spread_over_the_workers() -> None:
     scheduler = queue(64, 1000)
     scheduler.workers = 4

@@ -313,7 +313,10 @@ class Scheduler(Generic[E]):
         if now >= min(entry.arrived for entry in batch) + self.limits.wait:
             return True
         rows = sum(entry.rows for entry in batch)
-        return rows >= most_rows(batch[0], self._bounds(batch[0], now, model), model) or rows < self._live
+        return (
+            rows >= most_rows(batch[0], self._bounds(batch[0], now, model), model)
+            or len(batch) < self._live
+        )
 
     def _hurries(self) -> bool:
         """Whether so much waits that no batch waits for mates."""
