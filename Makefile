@@ -27,7 +27,7 @@ test: $(VENV)/.installed-dev .setup/system  ## install everything, then all chec
 
 check: $(VENV)/.installed-dev  ## the fast inner loop: lint, types, imports, unit tests (no platform is started)
 	$(MAKE) --no-print-directory static
-	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not system" --ignore tests/policy/test_simulated.py tests/core tests/policy tests/store tests/analyze tests/registry tests/deploy tests/client tests/web
+	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not system" --ignore tests/policy/test_simulated.py tests/core tests/policy tests/store tests/analyze tests/registry tests/catalog tests/deploy tests/client tests/web
 
 .PHONY: static
 static: $(VENV)/.installed-dev

@@ -3,8 +3,9 @@
 5,000 texts of lognormal length (median 60, 95th percentile 250 bytes, which is what the simulated device
 counts), over and over: one text a call from 1,024 and from 4,096 callers (wrk, which compares no answers; a
 pass of our own client before it does), and 250 texts a call from 16 callers. In a closed loop the node sees
-no more texts at a time than there are callers, and the best batches have 500 texts of one length. The limit is all the texts sorted offline,
-in batches of the best budget and as many rows as the node may take, one after the other without a pause.
+no more texts at a time than there are callers, and the best batches have 500 texts of one length. The limit
+is all the texts sorted offline, in batches of the best budget and as many rows as the node may take, one
+after the other without a pause.
 Node and executor may use both cores (the load is on one of them).
 """
 

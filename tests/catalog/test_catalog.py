@@ -119,6 +119,9 @@ def test_filters_take_nothing_unknown_for_small() -> None:
     assert [each.name for each in catalog.unknown(Filter(max_memory=1))] == ["gpu"]
     assert [each.name for each in catalog.unknown(Filter(max_parameters=1, commercial=True))] == ["stated"]
     assert catalog.unknown(Filter()) == []
+    # Of "gpu" nothing is known; "small" is over what is wanted of its parameters, whatever its memory.
+    both = Filter(max_memory=4_000_000, max_parameters=10)
+    assert [each.name for each in catalog.unknown(both)] == ["gpu", "stated"]
     assert names(adapter="vina") == names(framework="jax") == []
     assert [memory_of(each) for each in (small, stated, gpu)] == [
         (4_800_000, False),

@@ -47,7 +47,7 @@ def entry(path: str | None = "tiny_weights/model", sha256: str | None = None, **
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+    return sorted(path.name for path in folder.iterdir() if path.name != ".locks")
 
 
 @pytest.mark.usefixtures("wheels")

@@ -193,7 +193,10 @@ def test_slow_clients_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             # A stopping server does not wait for what a client may still send behind its last call.
             monkeypatch.setattr(connection, "LINGER", 1e9)
             client.sendall(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\nnot HTTP\r\n\r\n")
-            (kept,) = wait_until(lambda: [each for each in http._shared.connections if each._waiting])
+            # Until its first bytes it is no Connection yet; and the loop's thread changes the set.
+            (kept,) = wait_until(
+                lambda: [each for each in list(http._shared.connections) if getattr(each, "_waiting", None)]
+            )
             loop.call_soon_threadsafe(kept.finish)
             loop.call_soon_threadsafe(go.set)
             assert whole(client).count(b"HTTP/1.1 ") == 2

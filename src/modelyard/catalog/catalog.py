@@ -13,14 +13,12 @@ import yaml
 from modelyard.catalog.entry import Entry, check_entry
 from modelyard.core.errors import Internal, InvalidInput, NotFound
 
-_BYTES: Final = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
-OVERHEAD: Final = (
-    1.2  # of the weights: what a runtime takes beside them, where only the parameters are known
-)
+# Where only the parameters are known: float32, and a fifth more for what a runtime takes beside them.
+BYTES_PER_PARAMETER: Final = 4 * 1.2
 
 
 class Memory(NamedTuple):
-    """Bytes that a model needs at least; ``stated`` by its page, or estimated from its parameters."""
+    """Bytes that a model needs; ``stated`` by its page, or estimated from its parameters."""
 
     bytes: int
     stated: bool
@@ -68,13 +66,8 @@ class Catalog:
 
     def unknown(self, wanted: Filter) -> list[Entry]:
         """Those that :meth:`find` leaves out only because they do not say how large they are."""
-        anything = self.find(wanted._replace(max_memory=None, max_parameters=None))
-        return [
-            entry
-            for entry in anything
-            if (wanted.max_memory is not None and memory_of(entry) is None)
-            or (wanted.max_parameters is not None and entry.parameters is None)
-        ]
+        of_any_size = self.find(wanted._replace(max_memory=None, max_parameters=None))
+        return [entry for entry in of_any_size if _small(entry, wanted) is None]
 
     def categories(self) -> dict[str, int]:
         """How many entries each category has."""
@@ -85,11 +78,12 @@ class Catalog:
 
 
 def memory_of(entry: Entry) -> Memory | None:
-    """What ``entry`` needs at least, in its smallest precision; None while that is not known."""
+    """What ``entry`` needs: in the smallest precision that its page states, else estimated in float32; None
+    while neither is known."""
     if entry.memory:
         return Memory(min(entry.memory.values()), stated=True)
     if entry.parameters is not None:
-        return Memory(round(entry.parameters * _BYTES["fp32"] * OVERHEAD), stated=False)
+        return Memory(round(entry.parameters * BYTES_PER_PARAMETER), stated=False)
     return None
 
 
@@ -112,20 +106,27 @@ def read(file: Traversable) -> Entry:
 
 
 def _is(entry: Entry, wanted: Filter) -> bool:
-    if wanted.category is not None and entry.category != wanted.category:
+    return (
+        wanted.category in (None, entry.category)
+        and wanted.adapter in (None, entry.adapter)
+        and wanted.framework in (None, entry.framework)
+        and (entry.licence.commercial or not wanted.commercial)
+        and not (wanted.no_gpu and entry.gpu == "required")
+        and _small(entry, wanted) is True
+    )
+
+
+def _small(entry: Entry, wanted: Filter) -> bool | None:
+    """Whether it is within the sizes that are wanted; None when nothing known is over, and something is unknown."""
+    memory = memory_of(entry)
+    sizes = (
+        (wanted.max_memory, None if memory is None else memory.bytes),
+        (wanted.max_parameters, entry.parameters),
+    )
+    within = [size is None or size <= most for most, size in sizes if most is not None]
+    if not all(within):
         return False
-    if wanted.adapter is not None and entry.adapter != wanted.adapter:
-        return False
-    if wanted.framework is not None and entry.framework != wanted.framework:
-        return False
-    if (wanted.commercial and not entry.licence.commercial) or (wanted.no_gpu and entry.gpu == "required"):
-        return False
-    if wanted.max_memory is not None:
-        memory = memory_of(entry)
-        if memory is None or memory.bytes > wanted.max_memory:
-            return False
-    most = wanted.max_parameters
-    return most is None or (entry.parameters is not None and entry.parameters <= most)
+    return None if any(size is None for most, size in sizes if most is not None) else True
 
 
 def _rank(entry: Entry, text: str) -> int | None:

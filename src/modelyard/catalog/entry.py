@@ -53,7 +53,8 @@ Positive = Annotated[int, msgspec.Meta(gt=0)]
 
 _SPDX = re.compile(r"[A-Za-z0-9.+-]+( (OR|AND|WITH) [A-Za-z0-9.+-]+)*|LicenseRef-[A-Za-z0-9.-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FACTS = ("source", "licence", "parameters", "context", "disk", "memory", "gpu", "requirements", "paper")
+_FACTS = ("source", "licence", "parameters", "context", "disk", "memory", "gpu", "requirements")
+_MAY_BE_SOURCED = (*_FACTS, "paper")  # a paper's own address is its source
 
 
 class Source(Noun):
@@ -89,7 +90,8 @@ class Entry(Noun):
     """A model that is known. Sizes are bytes, ``context`` is tokens or residues. ``memory`` is by precision
     (fp32, fp16, bf16, int8), ``example`` one record, ``expected`` what it gives where that was run.
 
-    ``facts`` says for each of these fields where it was read: an URL.
+    ``facts`` says where it was read, an URL, for each of source, licence, parameters, context, disk, memory,
+    requirements, and a GPU that is required.
     """
 
     name: str
@@ -135,14 +137,14 @@ def check_entry(entry: Entry) -> None:
         if url is not None:
             _check_url(url, field)
     for fact, url in entry.facts.items():
-        if fact not in _FACTS:
+        if fact not in _MAY_BE_SOURCED:
             raise InvalidInput(
-                f"{fact!r} is no fact that has a source: {', '.join(_FACTS)}.", field="facts"
+                f"{fact!r} is no fact that has a source: {', '.join(_MAY_BE_SOURCED)}.", field="facts"
             )
         _check_url(url, f"facts.{fact}")
     for fact in _FACTS:
         said = getattr(entry, fact)
-        if said not in (None, (), {}, "none", "optional") and fact not in entry.facts and fact != "paper":
+        if said not in (None, (), {}, "none", "optional") and fact not in entry.facts:
             raise InvalidInput(f"Say where {fact!r} was read.", field=f"facts.{fact}")
     if not entry.inputs or not entry.outputs:
         raise InvalidInput("A model takes and gives something.", field="inputs")

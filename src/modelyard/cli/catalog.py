@@ -16,7 +16,7 @@ from modelyard.core.units import format_bytes, format_count, parse_bytes, parse_
 RUNNABLE = ADAPTERS - {"function"}
 
 
-def list_entries(
+def find(
     text: str,
     category: str | None,
     max_memory: str | None,

@@ -14,55 +14,35 @@ group = typer.Typer(
     no_args_is_help=True,
 )
 
-Category = Annotated[str | None, typer.Option(help="Such as antibody, docking, text-embedding.")]
-MaxMemory = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Needs at most so much: 4GiB. Unknown is not small.")
-]
-MaxParameters = Annotated[
-    str | None, typer.Option(metavar="COUNT", help="Has at most so many parameters: 650M.")
-]
-Commercial = Annotated[bool, typer.Option("--commercial", help="Its licence allows commercial use.")]
-NoGpu = Annotated[bool, typer.Option("--no-gpu", help="It runs without a GPU.")]
-AdapterName = Annotated[str | None, typer.Option(metavar="NAME", help="Run by this adapter.")]
-Framework = Annotated[str | None, typer.Option(metavar="NAME", help="pytorch, onnx, tensorflow, …")]
 
-
-@group.command("list")
-def list_(
-    category: Category = None,
-    max_memory: MaxMemory = None,
-    max_parameters: MaxParameters = None,
-    commercial: Commercial = False,
-    no_gpu: NoGpu = False,
-    adapter: AdapterName = None,
-    framework: Framework = None,
+@group.command("list", help="List the models: all, or those that fit.")
+@group.command("search", help="Find models by words of their names, tags and descriptions.")
+def find(
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Words that all must occur.")
+    ] = None,
+    category: Annotated[str | None, typer.Option(help="Such as antibody, docking, text-embedding.")] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Needs at most so much: 4GiB. Unknown is not small.")
+    ] = None,
+    max_parameters: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="Has at most so many parameters: 650M.")
+    ] = None,
+    commercial: Annotated[
+        bool, typer.Option("--commercial", help="Its licence allows commercial use.")
+    ] = False,
+    no_gpu: Annotated[bool, typer.Option("--no-gpu", help="It runs without a GPU.")] = False,
+    adapter: Annotated[str | None, typer.Option(metavar="NAME", help="Run by this adapter.")] = None,
+    framework: Annotated[
+        str | None, typer.Option(metavar="NAME", help="pytorch, onnx, tensorflow, …")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the models, all or those that fit."""
+    """The models that are known, all or those that fit."""
     from modelyard.cli import catalog as room
 
-    room.list_entries(
-        "", category, max_memory, max_parameters, commercial, no_gpu, adapter, framework, as_json=as_json
-    )
-
-
-@group.command()
-def search(
-    text: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Words that all must occur.")],
-    category: Category = None,
-    max_memory: MaxMemory = None,
-    max_parameters: MaxParameters = None,
-    commercial: Commercial = False,
-    no_gpu: NoGpu = False,
-    adapter: AdapterName = None,
-    framework: Framework = None,
-    as_json: AsJson = False,
-) -> None:
-    """Find models by words of their names, tags and descriptions."""
-    from modelyard.cli import catalog as room
-
-    words = " ".join(text)
-    room.list_entries(
+    words = " ".join(text or ())
+    room.find(
         words, category, max_memory, max_parameters, commercial, no_gpu, adapter, framework, as_json=as_json
     )
 

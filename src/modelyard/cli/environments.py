@@ -1,9 +1,7 @@
 """``modelyard environments``: what is built for the models, and for which; or one with its packages."""
 
-import time
-
 from modelyard.cli.common import client
-from modelyard.cli.output import print_facts, print_json, print_table
+from modelyard.cli.output import format_date, print_facts, print_json, print_table
 from modelyard.client.answers import EnvironmentInfo
 from modelyard.core.errors import NotFound
 from modelyard.core.units import format_bytes
@@ -63,15 +61,11 @@ def _row(environment: EnvironmentInfo) -> list[str]:
         str(len(environment.packages)),
         format_bytes(environment.size),
         environment.interpreter,
-        _date(environment.created),
-        "-" if environment.last_used is None else _date(environment.last_used),
+        format_date(environment.created),
+        "-" if environment.last_used is None else format_date(environment.last_used),
         ", ".join(user.endpoint for user in environment.used_by) or "-",
     ]
 
 
 def _users(environment: EnvironmentInfo) -> list[str]:
     return [f"{user.endpoint} ({user.model} v{user.version})" for user in environment.used_by]
-
-
-def _date(moment: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))

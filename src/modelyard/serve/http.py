@@ -73,8 +73,9 @@ class Response:
     """One HTTP answer.
 
     With a ``stream`` the pieces of the body are taken from it, no faster than the client reads (but for
-    what the connection's buffer holds); ``body`` is empty then. An error before the first piece is answered like any other. The
-    stream is closed (``aclose``) when it is over, when it fails, and when the client leaves.
+    what the connection's buffer holds); ``body`` is empty then. An error before the first piece is answered
+    like any other. The stream is closed (``aclose``) when it is over, when it fails, and when the client
+    leaves.
     """
 
     __slots__ = ("body", "content_type", "headers", "status", "stream")
