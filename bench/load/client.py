@@ -10,14 +10,15 @@ class ConnectionEnded(ConnectionError):
 
 
 class Connection(asyncio.Protocol):
-    """Answers must say their length: chunked ones raise ValueError, for no question here wants them."""
+    """Answers say their length or come in chunks (RFC 9112 §7.1); any other raises ValueError."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._buffer = b""
-        self._need = -1  # bytes of the whole answer, once its head is read
+        self._need = -1  # how far the answer reaches, as far as is known; -1: its head is not read
         self._head = 0
+        self._chunks: list[bytes] | None = None  # those read so far, of an answer that comes in chunks
         self._status = 0
         self._last = False  # the server said that it closes after this answer
         self.closed = False
@@ -37,9 +38,11 @@ class Connection(asyncio.Protocol):
         self._buffer = self._buffer + data if self._buffer else data
         if self._need < 0 and not self._read_head():
             return
-        if len(self._buffer) < self._need:
+        if len(self._buffer) < self._need or (self._chunks is not None and not self._read_chunks()):
             return
         body, status = self._buffer[self._head : self._need], self._status
+        if self._chunks is not None:
+            body, self._chunks = b"".join(self._chunks), None
         self._buffer = self._buffer[self._need :]
         self._need = -1
         answer, self._answer = self._answer, None
@@ -54,6 +57,11 @@ class Connection(asyncio.Protocol):
             return False
         head = self._buffer[:end].lower()
         self._status = int(head[9:12])
+        self._last = b"\r\nconnection: close" in head
+        self._head = self._need = end + 4
+        if b"\r\ntransfer-encoding: chunked" in head:
+            self._chunks = []
+            return True
         at = head.find(b"\r\ncontent-length:")
         if at < 0:
             self._give(ValueError(f"an answer without a length: {head[:200]!r}"))
@@ -61,10 +69,22 @@ class Connection(asyncio.Protocol):
             return False
         stop = head.find(b"\r\n", at + 2)
         length = int(head[at + 17 : stop if stop >= 0 else None])
-        self._last = b"\r\nconnection: close" in head
-        self._head = end + 4
-        self._need = self._head + length
+        self._need += length
         return True
+
+    def _read_chunks(self) -> bool:
+        """Take the chunks that are whole; whether the last one was among them (no trailers are expected)."""
+        assert self._chunks is not None
+        while (line := self._buffer.find(b"\r\n", self._need)) >= 0:
+            size = int(self._buffer[self._need : line].partition(b";")[0], 16)
+            end = line + 2 + size + 2
+            if len(self._buffer) < end:
+                return False
+            self._need = end
+            if size == 0:
+                return True
+            self._chunks.append(self._buffer[line + 2 : end - 2])
+        return False
 
     def _give(self, trouble: Exception) -> None:
         answer, self._answer = self._answer, None

@@ -11,7 +11,7 @@ from bench.load.question import Question, post
 
 
 class Server(asyncio.Protocol):
-    """Answers by the path: /ok, /wrong, /busy, /broken, /late (in pieces), /never, /cut."""
+    """Answers by the path: /ok, /wrong, /busy, /broken, /late (in pieces), /chunks (too), /never, /cut."""
 
     made: list[asyncio.Transport] = []
 
@@ -31,12 +31,16 @@ class Server(asyncio.Protocol):
             self.answer(head.split(b" ")[1].decode())
 
     def answer(self, path: str) -> None:
-        body = {"/ok": b"good", "/late": b"good"}.get(path, b"bad")
+        body = {"/ok": b"good", "/late": b"good", "/chunks": b"good"}.get(path, b"bad")
         status = {"/busy": b"429", "/broken": b"500"}.get(path, b"200")
         text = b"HTTP/1.1 %s X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+        if path == "/chunks":
+            text = (
+                b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ngoo\r\n1;a=b\r\nd\r\n0\r\n\r\n"
+            )
         if path == "/cut":
             self.transport.close()
-        elif path == "/late":
+        elif path in ("/late", "/chunks"):
             loop = asyncio.get_running_loop()
             for index in range(len(text)):
                 loop.call_soon(self.transport.write, text[index : index + 1])
@@ -71,6 +75,7 @@ def run(scenario):
     [
         ("/ok", "right"),
         ("/late", "right"),
+        ("/chunks", "right"),
         ("/wrong", "wrong"),
         ("/busy", "refused"),
         ("/broken", "failed"),
