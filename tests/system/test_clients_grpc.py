@@ -169,9 +169,8 @@ def test_errors_have_their_status_and_sentence(client: triton.InferenceServerCli
             client.infer(name, inputs)
         assert raised.value.status() == f"StatusCode.{status}"
         assert said in raised.value.message()
-    with pytest.raises(InferenceServerException) as raised:
-        client.unload_model("mlp")
-    assert "modelyard delete mlp" in raised.value.message()
+    client.unload_model("mlp")
+    assert client.is_model_ready("mlp")  # asleep: a call would wake it
     client.load_model("mlp")
 
 

@@ -22,6 +22,14 @@ def deploy(
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
     replicas: Annotated[int | None, typer.Option(min=1, help="How many copies run (1).")] = None,
+    min_replicas: Annotated[
+        int | None,
+        typer.Option(min=0, help="1: always in memory; 0: it sleeps when others need the room (0)."),
+    ] = None,
+    idle_timeout: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds without a call after which it sleeps; 0: not for that (0)."),
+    ] = None,
     memory: Annotated[str | None, typer.Option(help="Memory limit of a copy, such as 512MiB.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads that a copy computes with.")] = None,
     device: Annotated[
@@ -79,6 +87,8 @@ def deploy(
         settings = settings_of(
             {
                 "replicas": replicas,
+                "min_replicas": min_replicas,
+                "idle_timeout": idle_timeout,
                 "memory": memory_bytes,
                 "threads": threads,
                 "device": device,

@@ -98,6 +98,34 @@ def logs(
     run(name, tail, follow=follow, as_json=as_json)
 
 
+def wake(name: EndpointName, as_json: AsJson = False) -> None:
+    """Have an endpoint's model in memory before it is called."""
+    from modelyard.cli.common import client
+    from modelyard.cli.output import print_json
+    from modelyard.cli.ticker import Ticker
+
+    with Ticker(quiet=as_json) as ticker, client() as platform:
+        ticker.show(f"Waking {name}")
+        platform.wake(name)
+    if as_json:
+        print_json({"awake": name})
+    else:
+        print(f"{name} is in memory.")
+
+
+def sleep(name: EndpointName, as_json: AsJson = False) -> None:
+    """Take an endpoint's model out of memory; the next call wakes it."""
+    from modelyard.cli.common import client
+    from modelyard.cli.output import print_json
+
+    with client() as platform:
+        platform.sleep(name)
+    if as_json:
+        print_json({"asleep": name})
+    else:
+        print(f"{name} sleeps; the next call wakes it.")
+
+
 def delete(
     name: EndpointName,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -122,5 +150,5 @@ def delete(
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (predict, endpoints, logs, delete):
+    for command in (predict, endpoints, wake, sleep, logs, delete):
         app.command()(command)

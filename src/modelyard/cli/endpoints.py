@@ -7,7 +7,7 @@ from modelyard.client.answers import EndpointInfo, RemotesInfo
 from modelyard.client.options import describe
 from modelyard.core.errors import NotFound
 from modelyard.core.routes import EndpointTraffic
-from modelyard.core.units import format_seconds
+from modelyard.core.units import format_bytes, format_seconds
 
 
 def list_endpoints(*, as_json: bool) -> None:
@@ -68,11 +68,25 @@ def show(name: str, *, as_json: bool) -> None:
             ("calls/s", calls),
             ("p50, p99", f"{p50}, {p99}"),
             ("errors", errors),
+            *_footprint(endpoint),
             *options.items(),
         ]
     )
     if endpoint.failure:
         print(f"\n{_last_line(endpoint.failure)}\n  the whole report: modelyard logs {endpoint.name}")
+
+
+def _footprint(endpoint: EndpointInfo) -> list[tuple[str, str]]:
+    known = endpoint.footprint
+    if known is None:
+        return []
+    return [
+        (
+            "takes",
+            f"{format_bytes(known.most)} at most, {format_bytes(known.loading)} while it is loaded (a copy)",
+        ),
+        ("wakes in", format_seconds(known.seconds)),
+    ]
 
 
 def _print_elsewhere(route: RemotesInfo) -> None:

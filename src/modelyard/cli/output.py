@@ -53,7 +53,8 @@ def print_table(
 
 _STYLES = {
     "ready": "green", "done": "green", "running": "green", "failing": "red", "failed": "bold red",
-    "starting": "yellow", "queued": "yellow", "pending": "yellow", "backing_off": "yellow", "cancelled": "dim",
+    "starting": "yellow", "queued": "yellow", "pending": "yellow", "backing_off": "yellow", "waking": "yellow", "cancelled": "dim",
+    "asleep": "cyan",
 }  # fmt: skip
 
 

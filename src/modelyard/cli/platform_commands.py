@@ -26,6 +26,12 @@ def up(
         int | None,
         typer.Option(min=1, max=256, help="Processes that share the node's port (default 1)."),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="What the node and its models may take, such as 8GiB (default: 80 % of the machine)."
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     authentication: Annotated[
         bool, typer.Option("--authentication", help="Ask for the API key, which lies in the home's `key`.")
@@ -41,7 +47,7 @@ def up(
     from modelyard.cli.ticker import Ticker
 
     with Ticker(quiet=as_json) as ticker:
-        flags = Flags(port, node_port, host, authentication or None, grpc_port, processes)
+        flags = Flags(port, node_port, host, authentication or None, grpc_port, processes, memory)
         addresses = bring_up(flags, ticker.show)
     if as_json:
         print_json(addresses._asdict())

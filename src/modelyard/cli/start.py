@@ -33,6 +33,7 @@ class Flags(NamedTuple):
     authentication: bool | None = None
     grpc_port: int | None = None
     processes: int | None = None
+    memory: str | None = None
 
     def settings(self) -> dict[str, object]:
         """As settings of core, only the given ones."""
@@ -41,6 +42,7 @@ class Flags(NamedTuple):
             "node_port": self.node_port,
             "grpc_port": self.grpc_port,
             "node_processes": self.processes,
+            "memory": self.memory,
             "control_host": self.host,
             "node_host": self.host,
             "authentication": self.authentication,
@@ -137,6 +139,7 @@ def _spawn(home: Home, values: dict[str, object]) -> int:
 
 _KEPT = (
     "control_host", "control_port", "node_host", "node_port", "grpc_port", "node_processes", "authentication",
+    "memory",
 )  # fmt: skip
 _CLIENT_VARIABLES = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
 

@@ -30,6 +30,7 @@ def gather() -> dict[str, Any]:
         with Client() as client:
             info = client.status()
             found |= {"home": info.home, "running": True, "memory_bytes": info.memory_bytes}
+            found["budget"] = info.node.budget
             found["endpoints"] = [_endpoint(endpoint) for endpoint in client.endpoints()]
         return found
     home = find_home()
@@ -55,7 +56,8 @@ def gather() -> dict[str, Any]:
     if found["programs"]["control"]["state"] == "running":
         try:
             with Client() as client:
-                found["memory_bytes"] = client.status().memory_bytes
+                info = client.status()
+                found["memory_bytes"], found["budget"] = info.memory_bytes, info.node.budget
                 found["endpoints"] = [_endpoint(endpoint) for endpoint in client.endpoints()]
         except ModelyardError as error:
             found["problem"] = error.message
@@ -112,6 +114,14 @@ def print_status(found: dict[str, Any]) -> None:
         facts.append(("gRPC", grpc))
     if found.get("memory_bytes"):
         facts.append(("memory in all", format_bytes(found["memory_bytes"])))
+    if (budget := found.get("budget")) is not None:
+        limit = "" if budget.budget is None else f" of {format_bytes(budget.budget)}"
+        facts.append(
+            (
+                "node and models",
+                f"{format_bytes(budget.used)}{limit}; {budget.awake} awake, {budget.asleep} asleep",
+            )
+        )
     print()
     print_facts(facts)
     if found["endpoints"]:

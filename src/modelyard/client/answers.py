@@ -8,7 +8,15 @@ from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
-from modelyard.core.routes import EndpointTraffic, Remote, RemoteStatus, ReplicaStatus, RetryOptions
+from modelyard.core.routes import (
+    EndpointTraffic,
+    Footprint,
+    MemoryStatus,
+    Remote,
+    RemoteStatus,
+    ReplicaStatus,
+    RetryOptions,
+)
 from modelyard.core.signature import Signature
 
 T = TypeVar("T")
@@ -29,6 +37,7 @@ class EndpointInfo(Answer, frozen=True):
     serving: Deployment | None = None
     replicas: tuple[ReplicaStatus, ...] = ()
     signature: Signature | None = None
+    footprint: Footprint | None = None
     traffic: EndpointTraffic | None = None
     failure: str | None = None
 
@@ -107,7 +116,8 @@ class UploadInfo(Answer, frozen=True):
 
 
 class ProgramInfo(Answer, frozen=True):
-    """One program of the platform, as the control plane sees it."""
+    """One program of the platform, as the control plane sees it; of the node also what it may take with
+    all of its models."""
 
     url: str | None = None
     pid: int | None = None
@@ -115,6 +125,7 @@ class ProgramInfo(Answer, frozen=True):
     started: float | None = None
     generation: int | None = None
     memory: int | None = None
+    budget: MemoryStatus | None = None
 
 
 class PlatformInfo(Answer, frozen=True):

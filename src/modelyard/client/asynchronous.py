@@ -176,6 +176,16 @@ class AsyncClient:
         """One endpoint. Raises NotFound."""
         return await self._run(flows.endpoint(self._session, name))
 
+    async def wake(self, endpoint: str, *, timeout: float = 600.0) -> None:
+        """Have the endpoint's model in memory when this returns. Raises NotFound, and Unavailable when it
+        cannot be loaded."""
+        await self._run(flows.wake(self._session, endpoint, timeout))
+
+    async def sleep(self, endpoint: str) -> None:
+        """Take the endpoint's model out of memory; the next call wakes it. Raises NotFound, and Conflict when
+        it is always kept, or computes."""
+        await self._run(flows.sleep(self._session, endpoint))
+
     async def logs(self, endpoint: str, *, tail: int = 200) -> str:
         """The last ``tail`` lines that the endpoint's replicas wrote. Raises NotFound."""
         return await self._run(flows.logs(self._session, endpoint, tail))

@@ -278,6 +278,17 @@ def predict_stream(
     return count
 
 
+def wake(session: Session, name: str, timeout: float) -> Flow[None]:
+    """Have the model of an endpoint in memory."""
+    path = f"/v2/repository/models/{part(name)}/load"
+    yield from _infer(session, path, b"{}", CallOptions(timeout))
+
+
+def sleep(session: Session, name: str) -> Flow[None]:
+    """Take the model of an endpoint out of memory."""
+    yield from _infer(session, f"/v2/repository/models/{part(name)}/unload", b"{}")
+
+
 class _Predictions(msgspec.Struct, frozen=True):
     predictions: list[dict[str, Any]]
 

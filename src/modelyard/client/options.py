@@ -3,19 +3,22 @@
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
-from modelyard.core.deployment import DeploymentSettings
+from modelyard.core.deployment import DeploymentSettings, Scaling
 from modelyard.core.errors import InvalidInput
 from modelyard.core.units import format_bytes, format_seconds
 
 Device = Literal["auto", "cpu", "cuda"]
 _RESOURCES = ("memory", "threads", "device")
-_MAY_BE_ZERO = ("max_wait", "cache")
+_SCALING = ("min_replicas", "idle_timeout")
+_MAY_BE_ZERO = ("max_wait", "cache", *_SCALING)
 
 
 class Options(TypedDict, total=False):
     """What may be given; what is not (or None) stays as the endpoint has it, or is the default.
 
-    ``replicas``: how many copies. Of each copy: ``memory`` in bytes, ``threads`` for computing, ``device``.
+    ``replicas``: how many copies. ``min_replicas``: with 1 or more the model is always in memory;
+    ``idle_timeout``: seconds without a call after which it sleeps (0: only when others need its memory). Of
+    each copy: ``memory`` in bytes, ``threads`` for computing, ``device``.
     ``max_batch``: most rows computed together; ``max_cost``: their padded cost at most, in the adapter's
     unit; ``max_wait``: seconds that a call may wait for mates although a copy is idle;
     ``latency_target``: seconds that a batch may compute; ``max_queue``: most calls that wait;
@@ -24,6 +27,8 @@ class Options(TypedDict, total=False):
     """
 
     replicas: int | None
+    min_replicas: int | None
+    idle_timeout: float | None
     memory: int | None
     threads: int | None
     device: Device | None
@@ -58,15 +63,17 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
         if name == "replicas":
             given[name] = value
         else:
-            given.setdefault("resources" if name in _RESOURCES else "serving", {})[name] = value
+            part = "resources" if name in _RESOURCES else "scaling" if name in _SCALING else "serving"
+            given.setdefault(part, {})[name] = value
     return given
 
 
 def describe(settings: DeploymentSettings) -> list[tuple[str, str]]:
     """Every option by its name, as people read it."""
-    resources, serving = settings.resources, settings.serving
+    resources, scaling, serving = settings.resources, settings.scaling, settings.serving
     return [
         ("replicas", str(settings.replicas)),
+        ("sleeps", _when_it_sleeps(scaling)),
         ("device", resources.device),
         ("memory", format_bytes(resources.memory) if resources.memory is not None else "no limit"),
         ("threads", str(resources.threads) if resources.threads is not None else "cores shared out"),
@@ -87,3 +94,12 @@ def describe(settings: DeploymentSettings) -> list[tuple[str, str]]:
         ),
         ("fallback", serving.fallback or "none"),
     ]
+
+
+def _when_it_sleeps(scaling: Scaling) -> str:
+    if scaling.min_replicas:
+        return "never"
+    when = "when others need its memory"
+    if scaling.idle_timeout:
+        return f"after {format_seconds(scaling.idle_timeout)} without a call, or {when}"
+    return when

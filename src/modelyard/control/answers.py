@@ -6,11 +6,11 @@ from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.remotes import RemoteRoute
-from modelyard.core.routes import EndpointTraffic, RemoteStatus, ReplicaStatus
+from modelyard.core.routes import EndpointTraffic, Footprint, MemoryStatus, RemoteStatus, ReplicaStatus
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 
-EndpointState = Literal["starting", "ready", "updating", "failing", "failed", "unknown"]
+EndpointState = Literal["starting", "ready", "asleep", "waking", "updating", "failing", "failed", "unknown"]
 
 
 class ErrorBody(Noun, omit_defaults=True):
@@ -46,6 +46,7 @@ class EndpointAnswer(Noun):
     """One endpoint as it stands.
 
     ``state``: *starting* (no revision was ready yet, or the one that serves starts again), *ready*,
+    *asleep* (not in memory; a call wakes it), *waking* (that call waits),
     *updating* (ready, and another revision is on its way), *failing* (the node cannot keep the
     serving revision up), *failed* (its first revision failed), *unknown* (the node does not answer).
     ``failure`` is the last report of the revision that failed, also of a newer one than serves.
@@ -58,6 +59,7 @@ class EndpointAnswer(Noun):
     state: EndpointState
     replicas: tuple[ReplicaStatus, ...]
     signature: Signature | None
+    footprint: Footprint | None
     traffic: EndpointTraffic | None
     failure: str | None
 
@@ -103,7 +105,8 @@ class ControlAnswer(Noun):
 
 
 class NodeAnswer(Noun):
-    """The node as the control plane sees it."""
+    """The node as the control plane sees it. ``memory`` is its own process, ``budget`` what it may take
+    with all of its models."""
 
     url: str | None
     up: bool
@@ -111,6 +114,7 @@ class NodeAnswer(Noun):
     generation: int | None = None
     started: float | None = None
     memory: int | None = None
+    budget: MemoryStatus | None = None
 
 
 class StatusAnswer(Noun):

@@ -81,6 +81,7 @@ def _describe(
         state=_state(wanted, serving, shown, status is not None),
         replicas=shown.replicas if shown is not None else (),
         signature=signature,
+        footprint=shown.footprint if shown is not None else None,
         traffic=traffic,
         failure=_failure(newest, serving, shown, pools.get(wanted.id)),
     )
@@ -95,9 +96,9 @@ def _state(
         return "unknown"
     if serving is None or pool is None:
         return "starting"
-    if pool.state == "ready":
-        return "ready" if serving.id == wanted.id else "updating"
-    return "failing" if pool.state == "failing" else "starting"
+    if pool.state in ("ready", "asleep", "waking") and serving.id != wanted.id:
+        return "updating"
+    return "starting" if pool.state == "draining" else pool.state
 
 
 def _failure(newest: Deployment, serving: Deployment | None, *pools: PoolStatus | None) -> str | None:

@@ -72,12 +72,21 @@ class ServingRequest(Strict):
     fallback: Annotated[str, Field(pattern=NAME_PATTERN, description="another endpoint")] | None = None
 
 
+class ScalingRequest(Strict):
+    """When it is in memory: with a minimum of replicas above 0 always, else while it is called; seconds
+    without a call after which it sleeps (0: only when others need its memory)."""
+
+    min_replicas: Annotated[int, Field(ge=0, le=256)] = 0
+    idle_timeout: Annotated[float, Field(ge=0, le=365 * 86400)] = 0.0
+
+
 class SettingsRequest(Strict):
     """Everything that can be set on a deployment. What is left out is as the endpoint has it now; in an
     endpoint's first deployment, or with ``reset``, it is the default."""
 
     replicas: Annotated[int, Field(ge=1, le=256)] = 1
     resources: ResourcesRequest = ResourcesRequest()
+    scaling: ScalingRequest = ScalingRequest()
     serving: ServingRequest = ServingRequest()
     target: Annotated[str, Field(pattern="^local$")] = "local"
 

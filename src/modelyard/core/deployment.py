@@ -42,11 +42,21 @@ class ServingOptions(Noun):
     fallback: str | None = None
 
 
+class Scaling(Noun):
+    """When a deployment is in memory. With ``min_replicas`` above 0 always; with 0 it sleeps when others
+    need its memory, or after ``idle_timeout`` seconds without a call (0: never for that alone), and the
+    next call wakes it."""
+
+    min_replicas: int = 0
+    idle_timeout: float = 0.0
+
+
 class DeploymentSettings(Noun):
     """Everything that a user may set on a deployment. A change makes a new revision."""
 
     replicas: int = 1
     resources: Resources = Resources()
+    scaling: Scaling = Scaling()
     serving: ServingOptions = ServingOptions()
     target: Literal["local"] = "local"
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from modelyard.core.deployment import Resources, ServingOptions
+from modelyard.core.deployment import Resources, Scaling, ServingOptions
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 
@@ -18,7 +18,8 @@ class ExecutorSpec(Noun):
 
 
 class Pool(Noun):
-    """The replicas of one deployment on this node, and the queue in front of them."""
+    """The replicas of one deployment on this node, and the queue in front of them. ``memory`` is what one
+    is thought to take (bytes; None: unknown), until it was measured."""
 
     deployment: str
     endpoint: str
@@ -28,7 +29,9 @@ class Pool(Noun):
     executor: ExecutorSpec
     replicas: int = 1
     resources: Resources = Resources()
+    scaling: Scaling = Scaling()
     serving: ServingOptions = ServingOptions()
+    memory: int | None = None
     signature: Signature | None = None
     example: dict[str, object] | None = None
 
@@ -97,13 +100,30 @@ class ReplicaStatus(Noun):
     memory: int | None = None
 
 
+class Footprint(Noun):
+    """What one replica was measured to take: ``loading`` is the peak until its first prediction was
+    answered, ``loaded`` what it took then, ``most`` the most that it was seen to take since; bytes.
+    ``seconds`` from the start of its process to that answer."""
+
+    loading: int
+    loaded: int
+    most: int
+    seconds: float
+
+
+PoolState = Literal["starting", "ready", "asleep", "waking", "failing", "draining"]
+
+
 class PoolStatus(Noun):
-    """One pool as the node sees it. ``failure`` is the last crash report, while it matters."""
+    """One pool as the node sees it. *starting*: it has never served yet; *asleep*: it has, is not in memory
+    now, and a call wakes it; *waking*: that call waits. ``failure`` is the last crash report, while it
+    matters; ``footprint`` is None before it was measured."""
 
     deployment: str
     endpoint: str
-    state: Literal["starting", "ready", "failing", "draining"]
+    state: PoolState
     replicas: tuple[ReplicaStatus, ...] = ()
+    footprint: Footprint | None = None
     signature: Signature | None = None
     failure: str | None = None
     queued: int = 0
@@ -137,6 +157,18 @@ class RemoteStatus(Noun):
     latency: float | None = None
 
 
+class MemoryStatus(Noun):
+    """The node's budget: bytes that it may take with all its models (None: no limit is known), what it and
+    they take (of those that are loading: what they are expected to), and how many models are in memory,
+    asleep, or waiting for room."""
+
+    budget: int | None
+    used: int
+    awake: int
+    asleep: int
+    waiting: int
+
+
 class NodeStatus(Noun):
     """What a node reports to the control plane."""
 
@@ -146,3 +178,4 @@ class NodeStatus(Noun):
     pools: tuple[PoolStatus, ...] = ()
     traffic: tuple[EndpointTraffic, ...] = ()
     remotes: tuple[RemoteStatus, ...] = ()
+    memory: MemoryStatus | None = None

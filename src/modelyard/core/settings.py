@@ -13,7 +13,9 @@ import msgspec
 
 from modelyard.core.errors import InvalidInput
 from modelyard.core.struct import Noun
+from modelyard.core.units import format_bytes, parse_bytes
 
+LEAST_MEMORY = 128 * 2**20  # the node's own process, and something to compute in
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
@@ -25,6 +27,8 @@ class Settings(Noun):
     comma-separated list of origins whose pages may call (``*``: all). ``redis_url`` names the second level
     of the cache, which may cost a call ``redis_budget`` at most; ``otlp_endpoint`` the collector that spans
     are sent to, of ``trace_ratio`` of the requests that come without a trace (0 to 1).
+    ``memory`` is what the node and all of its models may take together (bytes, or a size such as "8GiB";
+    None: four fifths of the machine's).
     ``mirror`` is a folder with the files of catalog entries, one folder each, that is looked into before
     anything is fetched.
     """
@@ -45,7 +49,19 @@ class Settings(Noun):
     max_body: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
     upload_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0
     log_level: str = "info"
+    memory: int | str | None = None
     mirror: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.memory is None:
+            return
+        try:
+            size = parse_bytes(str(self.memory), field="memory")
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
+        if size < LEAST_MEMORY:
+            raise ValueError(f"memory is {self.memory}; a node needs {format_bytes(LEAST_MEMORY)} at least")
+        msgspec.structs.force_setattr(self, "memory", size)
 
 
 class Home:

@@ -30,7 +30,9 @@ def pool_of(version: Version, deployment: Deployment, environment_python: str, f
         ),
         replicas=deployment.settings.replicas,
         resources=deployment.settings.resources,
+        scaling=deployment.settings.scaling,
         serving=deployment.settings.serving,
+        memory=analysis.memory_bytes.high if analysis.memory_bytes is not None else None,
         signature=analysis.signature if known else None,
         example=analysis.example,
     )

@@ -26,6 +26,9 @@ from modelyard.core.routes import NodeStatus, Pool, PoolStatus, Route, RouteTabl
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 
+# It answered a prediction: now, or before it was put to sleep.
+_SERVES = ("ready", "asleep", "waking")
+
 
 class Revision(Noun):
     """A deployment with the pool that it needs. ``signature_known``: its version has a signature."""
@@ -182,7 +185,7 @@ def _decide_line(line: Line, reported: dict[str, PoolStatus]) -> _Decision:
             changes=tuple(changes),
             reverts=(wanted.deployment,) if serving is not None else (),
         )
-    if report is not None and report.state == "ready":
+    if report is not None and report.state in _SERVES:
         if wanted.deployment.state != "ready":
             changes.append(StateChange(deployment=wanted.deployment, state="ready"))
         return _Decision(

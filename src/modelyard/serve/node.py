@@ -17,6 +17,7 @@ from modelyard.core import routes
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.settings import Home, Settings
 from modelyard.host.files import write_whole
+from modelyard.host.memory import share_of_machine
 from modelyard.host.network import url_of
 from modelyard.serve import table as kept
 from modelyard.serve.cache.redis import address_of
@@ -28,8 +29,9 @@ from modelyard.serve.fronts import Fronts, front_table
 from modelyard.serve.grpc.service import GrpcService
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
-from modelyard.serve.pool import devices, limits
+from modelyard.serve.pool import devices, limits, report
 from modelyard.serve.pool.learnt import Learnt
+from modelyard.serve.pool.memory import Memory
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.pool.seats import Seats
 from modelyard.serve.protocols import Router
@@ -39,6 +41,7 @@ from modelyard.serve.remote.routes import RemoteRoutes, check_routes
 
 log = logging.getLogger("modelyard.node")
 
+PART = 0.8  # of the machine's memory is the budget of a node that was not told one
 DRAIN_LIMIT = 25.0  # seconds that a pool may take to answer what it has; the supervisor waits for 40
 
 
@@ -62,6 +65,8 @@ class Node:
         self._fronts: Fronts | None = None
         self._draining: dict[asyncio.Task[None], Pool] = {}
         self._seats = Seats([each.name for each in devices.detect()], sorted(os.sched_getaffinity(0)))
+        self._memory = Memory(share_of_machine(PART) if settings.memory is None else int(settings.memory))
+        self._collector.memory = self._memory
         self._applying = asyncio.Lock()
         internal = Internal(node_key, self.status, self.apply, self._log_path)
         registry = registry_of(self._collector)
@@ -143,14 +148,11 @@ class Node:
             self._home.run / "tmp",
             Learnt(self._home.run / "learnt" / f"{spec.deployment}.json", spec.digest),
             self._seats,
+            self._memory,
         )
 
     def _gauges(self) -> list[PoolGauge]:
-        gauges: list[PoolGauge] = []
-        for pool in self._pools.values():
-            gauges.append(gauge := pool.gauge())
-            gauge.in_flight = pool.busy
-        return gauges
+        return [report.gauge(pool) for pool in self._pools.values()]
 
     def _log_path(self, deployment: str) -> Path:
         return self._home.logs / "models" / f"{deployment}.log"
@@ -163,11 +165,12 @@ class Node:
             pid=os.getpid(),
             generation=self._dataplane.table.generation,
             started=self._started,
-            pools=tuple(pool.status() for pool in pools),
+            pools=tuple(report.status(pool) for pool in pools),
             traffic=tuple(
                 metrics.traffic() for name, metrics in self._collector.endpoints.items() if name in live
             ),
             remotes=self._remotes.status(),
+            memory=self._memory.status(),
         )
 
     async def run(self, listener: socket.socket, grpc_listener: socket.socket) -> None:
@@ -179,6 +182,7 @@ class Node:
         limits.sweep()
         if self._redis is not None:
             self._redis.start()
+        self._memory.start()
         self._follow(kept.load(self._home.routes))
         server = Server(
             self.router,
@@ -212,6 +216,7 @@ class Node:
             *(pool.drain(DRAIN_LIMIT) for pool in self._pools.values()),
             return_exceptions=True,
         )
+        await self._memory.stop()
         self._remotes.close()
         if self.router.tracer is not None:
             await self.router.tracer.close()
@@ -236,4 +241,4 @@ class Node:
 
 def _work(spec: routes.Pool) -> routes.Pool:
     """What, when it differs, needs new executors: all but what can be learnt while serving."""
-    return msgspec.structs.replace(spec, signature=None, example=None)
+    return msgspec.structs.replace(spec, signature=None, example=None, memory=None)

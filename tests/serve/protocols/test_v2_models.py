@@ -67,7 +67,7 @@ def test_statistics_count_rows_and_the_batches_that_they_were_computed_in(many: 
     assert all(each["compute_infer"]["ns"] > 0 for each in after["batch_stats"])
 
 
-def test_the_repository_tells_the_truth_and_changes_nothing(many: NodeProcess) -> None:
+def test_the_repository_tells_the_truth_and_loads_and_unloads(many: NodeProcess) -> None:
     status, models = many.post("/v2/repository/index", {})
     mlp = next(model for model in models if model["name"] == "mlp")
     assert (status, mlp) == (200, {"name": "mlp", "version": "1", "state": "READY", "reason": ""})
@@ -76,8 +76,18 @@ def test_the_repository_tells_the_truth_and_changes_nothing(many: NodeProcess) -
     assert many.post("/v2/repository/models/mlp/load", {})[0] == 200
     assert many.post("/v2/repository/models/mlp/load", {"parameters": {"config": "{}"}})[0] == 400
     assert many.post("/v2/repository/models/nobody/load", {})[0] == 404
-    status, answer = many.post("/v2/repository/models/mlp/unload", {})
-    assert status == 409 and "modelyard delete mlp" in answer["error"]
+    assert many.post("/v2/repository/models/mlp/unload", {})[0] == 200
+    assert not many.pids("mlp")
+    status, models = many.post("/v2/repository/index", {})
+    mlp = next(model for model in models if model["name"] == "mlp")
+    assert mlp == {
+        "name": "mlp",
+        "version": "1",
+        "state": "READY",
+        "reason": "asleep; a call or a load wakes it",
+    }
+    assert many.post("/v2/repository/models/mlp/load", {})[0] == 200
+    assert many.pids("mlp")
     assert many.post("/v2/repository/models/nobody/unload", {})[0] == 404
     assert many.post("/v2/repository/index", {"colour": 1})[0] == 400
 

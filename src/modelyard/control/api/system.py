@@ -36,6 +36,7 @@ def status(here: Here) -> NounResponse:
                 generation=node.generation if node is not None else None,
                 started=node.started if node is not None else None,
                 memory=of_node,
+                budget=node.memory if node is not None else None,
             ),
             endpoints=len(here.endpoints.list()),
             models=len(here.versions.models()),

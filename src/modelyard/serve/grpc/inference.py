@@ -1,13 +1,13 @@
 """The calls of GRPCInferenceService beside inference: what is here, what it takes, how it has done."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from modelyard.core.errors import Conflict, ModelyardError, NotFound, Unavailable
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.core.version import VERSION
 from modelyard.serve.dataplane import Dataplane
-from modelyard.serve.protocols.v2_models import check_ready, config_of, index_of, stats_of
+from modelyard.serve.protocols.v2_models import config_of, index_of, put_to_sleep, stats_of, wake
 from modelyard.serve.served import Served
 
 Values = dict[str, object]
@@ -84,27 +84,23 @@ def _index(plane: Dataplane, values: Values) -> Values:
     return {"models": [each for each in models if each["state"] == "READY" or not values.get("ready")]}
 
 
-def _load(plane: Dataplane, values: Values) -> Values:
+async def _load(plane: Dataplane, values: Values) -> Values:
     name = _text(values, "model_name")
     if values.get("parameters"):
         raise Conflict(
             "A deployment's settings are the control plane's; change them with: modelyard deploy",
             field="parameters",
         )
-    check_ready(plane.resolve(name))
+    await wake(plane, name)
     return {}
 
 
-def _unload(plane: Dataplane, values: Values) -> Values:
-    name = _text(values, "model_name")
-    plane.resolve(name)
-    raise Conflict(
-        f"What is deployed is the control plane's to decide; to take {name!r} away: modelyard delete {name}",
-        field="model_name",
-    )
+async def _unload(plane: Dataplane, values: Values) -> Values:
+    await put_to_sleep(plane, _text(values, "model_name"))
+    return {}
 
 
-Handler = Callable[[Dataplane, Values], Values]
+Handler = Callable[[Dataplane, Values], Values | Awaitable[Values]]
 METHODS: Final[dict[str, Handler]] = {
     "ServerLive": _live,
     "ServerReady": _ready,

@@ -27,7 +27,7 @@ log = logging.getLogger("modelyard.grpc")
 
 WATCH_EVERY: Final = 0.5  # seconds between two looks at what Watch tells of
 INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
-Unary = Callable[[bytes], bytes]
+Unary = Callable[[bytes], Awaitable[bytes]]
 Duplex = Callable[[Request, RpcStream, Messages], Awaitable[None]]
 
 
@@ -96,7 +96,7 @@ class GrpcService:
             unary = self._unary.get(request.path)
             if unary is not None:
                 messages = Messages(request.headers, self._max_message)
-                reply = unary(self._message(request.body, messages))
+                reply = await unary(self._message(request.body, messages))
                 stream.answer(_head(messages), messages.pack(reply), OK)
                 return
             duplex = self._duplex.get(request.path)
@@ -143,8 +143,9 @@ class GrpcService:
     def _coded(self, file: ProtoFile, input: str, output: str, handler: inference.Handler) -> Unary:
         takes, gives = file.message(input), file.message(output)
 
-        def call(message: bytes) -> bytes:
-            return encode(gives, handler(self._plane, decode(takes, message)))
+        async def call(message: bytes) -> bytes:
+            values = handler(self._plane, decode(takes, message))
+            return encode(gives, values if isinstance(values, dict) else await values)
 
         return call
 

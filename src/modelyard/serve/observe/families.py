@@ -1,11 +1,13 @@
 """The node's counts as families of Prometheus: names, words and labels, in one place."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from modelyard.core.routes import MemoryStatus
 from modelyard.serve.observe.counts import CacheCounts, Histogram, RedisCounts
 
 
@@ -144,6 +146,34 @@ def pool_families(pools: Sequence[Gauge]) -> Iterator[Metric]:
         ready.add_metric(pool.labels, pool.ready)
         memory.add_metric(pool.labels, pool.memory)
     yield from (queued, in_flight, ready, memory)
+
+
+class MemoryCounts(Protocol):
+    """What a scrape reads of the node's memory."""
+
+    loads: int
+    evictions: int
+
+    def status(self) -> MemoryStatus: ...
+
+
+def memory_families(memory: MemoryCounts) -> Iterator[Metric]:
+    """The node's budget, and who is in memory."""
+    now = memory.status()
+    budget = _gauge("memory_budget_bytes", "What the node may take with all of its models.")
+    budget.add_metric([], math.inf if now.budget is None else now.budget)
+    used = _gauge(
+        "memory_used_bytes", "What it and its models take; of those that load, what they are expected to."
+    )
+    used.add_metric([], now.used)
+    models = _gauge("models", "Models by where they are.", "state")
+    for state, count in (("awake", now.awake), ("asleep", now.asleep), ("waiting", now.waiting)):
+        models.add_metric([state], count)
+    loads = _counter("wakes", "Models that were loaded, at their first start or for a call.")
+    loads.add_metric([], memory.loads)
+    evictions = _counter("evictions", "Models that were put to sleep because others needed their memory.")
+    evictions.add_metric([], memory.evictions)
+    yield from (budget, used, models, loads, evictions)
 
 
 def edge_families(

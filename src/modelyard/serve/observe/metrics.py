@@ -21,10 +21,12 @@ from modelyard.serve.observe.counts import (
     RedisCounts,
 )
 from modelyard.serve.observe.families import (
+    MemoryCounts,
     batch_families,
     cache_families,
     call_families,
     edge_families,
+    memory_families,
     model_families,
     pool_families,
     redis_families,
@@ -235,6 +237,7 @@ class NodeCollector(Collector):
     ) -> None:
         self.endpoints: dict[str, EndpointTotals] = {}
         self.redis = RedisCounts()
+        self.memory: MemoryCounts | None = None
         self.connections: dict[str, Callable[[], int]] = {}
         self.requests: dict[str, Callable[[], int]] = {}
         self._pools = pools
@@ -262,6 +265,8 @@ class NodeCollector(Collector):
         yield from batch_families(versions)
         yield from model_families(versions)
         yield from pool_families(self._pools())
+        if self.memory is not None:
+            yield from memory_families(self.memory)
         yield from cache_families(self.endpoints)
         yield from redis_families(self.redis)
         yield from edge_families(self.connections, self.requests)

@@ -9,9 +9,12 @@ from typing import Any
 
 import msgspec
 
+from modelyard.core.routes import Footprint
+from modelyard.core.signature import Signature
 from modelyard.host.files import write_whole
 from modelyard.policy.latency import LatencyModel
 from modelyard.policy.scheduler import Scheduler
+from modelyard.serve.pool.frames import Cost
 
 log = logging.getLogger("modelyard.learnt")
 
@@ -23,10 +26,16 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     tried: float
     ceiling: float | None
     devices: dict[str, dict[str, object]]
+    footprint: Footprint | None = None
+    awake: bool = False
+    signature: Signature | None = None
+    cost: Cost | None = None
 
 
 class Learnt:
-    """The laws by device, the largest padded cost that was computed, and the one that memory allows.
+    """The laws by device, the largest padded cost that was computed, and the one that memory allows; the
+    ``footprint`` of a replica (None: it never served), whether the deployment was ``awake``, and what
+    its executor last said of ``signature`` and ``cost``.
 
     Belongs to one version (``digest``): what was learnt of another is not read. A file that cannot be
     read or written costs nothing but the knowledge, and a line in the log.
@@ -36,9 +45,14 @@ class Learnt:
         self.models: dict[str, LatencyModel] = {}
         self.tried = 0.0
         self.ceiling = math.inf
+        self.footprint: Footprint | None = None
+        self.awake = False
+        self.signature: Signature | None = None
+        self.cost: Cost | None = None
         self._path = path
         self._digest = digest
         self._written = time.monotonic()
+        self._dirty = False
         self._writing: asyncio.Task[None] | None = None
         self._load()
 
@@ -60,6 +74,8 @@ class Learnt:
                     log.warning(
                         "a device's law is learnt anew", extra={"device": name, "error": str(error)}
                     )
+            self.footprint, self.awake = kept.footprint, kept.awake
+            self.signature, self.cost = kept.signature, kept.cost
             self.tried = max(0.0, kept.tried)
             self.ceiling = math.inf if kept.ceiling is None else max(1.0, kept.ceiling)
 
@@ -67,9 +83,15 @@ class Learnt:
         """Write what is known, every EVERY seconds at most (at once with ``now``), beside the loop."""
         if not now and time.monotonic() - self._written < EVERY:
             return
+        self._dirty = True
         if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_all(scheduler))
+
+    async def _write_all(self, scheduler: Scheduler[Any]) -> None:
+        while self._dirty:  # again, when something was learnt while it was written
+            self._dirty = False
             self._written = time.monotonic()
-            self._writing = asyncio.create_task(asyncio.to_thread(self._write, self._content(scheduler)))
+            await asyncio.to_thread(self._write, self._content(scheduler))
 
     def save(self, scheduler: Scheduler[Any]) -> None:
         """Write what is known, now."""
@@ -82,6 +104,10 @@ class Learnt:
                 tried=scheduler.tried,
                 ceiling=None if scheduler.ceiling == math.inf else scheduler.ceiling,
                 devices={name: model.save() for name, model in self.models.items() if model.batches},
+                footprint=self.footprint,
+                awake=self.awake,
+                signature=self.signature,
+                cost=self.cost,
             )
         )
 

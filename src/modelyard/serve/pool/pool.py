@@ -1,4 +1,4 @@
-"""The replicas of one deployment and the queue in front of them: who computes what, and when."""
+"""The queue of one deployment and the replicas behind it: who computes what, and when."""
 
 import asyncio
 import contextlib
@@ -15,12 +15,14 @@ from modelyard.policy.work import Measure, measure
 from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.logs import ModelLog
-from modelyard.serve.observe.metrics import EndpointMetrics, PoolGauge
+from modelyard.serve.observe.metrics import EndpointMetrics
 from modelyard.serve.pool.executor import ExecutorGone
 from modelyard.serve.pool.frames import Cost
 from modelyard.serve.pool.learnt import Learnt
+from modelyard.serve.pool.memory import Memory
 from modelyard.serve.pool.queue import INFINITY, Queue, Ticket, late
 from modelyard.serve.pool.replica import Batch, Replica
+from modelyard.serve.pool.residence import Residence
 from modelyard.serve.pool.seats import Seats
 from modelyard_executor.wire import WireError
 
@@ -41,6 +43,7 @@ class Pool:
         folder: Path,
         learnt: Learnt,
         seats: Seats,
+        memory: Memory,
     ) -> None:
         self.spec = spec
         self.log = log
@@ -52,7 +55,7 @@ class Pool:
         # Set by who traces.
         self.on_queued: Callable[[Call, Ticket], None] | None = None
         self.on_computed: Callable[[float, float], None] | None = None
-        self._failing = False
+        self.failing = False
         self._stopped = False
         self._retry_after = 1.0
         self._loop = asyncio.get_running_loop()
@@ -69,25 +72,38 @@ class Pool:
         self._outputs: dict[str, tuple[str, tuple[int, ...]]] = {}
         if spec.signature is not None:
             self._expect(spec.signature)
-        self._replicas = [
-            Replica(self, number, folder / f"{spec.deployment}-{number}", seat)
-            for number, seat in enumerate(seats.take(spec.replicas, spec.resources))
-        ]
+        if learnt.signature is not None and learnt.cost is not None:
+            # A sleeping model is called before its executor says this again.
+            with contextlib.suppress(ValueError):
+                self.learn(learnt.signature, learnt.cost)
+        self._memory = memory
+        self.residence = Residence(self, memory, learnt, folder, seats)
 
     # --- for the dataplane
 
     @property
     def ready(self) -> bool:
-        """Whether at least one replica serves."""
-        return any(replica.state == "ready" for replica in self._replicas)
+        """Whether a call made now would be computed: by a replica that serves, or by one that it wakes."""
+        residence = self.residence
+        return self.serving or (residence.loadable and not self.failing)
+
+    @property
+    def serving(self) -> bool:
+        """Whether at least one replica is ready."""
+        return any(replica.state == "ready" for replica in self.residence.replicas)
 
     def submit(self, call: Call, *, pin: Replica | None = None) -> Ticket:
         """Queue one call; its ``future`` gets a Result.
 
-        Raises Overloaded when it cannot be answered in time, Unavailable when the model keeps crashing.
+        Raises Overloaded when it cannot be answered in time, Unavailable when the model keeps crashing or
+        sleeps and cannot be loaded in time.
         """
-        if pin is None and (self._failing or self._stopped):
-            raise self._unavailable()
+        if pin is None:
+            if self.failing or self._stopped:
+                raise self._unavailable()
+            self.residence.calls += 1
+            if self.residence.state != "awake":
+                self._wake_for(call)
         ticket = self.queue.submit(call, pin)
         if self.on_queued is not None:
             self.on_queued(call, ticket)
@@ -97,6 +113,15 @@ class Pool:
             self._dispatching = True
             self._loop.call_soon(self._dispatch)
         return ticket
+
+    def _wake_for(self, call: Call) -> None:
+        """Have the model loaded, which is done also where ``call`` cannot wait for so long."""
+        residence = self.residence
+        residence.ask()
+        if residence.proven and not self.draining:
+            refused = self._memory.refusal(residence, call.timeout)
+            if refused is not None:
+                raise refused
 
     async def stream(self, call: Call) -> AsyncGenerator[Answer, None]:
         """The answers to one call as they come; at least one. Raises its error."""
@@ -134,6 +159,7 @@ class Pool:
         """
         self.queue.learn(signature, cost)
         self._expect(signature)
+        self._learnt.signature, self._learnt.cost = signature, cost
 
     def _expect(self, signature: Signature) -> None:
         self.signature = signature
@@ -141,16 +167,18 @@ class Pool:
             spec.name: (spec.datatype, signature.batch_shape(spec)) for spec in signature.outputs
         }
 
-    def wake(self, replica: Replica) -> None:
+    def take_canary(self, replica: Replica) -> None:
         """Let a starting replica take the canary that is queued for it."""
         ticket = self._scheduler.pinned(replica)
         if ticket is not None:
             self._send(replica, [ticket], measure(self._scheduler.shape, [ticket]), time.monotonic())
 
-    def replica_ready(self, replica: Replica) -> None:
-        """The canary went through: traffic may come."""
-        self._failing = False
+    def replica_ready(self, replica: Replica, seconds: float) -> None:
+        """The canary went through, ``seconds`` after the replica's process was started: traffic may come."""
+        self.failing = False
         self.failure = None
+        self.metrics.loaded(seconds, cold=len(self._scheduler) > 0)
+        self.residence.served(replica, seconds)
         model = self.model_of(replica)
         for other in self.models.values():
             if other.sure and not model.known:
@@ -244,7 +272,7 @@ class Pool:
         """The executor died under ``lost``, with ``ahead`` sent and not begun: others compute them, but for
         what killed it twice."""
         self.replica_gone(replica)
-        self.metrics.restarts += not self._stopped
+        self.metrics.restarts += replica.state != "stopping"
         for ticket in (*lost, *ahead):
             ticket.replica = None
             if ticket.pin is not None:
@@ -277,15 +305,15 @@ class Pool:
         """Keep the crash report; when no replica can serve, tell who waits."""
         self.failure = report
         self._retry_after = max(1.0, delay)
-        if fatal and not self.ready:
-            self._failing = True
+        if fatal and not self.serving:
+            self.failing = True
             self.queue.clear(self._unavailable())
             if self.draining and self.busy == 0:
                 self._emptied.set()
 
     def _count_workers(self) -> None:
         """Who computes, and how fast they are together."""
-        ready = [replica for replica in self._replicas if replica.state == "ready"]
+        ready = [replica for replica in self.residence.replicas if replica.state == "ready"]
         self._scheduler.workers = max(1, len(ready))
         self._scheduler.devices = devices = [self.model_of(replica) for replica in ready]
         self._scheduler.speed = sum(device.speed for device in devices)
@@ -370,7 +398,7 @@ class Pool:
     def _tick(self, now: float) -> float:
         """Tell the callers whose time is over while their call computes; end what hangs."""
         following = INFINITY
-        for replica in self._replicas:
+        for replica in self.residence.replicas:
             for batch in replica.batches:
                 for ticket in batch.tickets:
                     if ticket.done:
@@ -394,7 +422,7 @@ class Pool:
         """Calls that wait or are being computed."""
         return len(self._scheduler) + sum(
             not ticket.done
-            for replica in self._replicas
+            for replica in self.residence.replicas
             for batch in replica.batches
             for ticket in batch.tickets
         )
@@ -404,50 +432,32 @@ class Pool:
         """Seconds until what waits now would be computed, by what is known; 0 while nothing is."""
         return self._scheduler.seconds(self._scheduler.units) if self._scheduler.speed else 0.0
 
-    def status(self) -> routes.PoolStatus:
-        """What the control plane sees."""
-        if self.draining:
-            state = "draining"
-        elif self.ready:
-            state = "ready"
-        else:
-            state = "failing" if self._failing else "starting"
-        return routes.PoolStatus(
-            deployment=self.spec.deployment,
-            endpoint=self.spec.endpoint,
-            state=state,
-            replicas=tuple(replica.status() for replica in self._replicas),
-            signature=self.signature,
-            failure=self.failure,
-            queued=len(self._scheduler),
-        )
+    def turn_away(self) -> None:
+        """It cannot be loaded: tell who waits."""
+        if self.residence.crowded is not None:
+            self.queue.clear(Unavailable(self.residence.crowded))
 
-    def gauge(self) -> PoolGauge:
-        """What a scrape of the metrics sees."""
-        if self._scheduler.hurried:
-            self.metrics.steps["no_wait"] = self._scheduler.hurried
-        replicas = [replica.status() for replica in self._replicas]
-        return PoolGauge(
-            self.spec.endpoint,
-            self.spec.deployment,
-            len(self._scheduler),
-            sum(replica.state == "ready" for replica in replicas),
-            sum(replica.memory or 0 for replica in replicas),
-        )
+    def keep_learnt(self) -> None:
+        """Write what is known of the model, beside the loop."""
+        self._learnt.keep(self._scheduler, now=True)
+
+    def rest(self) -> None:
+        """Its replicas are stopping: no batch goes to them any more."""
+        self._idle.clear()
+        self._count_workers()
 
     async def drain(self, limit: float) -> None:
         """Serve what is queued, up to ``limit`` seconds, then stop all replicas. No call comes any more."""
         self.draining = True
         started = time.monotonic()
-        if self.busy and self.ready:
+        if self.busy and (self.serving or self.ready):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limit):
                     await self._emptied.wait()
         self._stopped = True
         self.queue.clear(self._unavailable())
         grace = max(0.5, min(5.0, limit - (time.monotonic() - started)))
-        await asyncio.gather(*(replica.stop(grace) for replica in self._replicas))
+        await self.residence.end(grace)
         self.queue.close()
-        self.seats.give_back([replica.seat for replica in self._replicas])
         self._learnt.save(self._scheduler)
         self.log.close()

@@ -70,9 +70,14 @@ class Replica:
         self._task = asyncio.create_task(self._supervise(), name=f"replica {self.id}")
         self._task.add_done_callback(_tell)
 
+    @property
+    def pid(self) -> int | None:
+        """Its process; None while there is none."""
+        return self._executor.pid if self._executor is not None and self.state != "backing_off" else None
+
     def status(self) -> ReplicaStatus:
         """What the control plane sees."""
-        pid = self._executor.pid if self._executor is not None and self.state != "backing_off" else None
+        pid = self.pid
         return ReplicaStatus(
             id=self.id,
             state=self.state,
@@ -185,7 +190,7 @@ class Replica:
             return
         self._canary = self._pool.submit(call, pin=self)
         self._canary.future.add_done_callback(self._canary_answered)
-        self._pool.wake(self)
+        self._pool.take_canary(self)
 
     def _canary_answered(self, future: "asyncio.Future[Result]") -> None:
         """Ready, if the answer is one. A made-up input that the model refuses proves the way too: it came
@@ -209,10 +214,10 @@ class Replica:
         self._served = True
         self._pool.seats.ready(self.seat)
         self._backoff.succeeded(time.monotonic())
-        self._pool.metrics.loaded(time.time() - self._since)
+        seconds = time.time() - self._since
         self._set_state("ready")
         log.info("a replica is ready", extra={"replica": self.id, "endpoint": self._pool.spec.endpoint})
-        self._pool.replica_ready(self)
+        self._pool.replica_ready(self, seconds)
 
     def _not_ready(self, why: str) -> None:
         self._failed = Failed("canary", why, "\n".join([why, *self._pool.log.last_lines(self.id)[-40:]]))
@@ -279,10 +284,15 @@ class Replica:
         if self._executor is not None:
             self._executor.kill()
 
-    async def stop(self, grace: float) -> None:
-        """Let the process finish what it computes, then end it; for good."""
+    def retire(self) -> None:
+        """Take nothing more."""
         self._stopping.set()
         self._set_state("stopping")
+
+    async def stop(self, grace: float | None) -> None:
+        """Let the process finish what it computes, within ``grace`` seconds (None: as long as its callers
+        wait), then end it; for good."""
+        self.retire()
         executor = self._executor
         if executor is not None and executor.pid is not None:
             executor.drain()

@@ -10,11 +10,12 @@ from typing import TypeVar
 
 import msgspec
 
-from modelyard.core.errors import Conflict, InvalidInput, NotFound, Unavailable
+from modelyard.core.errors import Conflict, InvalidInput, Unavailable
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.core.version import VERSION
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.http import Request, Response, decode_error, json_response
+from modelyard.serve.pool import report
 from modelyard.serve.served import Served
 
 EXTENSIONS = (
@@ -182,7 +183,7 @@ def _duration(count: int, seconds: float) -> Described:
     return {"count": count, "ns": round(seconds * 1e9)}
 
 
-# --- the repository: what is loaded is decided by deployments; this tells it, and changes nothing
+# --- the repository: what there is, deployments decide; whether it is in memory, also these calls
 
 
 class IndexRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -199,7 +200,16 @@ class LoadRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 Wanted = TypeVar("Wanted", IndexRequest, LoadRequest)
 
-_STATES = {"ready": "READY", "starting": "LOADING", "failing": "UNAVAILABLE", "draining": "UNLOADING"}
+# Asleep is ready: a call would be answered. The reason says what it is.
+_STATES = {
+    "ready": "READY",
+    "asleep": "READY",
+    "waking": "LOADING",
+    "starting": "LOADING",
+    "failing": "UNAVAILABLE",
+    "draining": "UNLOADING",
+}
+LOAD_LIMIT = 600.0  # seconds that a load is waited for
 
 
 async def index(plane: Dataplane, request: Request) -> Response:
@@ -213,13 +223,15 @@ def index_of(plane: Dataplane) -> list[Described]:
     """Every deployment that this node has, serving or on its way, with its state."""
     models: list[Described] = []
     for pool in plane.pools.values():
-        status = pool.status()
+        status = report.status(pool)
         models.append(
             {
                 "name": status.endpoint,
                 "version": str(pool.spec.version),
                 "state": _STATES[status.state],
-                "reason": (status.failure or "").partition("\n")[0],
+                "reason": "asleep; a call or a load wakes it"
+                if status.state == "asleep"
+                else (status.failure or "").partition("\n")[0],
             }
         )
     known = {model["name"] for model in models}
@@ -232,9 +244,9 @@ def index_of(plane: Dataplane) -> list[Described]:
 
 
 async def load(plane: Dataplane, request: Request, name: str) -> Response:
-    """``POST /v2/repository/models/{name}/load``: nothing to do for what is ready.
+    """``POST /v2/repository/models/{name}/load``: in memory, when this answers.
 
-    Raises NotFound for what was never deployed, Unavailable for what is not ready yet, InvalidInput for
+    Raises NotFound for what was never deployed, Unavailable for what cannot be loaded, InvalidInput for
     a configuration to load it with.
     """
     wanted = _body(request, LoadRequest)
@@ -243,20 +255,34 @@ async def load(plane: Dataplane, request: Request, name: str) -> Response:
             "A model is configured where it is deployed (modelyard deploy --help), not when it is loaded.",
             field="parameters",
         )
-    check_ready(plane.resolve(name))
+    await wake(plane, name)
     return json_response({})
 
 
 async def unload(plane: Dataplane, request: Request, name: str) -> Response:
-    """``POST /v2/repository/models/{name}/unload``. Raises Conflict for what is deployed, else NotFound."""
+    """``POST /v2/repository/models/{name}/unload``: not in memory, when this answers; a call wakes it."""
     _body(request, LoadRequest)
-    if any(model["name"] == name for model in index_of(plane)):
+    await put_to_sleep(plane, name)
+    return json_response({})
+
+
+async def wake(plane: Dataplane, name: str) -> None:
+    """Have the model of an endpoint in memory. Raises NotFound, and Unavailable when it cannot be loaded."""
+    served = plane.resolve(name)
+    if served.pool is not None:
+        await served.pool.residence.wake(LOAD_LIMIT)
+    check_ready(served)
+
+
+async def put_to_sleep(plane: Dataplane, name: str) -> None:
+    """Take the model of an endpoint out of memory. Raises NotFound, and Conflict where that may not be: it
+    is kept, it computes, it never served, or it is elsewhere."""
+    served = plane.resolve(name)
+    if served.pool is None:
         raise Conflict(
-            f"{name!r} is loaded because it is deployed; delete its endpoint instead: "
-            f"modelyard delete {name}",
-            field="model",
+            f"{name!r} is served by remotes alone; there is nothing of it in memory.", field="model"
         )
-    raise NotFound(f"There is no endpoint {name!r} here; see: modelyard endpoints", field="model")
+    await served.pool.residence.sleep()
 
 
 def _body(request: Request, kind: type[Wanted]) -> Wanted:

@@ -1,0 +1,276 @@
+"""Whether a pool's model is in memory: its replicas, what they take, how often it is called."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from modelyard.core.errors import Conflict, Unavailable
+from modelyard.core.routes import Footprint
+from modelyard.host.memory import peak_bytes, proportional_bytes
+from modelyard.policy.residency import Rate, Resident
+from modelyard.serve.pool.replica import Replica
+
+if TYPE_CHECKING:
+    from modelyard.serve.pool.learnt import Learnt
+    from modelyard.serve.pool.memory import Memory
+    from modelyard.serve.pool.pool import Pool
+    from modelyard.serve.pool.seats import Seats
+
+State = Literal["asleep", "waking", "awake", "leaving"]
+
+UNKNOWN = 256 * 2**20  # bytes that a replica is thought to take of which nothing is known
+IDLE_GRACE = 0.2  # seconds that an executor without work has to end by itself
+MEASURE_EVERY = 5.0  # seconds between two looks at what a model takes that is called
+
+
+class Residence:
+    """A pool's place in memory. All methods run on the event loop's thread.
+
+    ``state``: *asleep* (no process), *waking* (its processes load; also when they fail to, again and
+    again), *awake* (at least one has answered its first prediction), *leaving* (its processes end).
+    ``owed`` is True while it has to be in memory without having been called: at its first start, or
+    because it is kept. ``crowded`` says why it can never be loaded as things are, None when it can.
+    """
+
+    def __init__(
+        self, pool: "Pool", memory: "Memory", learnt: "Learnt", folder: Path, seats: "Seats"
+    ) -> None:
+        self.pool = pool
+        self.name = pool.spec.deployment
+        self.state: State = "asleep"
+        self.replicas: list[Replica] = []
+        self.calls = 0  # since the latest look
+        self.since = time.monotonic()  # when the state was entered
+        self.crowded: str | None = None
+        self.owed = self.kept or not self.proven_by(learnt) or learnt.awake
+        self._memory = memory
+        self._learnt = learnt
+        self._folder = folder
+        self._seats = seats
+        self._rate = Rate(self.since)
+        self._measured = 0  # bytes, of all replicas
+        self._measured_at = self.since
+        self._called = False  # since it was measured
+        self._ended = False
+        self._ending: asyncio.Task[None] | None = None
+        self._weighing: asyncio.Task[None] | None = None
+        memory.join(self)
+        if self.owed:
+            memory.ask(self)
+
+    @property
+    def kept(self) -> bool:
+        """Whether it may never sleep."""
+        return self.pool.spec.scaling.min_replicas > 0
+
+    @staticmethod
+    def proven_by(learnt: "Learnt") -> bool:
+        """Whether it answered a prediction once."""
+        return learnt.footprint is not None
+
+    @property
+    def proven(self) -> bool:
+        """Whether it answered a prediction once: what was loaded before can be loaded again."""
+        return self.proven_by(self._learnt)
+
+    @property
+    def loadable(self) -> bool:
+        """Whether a call would wake it."""
+        return self.proven and not self.owed and self.crowded is None
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """What one replica takes; None before it was measured."""
+        return self._learnt.footprint
+
+    @property
+    def reload(self) -> float:
+        """Seconds from asleep to the first answer; 0 while that is not known."""
+        return 0.0 if self.footprint is None else self.footprint.seconds
+
+    @property
+    def needs(self) -> int:
+        """Bytes that loading it takes."""
+        spec, known = self.pool.spec, self.footprint
+        each = (spec.memory or UNKNOWN) if known is None else max(known.loading, known.most)
+        if spec.resources.memory is not None:
+            each = min(each, spec.resources.memory)
+        return each * spec.replicas
+
+    @property
+    def takes(self) -> int:
+        """Bytes that count for it now: what its processes take, or what they are known to grow to."""
+        if self.state == "asleep" or self.pool.failing:
+            return 0
+        known = self.footprint
+        if self.state == "waking" or known is None or not self._measured:
+            return self.needs
+        return max(self._measured, known.most * len(self.replicas))
+
+    def resident(self, now: float) -> Resident:
+        """What decides whether it stays."""
+        return Resident(
+            name=self.name,
+            bytes=self.takes,
+            reload=self.reload,
+            rate=self._rate.at(now),
+            unused=now - self._rate.last,
+            awake=now - self.since,
+            busy=self.pool.busy > 0,
+            kept=self.kept,
+        )
+
+    def idle_too_long(self, now: float) -> bool:
+        """Whether it is to sleep because nobody calls it."""
+        after = self.pool.spec.scaling.idle_timeout
+        unused = now - max(self._rate.last, self.since)
+        return 0 < after < unused and not self.kept and not self.pool.busy
+
+    # --- coming and going
+
+    def ask(self) -> None:
+        """A call waits for it: have it loaded."""
+        if self.state == "asleep" and not self._ended:
+            self._memory.ask(self)
+
+    def open(self) -> None:
+        """Start the replicas; there is room for them."""
+        spec = self.pool.spec
+        self.crowded = None
+        self._enter("waking")
+        self.replicas = [
+            Replica(self.pool, number, self._folder / f"{spec.deployment}-{number}", seat)
+            for number, seat in enumerate(self._seats.take(spec.replicas, spec.resources))
+        ]
+
+    async def wake(self, limit: float) -> None:
+        """Have it in memory, within ``limit`` seconds. Raises Unavailable when it cannot be."""
+        self.ask()
+        refused = self._memory.refusal(self, limit)
+        if refused is not None and not self.pool.serving:
+            raise refused
+        end = time.monotonic() + limit
+        while not self.pool.serving:
+            if self.pool.failing or time.monotonic() > end:
+                raise Unavailable(
+                    f"{self.pool.spec.endpoint!r} could not be loaded; see: modelyard logs {self.pool.spec.endpoint}",
+                    retry_after=1.0,
+                )
+            await asyncio.sleep(0.02)
+            self.ask()  # it may have been put to sleep again meanwhile
+
+    async def sleep(self) -> None:
+        """Take it out of memory. Raises Conflict when it may not be."""
+        endpoint = self.pool.spec.endpoint
+        if self.kept:
+            raise Conflict(f"{endpoint!r} is always kept in memory; deploy it with --min-replicas 0 first.")
+        if self._weighing is not None:
+            await asyncio.shield(self._weighing)
+        if not self.proven:
+            raise Conflict(f"{endpoint!r} has not served yet; it can sleep when it has.")
+        if self.pool.busy:
+            raise Conflict(f"{endpoint!r} is computing; it can sleep when no call waits.")
+        self.close()
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
+
+    def stay(self) -> None:
+        """It need not be loaded before it is called."""
+        self.owed = False
+
+    def served(self, replica: Replica, seconds: float) -> None:
+        """A replica has answered its first prediction, ``seconds`` after its process was started."""
+        self.owed = False
+        if self.state == "waking":
+            self._enter("awake")
+        if (pid := replica.pid) is not None:
+            self._weighing = asyncio.create_task(self._weigh(pid, seconds), name=f"weigh {self.name}")
+
+    async def _weigh(self, pid: int, seconds: float) -> None:
+        peak, loaded = await asyncio.to_thread(lambda: (peak_bytes(pid), proportional_bytes(pid)))
+        loaded = loaded or UNKNOWN
+        former = self._learnt.footprint
+        # What one odd call made it grow to is forgotten by half with each load.
+        most = loaded if former is None else max(loaded, (former.most + loaded) // 2)
+        self._learnt.footprint = Footprint(
+            loading=max(peak or 0, loaded), loaded=loaded, most=most, seconds=seconds
+        )
+        self._learnt.awake = True
+        self.pool.keep_learnt()
+        await self.measure(time.monotonic())
+        self._memory.changed()
+
+    def close(self) -> None:
+        """Stop the replicas, of which those that compute finish what they have; what waits goes on waiting."""
+        if self.state in ("waking", "awake"):
+            self._enter("leaving")
+            for replica in self.replicas:
+                replica.retire()
+            self.pool.rest()
+            self._ending = asyncio.create_task(self._close(), name=f"put {self.name} to sleep")
+
+    async def _close(self) -> None:
+        # What computes has the time that its callers have: the pool ends it when it outlives them.
+        busy = any(replica.batches for replica in self.replicas)
+        await self._stop(None if busy else IDLE_GRACE)
+        self._learnt.awake = False
+        self.pool.keep_learnt()
+        self._enter("asleep")
+        if len(self.pool.queue) or self.kept:
+            self.ask()
+        self._memory.changed()
+
+    async def end(self, grace: float) -> None:
+        """Stop the replicas for good."""
+        self._ended = True
+        self._memory.drop(self)
+        await self._stop(grace)
+        if self._ending is not None:
+            await self._ending
+        self._memory.leave(self)
+
+    async def _stop(self, grace: float | None) -> None:
+        # Not before they are: each answers what it computes, and is looked after until it has ended.
+        await asyncio.gather(*(replica.stop(grace) for replica in self.replicas))
+        seats, self.replicas = [replica.seat for replica in self.replicas], []
+        self._seats.give_back(seats)
+        self._measured = 0
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.since = time.monotonic()
+
+    # --- looking
+
+    def look(self, now: float) -> bool:
+        """Count the calls since the last look; whether it is time to measure what it takes."""
+        self._rate.add(self.calls, now)
+        self._called = self._called or self.calls > 0
+        self.calls = 0
+        return self._called and self.state == "awake" and now - self._measured_at > MEASURE_EVERY
+
+    async def measure(self, now: float) -> None:
+        """See what its processes take."""
+        pids = [pid for replica in self.replicas if (pid := replica.pid) is not None]
+        sizes = await asyncio.to_thread(lambda: [proportional_bytes(pid) or 0 for pid in pids])
+        if self.state != "awake" or not sizes:
+            return
+        self._measured, self._measured_at, self._called = sum(sizes), now, False
+        known = self._learnt.footprint
+        if known is not None and max(sizes) > known.most:
+            self._learnt.footprint = msgspec.structs.replace(known, most=max(sizes))
+
+    def started_anew(self) -> None:
+        """It takes no more than when it was loaded, for its processes were ended."""
+        if (known := self.footprint) is not None:
+            self._measured = known.loaded * len(self.replicas)
+            self._learnt.footprint = msgspec.structs.replace(known, most=known.loaded)
+
+    @property
+    def grown(self) -> int:
+        """Bytes that it takes more than when it was loaded."""
+        known = self.footprint
+        return 0 if known is None else self._measured - known.loaded * len(self.replicas)

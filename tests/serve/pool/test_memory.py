@@ -1,0 +1,230 @@
+"""Models that share the node's memory: who is there, who sleeps, who wakes, and that no call is lost by it."""
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from modelyard.core.deployment import Scaling
+from modelyard.core.routes import Pool
+from support.models import function_pool
+from support.node import NodeProcess, wait_until
+
+BALLAST = 100  # MB that each model takes beside its interpreter
+BUDGET = "420MB"  # the node itself and three such models, not four
+
+
+def heavy(
+    folder: Path,
+    name: str,
+    *,
+    seconds: float = 0.0,
+    load: float = 0.0,
+    timeout: float = 60.0,
+    **scaling: float,
+) -> Pool:
+    """A model that takes memory, some time to be loaded, and some for each call."""
+    code = (
+        f"import time\nfrom pathlib import Path\nBALLAST = bytearray(b'x') * {BALLAST * 10**6}\ntime.sleep({load})\n"
+        f"open({str(folder / 'loads')!r}, 'a').write('.')\n"
+        f"def predict(x: float):\n    time.sleep({seconds})\n    return x + 1\n"
+    )
+    pool = function_pool(folder, code, name=name, timeout=timeout)
+    return msgspec.structs.replace(pool, scaling=Scaling(**scaling), memory=(BALLAST + 20) * 10**6)  # type: ignore[arg-type]
+
+
+def zoo(folder: Path, count: int, **changes: float) -> list[Pool]:
+    return [heavy(folder / f"m{number}", f"m{number}", **changes) for number in range(count)]
+
+
+def states(node: NodeProcess) -> dict[str, str]:
+    return {pool.endpoint: pool.state for pool in node.status().pools}
+
+
+def settled(node: NodeProcess) -> dict[str, str]:
+    """The states, when every model has served once."""
+    return wait_until(
+        lambda: found if not set(found := states(node)) & {"starting", "waking"} else None,
+        what="all to serve",
+    )
+
+
+def call(node: NodeProcess, name: str, x: float = 1.0) -> None:
+    status, answer = node.post(f"/models/{name}/predict", {"x": x})
+    assert (status, answer["output"]) == (200, x + 1), answer
+
+
+def test_more_models_than_memory_are_served_each_when_it_is_called(tmp_path: Path) -> None:
+    pools = zoo(tmp_path, 5)
+    with NodeProcess(tmp_path / "home", MODELYARD_MEMORY=BUDGET).serve(*pools).start() as node:
+        found = settled(node)
+        assert sorted(found.values()) == ["asleep"] * 2 + ["ready"] * 3
+        for name in [*found, *found]:
+            call(node, name)
+            memory = node.status().memory
+            assert memory.used <= memory.budget == 420_000_000
+            assert memory.awake + memory.asleep <= 5
+        assert node.get("/ready")[0] == 200
+        text = node.call("GET", "/metrics")[2].decode()
+        assert 'modelyard_models{state="asleep"} 2.0' in text
+        assert float(text.partition("\nmodelyard_evictions_total ")[2].split()[0]) >= 4
+
+
+def test_fifty_first_calls_to_a_sleeping_model_load_it_once(tmp_path: Path) -> None:
+    pool = heavy(tmp_path / "m", "m", load=0.3)
+    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(50) as clients:
+        assert node.post("/v2/repository/models/m/unload", {})[0] == 200
+        assert states(node) == {"m": "asleep"}
+        list(clients.map(lambda x: call(node, "m", x), range(50)))
+        assert (tmp_path / "m" / "loads").read_text() == ".."
+        assert "modelyard_cold_starts_total" in node.call("GET", "/metrics")[2].decode()
+
+
+def test_calls_that_race_with_eviction_are_all_answered(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    pools = zoo(tmp_path, 5)
+    names = [chance.choice(pools).endpoint for _ in range(150)]
+    with (
+        NodeProcess(tmp_path / "home", MODELYARD_MEMORY=BUDGET).serve(*pools).start() as node,
+        ThreadPoolExecutor(6) as clients,
+    ):
+        settled(node)
+        list(clients.map(lambda name: call(node, name), names))
+
+
+def test_models_under_constant_load_that_do_not_fit_together_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools = zoo(tmp_path, 2, seconds=0.01)
+    with (
+        NodeProcess(tmp_path / "home", MODELYARD_MEMORY="250MB").serve(*pools).start() as node,
+        ThreadPoolExecutor(4) as clients,
+    ):
+        settled(node)
+        until = time.monotonic() + 8
+        counts = {"m0": 0, "m1": 0}
+
+        def load(name: str) -> None:
+            while time.monotonic() < until:
+                call(node, name)
+                counts[name] += 1
+
+        list(clients.map(load, ["m0", "m1", "m0", "m1"]))
+        assert min(counts.values()) > 10
+
+
+def test_where_nothing_may_sleep_a_call_hears_that_at_once(tmp_path: Path) -> None:
+    pools = [*zoo(tmp_path, 2, min_replicas=1), heavy(tmp_path / "more", "more")]
+    with NodeProcess(tmp_path / "home", MODELYARD_MEMORY=BUDGET).serve(*pools).start() as node:
+        settled(node)
+        assert node.post("/v2/repository/models/more/unload", {})[0] == 200
+        assert node.post("/v2/repository/models/m0/unload", {})[0] == 409
+        fourth, fifth = (heavy(tmp_path / name, name, min_replicas=1) for name in ("fourth", "fifth"))
+        node.serve(*pools, fourth)
+        wait_until(lambda: states(node).get("fourth") == "ready", what="the fourth")
+        status, answer = node.post("/models/more/predict", {"x": 1.0})
+        assert status == 503
+        assert "--min-replicas 0" in answer["error"]
+        node.serve(*pools, fourth, fifth)
+        wait_until(
+            lambda: states(node).get("fifth") == "failing", what="a word on the one that has no room"
+        )
+        node.serve(*pools[1:], fifth)  # m0 and the fourth are gone
+        wait_until(lambda: states(node) == {"m1": "ready", "more": "asleep", "fifth": "ready"}, what="room")
+        call(node, "more")
+
+
+def test_a_call_that_cannot_wait_is_told_for_how_long_and_the_model_is_loaded_all_the_same(
+    tmp_path: Path,
+) -> None:
+    pools = [heavy(tmp_path / "quick", "quick", load=1.0), heavy(tmp_path / "slow", "slow", seconds=1.2)]
+    with (
+        NodeProcess(tmp_path / "home", MODELYARD_MEMORY="250MB").serve(*pools).start() as node,
+        ThreadPoolExecutor(1) as clients,
+    ):
+        settled(node)
+        call(node, "slow")
+        computing = clients.submit(call, node, "slow")
+        wait_until(
+            lambda: any(pool.endpoint == "slow" and node.get("/ready") for pool in node.status().pools)
+        )
+        time.sleep(0.2)
+        status, headers, body = node.call(
+            "POST", "/models/quick/predict", b'{"x": 1.0}',
+            {"content-type": "application/json", "modelyard-timeout": "0.5"},
+        )  # fmt: skip
+        assert status == 503, body
+        assert 1 <= int(headers["retry-after"]) <= 20
+        computing.result()
+        wait_until(lambda: states(node)["quick"] == "ready", what="the model that was called")
+        call(node, "quick")
+
+
+def test_a_model_that_nobody_calls_sleeps_and_wakes(tmp_path: Path) -> None:
+    pool = heavy(tmp_path / "m", "m", idle_timeout=0.5)
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        wait_until(lambda: states(node) == {"m": "asleep"}, what="sleep")
+        assert node.get("/v2/models/m/ready")[0] == 200
+        assert node.get("/v2/models/m")[0] == 200
+        call(node, "m")
+        footprint = node.status().pools[0].footprint
+        assert BALLAST * 10**6 < footprint.loaded < 2 * BALLAST * 10**6
+        assert footprint.loading >= footprint.loaded
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_node_that_starts_again_has_in_memory_what_it_had(tmp_path: Path, killed: bool) -> None:
+    node = NodeProcess(tmp_path / "home").serve(*zoo(tmp_path, 2))
+    with node:
+        assert node.post("/v2/repository/models/m0/unload", {})[0] == 200
+        wait_until(
+            lambda: '"awake":false' in (tmp_path / "home/run/learnt/m0-1.json").read_text(),
+            what="a note of it",
+        )
+        if killed:
+            node.kill()
+    with node.start():
+        assert states(node) == {"m0": "asleep", "m1": "ready"}
+        call(node, "m0")
+
+
+def test_a_sleeping_model_is_called_although_only_its_executor_knew_what_it_takes(tmp_path: Path) -> None:
+    pool = heavy(tmp_path / "m", "m")
+    unknown = msgspec.structs.replace(pool, signature=None)
+    with NodeProcess(tmp_path / "home").serve(unknown) as node:
+        assert node.post("/v2/repository/models/m/unload", {})[0] == 200
+    with node.start():
+        assert states(node) == {"m": "asleep"}
+        assert node.status().pools[0].signature == pool.signature
+        call(node, "m")
+
+
+def test_a_model_that_cannot_be_loaded_again_says_so_and_others_go_on(tmp_path: Path) -> None:
+    pools = zoo(tmp_path, 2)
+    with NodeProcess(tmp_path / "home").serve(*pools) as node:
+        assert node.post("/v2/repository/models/m0/unload", {})[0] == 200
+        (tmp_path / "m0" / "model.py").write_text("raise OSError('its weights are gone')")
+        status, answer = node.post("/models/m0/predict", {"x": 1.0})
+        assert (status, "weights are gone" in answer["error"]) == (503, True)
+        call(node, "m1")
+
+
+def test_a_model_that_grows_over_the_budget_starts_anew_and_the_others_do_not(tmp_path: Path) -> None:
+    code = "KEPT = []\ndef predict(x: float):\n    KEPT.append(bytearray(b'x') * int(x * 1e6))\n    return len(KEPT)\n"
+    leaking = msgspec.structs.replace(
+        function_pool(tmp_path / "leaking", code, name="leaking"), scaling=Scaling(min_replicas=1)
+    )
+    good = heavy(tmp_path / "good", "good", min_replicas=1)
+    with NodeProcess(tmp_path / "home", MODELYARD_MEMORY=BUDGET).serve(leaking, good) as node:
+        (before,) = node.pids("good")
+        (first,) = node.pids("leaking")
+        assert node.post("/models/leaking/predict", {"x": 400.0})[0] == 200
+        wait_until(lambda: node.pids("leaking") not in ([first], []), what="another process")
+        assert node.pids("good") == [before]
+        assert (
+            node.post("/models/leaking/predict", {"x": 1.0})[1]["output"] <= 2
+        )  # its first call was the canary
+        assert "used up" in node.log()
