@@ -1,6 +1,7 @@
 """The reconciler's decision, against a simulated node that starts, fails, dies and comes back."""
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -20,6 +21,9 @@ from modelyard.core.signature import Signature, TensorSpec
 from modelyard.deploy.reconcile import Line, Observed, Revision, Wanted, decide
 
 SIGNATURE = Signature(inputs=(TensorSpec(name="x", datatype="FP32"),))
+
+
+_SERVED = ("ready", "asleep", "waking")
 
 
 def revision(id: str, *, state="pending", endpoint="e", number=1, signature_known=True) -> Revision:
@@ -78,11 +82,12 @@ def test_remotes_serve_alone_until_the_deployment_beside_them_is_ready() -> None
         assert route.weight == 0.5
 
 
-def test_a_ready_revision_takes_the_route_and_the_old_pool_leaves_in_the_same_table() -> None:
+@pytest.mark.parametrize("state", ["ready", "asleep", "waking"])
+def test_a_revision_that_has_served_takes_the_route_and_the_old_pool_leaves(state: str) -> None:
     line = Line(
         endpoint="e", wanted=revision("new", state="starting"), serving=revision("old", state="ready")
     )
-    actions = decide(wanted(line), Observed(status=node(3, old="ready", new="ready")), 0.0)
+    actions = decide(wanted(line), Observed(status=node(3, old="asleep", new=state)), 0.0)
     assert actions.table is not None and actions.table.generation == 4
     assert [pool.deployment for pool in actions.table.pools] == ["new"]
     assert [(route.endpoint, route.deployment) for route in actions.table.routes] == [("e", "new")]
@@ -229,6 +234,8 @@ class Rollouts(RuleBasedStateMachine):
         for id, state in self.pools.items():
             if state == "starting" and data.draw(st.booleans()):
                 self.pools[id] = "ready" if self.revisions[id][2] else "failing"
+            elif state in _SERVED and data.draw(st.booleans()):
+                self.pools[id] = data.draw(st.sampled_from(_SERVED))
 
     @rule(keeps=st.booleans())
     def node_restarts(self, keeps: bool) -> None:
@@ -305,7 +312,7 @@ class Rollouts(RuleBasedStateMachine):
             ready = {
                 id
                 for id, state in self.pools.items()
-                if state == "ready" and id in present and self.revisions[id][0] == route.endpoint
+                if state in _SERVED and id in present and self.revisions[id][0] == route.endpoint
             }
             assert not ready or route.deployment in ready
         routed = {route.endpoint for route in table.routes}
@@ -333,11 +340,11 @@ class Rollouts(RuleBasedStateMachine):
         if actions.table is not None:
             if killed():
                 return False
-            healthy = {id for id, state in self.pools.items() if state == "ready"}
+            healthy = {id for id, state in self.pools.items() if state in _SERVED}
             self._check_table(actions.table)
             self._node_takes(actions.table)
             for id in healthy & {pool.deployment for pool in actions.table.pools}:
-                assert self.pools[id] == "ready", "a healthy replica was touched"
+                assert self.pools[id] in _SERVED, "a healthy replica was touched"
             if answer_lost:
                 self.pushed = None
                 return False

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge
+from modelyard.serve.pool.memory import Memory
 from modelyard.serve.remote.routes import RemoteRoutes
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -37,6 +38,7 @@ def test_every_family_is_described_on_the_page_with_its_labels_and_nothing_else_
         if line.startswith("| `modelyard_")
     }
     collector = NodeCollector(lambda: [PoolGauge("e", "d", 0, 0, 0)])
+    collector.memory = Memory()
     families = [*collector.collect(), *RemoteRoutes().collect()]
     suffix = {"counter": "_total"}
     exported = {

@@ -73,7 +73,8 @@ class Memory:
 
     def drop(self, residence: Residence) -> None:
         """It is not to be loaded any more."""
-        self._waiting.pop(residence.name, None)
+        if self._members.get(residence.name) is residence:
+            self._waiting.pop(residence.name, None)
 
     def ask(self, residence: Residence) -> None:
         """It is to be loaded as soon as there is room, and only once, however many calls wait for it."""
@@ -86,6 +87,17 @@ class Memory:
         if not self._soon:
             self._soon = True
             asyncio.get_running_loop().call_soon(self._plan)
+
+    def fits(self, residence: Residence) -> bool:
+        """Whether there is room for what a new model was measured to take, when idle ones sleep for it."""
+        self._plan()
+        leaving = sum(each.takes for each in self._members.values() if each.state == "leaving")
+        if self._used() - leaving <= self.budget * TOLERANCE:
+            return True
+        kept = sum(each.takes for each in self._members.values() if each.kept and each is not residence)
+        if residence.needs > self.budget - self._own - kept:
+            residence.crowded = self._crowded(residence)
+        return False
 
     def refusal(self, residence: Residence, seconds: float) -> ModelyardError | None:
         """What a call hears that has no more than ``seconds``, if the model cannot be there by then."""

@@ -178,7 +178,6 @@ class Pool:
         self.failing = False
         self.failure = None
         self.metrics.loaded(seconds, cold=len(self._scheduler) > 0)
-        self.residence.served(replica, seconds)
         model = self.model_of(replica)
         for other in self.models.values():
             if other.sure and not model.known:

@@ -214,7 +214,12 @@ class Replica:
         self._served = True
         self._pool.seats.ready(self.seat)
         self._backoff.succeeded(time.monotonic())
-        seconds = time.time() - self._since
+        self._pool.residence.answered(self, time.time() - self._since)
+
+    def serve(self, seconds: float) -> None:
+        """Take traffic: the canary went through, ``seconds`` after the process was started."""
+        if self._stopping.is_set() or not self._served or self.state != "starting":
+            return  # it ended meanwhile
         self._set_state("ready")
         log.info("a replica is ready", extra={"replica": self.id, "endpoint": self._pool.spec.endpoint})
         self._pool.replica_ready(self, seconds)

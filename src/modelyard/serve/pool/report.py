@@ -28,12 +28,10 @@ def _state(pool: "Pool") -> PoolState:
     residence = pool.residence
     if pool.draining:
         return "draining"
-    if pool.failing:
+    if pool.failing or residence.crowded is not None:
         return "failing"
     if pool.serving:
         return "ready"
-    if residence.crowded is not None and (residence.kept or not residence.proven):
-        return "failing"
     if residence.owed or not residence.proven or residence.state == "awake":
         return "starting"  # the first time, or again after its processes died
     return "waking" if residence.state == "waking" or len(pool.queue) else "asleep"

@@ -181,15 +181,25 @@ class Residence:
         """It need not be loaded before it is called."""
         self.owed = False
 
-    def served(self, replica: Replica, seconds: float) -> None:
-        """A replica has answered its first prediction, ``seconds`` after its process was started."""
+    def answered(self, replica: Replica, seconds: float) -> None:
+        """A replica has answered its first prediction, ``seconds`` after its process was started.
+
+        It serves from now on, the very first time once it is known that there is room for what it takes.
+        """
+        known = self.proven
         self.owed = False
         if self.state == "waking":
             self._enter("awake")
-        if (pid := replica.pid) is not None:
-            self._weighing = asyncio.create_task(self._weigh(pid, seconds), name=f"weigh {self.name}")
+        if known:
+            replica.serve(seconds)
+        self._weighing = asyncio.create_task(
+            self._weigh(replica, seconds, known), name=f"weigh {self.name}"
+        )
 
-    async def _weigh(self, pid: int, seconds: float) -> None:
+    async def _weigh(self, replica: Replica, seconds: float, known: bool) -> None:
+        pid = replica.pid
+        if pid is None:
+            return
         peak, loaded = await asyncio.to_thread(lambda: (peak_bytes(pid), proportional_bytes(pid)))
         loaded = loaded or UNKNOWN
         former = self._learnt.footprint
@@ -201,6 +211,11 @@ class Residence:
         self._learnt.awake = True
         self.pool.keep_learnt()
         await self.measure(time.monotonic())
+        if not known:
+            if not self._memory.fits(self):
+                self.close()
+                return
+            replica.serve(seconds)
         self._memory.changed()
 
     def close(self) -> None:
