@@ -67,7 +67,16 @@ def main(descriptor: int, side: "int | None" = None) -> int:
     gc.freeze()
     try:
         slabs = None if side is None else socket.socket(fileno=side)
-        loop.serve(channel, adapter, version, slabs, lend=bool(start.get("slabs")))
+        # What the device does is not done by the processor that packs the results.
+        elsewhere = start["device"] != "cpu" or bool(getattr(adapter, "off_cpu", False))
+        loop.serve(
+            channel,
+            adapter,
+            version,
+            slabs,
+            lend=bool(start.get("slabs")),
+            overlap=elsewhere and bool(start.get("computed")),
+        )
     except (EOFError, BrokenPipeError, ConnectionResetError):
         loop.log("the node is gone; stopping")
     return 0

@@ -8,6 +8,7 @@ from typing import Any, Deque, Dict, Iterator, List, Optional
 
 from .adapter import Adapter, ItemError
 from .ahead import Ahead
+from .behind import Behind
 from .compute import OutOfMemory, as_item_error, prepare_batch, run_batch
 from .frames import BATCH, Work, pack_outputs, pack_results, read_batch
 from .shared import SMALLEST, Borrower, Lender
@@ -21,12 +22,14 @@ def serve(
     slabs: Optional[socket.socket] = None,
     *,
     lend: bool = False,
+    overlap: bool = False,
 ) -> None:
     """Answer frames until DRAIN. Raises EOFError when the node has gone.
 
-    ``slabs`` is the socket on which shared memory is shown; ``lend``: the node takes results in it.
+    ``slabs`` is the socket on which shared memory is shown; ``lend``: the node takes results in it;
+    ``overlap``: results are packed while the next batch computes.
     """
-    loop = _Loop(channel, adapter, version)
+    loop = _Loop(channel, adapter, version, overlap and version >= 2)
     if slabs is not None and version >= 2:
         loop.borrower = Borrower(slabs, leases=False)
         loop.lender = Lender(slabs) if lend else None
@@ -39,13 +42,14 @@ def serve(
 # Seconds that batches compute from which the next one is read ahead meanwhile. Beginning and ending that
 # costs two hand-overs between threads; below, what waits lies in the socket's own buffer.
 AHEAD = 0.001
+MANY = 8  # results from which they are packed behind the next batch's back
 
 
 _BATCH = {"type": "BATCH"}  # what need not be parsed to be known
 
 
 class _Loop:
-    def __init__(self, channel: Channel, adapter: Adapter, version: int) -> None:
+    def __init__(self, channel: Channel, adapter: Adapter, version: int, overlap: bool = False) -> None:
         self.borrower: Optional[Borrower] = None
         self.lender: Optional[Lender] = None
         self._channel = channel
@@ -55,6 +59,8 @@ class _Loop:
         self._current: "Work | None" = None
         self._draining = False
         self._ahead = Ahead(channel, self._frame_ahead)
+        self._overlap = overlap
+        self._behind = Behind(self._send)
         self._typical = 2 * AHEAD  # seconds that a batch computes; a moving average
 
     def close(self) -> None:
@@ -69,6 +75,7 @@ class _Loop:
                     ahead.end()
                     continue  # it may have brought one
                 if self._draining:
+                    self._behind.wait()
                     return
                 self._frame(*channel.receive_raw())
             if not ahead.reading:
@@ -122,6 +129,7 @@ class _Loop:
                 )
         except OutOfMemory as error:
             log("a batch of %d was out of memory: %s" % (len(work.items), error))
+            self._behind.wait()
             self._channel.send_raw(
                 b'{"type":"RESULT","batch":%d,"compute_us":%d,"out_of_memory":true}'
                 % (work.number, (time.perf_counter() - started) * 1e6)
@@ -129,6 +137,15 @@ class _Loop:
             return
         seconds = time.perf_counter() - started
         self._typical += 0.2 * (seconds - self._typical)
+        if self._overlap and self._waiting and len(results) >= MANY:
+            self._channel.send_raw(b'{"type":"COMPUTED","batch":%d}' % work.number)
+            self._behind.hand_over(work.number, results, seconds)
+        else:
+            self._behind.wait()
+            self._send(work.number, results, seconds)
+
+    def _send(self, number: int, results: List[Any], seconds: float) -> None:
+        """The RESULT of a batch."""
         described, chunks, size = pack_results(results, self._version)
         if size >= SMALLEST and self.lender is not None:
             slab = self.lender.lend(chunks, size)
@@ -136,7 +153,7 @@ class _Loop:
                 described, chunks = '"slab":[%d,%d],%s' % (slab, size, described), []
         self._channel.send_raw(
             b'{"type":"RESULT","batch":%d,"compute_us":%d,%s}'
-            % (work.number, seconds * 1e6, described.encode("utf-8", "replace")),
+            % (number, seconds * 1e6, described.encode("utf-8", "replace")),
             chunks,
         )
 
@@ -159,6 +176,7 @@ class _Loop:
             for index, result in zip(whole, computed):
                 results[index] = result
         if streamed:
+            self._behind.wait()  # pieces are of the first batch that is not answered
             self._stream(work, results)
         return results
 

@@ -5,7 +5,8 @@
     body   = the raw tensors that the header lists, one after the other; never pickle
 
     node -> executor   START   {"versions": [1, 2], "adapter", "files", "device", "threads", "options",
-                                "trusted", "slabs": true}                  (slabs: see shared.py)
+                                "trusted", "slabs": true, "computed": true}      (slabs: see shared.py;
+                                computed: the node knows that frame)
                        BATCH   {"batch", "items": [{"inputs": [tensor...], "parameters": {},
                                 "stream": true}...]}                                    (stream: from 2)
                        BATCH   {"batch", "alike": n, "inputs": [tensor...]}                    (from 2)
@@ -24,6 +25,7 @@
                        RESULT  {"batch", "compute_us", "alike": n, "outputs": [tensor...]}     (from 2)
                        RESULT  {"batch", "compute_us", "out_of_memory": true}                  (from 2)
                        RESULT  {"batch", "compute_us", "slab": [number, bytes], ...}           (from 2)
+                       COMPUTED {"batch"}     its RESULT follows, and the next has begun       (from 2)
                        PONG    {}
 
     tensor = [name, datatype, shape, bytes]
@@ -40,6 +42,8 @@ together: the first tensor of every item, then the second of every item.
 A streamed item is answered by STREAM frames and has ``{"outputs": []}`` in its RESULT, or the error that
 ended it. An item that was cancelled before it was computed has an error of the code ``cancelled``.
 The slab of a BATCH is the node's again with the RESULT, that of a RESULT the executor's with FREE.
+*Computed* is said of a batch whose RESULT is packed while the next one, which was sent ahead, computes
+already: should the process end before that RESULT, it was not this batch that ended it.
 *Out of memory* stands for the whole batch: nothing of it was computed; a smaller one may be.
 """
 

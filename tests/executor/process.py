@@ -62,6 +62,7 @@ class ExecutorProcess:
         *,
         trusted: bool = False,
         versions: Sequence[int] = (1,),
+        computed: bool = False,
     ) -> dict[str, Any]:
         """Send START; the answer is HELLO or FAILED."""
         self.channel.send(
@@ -74,6 +75,7 @@ class ExecutorProcess:
                 "threads": 1,
                 "options": options,
                 "trusted": trusted,
+                "computed": computed,
             }
         )
         return self.channel.receive()[0]

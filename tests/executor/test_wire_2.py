@@ -276,3 +276,45 @@ def test_an_impossible_batch_ends_it(tmp_path, header):
         raw = json.dumps(header, separators=(",", ":")).encode()
         executor.socket.sendall(struct.pack("<II", len(raw), 8) + raw + numbers(1))
         assert executor.wait() == 1
+
+
+def test_results_are_packed_behind_the_next_batch_where_a_device_computes(tmp_path):
+    """The node hears that a batch is computed before its result; what follows is in order, whatever it is."""
+    options = {
+        "law": {"fixed_ms": 20},
+        "faults": {"raise": "bad"},
+        "cost": {"cost": "rows", "shape": "rows"},
+    }
+    text = ["text", "BYTES", [1], 7]
+    with ExecutorProcess(tmp_path) as executor:
+        hello = executor.start("simulated", tmp_path, options, versions=[1, 2], computed=True)
+        assert hello["type"] == "HELLO", hello
+        for number in range(1, 7):
+            data = b"\3\0\0\0" + (b"bad" if number == 3 else b"abc")
+            batch = {"type": "BATCH", "batch": number, "alike": 20, "inputs": [text]}
+            executor.channel.send(batch, [data * 20])
+        executor.channel.send({"type": "DRAIN"})
+        heard = []
+        while len(heard) < 6 or heard[-1] != ("RESULT", 6):
+            header, _ = executor.channel.receive()
+            heard.append((header["type"], header["batch"]))
+            if header["type"] == "RESULT":
+                failed = "items" in header and "error" in header["items"][0]
+                assert failed == (header["batch"] == 3), header
+        executor.process.wait(60)
+    assert [number for kind, number in heard if kind == "RESULT"] == [1, 2, 3, 4, 5, 6]
+    computed = [number for kind, number in heard if kind == "COMPUTED"]
+    assert computed and computed == sorted(computed) and 6 not in computed
+    for number in computed:
+        assert heard.index(("COMPUTED", number)) < heard.index(("RESULT", number))
+
+
+def test_a_node_that_does_not_know_of_it_hears_nothing_of_computed_batches(tmp_path):
+    text = ["text", "BYTES", [1], 7]
+    with ExecutorProcess(tmp_path) as executor:
+        executor.start("simulated", tmp_path, {"law": {"fixed_ms": 20}}, versions=[1, 2])
+        for number in (1, 2, 3):
+            batch = {"type": "BATCH", "batch": number, "alike": 20, "inputs": [text]}
+            executor.channel.send(batch, [b"\3\0\0\0abc" * 20])
+        heard = [executor.channel.receive()[0]["type"] for _ in range(3)]
+    assert heard == ["RESULT"] * 3

@@ -133,6 +133,7 @@ def wire_node_harness() -> Harness:
         frame({"type": "PONG"}) + frame(result, bytes(8)),
         frame({"type": "STREAM", "batch": 1, "index": 0, "outputs": [["y", "FP32", [1], 4]]}, bytes(4)),
         frame({"type": "RESULT", "batch": 1, "compute_us": 5, "out_of_memory": True}),
+        frame({"type": "COMPUTED", "batch": 1}) + frame(result, bytes(8)),
         b"".join(wire.encode_raw(json.dumps(hello | {"example": {"x": 0}}).encode().replace(b'"x": 0', b'"x": ' + b"[" * 3000))),
         frame({"type": "RESULT", "batch": 1, "compute_us": 5, "alike": 2, "outputs": [["y", "FP32", [1], 4]]}, bytes(8)),
         frame(hello | {"version": 2, "depth": 2, "streams": True, "cost": {"cost": "length", "shape": "padded", "of": "x"}}),
@@ -152,10 +153,13 @@ def wire_node_harness() -> Harness:
             spec, threads=1, device="cpu", cores=None, limit=MemoryLimit("fuzz", None), folder=Path("/nonexistent"),
             on_hello=lambda hello: None, on_failed=lambda failed: None, on_result=result,
             on_stream=lambda batch, index, answer: None, on_gone=lambda: None, on_exit=lambda how: None, on_output=lambda text: None,
+            on_computed=lambda: None,
         )  # fmt: skip
         # As if a batch of two were on its way: one that is streamed, or none; by the second byte.
         process._streams = bool(data[1] % 2)  # pyright: ignore[reportPrivateUsage]
         process._flying.append((1, 2, frozenset({0} if data[1] % 2 else ()), None))  # pyright: ignore[reportPrivateUsage]
+        if data[1] % 3 == 0:  # and another behind it
+            process._flying.append((2, 2, (), None))  # pyright: ignore[reportPrivateUsage]
         pieces, data = 1 + data[0] % 5, framed(data[0], data[2:])
         step = max(1, len(data) // pieces)
         for start in range(0, len(data), step):

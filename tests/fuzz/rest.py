@@ -54,6 +54,16 @@ SIGNATURES = {
 }
 
 
+class _Residence:
+    """Always there, and never for good."""
+
+    async def wake(self, limit: float) -> None:
+        pass
+
+    async def sleep(self) -> None:
+        pass
+
+
 class _Echo:
     """A backend that answers with the inputs, or for ``embedder`` with four numbers a row."""
 
@@ -116,7 +126,7 @@ class Edge:
             deployment=f"{name}-1", endpoint=name, model=name, version=1, digest="0" * 64,
             executor=ExecutorSpec(python="", adapter="echo", files=""), signature=signature,
         )  # fmt: skip
-        served = Served(SimpleNamespace(spec=spec, signature=signature), self.collector.endpoint(name))  # type: ignore[arg-type]
+        served = Served(SimpleNamespace(spec=spec, signature=signature, residence=_Residence()), self.collector.endpoint(name))  # type: ignore[arg-type]
         served.backend = _Echo(signature)  # type: ignore[assignment]
         return served
 

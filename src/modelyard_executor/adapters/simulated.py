@@ -50,6 +50,7 @@ class Adapter:
         self._padded = float(law.get("per_padded_us", 0.0)) / 1e6
         self._square = float(law.get("per_square_us", 0.0)) / 1e6
         self._busy = bool(options.get("busy", False))
+        self.off_cpu = not self._busy
         self._jitter = float(options.get("jitter", 0.0))
         self._random = random.Random(options.get("seed", 0))
         self._speed = _take_speed(files, [float(each) for each in options.get("speeds") or ()])

@@ -82,6 +82,7 @@ def process(folder: Path, events: Events, spec: ExecutorSpec, **more: Any) -> Ex
         on_failed=lambda failed: events.tell("failed", failed),
         on_result=lambda message, results: events.tell("results", message, results),
         on_stream=lambda *piece: events.tell("pieces", *piece),
+        on_computed=lambda: events.tell("computed", True),
         on_gone=lambda: events.tell("gone", True),
         on_exit=lambda ending: events.tell("ending", ending),
         on_output=lambda text: events.tell("text", text),

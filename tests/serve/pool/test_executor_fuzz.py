@@ -73,7 +73,7 @@ def node_end(told: list[Any]) -> ExecutorProcess:
     spec = ExecutorSpec("/bin/false", "x", "/")
     return Unconnected(
         spec, threads=1, device="cpu", cores=None, limit=MemoryLimit("fuzz", None), folder=Path("/nowhere"),
-        on_hello=nobody, on_failed=nobody, on_stream=lambda *piece: told.append(piece), on_gone=nobody, on_exit=nobody,
+        on_hello=nobody, on_failed=nobody, on_stream=lambda *piece: told.append(piece), on_gone=nobody, on_exit=nobody, on_computed=lambda: told.append("computed"),
         on_output=nobody, on_result=lambda _, results: told.append(results),
     )  # fmt: skip
 

@@ -143,3 +143,21 @@ def test_a_stream_whose_executor_dies_ends_and_does_not_begin_again(tmp_path: Pa
         )
         assert body.count(b'"output"') == 1
         assert b"in the middle" in body
+
+
+def test_a_process_that_dies_while_results_are_on_their_way_is_not_held_against_them(
+    tmp_path: Path,
+) -> None:
+    """The results of a batch are packed while the next one computes: its calls are computed again, unblamed."""
+    pool = simulated_pool(tmp_path / "m", law={"fixed_ms": 20}, faults={"exit": "poison"})
+
+    def call(number: int) -> int:
+        text = "poison" if number % 150 == 149 else "x" * (1 + number % 30)
+        status, _ = node.post("/models/simulated/predict", {"text": text})
+        return status
+
+    with NodeProcess(tmp_path / "home").serve(pool) as node, ThreadPoolExecutor(100) as clients:
+        texts(node, 200)
+        statuses = list(clients.map(call, range(450)))
+    assert [number for number, status in enumerate(statuses) if status != 200] == [149, 299, 449]
+    assert {statuses[number] for number in (149, 299, 449)} == {500}

@@ -21,7 +21,7 @@ from modelyard.core.routes import ExecutorSpec
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool import frames
 from modelyard.serve.pool.environment import environment
-from modelyard.serve.pool.frames import BatchResult, Failed, Hello, Pong, Stream
+from modelyard.serve.pool.frames import BatchResult, Computed, Failed, Hello, Pong, Stream
 from modelyard.serve.pool.limits import MemoryLimit
 from modelyard_executor import wire
 from modelyard_executor.shared import SMALLEST, Borrower, Lender, SlabMissing
@@ -43,7 +43,7 @@ PACKAGE: Final = Path(str(importlib.util.find_spec("modelyard_executor").origin)
 class ExecutorProcess(asyncio.Protocol):
     """One executor. Call :meth:`start`, then :meth:`send_batch`; events come through the callbacks, all
     on the loop's thread: ``on_hello``, ``on_failed``, ``on_stream`` (batch, index, a piece of that item's
-    answer), ``on_result``, ``on_gone`` when it takes nothing any more and, exactly once and last, ``on_exit``
+    answer), ``on_computed`` (of the first batch; its result follows), ``on_result``, ``on_gone`` when it takes nothing any more and, exactly once and last, ``on_exit``
     with a sentence on how the process ended.
 
     ``device`` is "cpu", or "cuda:" and what CUDA_VISIBLE_DEVICES calls the one device that it is to see;
@@ -66,6 +66,7 @@ class ExecutorProcess(asyncio.Protocol):
         on_failed: Callable[[Failed], None],
         on_result: Callable[[BatchResult, list[Result]], None],
         on_stream: Callable[[int, int, Answer], None],
+        on_computed: Callable[[], None],
         on_gone: Callable[[], None],
         on_exit: Callable[[str], None],
         on_output: Callable[[str], None],
@@ -81,6 +82,7 @@ class ExecutorProcess(asyncio.Protocol):
         self._on_failed = on_failed
         self._on_result = on_result
         self._on_stream = on_stream
+        self._on_computed = on_computed
         self._on_gone = on_gone
         self._on_exit = on_exit
         self._on_output = on_output
@@ -92,6 +94,7 @@ class ExecutorProcess(asyncio.Protocol):
         self._protocol_error: str | None = None
         self._batches = 0
         self._flying: deque[_Flying] = deque()
+        self._behind = False  # the first of them is computed, and its result on its way
         self._pings: deque[asyncio.Future[bool]] = deque()
         self._side: socket.socket | None = None  # where slabs are shown
         self._lender: Lender | None = None
@@ -168,6 +171,7 @@ class ExecutorProcess(asyncio.Protocol):
             options=self._spec.options,
             trusted=self._spec.trusted,
             slabs=True,
+            computed=True,
         )
         self._write(frames.encode(start), ())
 
@@ -309,6 +313,11 @@ class ExecutorProcess(asyncio.Protocol):
             if message.batch != number or message.index not in streamed:
                 raise ValueError(f"a piece for item {message.index} of batch {message.batch}, nobody's")
             self._on_stream(number, message.index, frames.piece(message, body))
+        elif isinstance(message, Computed):
+            if len(self._flying) < 2 or message.batch != self._flying[0][0] or self._behind:
+                raise ValueError(f"batch {message.batch} is computed, which it was not to compute")
+            self._behind = True
+            self._on_computed()
         elif isinstance(message, Pong):
             if not self._pings:
                 raise ValueError("a PONG that nobody asked for")
@@ -333,6 +342,7 @@ class ExecutorProcess(asyncio.Protocol):
         if message.batch != number:
             raise ValueError(f"a result for batch {message.batch}, which it was not given or has answered")
         self._flying.popleft()
+        self._behind = False
         if slab is not None and self._lender is not None:
             self._lender.take_back(slab)
         if message.out_of_memory:

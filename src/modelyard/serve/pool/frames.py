@@ -28,6 +28,7 @@ class Start(msgspec.Struct, tag="START"):
     options: dict[str, object]
     trusted: bool
     slabs: bool = False
+    computed: bool = False
 
 
 class _Item(msgspec.Struct, omit_defaults=True):
@@ -115,11 +116,17 @@ class Stream(msgspec.Struct, tag="STREAM"):
     outputs: list[WireTensor]
 
 
+class Computed(msgspec.Struct, tag="COMPUTED"):
+    """A batch is computed, its result follows, and the next one has begun."""
+
+    batch: int
+
+
 class Pong(msgspec.Struct, tag="PONG"):
     """The executor's loop turns."""
 
 
-decode = msgspec.json.Decoder(Hello | Failed | BatchResult | Stream | Pong).decode
+decode = msgspec.json.Decoder(Hello | Failed | BatchResult | Stream | Computed | Pong).decode
 encode = msgspec.json.Encoder().encode
 
 

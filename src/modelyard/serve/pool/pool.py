@@ -219,7 +219,7 @@ class Pool:
             self.on_computed(batch.tickets[0].sent, computed)
         if batch.tickets[0].pin is None:
             self.metrics.executed(rows, inferred, computed)
-            self._learn_from(replica, batch, now, max(now - batch.began, computed), part)
+            self._learn_from(replica, batch, now, max((batch.ended or now) - batch.began, computed), part)
         if not sure:
             self._free(replica)
 
@@ -381,7 +381,10 @@ class Pool:
         seconds = model.predict(batch.cost.padded, batch.cost.squares)
         if seconds >= AHEAD_FROM:
             lead = max(0.001, LEAD * seconds, 2 * self._choosing)
-            self._loop.call_later(max(0.0, seconds - lead), self._send_ahead, replica, batch)
+            left = (
+                batch.began + seconds - time.monotonic()
+            )  # it may have begun before the last was answered
+            self._loop.call_later(max(0.0, left - lead), self._send_ahead, replica, batch)
 
     def _send_ahead(self, replica: Replica, current: Batch) -> None:
         if replica.state != "ready" or len(replica.batches) != 1 or replica.batches[0] is not current:

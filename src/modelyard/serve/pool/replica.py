@@ -32,16 +32,17 @@ HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
 
 
 class Batch:
-    """Calls that an executor has, and what they cost together. ``began`` is when it could begin with them
-    (monotonic seconds)."""
+    """Calls that an executor has, and what they cost together. ``began`` is when it could begin with them,
+    ``ended`` when it had computed them, if it says so before their result (monotonic seconds)."""
 
-    __slots__ = ("began", "cost", "number", "tickets")
+    __slots__ = ("began", "cost", "ended", "number", "tickets")
 
     def __init__(self, number: int, tickets: "list[Ticket]", cost: Measure, began: float) -> None:
         self.number = number
         self.tickets = tickets
         self.cost = cost
         self.began = began
+        self.ended: float | None = None
 
 
 class Replica:
@@ -144,6 +145,7 @@ class Replica:
             on_failed=self._on_failed,
             on_result=self._result,
             on_stream=self._stream,
+            on_computed=self._computed,
             on_gone=self._gone,
             on_exit=on_exit,
             on_output=lambda text: self._pool.log.write(self.id, text),
@@ -156,12 +158,15 @@ class Replica:
         await self._died.wait()
         if self.state == "ready":
             self._set_state("backing_off")
-        lost = [ticket for batch in self.batches for ticket in batch.tickets]
-        first = len(self.batches[0].tickets) if self.batches else 0
+        lost: list[Ticket] = []
+        others: list[Ticket] = []
+        for batch in self.batches:
+            # It died of what it computed: not of what is computed, nor of what had not begun.
+            (others if lost or batch.ended is not None else lost).extend(batch.tickets)
         self.batches.clear()
         self.depth = 1
         blame = "SIGKILL" not in ending or self._hung
-        self._pool.give_back(self, lost[:first], lost[first:], ending, blame=blame)
+        self._pool.give_back(self, lost, others, ending, blame=blame)
         if self._failed is not None:
             return f"loading failed: {self._failed.message}"
         return "a call outlived its deadline and it was killed" if self._hung else ending
@@ -249,12 +254,16 @@ class Replica:
     def _result(self, message: BatchResult, results: list[Result]) -> None:
         batch = self.batches.popleft()
         now = time.monotonic()
-        if self.batches:
+        if self.batches and batch.ended is None:
             self.batches[0].began = now
         if message.out_of_memory:
             self._pool.out_of_memory(self, batch)
         else:
             self._pool.answered(self, batch, results, now, message.compute_us * 1e-6)
+
+    def _computed(self) -> None:
+        """The first batch is computed; its result is packed while the next one computes."""
+        self.batches[0].ended = self.batches[1].began = time.monotonic()
 
     def _stream(self, number: int, index: int, answer: Answer) -> None:
         for batch in self.batches:
