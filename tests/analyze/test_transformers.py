@@ -50,9 +50,8 @@ def test_a_bare_encoder_takes_the_mean_and_says_so(files_of, embedder):
 @pytest.mark.parametrize(
     ("architecture", "what"),
     [
-        ("BertForSequenceClassification", "a text classifier"),
-        ("LlamaForCausalLM", "generates text"),
-        ("GPT2LMHeadModel", "generates text"),
+        ("BertForQuestionAnswering", "a question-answering model"),
+        ("BlipForConditionalGeneration", "from text or images"),
         ("ViTForImageClassification", "an image classifier"),
     ],
 )

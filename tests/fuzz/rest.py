@@ -126,7 +126,10 @@ class Edge:
             deployment=f"{name}-1", endpoint=name, model=name, version=1, digest="0" * 64,
             executor=ExecutorSpec(python="", adapter="echo", files=""), signature=signature,
         )  # fmt: skip
-        served = Served(SimpleNamespace(spec=spec, signature=signature, residence=_Residence()), self.collector.endpoint(name))  # type: ignore[arg-type]
+        served = Served(
+            SimpleNamespace(spec=spec, signature=signature, residence=_Residence()),
+            self.collector.endpoint(name),
+        )  # type: ignore[arg-type]
         served.backend = _Echo(signature)  # type: ignore[assignment]
         return served
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from modelyard.analyze import detect as content
-from modelyard.analyze import esm2, function, onnx, sklearn, transformers
+from modelyard.analyze import esm2, function, onnx, sklearn, transformers, transformers_task
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -23,7 +23,13 @@ class Format(Protocol):
 
 # A folder is read as a whole before its single files: a model.py may load whatever lies beside it, and a
 # transformers folder may hold ONNX files. Formats in one group exclude each other.
-GROUPS: tuple[tuple[Format, ...], ...] = ((function,), (esm2,), (transformers,), (onnx, sklearn))
+GROUPS: tuple[tuple[Format, ...], ...] = (
+    (function,),
+    (esm2,),
+    (transformers_task,),
+    (transformers,),
+    (onnx, sklearn),
+)
 
 
 def pick(files: Files, adapter: str | None = None) -> Format:

@@ -31,7 +31,7 @@ class DeclaredSignature(Noun, frozen=True):
     max_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-AdapterName = Literal["onnx", "sklearn", "sentence_embedding", "esm2", "function"]
+AdapterName = Literal["onnx", "sklearn", "sentence_embedding", "transformers", "esm2", "function"]
 ADAPTERS: Final = frozenset(get_args(AdapterName))
 
 

@@ -3,18 +3,22 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import msgspec
-import yaml
-
-from modelyard.analyze import detect as content
 from modelyard.analyze import onnx
 from modelyard.analyze.footprint import estimate
-from modelyard.analyze.model_yaml import load_yaml
 from modelyard.analyze.onnx_graph import Graph
 from modelyard.analyze.plain import plain
-from modelyard.analyze.safetensors import read_sharded, read_weights
+from modelyard.analyze.pretrained import (
+    TORCH,
+    architectures_of,
+    check_tokenizer,
+    licence_of,
+    longest_text,
+    no_weights,
+    read_config,
+    safetensors_of,
+)
 from modelyard.analyze.sentence import Sentence, read_sentence
-from modelyard.analyze.small_json import number, read_object
+from modelyard.analyze.small_json import number
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -22,13 +26,6 @@ from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
 from modelyard.core.units import format_bytes
 
 NAME = "sentence_embedding"
-TORCH = (
-    "torch>=2.6,<3",
-    "transformers>=4.46,<6",
-    "safetensors>=0.4.3,<1",
-    "tokenizers>=0.20,<1",
-    "numpy>=1.26,<3",
-)
 ONNX = ("onnxruntime>=1.20,<2", "numpy>=1.26,<3", "tokenizers>=0.20,<1")
 SERVED = "From such folders, Modelyard serves models that embed text (encoders such as BERT or MPNet) today"
 # Encoders whose bare model gives one vector per token, of which the mean is a sensible embedding.
@@ -109,24 +106,18 @@ def detect(files: Files) -> bool:
 
 def analyze(files: Files) -> Analysis:
     """Describe the folder. Raises RejectedContent."""
-    config = _config(files)
+    config = read_config(files)
     sentence = read_sentence(files)
     model_type = str(config.get("model_type", ""))
-    architectures = _architectures(config)
+    architectures = architectures_of(config)
     if sentence is None:
         _check_task(model_type, architectures)
-    if "tokenizer.json" not in files.paths:
-        raise RejectedContent(
-            "The folder has no tokenizer.json, so text cannot be turned into tokens. Save the fast tokenizer into "
-            "it: AutoTokenizer.from_pretrained(folder).save_pretrained(folder).",
-            field="tokenizer.json",
-        )
-    read_object(files, "tokenizer.json", limit=256 * 1024 * 1024, whole=False)
+    check_tokenizer(files)
     backend = _backend(files)
     dimension = _dimension(config, sentence, backend)
     pooling = sentence.pooling if sentence else "mean"
     normalize = sentence.normalize if sentence else False
-    max_length = _max_length(files, config, model_type, sentence)
+    max_length = longest_text(files, config, sentence.max_length if sentence else None)
     signature = Signature(
         inputs=(TensorSpec(name="text", datatype="BYTES", shape=(), kind="text"),),
         outputs=(TensorSpec(name="embedding", datatype="FP32", shape=(dimension,), kind="embedding"),),
@@ -169,28 +160,6 @@ def analyze(files: Files) -> Analysis:
     )
 
 
-def _config(files: Files) -> Mapping[str, object]:
-    if "config.json" not in files.paths:
-        raise RejectedContent(
-            "The folder has modules.json but no config.json at its top; save the model with a present release of "
-            "sentence-transformers (model.save_pretrained).",
-            field="config.json",
-        )
-    config = read_object(files, "config.json")
-    if config.get("auto_map"):
-        raise RejectedContent(
-            "config.json asks for code from the model's repository (auto_map), which is not run here. Export the "
-            "model to ONNX, or serve it as a Python function (model.py).",
-            field="config.json",
-        )
-    return config
-
-
-def _architectures(config: Mapping[str, object]) -> list[str]:
-    listed = config.get("architectures")
-    return [str(name) for name in listed] if isinstance(listed, list) else []
-
-
 def _check_task(model_type: str, architectures: list[str]) -> None:
     """Without modules.json only the bare encoders are certain to embed. Raises RejectedContent."""
     for name in architectures:
@@ -212,10 +181,11 @@ def _check_task(model_type: str, architectures: list[str]) -> None:
 def _backend(files: Files) -> _Backend:
     """safetensors through PyTorch; ONNX when that is all there is."""
     paths = set(files.paths)
-    for file in ("model.safetensors", "model.safetensors.index.json"):
-        if file in paths:
-            found = read_weights(files, file) if file == "model.safetensors" else read_sharded(files, file)
-            return _Backend("torch", file, found.parameters, found.size, found.size, found.precision, None)
+    found = safetensors_of(files)
+    if found is not None:
+        return _Backend(
+            "torch", found.file, found.parameters, found.size, found.size, found.precision, None
+        )
     graphs = sorted(path for path in paths if path.endswith(".onnx") and path.count("/") <= 1)
     preferred = [path for path in ("onnx/model.onnx", "model.onnx") if path in paths] or graphs
     if len(preferred) == 1 or (preferred and preferred[0] in ("onnx/model.onnx", "model.onnx")):
@@ -226,21 +196,7 @@ def _backend(files: Files) -> _Backend:
             "onnx/model.onnx.",
             field=preferred[0],
         )
-    others = [path for path in files.paths if path.endswith((".bin", ".h5", ".msgpack", ".pt"))]
-    if others:
-        what = (
-            content.identify(content.head_of(files, others[0]), files.size(others[0]))
-            or "weights of another form"
-        )
-        raise RejectedContent(
-            f"The weights are in {others[0]} ({what}), which can run code when loaded. Convert them to safetensors: "
-            "AutoModel.from_pretrained(folder).save_pretrained(folder, safe_serialization=True).",
-            field=others[0],
-        )
-    raise RejectedContent(
-        "The folder has a config.json but no weights: model.safetensors or onnx/model.onnx is needed.",
-        field="model.safetensors",
-    )
+    raise no_weights(files)
 
 
 def _onnx_backend(files: Files, path: str) -> _Backend:
@@ -298,27 +254,6 @@ def _dimension(config: Mapping[str, object], sentence: Sentence | None, backend:
     return next(iter(known.values()))
 
 
-def _max_length(
-    files: Files, config: Mapping[str, object], model_type: str, sentence: Sentence | None
-) -> int:
-    """Tokens that one text may have: the least of what tokenizer, module and position table allow."""
-    limits: list[int] = []
-    positions = number(config, "max_position_embeddings")
-    if positions is not None:
-        # These keep two places of the table for themselves (padding_idx + 1).
-        offset = 2 if model_type in ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer") else 0
-        limits.append(max(positions - offset, 1))
-    if sentence and sentence.max_length:
-        limits.append(sentence.max_length)
-    elif "tokenizer_config.json" in files.paths:
-        told = number(
-            read_object(files, "tokenizer_config.json", limit=64 * 1024 * 1024), "model_max_length"
-        )
-        if told is not None and told < 1_000_000:  # transformers writes 1e30 for "no limit"
-            limits.append(told)
-    return min(limits) if limits else 512
-
-
 def _details(
     files: Files,
     model_type: str,
@@ -335,24 +270,6 @@ def _details(
         "weights": format_bytes(backend.weights),
         "tokens at most": str(max_length),
         "pooling": pooling,
-        "licence": _licence(files),
+        "licence": licence_of(files),
     }
     return {label: value for label, value in details.items() if value}
-
-
-class _FrontMatter(msgspec.Struct):
-    license: str | list[str] = ""
-
-
-def _licence(files: Files) -> str:
-    """The licence in the front matter of README.md; a README that says none, or nothing valid, is no error."""
-    if "README.md" not in files.paths:
-        return ""
-    text = files.read("README.md", 0, 64 * 1024).decode("utf-8", "replace")
-    if not text.startswith("---\n") or "\n---" not in text[4:]:
-        return ""
-    try:
-        front = msgspec.convert(load_yaml(text[4 : text.index("\n---", 4)], "README.md"), _FrontMatter)
-    except (RejectedContent, yaml.YAMLError, msgspec.ValidationError):
-        return ""
-    return (front.license if isinstance(front.license, str) else ", ".join(front.license))[:200]

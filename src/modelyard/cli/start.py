@@ -81,7 +81,10 @@ def bring_up(flags: Flags, tell: Tell) -> Addresses:
         values: dict[str, object] = former
     else:
         # In whole, so that a later supervisor, started without these flags, keeps to them.
-        values = {f"MODELYARD_{name.upper()}": _text(getattr(settings, name)) for name in _KEPT}
+        kept = {name: getattr(settings, name) for name in _KEPT}
+        values = {
+            f"MODELYARD_{name.upper()}": _text(value) for name, value in kept.items() if value is not None
+        }
         write_json(home.run / "up.json", values)
     supervisor = None
     if not is_up(home):

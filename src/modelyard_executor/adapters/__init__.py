@@ -5,7 +5,7 @@ from typing import cast
 
 from ..adapter import Adapter, LoadError
 
-NAMES = ("onnx", "sklearn", "sentence_embedding", "esm2", "function", "simulated")
+NAMES = ("onnx", "sklearn", "sentence_embedding", "transformers", "esm2", "function", "simulated")
 
 
 def create(name: str) -> Adapter:

@@ -4,11 +4,11 @@ A backend is called with ids, mask and token types, INT64 [texts, tokens], and g
 [texts, tokens, dimension]; or [texts, dimension] when the graph pools by itself.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from ..adapter import LoadError
+from .pretrained import load
 
 _HIDDEN = ("last_hidden_state", "token_embeddings", "hidden_states")
 _POOLED = ("sentence_embedding", "sentence_embeddings", "embedding", "embeddings")
@@ -21,33 +21,9 @@ class TorchBackend:
     """
 
     def __init__(self, folder: Path, device: str, threads: int, precision: str) -> None:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        import torch
-        import transformers
-
-        if precision not in ("float32", "bfloat16"):
-            raise LoadError("the precision %r is not known; known: float32, bfloat16" % precision)
-        torch.set_num_threads(threads)
-        transformers.utils.logging.disable_progress_bar()
-        config = transformers.AutoConfig.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        encoder = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel"}.get(config.model_type, "AutoModel")
-        newer = tuple(int(part) for part in transformers.__version__.split(".")[:2]) >= (4, 56)
-        try:
-            model = getattr(transformers, encoder).from_pretrained(
-                folder,
-                config=config,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                **{"dtype" if newer else "torch_dtype": getattr(torch, precision)},
-            )
-        except (OSError, ValueError) as error:
-            raise LoadError("transformers cannot load the model: %s" % error) from error
-        self._torch = torch
+        self._torch, self._model = load("AutoModel", folder, device, threads, precision)
         self._device = device
-        self._model = model.to(device).eval()
+        config = self._model.config
         self._types = getattr(config, "type_vocab_size", 0) and config.model_type not in (
             "roberta",
             "xlm-roberta",

@@ -5,7 +5,6 @@ truncation to ``max_length`` by the tokenizer, padding to the longest text compu
 over the tokens that are not padding, L2 normalisation.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
@@ -25,6 +24,8 @@ from ..loop import log
 from ..tensor import from_numpy
 from .embedding_backends import OnnxBackend, TorchBackend
 from .padding import Padding
+from .small_json import read_json
+from .tokenizing import Tokenizer
 
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _PARAMETERS = (
@@ -57,7 +58,7 @@ class Adapter:
         self._max_length = int(options["max_length"])
         _check_modules(files)
         self._edit = _Preparation(files)
-        self._tokenizer = self._load_tokenizer([path.parent, files])
+        self._tokenizer = Tokenizer([path.parent, files], self._max_length)
         precision = str(options.get("precision") or "float32")
         if options["backend"] == "torch":
             self._backend: Any = TorchBackend(path.parent, device, threads, precision)
@@ -106,32 +107,6 @@ class Adapter:
         signature["parameters"] = list(parameters.values())
         return signature
 
-    def _load_tokenizer(self, folders: Sequence[Path]) -> Any:
-        import tokenizers
-
-        for folder in folders:
-            path = folder / "tokenizer.json"
-            if path.is_file():
-                break
-        else:
-            raise LoadError(
-                "there is no tokenizer.json beside the model; save the model with a fast tokenizer"
-            )
-        try:
-            tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:
-            # The tokenizers library raises plain Exception.
-            raise LoadError("tokenizer.json cannot be read: %s" % error) from error
-        config = _read_json(path.parent / "config.json")
-        padding = tokenizer.padding or {}
-        self._pad_id = int(padding.get("pad_id", config.get("pad_token_id") or 0))
-        self._pad_type = int(padding.get("pad_type_id", 0))
-        side = _read_json(path.parent / "tokenizer_config.json").get("padding_side")
-        self._pad_left = (side or padding.get("direction", "right")) == "left"
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(max_length=self._max_length)
-        return tokenizer
-
     def signature(self) -> Signature:
         return self._signature
 
@@ -148,10 +123,7 @@ class Adapter:
     def prepare(self, items: Sequence[Item]) -> List[Union[List[Any], ItemError]]:
         """The tokens of each item's texts; InvalidInput for a text that is too long and not to be cut."""
         texts = [_texts(item) for item in items]
-        # All at once: the tokenizer then leaves the interpreter to the batch that computes.
-        encodings = iter(
-            self._tokenizer.encode_batch([self._edit(text) for group in texts for text in group])
-        )
+        encodings = iter(self._tokenizer.encode([self._edit(text) for group in texts for text in group]))
         return [self._checked(item, [next(encodings) for _ in group]) for item, group in zip(items, texts)]
 
     def _checked(self, item: Item, encodings: List[Any]) -> Union[List[Any], ItemError]:
@@ -184,7 +156,7 @@ class Adapter:
         return results
 
     def _tokens(self, text: str) -> Any:
-        return self._tokenizer.encode(self._edit(text))
+        return self._tokenizer.encode([self._edit(text)])[0]
 
     def _try(self, rows: int, length: int) -> None:
         """Compute texts of ``length`` tokens, to see how long that takes."""
@@ -211,18 +183,7 @@ class Adapter:
 
     def _run(self, encodings: Sequence[Any]) -> Any:
         """One computation: padded to the longest, pooled. Float32 [texts, dimension]."""
-        numpy = self._numpy
-        longest = max(1, max(len(encoding.ids) for encoding in encodings))
-        shape = (len(encodings), longest)
-        ids = numpy.full(shape, self._pad_id, dtype="int64")
-        types = numpy.full(shape, self._pad_type, dtype="int64")
-        mask = numpy.zeros(shape, dtype="int64")
-        for row, encoding in enumerate(encodings):
-            length = len(encoding.ids)
-            place = slice(longest - length, longest) if self._pad_left else slice(0, length)
-            ids[row, place] = encoding.ids
-            types[row, place] = encoding.type_ids
-            mask[row, place] = 1
+        ids, mask, types = self._tokenizer.arrays(encodings)
         hidden = self._backend(ids, mask, types)
         return hidden if hidden.ndim == 2 else self._pool(hidden, mask)
 
@@ -248,11 +209,11 @@ class _Preparation:
     """What sentence-transformers does to a text before tokenizing: the prompt that its files set."""
 
     def __init__(self, files: Path) -> None:
-        config = _read_json(files / "config_sentence_transformers.json")
+        config = read_json(files / "config_sentence_transformers.json")
         name = config.get("default_prompt_name")
         self._prompt = str((config.get("prompts") or {}).get(name, "")) if name else ""
-        self._lower = bool(_read_json(files / "sentence_bert_config.json").get("do_lower_case"))
-        if self._prompt and _read_json(files / "1_Pooling" / "config.json").get("include_prompt") is False:
+        self._lower = bool(read_json(files / "sentence_bert_config.json").get("do_lower_case"))
+        if self._prompt and read_json(files / "1_Pooling" / "config.json").get("include_prompt") is False:
             raise LoadError("the model leaves its prompt out of the pooling, which is not supported")
 
     def __call__(self, text: str) -> str:
@@ -262,7 +223,7 @@ class _Preparation:
 
 def _check_modules(files: Path) -> None:
     """A module that is left out (a Dense layer) would change every number without a word."""
-    modules = _read_json(files / "modules.json")
+    modules = read_json(files / "modules.json")
     for module in modules if isinstance(modules, list) else ():
         kind = str(module.get("type", "")).split(".")[-1]
         if kind not in _MODULES:
@@ -270,15 +231,6 @@ def _check_modules(files: Path) -> None:
                 "the model has a module %r, which is not supported; supported: %s"
                 % (kind, ", ".join(_MODULES))
             )
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise LoadError("%s is not JSON: %s" % (path.name, error)) from error
 
 
 def _texts(item: Item) -> List[str]:
