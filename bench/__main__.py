@@ -27,6 +27,7 @@ QUESTIONS = (
     "http_server",
     "command_line",
     "deploy_time",
+    "zoo",
     "gpu",
 )
 
