@@ -1,4 +1,5 @@
-"""Start of an executor: ``python -s <this folder> <number of the inherited socket> [<another>]``.
+"""Start of an executor: ``python -s <this folder> <number of the inherited socket> [<another>]``; or, with
+``--fork-server <number>``, of a process that forks executors (:mod:`modelyard_executor.forkserver`).
 
 The other socket is the one on which slabs of shared memory are shown; without it there are none.
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 
 def main(descriptor: int, side: "int | None" = None) -> int:
-    from modelyard_executor import loop, wire
+    from modelyard_executor import forkserver, loop, wire
     from modelyard_executor.adapter import LoadError
     from modelyard_executor.adapters import create
 
@@ -45,6 +46,8 @@ def main(descriptor: int, side: "int | None" = None) -> int:
             "memory": loop.memory_bytes(),
             "pid": os.getpid(),
         }
+        if start.get("modules"):
+            hello["modules"] = forkserver.modules()
         if version >= 2:
             hello.update(depth=wire.DEPTH, streams=loop.streams(adapter), slabs=side is not None)
         channel.send(hello)
@@ -114,4 +117,9 @@ def _make_importable(folder: Path) -> None:
 
 if __name__ == "__main__":
     _make_importable(Path(__file__).resolve().parent)
+    if sys.argv[1] == "--fork-server":
+        from modelyard_executor.forkserver import serve
+
+        _die_with_parent()
+        sys.exit(main(*serve(int(sys.argv[2]))))
     sys.exit(main(*map(int, sys.argv[1:3])))

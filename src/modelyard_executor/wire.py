@@ -5,8 +5,9 @@
     body   = the raw tensors that the header lists, one after the other; never pickle
 
     node -> executor   START   {"versions": [1, 2], "adapter", "files", "device", "threads", "options",
-                                "trusted", "slabs": true, "computed": true}      (slabs: see shared.py;
-                                computed: the node knows that frame)
+                                "trusted", "slabs": true, "computed": true, "modules": true}
+                                (slabs: see shared.py; computed: the node knows that frame; modules: it
+                                wants to know which are imported)
                        BATCH   {"batch", "items": [{"inputs": [tensor...], "parameters": {},
                                 "stream": true}...]}                                    (stream: from 2)
                        BATCH   {"batch", "alike": n, "inputs": [tensor...]}                    (from 2)
@@ -17,7 +18,8 @@
                        PING    {}
                        DRAIN   {}     finish, then exit with status 0
     executor -> node   HELLO   {"version", "adapter", "signature", "cost", "example", "resources",
-                                "memory", "pid"} and from 2 {"depth", "streams", "slabs"}
+                                "memory", "pid"}, where asked for {"modules"}, and from 2 {"depth",
+                                "streams", "slabs"}
                        FAILED  {"code", "message", "traceback"}     loading failed; it exits with 1
                        STREAM  {"batch", "index", "outputs": [tensor...]}     a piece        (from 2)
                        RESULT  {"batch", "compute_us", "items": [{"outputs": [tensor...]} or

@@ -30,6 +30,8 @@ from modelyard.serve.grpc.service import GrpcService
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
 from modelyard.serve.pool import devices, limits, report
+from modelyard.serve.pool.executor import PACKAGE
+from modelyard.serve.pool.forks import ForkServers
 from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.memory import Memory
 from modelyard.serve.pool.pool import Pool
@@ -65,7 +67,8 @@ class Node:
         self._fronts: Fronts | None = None
         self._draining: dict[asyncio.Task[None], Pool] = {}
         self._seats = Seats([each.name for each in devices.detect()], sorted(os.sched_getaffinity(0)))
-        self._memory = Memory(share_of_machine(PART) if settings.memory is None else int(settings.memory))
+        budget = share_of_machine(PART) if settings.memory is None else int(settings.memory)
+        self._memory = Memory(budget, ForkServers(PACKAGE, self._home.run / "tmp"))
         self._collector.memory = self._memory
         self._applying = asyncio.Lock()
         internal = Internal(node_key, self.status, self.apply, self._log_path)

@@ -21,6 +21,7 @@ from modelyard.core.routes import ExecutorSpec
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool import frames
 from modelyard.serve.pool.environment import environment
+from modelyard.serve.pool.forks import Forked, ForkServers, Key, reap_group
 from modelyard.serve.pool.frames import BatchResult, Computed, Failed, Hello, Pong, Stream
 from modelyard.serve.pool.limits import MemoryLimit
 from modelyard_executor import wire
@@ -62,6 +63,7 @@ class ExecutorProcess(asyncio.Protocol):
         cores: frozenset[int] | None,
         limit: MemoryLimit,
         folder: Path,
+        forks: ForkServers | None = None,
         on_hello: Callable[[Hello], None],
         on_failed: Callable[[Failed], None],
         on_result: Callable[[BatchResult, list[Result]], None],
@@ -78,6 +80,7 @@ class ExecutorProcess(asyncio.Protocol):
         self._cores = cores
         self._limit = limit
         self._folder = folder
+        self._forks = forks
         self._on_hello = on_hello
         self._on_failed = on_failed
         self._on_result = on_result
@@ -90,7 +93,7 @@ class ExecutorProcess(asyncio.Protocol):
         self._socket: socket.socket | None = None
         self._buffer = bytearray()
         self._needed = wire.LENGTHS.size
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
         self._protocol_error: str | None = None
         self._batches = 0
         self._flying: deque[_Flying] = deque()
@@ -108,6 +111,18 @@ class ExecutorProcess(asyncio.Protocol):
         """The process, or None before the start."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def _key(self) -> Key:
+        return Key(self._spec.python, self._threads, self._device)
+
+    def give_up_fork(self, limit: float) -> None:
+        """End a forked process that has not loaded its model within ``limit`` seconds, which it did sooner
+        before: what it was forked with stands in its way. The next ones are started anew."""
+        if isinstance(self._process, Forked) and self.hello is None and self._process.returncode is None:
+            assert self._forks is not None
+            self._forks.unfit(self._key, f"a forked executor did not load its model within {limit:g} s")
+            self.kill()
+
     async def start(self) -> None:
         """Spawn the process and tell it what to load. Raises OSError when it cannot be spawned."""
         loop = asyncio.get_running_loop()
@@ -116,17 +131,20 @@ class ExecutorProcess(asyncio.Protocol):
         passed = (theirs.fileno(), their_side.fileno())
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            # Spawning takes a millisecond; asyncio's own subprocess would reap it behind our back.
-            self._process = subprocess.Popen(  # noqa: ASYNC220
-                [self._spec.python, "-s", "-u", "-X", "faulthandler", str(PACKAGE), *map(str, passed)],
-                pass_fds=passed,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=self._folder,
-                env=environment(self._folder, self._threads, self._device),
-                start_new_session=True,
-            )
+            if self._forks is not None:
+                self._process = await self._forks.fork(self._key, self._folder, passed)
+            if self._process is None:
+                # Spawning takes a millisecond; asyncio's own subprocess would reap it behind our back.
+                self._process = subprocess.Popen(  # noqa: ASYNC220
+                    [self._spec.python, "-s", "-u", "-X", "faulthandler", str(PACKAGE), *map(str, passed)],
+                    pass_fds=passed,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    cwd=self._folder,
+                    env=environment(self._folder, self._threads, self._device),
+                    start_new_session=True,
+                )
         except BaseException:
             ours.close()
             side.close()
@@ -172,6 +190,7 @@ class ExecutorProcess(asyncio.Protocol):
             trusted=self._spec.trusted,
             slabs=True,
             computed=True,
+            modules=self._forks is not None,
         )
         self._write(frames.encode(start), ())
 
@@ -240,8 +259,9 @@ class ExecutorProcess(asyncio.Protocol):
         """End the process and everything it started, now."""
         if self._process is not None and self._process.returncode is None:
             self._on_gone()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            for end in (os.killpg, os.kill):  # one that was forked has its group a moment later
+                with contextlib.suppress(ProcessLookupError):
+                    end(self._process.pid, signal.SIGKILL)
 
     async def closed(self) -> None:
         """Return when the process is gone and ``on_exit`` was called."""
@@ -332,6 +352,8 @@ class ExecutorProcess(asyncio.Protocol):
                 message.depth, message.streams = 1, False
             if message.version >= 2 and message.slabs and self._side is not None:
                 self._lender, self._borrower = Lender(self._side), Borrower(self._side, leases=True)
+            if self._forks is not None:
+                self._forks.seen(self._key, message.modules)
             self.hello, self._version, self._streams = message, message.version, message.streams
             self._on_hello(message)
         else:
@@ -384,6 +406,7 @@ class ExecutorProcess(asyncio.Protocol):
         status = process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
+        asyncio.get_running_loop().call_later(1.0, reap_group, process.pid)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(reading, 1.0)
         pipe.close()  # a process that the model let go its own way may hold the other end

@@ -29,6 +29,7 @@ class Start(msgspec.Struct, tag="START"):
     trusted: bool
     slabs: bool = False
     computed: bool = False
+    modules: bool = False
 
 
 class _Item(msgspec.Struct, omit_defaults=True):
@@ -55,7 +56,7 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Hello(msgspec.Struct, tag="HELLO"):
     """What an executor says once its model is loaded. Memory in bytes, resident. ``depth``: batches that
-    it takes, the one that it computes included. ``streams``: its model answers in pieces."""
+    it takes, the one that it computes included. ``streams``: its model answers in pieces. ``modules`` of installed packages it has imported."""
 
     version: int
     adapter: str
@@ -68,6 +69,7 @@ class Hello(msgspec.Struct, tag="HELLO"):
     depth: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     streams: bool = False
     slabs: bool = False
+    modules: list[str] = []
 
 
 class Free(msgspec.Struct, tag="FREE"):

@@ -11,7 +11,8 @@ from modelyard.core.errors import ModelyardError, Unavailable
 from modelyard.core.routes import MemoryStatus
 from modelyard.core.units import format_bytes
 from modelyard.host.memory import proportional_bytes
-from modelyard.policy.residency import PATIENCE, SHORTEST, TURN, Waiting, plan, room
+from modelyard.policy.residency import PATIENCE, SHORTEST, TURN, Plan, Waiting, plan, room
+from modelyard.serve.pool.forks import ForkServers
 from modelyard.serve.pool.residence import Residence
 
 log = logging.getLogger("modelyard.memory")
@@ -23,13 +24,15 @@ GROWTH = 0.2  # of what a model takes: what it has grown by at least to be blame
 
 
 class Memory:
-    """``budget`` bytes for the node's own process and all of its executors (infinity: no limit).
+    """``budget`` bytes for the node's own process, its fork servers and all of its executors (infinity: no
+    limit). Fork servers go before a model has to wait.
 
     All methods run on the event loop's thread.
     """
 
-    def __init__(self, budget: float = math.inf) -> None:
+    def __init__(self, budget: float = math.inf, forks: ForkServers | None = None) -> None:
         self.budget = budget
+        self.forks = forks
         self.loads = 0
         self.evictions = 0
         self._members: dict[str, Residence] = {}
@@ -53,6 +56,8 @@ class Memory:
             self._looking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._looking
+        if self.forks is not None:
+            self.forks.close()
 
     # --- for residences
 
@@ -200,6 +205,8 @@ class Memory:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._waiting and found == Plan() and self.forks is not None and self.forks.shrink():
+            self._own = proportional_bytes(os.getpid()) or 0
         if self._waiting:
             self._timer = asyncio.get_running_loop().call_later(TRY_EVERY, self._plan)
 
@@ -213,7 +220,7 @@ class Memory:
 
     async def _look_once(self) -> None:
         now = time.monotonic()
-        self._own = proportional_bytes(os.getpid()) or 0
+        self._own = (proportional_bytes(os.getpid()) or 0) + (self.forks.look() if self.forks else 0)
         for each in list(self._members.values()):
             if each.look(now):
                 await each.measure(now)

@@ -77,6 +77,7 @@ class Pool:
             with contextlib.suppress(ValueError):
                 self.learn(learnt.signature, learnt.cost)
         self._memory = memory
+        self.forks = memory.forks
         self.residence = Residence(self, memory, learnt, folder, seats)
 
     # --- for the dataplane

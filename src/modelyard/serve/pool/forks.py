@@ -1,0 +1,236 @@
+"""Fork servers: processes with an environment's packages imported, from which executors are forked.
+
+One for each environment, number of threads and device (:mod:`modelyard_executor.forkserver`). It is started
+when an environment is started in for the second time, imports what its executors were seen to import, and
+is let go of when nobody has asked it for IDLE seconds, or when memory is wanted. Where anything is amiss
+(a package starts threads, the system is no Linux), executors are started anew, as without it.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from modelyard.host.memory import proportional_bytes
+from modelyard.serve.pool.environment import environment
+
+log = logging.getLogger("modelyard.forks")
+
+IDLE = 600.0  # seconds
+READY_WITHIN = 120.0  # seconds for its imports
+FORK_WITHIN = 5.0
+TOLERATED = 3  # servers that ended, of one kind, before there is none any more
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
+
+
+class Key(NamedTuple):
+    """What executors of one server have in common."""
+
+    python: str
+    threads: int
+    device: str
+
+
+class Forked:
+    """An executor's process that was forked: what the node uses of a Popen."""
+
+    def __init__(self, pid: int, stdout: BinaryIO) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.returncode: int | None = None
+
+    def wait(self) -> int:
+        """How it ended; it has, or this blocks."""
+        if self.returncode is None:
+            try:
+                self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            except ChildProcessError:  # somebody else has heard it
+                self.returncode = -signal.SIGKILL
+        return self.returncode
+
+
+def reap_group(leader: int) -> None:
+    """Hear of what a process left behind that is over: orphans are the node's children once it is their reaper."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-leader, os.WNOHANG)[0]:
+            pass
+
+
+class ForkServers:
+    """Those of a node. All methods run on the event loop's thread."""
+
+    def __init__(self, package: Path, folder: Path) -> None:
+        self._package = package
+        self._folder = folder
+        self._modules: dict[Key, dict[str, None]] = {}
+        self._starts: dict[Key, int] = {}
+        self._servers: dict[Key, _Server] = {}
+        self._unfit: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._possible = sys.platform.startswith("linux")
+
+    def seen(self, key: Key, modules: Sequence[str]) -> None:
+        """An executor of ``key`` has loaded its model, and has imported these."""
+        self._modules.setdefault(key, {}).update(dict.fromkeys(modules))
+
+    async def fork(self, key: Key, folder: Path, descriptors: tuple[int, int]) -> Forked | None:
+        """An executor with these two sockets, from the server of ``key``; None when there is none yet."""
+        self._starts[key] = self._starts.get(key, 0) + 1
+        server = self._servers.get(key)
+        if server is None:
+            if (
+                self._possible
+                and self._starts[key] > 1
+                and self._modules.get(key)
+                and key not in self._unfit
+            ):
+                self._start(key)
+            return None
+        if not server.ready:
+            return None
+        try:
+            return await asyncio.wait_for(server.fork(key, folder, descriptors), FORK_WITHIN)
+        except (OSError, ValueError, TimeoutError) as error:
+            log.warning("a fork server is let go of", extra={"python": key.python, "error": repr(error)})
+            self._failures[key] = failures = self._failures.get(key, 0) + 1
+            if failures == TOLERATED:
+                self._unfit.add(key)
+            self._drop(key)
+            return None
+
+    def _start(self, key: Key) -> None:
+        if not self._reaps():
+            return
+        server = self._servers[key] = _Server(self._package, self._folder / f"forks-{len(self._starts)}")
+        server.task = asyncio.create_task(self._open(key, server), name=f"fork server of {key.python}")
+
+    async def _open(self, key: Key, server: "_Server") -> None:
+        try:
+            awake = await asyncio.wait_for(server.open(key, list(self._modules[key])), READY_WITHIN)
+        except (OSError, ValueError, TimeoutError) as error:
+            self.unfit(key, repr(error))
+            return
+        if awake:
+            # Only the thread that forks is in the new process: a lock that another holds stays locked there.
+            self.unfit(key, f"{awake} threads of its packages are awake")
+
+    def unfit(self, key: Key, why: str) -> None:
+        """Executors of ``key`` are started anew from now on."""
+        log.warning("no fork server for this environment", extra={"python": key.python, "why": why})
+        self._unfit.add(key)
+        self._drop(key)
+
+    def _reaps(self) -> bool:
+        """Have orphans become the node's children, as those that are forked are."""
+        self._possible = ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0) == 0
+        return self._possible
+
+    def look(self) -> int:
+        """Let go of those that nobody asks; what the others take, in bytes."""
+        now = time.monotonic()
+        for key, server in list(self._servers.items()):
+            if now - server.asked > IDLE and not server.busy:
+                self._drop(key)
+        return sum(server.bytes() for server in self._servers.values())
+
+    def shrink(self) -> bool:
+        """Let go of all, for their memory is wanted; whether there were any. What they forked lives on."""
+        idle = [key for key, server in self._servers.items() if not server.busy]
+        for key in idle:
+            self._drop(key)
+        return bool(idle)
+
+    def _drop(self, key: Key) -> None:
+        if (server := self._servers.pop(key, None)) is not None:
+            server.close()
+
+    def close(self) -> None:
+        """End all."""
+        for key in list(self._servers):
+            self._drop(key)
+
+
+class _Server:
+    def __init__(self, package: Path, folder: Path) -> None:
+        self.ready = False
+        self.asked = time.monotonic()
+        self.task: asyncio.Task[None] | None = None
+        self._package = package
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._turn = asyncio.Lock()
+
+    async def open(self, key: Key, modules: list[str]) -> int:
+        """Start it; how many other threads are awake in it when all is imported (0: it may fork)."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self._socket = ours
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - a millisecond
+                [key.python, "-s", "-u", "-X", "faulthandler", str(self._package), "--fork-server",
+                 str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=self._folder,
+                env=environment(self._folder, key.threads, key.device),
+                start_new_session=True,
+            )  # fmt: skip
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(ours, json.dumps({"modules": modules}).encode())
+        awake = int(json.loads(await loop.sock_recv(ours, 1 << 20))["awake"])
+        self.ready = awake == 0
+        return awake
+
+    async def fork(self, key: Key, folder: Path, descriptors: tuple[int, int]) -> Forked:
+        """One executor. Raises OSError or ValueError when the server is not what it was."""
+        async with self._turn:
+            if self._socket is None:
+                raise ConnectionError("it has been let go of")
+            self.asked = time.monotonic()
+            output, theirs = os.pipe()
+            try:
+                asked = {"environment": environment(folder, key.threads, key.device), "folder": str(folder)}
+                socket.send_fds(self._socket, [json.dumps(asked).encode()], [*descriptors, theirs])
+                told = await asyncio.get_running_loop().sock_recv(self._socket, 1 << 16)
+                return Forked(int(json.loads(told)["pid"]), os.fdopen(output, "rb", buffering=0))
+            except BaseException:
+                os.close(output)
+                raise
+            finally:
+                os.close(theirs)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it starts, or forks."""
+        return not self.ready or self._turn.locked()
+
+    def bytes(self) -> int:
+        """What it takes that is not shared with what it forked."""
+        return 0 if self._process is None else proportional_bytes(self._process.pid) or 0
+
+    def close(self) -> None:
+        """End it."""
+        self.ready = False
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)

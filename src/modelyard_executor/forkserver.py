@@ -1,0 +1,119 @@
+"""A process that has an environment's packages imported, and forks executors that need not import them again.
+
+Asked over a SOCK_SEQPACKET socket, one JSON object a message:
+
+    node -> server   {"modules": [name...]}                      first: what to import, in this order
+    server -> node   {"awake": n, "missing": [name...]}          ready; with other threads that do not sleep it
+                                                                 is of no use
+    node -> server   {"environment": {}, "folder": path}         with the descriptors of an executor's socket, of
+                                                                 the one beside it, and of where its output goes
+    server -> node   {"pid": n}
+
+No code of a model runs here: only packages that are installed in the environment are imported. A forked
+executor is not the server's child but the node's (which is a subreaper, prctl(2)): it lives on when the
+server ends, and the node hears how it ended.
+"""
+
+import gc
+import importlib
+import json
+import os
+import socket
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+from typing import List, Tuple
+
+_MOST = 1 << 20  # bytes of a message
+
+
+def modules() -> List[str]:
+    """The modules of installed packages that are imported now, in the order in which they were."""
+    paths = sysconfig.get_paths()
+    roots = tuple({paths[name] + os.sep for name in ("purelib", "platlib")})
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and file.startswith(roots) and name == getattr(module, "__name__", None):
+            found.append(name)
+    return found[:5000]
+
+
+def serve(descriptor: int) -> Tuple[int, int]:
+    """Fork executors until the node is gone, which ends the process. Returns in each fork: with the
+    descriptors of its two sockets."""
+    control = socket.socket(fileno=descriptor)
+    asked = json.loads(control.recv(_MOST))
+    missing = []
+    for name in asked["modules"]:
+        try:
+            importlib.import_module(name)
+        except Exception:  # it was imported by a model in a way of its own
+            missing.append(name)
+    gc.collect()
+    gc.freeze()  # pages that the collector does not write to stay shared
+    for _ in range(100):
+        if not (awake := _awake()):
+            break
+        time.sleep(0.01)
+    control.send(json.dumps({"awake": awake, "missing": missing[:20]}).encode())
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, _MOST, 3)
+        if not message:
+            os._exit(0)
+        asked = json.loads(message)
+        ours, theirs = os.pipe()
+        first = os.fork()
+        if first == 0:
+            between = os.getpid()
+            second = os.fork()
+            if second == 0:
+                os.close(ours)
+                os.close(theirs)
+                control.close()
+                _become(asked, descriptors, between)
+                return descriptors[0], descriptors[1]
+            os.write(theirs, b"%d" % second)
+            os._exit(0)
+        os.close(theirs)
+        pid = int(os.read(ours, 32))
+        os.close(ours)
+        os.waitpid(first, 0)
+        for each in descriptors:
+            os.close(each)
+        control.send(json.dumps({"pid": pid}).encode())
+
+
+def _awake() -> int:
+    """How many other threads of this process do not sleep. One that sleeps holds no lock that a fork would
+    find locked for ever, as far as can be seen from here: ONNX Runtime has one that waits for work."""
+    count = 0
+    for task in Path("/proc/self/task").iterdir():
+        if int(task.name) != os.getpid():
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            count += state != "S"
+    return count
+
+
+def _become(asked: dict, descriptors: List[int], between: int) -> None:
+    """An executor like one that was started anew: its session, folder, variables, output, chance."""
+    while os.getppid() == between:  # until it is gone, and the node is the parent
+        time.sleep(0.0002)
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(descriptors[2], 1)
+    os.dup2(descriptors[2], 2)
+    os.close(descriptors[2])
+    # LC_CTYPE is what Python itself may have set at its start (PEP 538).
+    kept = {name: value for name, value in os.environ.items() if name == "LC_CTYPE"}
+    os.environ.clear()
+    os.environ.update({**kept, **asked["environment"]})
+    os.chdir(asked["folder"])
+    tempfile.tempdir = None
+    for name, seed in (("random", "seed"), ("numpy.random", "seed"), ("torch", "seed")):
+        if name in sys.modules:
+            getattr(sys.modules[name], seed)()

@@ -1,0 +1,147 @@
+"""Executors that are forked from a process with the packages imported: alike in all but how soon they are there."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from modelyard.core.deployment import Resources
+from support.models import function_pool, mlp_pool
+from support.node import NodeProcess, wait_until
+
+CODE = """
+import os, random, sys, tempfile
+import numpy
+print("loaded by", os.getpid())
+
+def predict(x: float):
+    kind = "forked" if "--fork-server" in sys.argv else "spawned"
+    return {"how": kind, "pid": os.getpid(), "parent": os.getppid(), "home": os.environ["HOME"], "cwd": os.getcwd(),
+            "temporary": tempfile.gettempdir(), "chance": [random.random(), float(numpy.random.random())],
+            "session": os.getsid(0), "keys": sorted(os.environ)}
+"""
+
+
+def waken(node: NodeProcess, name: str = "function") -> dict:
+    """What a model says that was put to sleep and woken."""
+    assert node.post(f"/v2/repository/models/{name}/unload", {})[0] == 200
+    status, answer = node.post(f"/models/{name}/predict", {"x": 1.0})
+    assert status == 200, answer
+    return answer["output"]
+
+
+def forked(node: NodeProcess, name: str = "function") -> dict:
+    """The same, by when it is forked."""
+    return wait_until(
+        lambda: answer if (answer := waken(node, name))["how"] == "forked" else None, what="a fork"
+    )
+
+
+def servers(node: NodeProcess) -> list[int]:
+    """The fork servers of a node."""
+    assert node.process is not None
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((each / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == node.process.pid and b"--fork-server" in (each / "cmdline").read_bytes():
+                found.append(int(each.name))
+        except OSError:
+            continue
+    return [pid for pid in found if os.getsid(pid) == pid]
+
+
+def test_a_forked_executor_is_like_one_that_was_started(tmp_path: Path) -> None:
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", CODE)) as node:
+        assert node.process is not None
+        spawned = node.post("/predict", {"x": 1.0})[1]["output"]
+        assert spawned["how"] == "spawned"
+        first, second = forked(node), forked(node)
+        for each in (first, second):
+            assert (each["parent"], each["session"]) == (node.process.pid, each["pid"])
+            assert each["home"] == each["cwd"] == each["temporary"] == spawned["home"]
+            assert each["keys"] == spawned["keys"]
+        assert first["chance"] != second["chance"]
+        log = (tmp_path / "home" / "logs" / "models" / "function-1.log").read_text()
+        assert f"loaded by {second['pid']}" in log
+        # The canary went through it, and it is killed, limited and heard of like any other.
+        os.kill(second["pid"], signal.SIGKILL)
+        wait_until(lambda: node.pids("function") not in ([second["pid"]], []), what="another executor")
+        assert "killed by SIGKILL" in node.log()
+
+
+def test_forked_executors_outlive_their_server_and_not_the_node(tmp_path: Path) -> None:
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", CODE)) as node:
+        answer = forked(node)
+        for pid in (pid for pid in servers(node) if pid != answer["pid"]):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.2)
+        assert node.post("/predict", {"x": 1.0})[1]["output"]["pid"] == answer["pid"]
+        assert waken(node)["how"] == "spawned"  # without it, as before
+        again = forked(node)
+        node.kill()
+        wait_until(lambda: not Path(f"/proc/{again['pid']}").exists(), what="the executor's end")
+
+
+def test_a_forked_executor_has_its_limit(tmp_path: Path) -> None:
+    code = CODE + "\nKEPT = []\ndef grow(x):\n    KEPT.append(bytearray(b'x') * int(x))\n"
+    code = code.replace("    kind =", "    grow(x)\n    kind =")
+    pool = function_pool(tmp_path / "m", code, memory=200 * 2**20)
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        forked(node)
+        status, answer = node.post("/predict", {"x": 500e6})
+        assert (status, "memory" in answer["error"] or "ended" in answer["error"]) != (200, False)
+        assert node.post("/predict", {"x": 1.0})[0] == 200
+
+
+def test_two_models_of_one_environment_share_a_server_and_answer_rightly(tmp_path: Path) -> None:
+    pools = [
+        msgspec.structs.replace(
+            mlp_pool(tmp_path / name), deployment=f"{name}-1", endpoint=name, model=name
+        )
+        for name in ("a", "b")
+    ]
+    with NodeProcess(tmp_path / "home").serve(*pools) as node:
+        tensor = {"name": "x", "shape": [1, 64], "datatype": "FP32", "data": [0.5] * 64}
+        before = node.post("/v2/models/a/infer", {"inputs": [tensor]})[1]["outputs"][0]["data"]
+        for _ in range(6):
+            for name in ("a", "b"):
+                assert node.post(f"/v2/repository/models/{name}/unload", {})[0] == 200
+                status, answer = node.post(f"/v2/models/{name}/infer", {"inputs": [tensor]})
+                assert status == 200
+                assert answer["outputs"][0]["data"] == pytest.approx(before, abs=1e-5)
+        wait_until(
+            lambda: len(servers(node)) - len(node.pids("a")) - len(node.pids("b")) == 1, what="one server"
+        )
+
+
+def test_a_server_that_does_not_answer_is_done_without(tmp_path: Path) -> None:
+    """Stopped, as one that hangs in an import: the call waits for a moment, and is answered."""
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", CODE)) as node:
+        answer = forked(node)
+        for pid in (pid for pid in servers(node) if pid != answer["pid"]):
+            os.kill(pid, signal.SIGSTOP)
+        assert waken(node)["how"] == "spawned"
+        assert "a fork server is let go of" in node.log()
+
+
+def test_with_several_threads_it_forks_too(tmp_path: Path) -> None:
+    """numpy's own library has threads from its import on then; they sleep, and it knows how to fork."""
+    pool = msgspec.structs.replace(function_pool(tmp_path / "m", CODE), resources=Resources(threads=2))
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        assert forked(node)["how"] == "forked"
+
+
+def test_a_fork_that_cannot_load_its_model_is_not_waited_for(tmp_path: Path) -> None:
+    hangs = 'import time\nif "--fork-server" in sys.argv:\n    time.sleep(1000)\n'
+    pool = function_pool(tmp_path / "m", CODE.replace("print(", hangs + "print(", 1))
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        for _ in range(20):
+            assert waken(node)["how"] == "spawned"
+            if "no fork server for this environment" in node.log():
+                break
+        assert "a forked executor did not load its model within" in node.log()
+        assert waken(node)["how"] == "spawned"
