@@ -37,7 +37,8 @@ class Memory:
         self.evictions = 0
         self._members: dict[str, Residence] = {}
         self._waiting: dict[str, float] = {}  # since when
-        self._own = 0
+        self._own = 0  # bytes of the node's own process
+        self._servers = 0  # and of its fork servers
         self._timer: asyncio.TimerHandle | None = None
         self._soon = False
         self._looking: asyncio.Task[None] | None = None
@@ -96,13 +97,19 @@ class Memory:
     def fits(self, residence: Residence) -> bool:
         """Whether there is room for what a new model was measured to take, when idle ones sleep for it."""
         self._plan()
-        leaving = sum(each.takes for each in self._members.values() if each.state == "leaving")
-        if self._used() - leaving <= self.budget * TOLERANCE:
+        if self._over() and self._shrink():
+            self._plan()
+        if not self._over():
             return True
         kept = sum(each.takes for each in self._members.values() if each.kept and each is not residence)
         if residence.needs > self.budget - self._own - kept:
             residence.crowded = self._crowded(residence)
         return False
+
+    def _over(self) -> bool:
+        """Whether models take more than they may, those apart that are leaving."""
+        leaving = sum(each.takes for each in self._members.values() if each.state == "leaving")
+        return self._used() - leaving > self.budget * TOLERANCE
 
     def refusal(self, residence: Residence, seconds: float) -> ModelyardError | None:
         """What a call hears that has no more than ``seconds``, if the model cannot be there by then."""
@@ -149,7 +156,14 @@ class Memory:
     # --- for the node
 
     def _used(self) -> int:
-        return self._own + sum(each.takes for each in self._members.values())
+        return self._own + self._servers + sum(each.takes for each in self._members.values())
+
+    def _shrink(self) -> bool:
+        """Let go of the fork servers; whether there were any."""
+        found = self.forks is not None and self.forks.shrink()
+        if found:
+            self._servers = 0
+        return found
 
     def status(self) -> MemoryStatus:
         """What the control plane sees."""
@@ -205,8 +219,8 @@ class Memory:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and found == Plan() and self.forks is not None and self.forks.shrink():
-            self._own = proportional_bytes(os.getpid()) or 0
+        if self._waiting and found == Plan():
+            self._shrink()
         if self._waiting:
             self._timer = asyncio.get_running_loop().call_later(TRY_EVERY, self._plan)
 
@@ -220,7 +234,8 @@ class Memory:
 
     async def _look_once(self) -> None:
         now = time.monotonic()
-        self._own = (proportional_bytes(os.getpid()) or 0) + (self.forks.look() if self.forks else 0)
+        self._own = proportional_bytes(os.getpid()) or 0
+        self._servers = self.forks.look() if self.forks is not None else 0
         for each in list(self._members.values()):
             if each.look(now):
                 await each.measure(now)
@@ -230,15 +245,14 @@ class Memory:
                 each.close()
         if self._used() > self.budget:
             self._plan()
-            self._end_growth()
+            if self._over() and not self._shrink():
+                self._end_growth()
 
     def _end_growth(self) -> None:
         """Where no model can be put to sleep, the one that grew most since it was loaded starts anew; where
         none grew, the one that came last turned out to be too large and has to leave."""
-        members = self._members.values()
-        leaving = sum(each.takes for each in members if each.state == "leaving")
-        awake = [each for each in members if each.state == "awake"]
-        if self._used() - leaving <= self.budget * TOLERANCE or not awake:
+        awake = [each for each in self._members.values() if each.state == "awake"]
+        if not awake:
             return
         grown = max(awake, key=lambda each: each.grown)
         if grown.grown > GROWTH * grown.takes:
