@@ -30,6 +30,7 @@ AHEAD_FROM = 0.002  # seconds of computing from which the next batch is sent bef
 SHORT = 0.001  # seconds of computing below which a batch is learnt from every LEARN_EVERY seconds only
 LEARN_EVERY = 0.002
 LEAD = 0.05  # of a batch's time: how much earlier the next one is sent, at least a millisecond
+PLENTY = 2  # batches like the one that computes: where so much waits, the next one is sent at once
 
 
 class Pool:
@@ -375,12 +376,19 @@ class Pool:
         return True
 
     def _plan_ahead(self, replica: Replica, batch: Batch) -> None:
-        """Have the next batch at the executor when this one is done, and no earlier than that needs."""
+        """Have the next batch at the executor when this one is done, and no earlier than that needs.
+
+        Where many wait, what comes meanwhile would hardly change it, and reading that and answering them may
+        take the loop longer than the batch computes: then it is chosen before.
+        """
         model = self.model_of(replica)
         if not model.sure or batch.tickets[0].pieces is not None:
             return  # how long a stream takes, no law says
         seconds = model.predict(batch.cost.padded, batch.cost.squares)
         if seconds >= AHEAD_FROM:
+            if len(self._scheduler) >= PLENTY * len(batch.tickets):
+                self._loop.call_soon(self._send_ahead, replica, batch)
+                return
             lead = max(0.001, LEAD * seconds, 2 * self._choosing)
             left = (
                 batch.began + seconds - time.monotonic()
