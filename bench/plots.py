@@ -153,4 +153,34 @@ def endurance() -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-_FIGURES = (overhead, mixed_lengths, useful_share, devices, endurance)
+def zoo() -> dict[str, Any] | None:
+    result = load("zoo")
+    if result is None:
+        return None
+    every = max(1, len(result["samples"]) // 800)
+    samples = result["samples"][::every]
+    budget = result["budget"] / 2**30
+    return {
+        "name": "zoo", "title": "A hundred models: memory of node and executors", "axis": "GiB",
+        "x": "seconds",
+        "lines": {
+            "taken": [[second, size / 2**30] for second, size, _ in samples],
+            "budget": [[samples[0][0], budget], [samples[-1][0], budget]],
+        },
+    }  # fmt: skip
+
+
+def zoo_wakes() -> dict[str, Any] | None:
+    from bench.statistics import median
+
+    result = load("zoo")
+    if result is None:
+        return None
+    bars = [[kind, median(times), True] for kind, times in result["wakes"].items()]
+    return {
+        "name": "zoo_wakes", "title": "A call to a model that sleeps, p50", "axis": "ms", "bars": bars,
+        "format": "{:,.0f}",
+    }  # fmt: skip
+
+
+_FIGURES = (overhead, mixed_lengths, useful_share, devices, endurance, zoo, zoo_wakes)

@@ -88,7 +88,9 @@ def _question(member: Member, kind: str = "innocent") -> Question:
     def right(body: bytes) -> bool:
         value = next(iter(json.loads(body).values()))
         value = value[0] if isinstance(value, list) else value
-        return isinstance(value, float) and abs(value - member.answer) <= 1e-3 * max(1.0, abs(member.answer))
+        return isinstance(value, float) and abs(value - member.answer) <= 1e-3 * max(
+            1.0, abs(member.answer)
+        )
 
     request = post_json(f"/models/{member.pool.endpoint}/predict", {_input(member): X.tolist()})
     return Question(request, right, kind=kind)
