@@ -54,9 +54,8 @@ def serve(descriptor: int) -> Tuple[int, int]:
             missing.append(name)
     gc.collect()
     gc.freeze()  # pages that the collector does not write to stay shared
-    for _ in range(100):
-        if not (awake := _awake()):
-            break
+    until = time.monotonic() + 1
+    while (awake := _awake()) and time.monotonic() < until:
         time.sleep(0.01)
     control.send(json.dumps({"awake": awake, "missing": missing[:20]}).encode())
     while True:

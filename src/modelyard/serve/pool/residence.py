@@ -10,6 +10,7 @@ import msgspec
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.routes import Footprint
 from modelyard.host.memory import peak_bytes, proportional_bytes
+from modelyard.host.process import resident_bytes
 from modelyard.policy.residency import Rate, Resident
 from modelyard.serve.pool.replica import Replica
 
@@ -200,13 +201,20 @@ class Residence:
         pid = replica.pid
         if pid is None:
             return
-        peak, loaded = await asyncio.to_thread(lambda: (peak_bytes(pid), proportional_bytes(pid)))
+        told = await asyncio.to_thread(
+            lambda: (proportional_bytes(pid), peak_bytes(pid), resident_bytes(pid))
+        )
+        loaded, peak, resident = (size or 0 for size in told)
         loaded = loaded or UNKNOWN
         former = self._learnt.footprint
         # What one odd call made it grow to is forgotten by half with each load.
         most = loaded if former is None else max(loaded, (former.most + loaded) // 2)
         self._learnt.footprint = Footprint(
-            loading=max(peak or 0, loaded), loaded=loaded, most=most, seconds=seconds
+            # Above what is resident now, which is counted as if nothing of it were shared.
+            loading=loaded + max(0, peak - resident),
+            loaded=loaded,
+            most=most,
+            seconds=seconds,
         )
         self._learnt.awake = True
         self.pool.keep_learnt()
