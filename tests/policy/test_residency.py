@@ -62,9 +62,9 @@ def test_a_busy_one_gives_way_when_its_turn_is_over_and_another_has_waited() -> 
 
 
 def test_models_that_grew_over_the_budget_send_idle_ones_to_sleep() -> None:
-    assert plan(-5, 0, [resident("a"), resident("b", rate=0.5)], []).sleep == ("b",)
-    assert plan(-5, 5, [resident("a")], []) == Plan()
-    assert plan(-5, 0, [resident("a", busy=True)], []) == Plan()
+    assert plan(-5, 0, [resident("a"), resident("b", rate=0.5)], [], over=5).sleep == ("b",)
+    assert plan(-5, 0, [resident("a")], []) == Plan()  # within the margin
+    assert plan(-5, 0, [resident("a", busy=True)], [], over=5) == Plan()
 
 
 RESIDENTS = st.lists(

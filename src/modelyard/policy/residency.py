@@ -57,17 +57,19 @@ class Plan(NamedTuple):
     give_way: tuple[str, ...] = ()
 
 
-def plan(free: float, coming: float, residents: Sequence[Resident], waiting: Sequence[Waiting]) -> Plan:
-    """The next step. ``free`` bytes are nobody's (below 0 when more is used than there should be), ``coming``
-    those of models that are stopping. ``waiting`` is in the order in which they are to be served: only
-    the first that finds no room has some made, so that one who needs much is not overtaken for ever; the
-    others may have what is free beside it.
+def plan(
+    free: float, coming: float, residents: Sequence[Resident], waiting: Sequence[Waiting], over: float = 0.0
+) -> Plan:
+    """The next step. ``free`` bytes may be taken by those that are loaded (below 0: none), ``coming`` are
+    those of models that are stopping, ``over`` those that are to be given back in any case. ``waiting`` is
+    in the order in which they are to be served: only the first that finds no room has some made, so that
+    one who needs much is not overtaken for ever; the others may have what is free beside it.
     """
     load: list[str] = []
     sleep: list[Resident] = []
     give_way: list[Resident] = []
-    if free + coming < 0:
-        sleep += _cheapest(residents, -(free + coming)) or ()
+    if over > 0:
+        sleep += _cheapest(residents, over) or ()
         coming += sum(each.bytes for each in sleep)
     served = False  # whether one that lacks room has been seen to
     for each in waiting:

@@ -100,7 +100,7 @@ def test_models_under_constant_load_that_do_not_fit_together_take_turns(
 ) -> None:
     pools = zoo(tmp_path, 2, seconds=0.01)
     with (
-        NodeProcess(tmp_path / "home", MODELYARD_MEMORY="250MB").serve(*pools).start() as node,
+        NodeProcess(tmp_path / "home", MODELYARD_MEMORY="230MB").serve(*pools).start() as node,
         ThreadPoolExecutor(4) as clients,
     ):
         settled(node)
@@ -142,7 +142,7 @@ def test_a_call_that_cannot_wait_is_told_for_how_long_and_the_model_is_loaded_al
 ) -> None:
     pools = [heavy(tmp_path / "quick", "quick", load=1.0), heavy(tmp_path / "slow", "slow", seconds=1.2)]
     with (
-        NodeProcess(tmp_path / "home", MODELYARD_MEMORY="250MB").serve(*pools).start() as node,
+        NodeProcess(tmp_path / "home", MODELYARD_MEMORY="230MB").serve(*pools).start() as node,
         ThreadPoolExecutor(1) as clients,
     ):
         settled(node)

@@ -19,7 +19,8 @@ log = logging.getLogger("modelyard.memory")
 
 LOOK_EVERY = 1.0  # seconds
 TRY_EVERY = 0.05  # while somebody waits for room
-TOLERANCE = 1.02  # of the budget: how far models may grow over it before one has to give way
+MARGIN = 0.98  # of the budget is what is given away: what is measured of a model comes and goes a little
+TOLERANCE = 1.02  # of the budget: how far models may grow over it before a busy one has to give way
 GROWTH = 0.2  # of what a model takes: what it has grown by at least to be blamed for it
 
 
@@ -102,14 +103,14 @@ class Memory:
         if not self._over():
             return True
         kept = sum(each.takes for each in self._members.values() if each.kept and each is not residence)
-        if residence.needs > self.budget - self._own - kept:
+        if residence.needs > self.budget * MARGIN - self._own - kept:
             residence.crowded = self._crowded(residence)
         return False
 
-    def _over(self) -> bool:
+    def _over(self, tolerance: float = 1.0) -> bool:
         """Whether models take more than they may, those apart that are leaving."""
         leaving = sum(each.takes for each in self._members.values() if each.state == "leaving")
-        return self._used() - leaving > self.budget * TOLERANCE
+        return self._used() - leaving > self.budget * tolerance
 
     def refusal(self, residence: Residence, seconds: float) -> ModelyardError | None:
         """What a call hears that has no more than ``seconds``, if the model cannot be there by then."""
@@ -137,13 +138,15 @@ class Memory:
 
     def _until_room(self, residence: Residence, now: float) -> float:
         """Seconds until there is room for it, as far as that is known; infinity for never."""
-        short = (residence.needs if residence.proven else residence.needs / 2) - (self.budget - self._own)
+        short = (residence.needs if residence.proven else residence.needs / 2) - (
+            self.budget * MARGIN - self._own
+        )
         awake = [each.resident(now) for each in self._members.values() if each.state == "awake"]
         coming = sum(each.takes for each in self._members.values() if each.state in ("waking", "leaving"))
         short += sum(each.bytes for each in awake if each.kept)
         if short > 0:
             return math.inf
-        free = self.budget - self._used()
+        free = self.budget * MARGIN - self._used()
         if residence.needs <= free + room(each for each in awake if not each.busy) + coming:
             return 0.0
         turns = [
@@ -186,8 +189,9 @@ class Memory:
         leaving = sum(each.takes for each in members.values() if each.state == "leaving")
         awake = [each.resident(now) for each in members.values() if each.state == "awake"]
         waiting: list[Waiting] = []
-        free = self.budget - self._used()
-        most = self.budget - self._own - sum(each.bytes for each in awake if each.kept)
+        used = self._used()
+        free = self.budget * MARGIN - used
+        most = self.budget * MARGIN - self._own - sum(each.bytes for each in awake if each.kept)
         for name, since in list(self._waiting.items()):
             each = members[name]
             if each.state != "asleep":
@@ -207,7 +211,7 @@ class Memory:
                 each.stay()
                 continue
             waiting.append(Waiting(name, int(needs), each.reload, now - since))
-        found = plan(free, leaving, awake, waiting)
+        found = plan(free, leaving, awake, waiting, max(0.0, used - leaving - self.budget))
         for name in found.load:
             del self._waiting[name]
             self.loads += 1
@@ -245,7 +249,7 @@ class Memory:
                 each.close()
         if self._used() > self.budget:
             self._plan()
-            if self._over() and not self._shrink():
+            if self._over() and not self._shrink() and self._over(TOLERANCE):
                 self._end_growth()
 
     def _end_growth(self) -> None:

@@ -188,10 +188,10 @@ class Residence:
         It serves from now on, the very first time once it is known that there is room for what it takes.
         """
         known = self.proven
-        self.owed = False
         if self.state == "waking":
             self._enter("awake")
         if known:
+            self.owed = False
             replica.serve(seconds)
         self._weighing = asyncio.create_task(
             self._weigh(replica, seconds, known), name=f"weigh {self.name}"
@@ -220,7 +220,9 @@ class Residence:
         self.pool.keep_learnt()
         await self.measure(time.monotonic())
         if not known:
-            if not self._memory.fits(self):
+            fits = self._memory.fits(self)
+            self.owed = False
+            if not fits:
                 self.close()
                 return
             replica.serve(seconds)
