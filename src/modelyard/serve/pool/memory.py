@@ -223,8 +223,8 @@ class Memory:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and found == Plan():
-            self._shrink()
+        if self._waiting and found == Plan() and not leaving:
+            self._shrink()  # nobody makes room, and none is on its way
         if self._waiting:
             self._timer = asyncio.get_running_loop().call_later(TRY_EVERY, self._plan)
 
