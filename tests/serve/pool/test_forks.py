@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -145,3 +146,18 @@ def test_a_fork_that_cannot_load_its_model_is_not_waited_for(tmp_path: Path) -> 
                 break
         assert "a forked executor did not load its model within" in node.log()
         assert waken(node)["how"] == "spawned"
+
+
+def test_one_server_that_hangs_is_one_failure_however_many_wait_for_it(tmp_path: Path) -> None:
+    names = [f"m{number}" for number in range(6)]
+    pools = [function_pool(tmp_path / name, CODE, name=name) for name in names]
+    with NodeProcess(tmp_path / "home").serve(*pools) as node, ThreadPoolExecutor(6) as clients:
+        forked(node, "m0")
+        for name in names:
+            assert node.post(f"/v2/repository/models/{name}/unload", {})[0] == 200
+        for pid in servers(node):
+            os.kill(pid, signal.SIGSTOP)
+        answers = clients.map(lambda name: node.post(f"/models/{name}/predict", {"x": 1.0})[0], names)
+        assert set(answers) == {200}
+        assert "no fork server for this environment" not in node.log()
+        forked(node, "m0")

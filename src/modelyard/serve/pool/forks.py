@@ -78,6 +78,7 @@ class ForkServers:
         self._servers: dict[Key, _Server] = {}
         self._unfit: set[Key] = set()
         self._failures: dict[Key, int] = {}
+        self._count = 0  # servers started, of all keys
         self._possible = sys.platform.startswith("linux")
 
     def seen(self, key: Key, modules: Sequence[str]) -> None:
@@ -102,6 +103,9 @@ class ForkServers:
         try:
             return await asyncio.wait_for(server.fork(key, folder, descriptors), FORK_WITHIN)
         except (OSError, ValueError, TimeoutError) as error:
+            if self._servers.get(key) is not server:
+                # Another caller has let go of it, or memory was wanted: that is no second failure.
+                return None
             log.warning("a fork server is let go of", extra={"python": key.python, "error": repr(error)})
             self._failures[key] = failures = self._failures.get(key, 0) + 1
             if failures == TOLERATED:
@@ -112,7 +116,8 @@ class ForkServers:
     def _start(self, key: Key) -> None:
         if not self._reaps():
             return
-        server = self._servers[key] = _Server(self._package, self._folder / f"forks-{len(self._starts)}")
+        self._count += 1
+        server = self._servers[key] = _Server(self._package, self._folder / f"forks-{self._count}")
         server.task = asyncio.create_task(self._open(key, server), name=f"fork server of {key.python}")
 
     async def _open(self, key: Key, server: "_Server") -> None:
