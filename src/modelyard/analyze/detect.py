@@ -8,7 +8,8 @@ from modelyard.core.files import Files
 SERVED = (
     "Modelyard serves today: ONNX (.onnx), scikit-learn (.skops; .joblib or .pkl with trust), a "
     "transformers or sentence-transformers folder with safetensors or ONNX that embeds text, an ESM-2 folder "
-    "with safetensors, and a Python function (model.py)"
+    "with safetensors, a language model in GGUF, a Python function (model.py), and packages such as AntiBERTy "
+    "(modelyard catalog list)"
 )
 HEAD = 4096
 

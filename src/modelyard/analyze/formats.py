@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from modelyard.analyze import detect as content
-from modelyard.analyze import esm2, function, onnx, sklearn, transformers, transformers_task
+from modelyard.analyze import esm2, families, function, onnx, sklearn, transformers, transformers_task
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -25,6 +25,7 @@ class Format(Protocol):
 # transformers folder may hold ONNX files. Formats in one group exclude each other.
 GROUPS: tuple[tuple[Format, ...], ...] = (
     (function,),
+    families.families(),
     (esm2,),
     (transformers_task,),
     (transformers,),
@@ -39,7 +40,13 @@ def pick(files: Files, adapter: str | None = None) -> Format:
     """
     if adapter is not None:
         chosen = next(form for group in GROUPS for form in group if adapter == form.NAME)
-        if not chosen.detect(files):
+        if isinstance(chosen, families.Family) and (missing := chosen.missing(files)):
+            raise RejectedContent(
+                f"model.yaml asks for the adapter {adapter!r}, whose files are {', '.join(chosen.described.files)}; "
+                f"there is no {missing[0]} here.",
+                field="model.yaml:adapter",
+            )
+        if not isinstance(chosen, families.Family) and not chosen.detect(files):
             raise RejectedContent(
                 f"model.yaml asks for the adapter {adapter!r}, but there is no file for it here: "
                 f"{_listed(files.paths)}.",
@@ -48,15 +55,19 @@ def pick(files: Files, adapter: str | None = None) -> Format:
         return chosen
     for group in GROUPS:
         found = [form for form in group if form.detect(files)]
+        inside = {
+            name for form in found if isinstance(form, families.Family) for name in form.described.holds
+        }
+        found = [form for form in found if form.NAME not in inside]
         if len(found) == 1:
             return found[0]
         if found:
             suffixes = (*onnx.SUFFIXES, *sklearn.SUFFIXES)
             candidates = [path for path in files.paths if path.lower().endswith(suffixes)]
             raise RejectedContent(
-                f"There are models of several formats: {_listed(candidates)}. Deploy one of them alone, or say "
-                f"which in model.yaml (adapter: {' or '.join(form.NAME for form in found)}).",
-                field=candidates[0],
+                f"There are models of several formats: {_listed(candidates or files.paths)}. Deploy one of them "
+                f"alone, or say which in model.yaml (adapter: {' or '.join(form.NAME for form in found)}).",
+                field=candidates[0] if candidates else None,
             )
     raise content.unsupported(files)
 

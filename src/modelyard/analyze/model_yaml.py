@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, cast, get_args
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 
+from modelyard.analyze import families
 from modelyard.analyze.plain import plain
 from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import RejectedContent
@@ -31,14 +32,14 @@ class DeclaredSignature(Noun, frozen=True):
     max_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-AdapterName = Literal["onnx", "sklearn", "sentence_embedding", "transformers", "esm2", "function"]
-ADAPTERS: Final = frozenset(get_args(AdapterName))
+_FORMATS = ("onnx", "sklearn", "sentence_embedding", "transformers", "esm2", "function")
+ADAPTERS: Final = frozenset(_FORMATS) | families.names()
 
 
 class ModelYaml(Noun, frozen=True):
     """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try."""
 
-    adapter: AdapterName | None = None
+    adapter: str | None = None
     signature: DeclaredSignature | None = None
     requirements: tuple[str, ...] = ()
     example: dict[str, Any] | None = None
@@ -47,7 +48,9 @@ class ModelYaml(Noun, frozen=True):
 def schema() -> dict[str, Any]:
     """The JSON Schema of model.yaml; ``docs/model.yaml.schema.json`` is a copy."""
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | msgspec.json.schema(ModelYaml)
-    return _cleaned(msgspec.json.decode(msgspec.json.encode(described)))  # lists where Python has tuples
+    cleaned = _cleaned(msgspec.json.decode(msgspec.json.encode(described)))  # lists where Python has tuples
+    cleaned["$defs"]["ModelYaml"]["properties"]["adapter"]["anyOf"][0]["enum"] = sorted(ADAPTERS)
+    return cleaned
 
 
 def _cleaned(described: Any) -> Any:
@@ -144,6 +147,11 @@ def _check_keys(node: object, path: str) -> None:
 
 def _check(declared: ModelYaml) -> None:
     """What types alone do not say: names once, known data types, possible shapes, valid requirements."""
+    if declared.adapter is not None and declared.adapter not in ADAPTERS:
+        raise _wrong(
+            f"there is no adapter {declared.adapter[:40]!r}; known: {', '.join(sorted(ADAPTERS))}",
+            field="adapter",
+        )
     signature = declared.signature or DeclaredSignature()
     for place, specs in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         names: set[str] = set()

@@ -36,12 +36,6 @@ Category = Literal[
     "time-series",
     "files",
 ]
-Adapter = Literal[
-    "onnx", "torchscript", "torch_export", "sklearn", "xgboost", "lightgbm", "tensorflow", "tflite", "transformers",
-    "sentence_embedding", "esm2", "esmfold", "protein_mpnn", "antiberty", "igfold", "chemprop", "metapredict", "vina",
-    "boltz2", "chai1", "diffdock", "rfdiffusion", "rfantibody", "alphafold3", "rosettafold", "gguf", "image", "audio",
-    "function", "command", "remote",
-]  # fmt: skip
 Framework = Literal[
     "pytorch", "tensorflow", "jax", "onnx", "scikit-learn", "xgboost", "lightgbm", "llama.cpp", "litert", "program",
 ]  # fmt: skip
@@ -60,7 +54,8 @@ _MAY_BE_SOURCED = (*_FACTS, "paper")  # a paper's own address is its source
 class Source(Noun):
     """Where the weights come from: exactly one of ``hub`` (a repository of the Hugging Face hub), ``package`` (a
     requirement whose package carries them), ``url`` (with ``sha256`` where it is known) and ``git``.
-    ``revision`` is a commit or a tag, where one is pinned; ``path`` is where they lie in it."""
+    ``revision`` is a commit or a tag, where one is pinned; ``path`` is where they lie in it. Of a package whose
+    own code runs the model, ``folders`` are what is taken, under their names, out of it and those in ``also``."""
 
     hub: str | None = None
     package: str | None = None
@@ -69,6 +64,8 @@ class Source(Noun):
     revision: str | None = None
     path: str | None = None
     sha256: str | None = None
+    folders: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 class Licence(Noun):
@@ -101,7 +98,7 @@ class Entry(Noun):
     source: Source
     licence: Licence
     framework: Framework
-    adapter: Adapter
+    adapter: str
     inputs: tuple[Field, ...]
     outputs: tuple[Field, ...]
     gpu: Literal["none", "optional", "required"]
@@ -131,6 +128,10 @@ def check_entry(entry: Entry) -> None:
         raise InvalidInput(f"{source.hub!r} is no repository of the hub: owner/name.", field="source.hub")
     if source.sha256 is not None and not _SHA256.fullmatch(source.sha256):
         raise InvalidInput("A checksum is 64 hexadecimal digits.", field="source.sha256")
+    if (source.folders or source.also) and (source.package is None or source.path is not None):
+        raise InvalidInput("Folders are taken out of a package, instead of a path.", field="source.folders")
+    if not all(re.fullmatch(r"\w+", folder) for folder in source.folders):
+        raise InvalidInput("A folder is one name, as a Python package has it.", field="source.folders")
     if not _SPDX.fullmatch(entry.licence.spdx):
         raise InvalidInput(f"{entry.licence.spdx!r} is no SPDX identifier.", field="licence.spdx")
     for url, field in ((source.url, "source.url"), (source.git, "source.git"), (entry.paper, "paper")):

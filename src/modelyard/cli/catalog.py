@@ -13,7 +13,7 @@ from modelyard.core.settings import load_settings
 from modelyard.core.units import format_bytes, format_count, parse_bytes, parse_count
 
 # What a catalog entry's files alone are run by; a model that is a Python function brings code, which no entry does.
-RUNNABLE = ADAPTERS - {"function"}
+RUNNABLE = ADAPTERS - {"function"}  # of which an entry does not bring the code
 
 
 def find(

@@ -20,7 +20,9 @@ def predict(
     set: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="One input; a value that is JSON is taken as such."
+            "--set",
+            metavar="NAME=VALUE",
+            help="One input; a value that is JSON is taken as such, @FILE is what is in a file.",
         ),
     ] = None,
     text: Annotated[

@@ -9,6 +9,7 @@ import typer
 
 from modelyard.cli.deploy import example_of
 from modelyard.cli.output import print_error, print_facts, print_json
+from modelyard.client.records import plain
 from modelyard.client.synchronous import Client
 from modelyard.core.errors import InvalidInput, ModelyardError
 
@@ -154,10 +155,20 @@ def _pair(pair: str, option: str) -> tuple[str, Any]:
     name, equals, value = pair.partition("=")
     if not equals or not name:
         raise typer.BadParameter(f"{pair!r} is not NAME=VALUE.", param_hint=option)
+    if value.startswith("@") and option == "--set":
+        return name, _read_file(value[1:])
     try:
         return name, json.loads(value, parse_constant=_no_constant)
     except ValueError:
         return name, value
+
+
+def _read_file(path: str) -> Any:
+    """A file as a value: text, or what stands for bytes."""
+    try:
+        return plain(Path(path).expanduser().read_bytes(), path)
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="--set") from error
 
 
 def _no_constant(word: str) -> Any:

@@ -1,5 +1,6 @@
 """Records in and out: numpy arrays become JSON, and answers become arrays again, by the signature."""
 
+import base64
 import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ def merge(record: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> dict[s
 
 
 def encode(value: Any) -> bytes:
-    """JSON of a record. Raises InvalidInput naming the place of a value that JSON has no word for."""
+    """JSON of a record, bytes that are no text as ``{"b64": "…"}``. Raises InvalidInput naming the place of a value that JSON has no word for."""
     return msgspec.json.encode(plain(value, ""))
 
 
@@ -57,10 +58,8 @@ def plain(value: Any, place: str) -> Any:
     if isinstance(value, bytes):
         try:
             return value.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidInput(
-                "These bytes are not text in UTF-8; decode them first.", field=place
-            ) from error
+        except UnicodeDecodeError:
+            return {"b64": base64.b64encode(value).decode()}
     if hasattr(value, "dtype") and hasattr(value, "tolist"):
         return _array(value, place)
     if isinstance(value, Sequence):

@@ -4,14 +4,14 @@ from typing import Literal
 
 from modelyard.core.struct import Noun
 
-Kind = Literal["text", "json", "label", "embedding", "table", "tensor"]
+Kind = Literal["text", "json", "label", "embedding", "table", "tensor", "bytes"]
 
 
 class TensorSpec(Noun):
     """One input or output of a model.
 
     ``shape`` is the shape of *one record*, without the batch axis; -1 is "any length". ``kind``
-    tells what the numbers mean. An ``optional`` input may be left out of a call.
+    tells what the values mean; *bytes* are a file's, in JSON text or ``{"b64": "…"}``. An ``optional`` input may be left out of a call.
     """
 
     name: str

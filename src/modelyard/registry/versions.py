@@ -1,12 +1,15 @@
 """How an uploaded manifest becomes a version: all bytes there, understood, and safe or trusted."""
 
-from modelyard.analyze import analyze
+from modelyard.analyze import analyze, families
 from modelyard.core.errors import Conflict, RejectedContent
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
 from modelyard.store.blobs import BlobStore
 from modelyard.store.versions import Versions
+
+# Whoever deploys these knows that they are programs.
+CODE = frozenset({"function"}) | families.names()
 
 
 class NeedsTrust(RejectedContent):
@@ -31,7 +34,7 @@ def register(
             "with --trust-pickle.",
             field=str(analysis.options.get("file", manifest.files[0].path)),
         )
-    if analysis.executes == "code" and analysis.adapter != "function" and not trusted:
+    if analysis.executes == "code" and analysis.adapter not in CODE and not trusted:
         raise NeedsTrust(
             "model.yaml asks for packages beside a format that runs no code by itself, and a package can. Leave "
             "them out; or, when you trust who wrote it, deploy with --trust-pickle.",

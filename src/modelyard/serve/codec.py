@@ -1,5 +1,7 @@
 """JSON values to raw tensors and back, strictly: no rounding, no silent conversion, no guessing."""
 
+import base64
+import binascii
 import math
 import struct
 from array import array
@@ -216,6 +218,8 @@ def pack_record(
     if spec.kind == "json":
         text = msgspec.json.encode(value)
         return ((1,) if batched else ()), len(text).to_bytes(4, "little") + text
+    if spec.datatype == "BYTES" and type(value) is not str:
+        value = from_b64(value, field)
     shape, flat = flatten(value, len(spec.shape), field)
     if not shape_fits(shape, spec.shape):
         raise InvalidInput(
@@ -231,6 +235,39 @@ def pack_record(
             error.field = field  # one value has no position
         raise
     return ((1, *shape) if batched else shape), packed
+
+
+def json_values(spec: TensorSpec | None, datatype: str, data: bytes | memoryview) -> list[object]:
+    """The elements of an output as JSON: documents, text, and ``{"b64": "…"}`` for bytes that are no UTF-8."""
+    if datatype != "BYTES":
+        return unpack(datatype, data)
+    if spec is not None and spec.kind == "json":
+        return [msgspec.json.decode(element) for element in elements(data)]
+    values: list[object] = []
+    for element in elements(data):
+        try:
+            values.append(element.decode())
+        except UnicodeDecodeError:
+            values.append({"b64": base64.b64encode(element).decode()})
+    return values
+
+
+def is_b64(value: object) -> bool:
+    """Whether ``value`` is ``{"b64": "…"}``, as TensorFlow Serving writes bytes."""
+    return type(value) is dict and len(cast("dict[str, object]", value)) == 1 and "b64" in value
+
+
+def from_b64(value: object, field: str) -> object:
+    """``value`` with the bytes that each ``{"b64": "…"}`` in it stands for. Raises InvalidInput."""
+    if type(value) is list:
+        return [from_b64(each, field) for each in cast("list[object]", value)]
+    if is_b64(value):
+        text = cast("dict[str, object]", value)["b64"]
+        try:
+            return base64.b64decode(cast(str, text), validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            raise InvalidInput("The b64 is not base64 text.", field=field) from None
+    return value
 
 
 def _pack_table(spec: TensorSpec, flat: list[object], field: str) -> bytes:
@@ -249,9 +286,7 @@ def unpack_record(
     spec: TensorSpec | None, datatype: str, shape: Sequence[int], data: bytes | memoryview, batched: bool
 ) -> object:
     """One output of one record: raw bytes → nested JSON value without the batch axis of 1."""
-    flat = unpack(datatype, data)
-    if spec is not None and spec.kind == "json":
-        flat = [msgspec.json.decode(cast(str, text)) for text in flat]
+    flat = json_values(spec, datatype, data)
     return nest(shape[1:] if batched else shape, flat)
 
 

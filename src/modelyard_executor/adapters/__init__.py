@@ -1,6 +1,9 @@
-"""One file per family of models, by the names in NAMES; other files here are what several of them share."""
+"""One file per format of models, by the names in NAMES, and in ``families`` one per family of models that come
+as a package; other files here are what several of them share."""
 
 from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 from typing import cast
 
 from ..adapter import Adapter, LoadError
@@ -10,6 +13,8 @@ NAMES = ("onnx", "sklearn", "sentence_embedding", "transformers", "esm2", "funct
 
 def create(name: str) -> Adapter:
     """A new, unloaded adapter. Raises LoadError for a name that there is no file for."""
-    if name not in NAMES:
-        raise LoadError("there is no adapter %r; known: %s" % (name, ", ".join(NAMES)))
-    return cast(Adapter, import_module("." + name, __name__).Adapter())
+    families = [each.name for each in iter_modules([str(Path(__file__).with_name("families"))])]
+    if name not in NAMES and name not in families:
+        raise LoadError("there is no adapter %r; known: %s" % (name, ", ".join([*NAMES, *families])))
+    place = "." + name if name in NAMES else ".families." + name
+    return cast(Adapter, import_module(place, __name__).Adapter())

@@ -37,8 +37,8 @@ from ..adapter import (
     Signature,
 )
 from ..compute import is_out_of_memory, too_large
+from .rows import Rows
 from .streaming import joined, pieces_of
-from .values import python_values, stack, tensor_of
 
 _MODULE = "_modelyard_model"
 
@@ -53,8 +53,7 @@ class Adapter:
         path = files / str(options["file"])
         self._size = sum(file.stat().st_size for file in files.rglob("*") if file.is_file())
         self._signature: Signature = dict(options["signature"])
-        self._inputs = {spec["name"]: spec for spec in self._signature["inputs"]}
-        self._outputs = {spec["name"]: spec for spec in self._signature.get("outputs") or ()}
+        self._rows = Rows(self._signature)
         try:
             entry = _entry(_import(path), str(options["entry"]), path.name)
             self._predict, self._predict_batch = _methods(entry, files, path.name)
@@ -62,13 +61,14 @@ class Adapter:
             raise LoadError(
                 "%s called sys.exit(%s) while it was loaded" % (path.name, error.code)
             ) from error
-        self._arrays = self._check_call(path.name) if self._predict is not None else set()
+        if self._predict is not None:
+            self._rows = Rows(self._signature, self._check_call(path.name))
         self.streams = inspect.isgeneratorfunction(self._predict)
 
     def _check_call(self, file: str) -> "set[str]":
         """Signature and function must agree. Gives the inputs that are annotated as numpy arrays."""
         parameters = inspect.signature(self._predict).parameters  # type: ignore[arg-type]
-        names = set(self._inputs) | {each["name"] for each in self._signature.get("parameters") or ()}
+        names = set(self._rows.inputs) | {each["name"] for each in self._signature.get("parameters") or ()}
         open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
         for name in sorted(names):
             known = parameters.get(name)
@@ -80,13 +80,13 @@ class Adapter:
                 raise LoadError(
                     "predict() in %s takes %r, which the signature does not have" % (file, name)
                 )
-            if by_name and known.default is known.empty and self._inputs.get(name, {}).get("optional"):
+            if by_name and known.default is known.empty and self._rows.inputs.get(name, {}).get("optional"):
                 raise LoadError(
                     "the input %r is optional, so predict() in %s must give it a default" % (name, file)
                 )
         return {
             name
-            for name in self._inputs
+            for name in self._rows.inputs
             if name in parameters and "ndarray" in str(parameters[name].annotation).lower()
         }
 
@@ -107,7 +107,7 @@ class Adapter:
         results: List[Any] = [None] * len(items)
         for index, item in enumerate(items):
             try:
-                records.append(self._records(item))
+                records.append(self._rows.records(item))
             except InvalidInput as error:
                 records.append([])
                 results[index] = error
@@ -124,7 +124,7 @@ class Adapter:
                     computed = [self._alone(record) for record in rows]
                 else:
                     computed = answered[index]
-                results[index] = self._answer(computed)
+                results[index] = self._rows.answer(computed)
             except ItemError as error:
                 results[index] = error
         return results
@@ -136,7 +136,7 @@ class Adapter:
             pieces = pieces_of(result)
             if pieces is None:
                 return result
-            return joined([self._named(piece) for piece in _each(pieces)], self._outputs)
+            return joined([self._rows.named(piece) for piece in _each(pieces)], self._rows.outputs)
         except Exception as error:
             if is_out_of_memory(error):
                 raise too_large() from error
@@ -144,32 +144,18 @@ class Adapter:
 
     def stream(self, item: Item) -> Iterator[Outputs]:
         """The answer to a call of one record as the model yields it."""
-        (record, *more) = self._records(item)
+        (record, *more) = self._rows.records(item)
         if more:
             raise InvalidInput(
                 "inputs", "A streamed call is of one record; this one has %d." % (len(more) + 1)
             )
         if self._predict is None:
-            yield self._answer(self._together([record]))
+            yield self._rows.answer(self._together([record]))
             return
         result = _guarded(self._predict, **record)
         pieces = pieces_of(result)
         for piece in [result] if pieces is None else _each(pieces):
-            yield self._answer([piece])
-
-    def _records(self, item: Item) -> List[Dict[str, Any]]:
-        """The item as records of Python values; one, unless the signature has a batch axis."""
-        batched = self._signature.get("batched", True)
-        columns: Dict[str, List[Any]] = {}
-        for name, tensor in item.inputs.items():
-            columns[name] = python_values(
-                tensor, self._inputs[name], batched=batched, array=name in self._arrays
-            )
-        count = max([len(column) for column in columns.values()], default=1)
-        return [
-            dict(item.parameters, **{name: column[row] for name, column in columns.items()})
-            for row in range(count)
-        ]
+            yield self._rows.answer([piece])
 
     def _together(self, records: List[Dict[str, Any]]) -> List[Any]:
         """The results of ``predict_batch``, one per record. Raises what makes the loop try them apart."""
@@ -182,40 +168,6 @@ class Adapter:
         if len(answers) != len(records):
             raise ItemError("The model answered %d results for %d records." % (len(answers), len(records)))
         return list(answers)
-
-    def _answer(self, results: Sequence[Any]) -> Outputs:
-        rows = [self._named(result) for result in results]
-        tensors = [
-            {name: tensor_of(name, value, self._outputs.get(name)) for name, value in row.items()}
-            for row in rows
-        ]
-        if not self._signature.get("batched", True):
-            return tensors[0]
-        if any(row.keys() != tensors[0].keys() for row in tensors):
-            raise ItemError("The model answered different outputs for the records of one call.")
-        return {name: stack(name, [row[name] for row in tensors]) for name in tensors[0]} if tensors else {}
-
-    def _named(self, result: Any) -> Dict[str, Any]:
-        """The result by the names of the outputs; checked against those that are declared."""
-        declared = self._outputs
-        if not isinstance(result, dict):
-            result = {"output": result}
-        elif len(declared) == 1:
-            (spec,) = declared.values()
-            if spec.get("kind") == "json" and spec["name"] not in result:
-                result = {spec["name"]: result}
-        for name in result:
-            if not isinstance(name, str):
-                raise ItemError("The model answered an output named %r; names are text." % (name,))
-            if declared and name not in declared:
-                raise ItemError(
-                    "The model answered an output %r; its signature has %s."
-                    % (name, ", ".join(sorted(declared)))
-                )
-        for name, spec in declared.items():
-            if name not in result and not spec.get("optional"):
-                raise ItemError("The model answered without its output %r." % name)
-        return result
 
     def resources(self) -> Resources:
         return {"memory_bytes": self._size, "device": "cpu"}

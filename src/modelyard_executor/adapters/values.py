@@ -19,7 +19,7 @@ _BOUNDS = {
 def python_values(tensor: Tensor, spec: Dict[str, Any], *, batched: bool, array: bool) -> List[Any]:
     """One value per record: scalars, nested lists by shape, or numpy arrays when ``array``.
 
-    BYTES become ``str``, those of kind json what their text says. Raises InvalidInput for text that is
+    BYTES become ``str``, those of kind bytes ``bytes``, those of kind json what their text says. Raises InvalidInput for text that is
     not UTF-8 or not JSON.
     """
     count = tensor.shape[0] if batched else 1
@@ -37,6 +37,8 @@ def python_values(tensor: Tensor, spec: Dict[str, Any], *, batched: bool, array:
 
 def _text(element: bytes, spec: Dict[str, Any]) -> Any:
     field = "inputs." + spec["name"]
+    if spec.get("kind") == "bytes":
+        return element
     try:
         text = element.decode("utf-8")
         return json.loads(text) if spec.get("kind") == "json" else text

@@ -1,5 +1,6 @@
 """Models that share the node's memory: who is there, who sleeps, who wakes, and that no call is lost by it."""
 
+import os
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,21 @@ def test_more_models_than_memory_are_served_each_when_it_is_called(tmp_path: Pat
         text = node.call("GET", "/metrics")[2].decode()
         assert 'modelyard_models{state="asleep"} 2.0' in text
         assert float(text.partition("\nmodelyard_evictions_total ")[2].split()[0]) >= 4
+
+
+def test_only_so_many_load_at_a_time(tmp_path: Path) -> None:
+    """Thirty that start at once on two cores would each take fifteen times as long."""
+    code = (
+        f"import time\nfile = open({str(tmp_path / 'loads')!r}, 'a')\nfile.write('+')\nfile.flush()\n"
+        "time.sleep(0.3)\nfile.write('-')\nfile.close()\ndef predict(x: float):\n    return x + 1\n"
+    )
+    pools = [function_pool(tmp_path / f"m{number}", code, name=f"m{number}") for number in range(12)]
+    with NodeProcess(tmp_path / "home").serve(*pools) as node:
+        settled(node)
+        events = (tmp_path / "loads").read_text()
+        assert events.count("+") == 12
+        most = max(events[:end].count("+") - events[:end].count("-") for end in range(25))
+        assert 2 <= most <= max(4, len(os.sched_getaffinity(0)))
 
 
 def test_fifty_first_calls_to_a_sleeping_model_load_it_once(tmp_path: Path) -> None:

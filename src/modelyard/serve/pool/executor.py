@@ -18,6 +18,7 @@ import msgspec
 
 from modelyard.core.errors import Unavailable
 from modelyard.core.routes import ExecutorSpec
+from modelyard.host.process import cpu_ticks
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool import frames
 from modelyard.serve.pool.environment import environment
@@ -28,6 +29,8 @@ from modelyard_executor import wire
 from modelyard_executor.shared import SMALLEST, Borrower, Lender, SlabMissing
 
 log = logging.getLogger("modelyard.executor")
+
+STILL = 10.0  # seconds without a sign of life in which a forked executor that loads is thought to hang
 
 # A batch: its number, its calls, which of them are streamed, the slab where their tensors lie.
 _Flying = tuple[int, int, Collection[int], int | None]
@@ -115,14 +118,6 @@ class ExecutorProcess(asyncio.Protocol):
     def _key(self) -> Key:
         return Key(self._spec.python, self._threads, self._device)
 
-    def give_up_fork(self, limit: float) -> None:
-        """End a forked process that has not loaded its model within ``limit`` seconds, which it did sooner
-        before: what it was forked with stands in its way. The next ones are started anew."""
-        if isinstance(self._process, Forked) and self.hello is None and self._process.returncode is None:
-            assert self._forks is not None
-            self._forks.unfit(self._key, f"a forked executor did not load its model within {limit:g} s")
-            self.kill()
-
     async def start(self) -> None:
         """Spawn the process and tell it what to load. Raises OSError when it cannot be spawned."""
         loop = asyncio.get_running_loop()
@@ -193,6 +188,24 @@ class ExecutorProcess(asyncio.Protocol):
             modules=self._forks is not None,
         )
         self._write(frames.encode(start), ())
+        if isinstance(self._process, Forked):
+            loop.call_later(0.5, self._look_at_fork, None, 0)
+
+    def _look_at_fork(self, before: int | None, looks: int) -> None:
+        """End a forked process that loads and has computed nothing for STILL seconds: it waits for a lock
+        that was held when it was forked, and that nobody opens. The next ones are started anew."""
+        assert self._process is not None and self._forks is not None
+        if self.hello is not None or self._process.returncode is not None:
+            return
+        now = cpu_ticks(self._process.pid)
+        looks = looks + 1 if now is not None and now == before else 0
+        if looks < 2:
+            asyncio.get_running_loop().call_later(STILL / 2, self._look_at_fork, now, looks)
+            return
+        self._forks.unfit(self._key, f"a forked executor that loads its model stood still for {STILL:g} s")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGABRT)  # which has it say where it stood
+        asyncio.get_running_loop().call_later(1.0, self.kill)
 
     def send_batch(self, calls: Sequence[Call]) -> int:
         """Send one batch; its number comes back in the result.

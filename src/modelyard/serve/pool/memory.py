@@ -21,6 +21,7 @@ LOOK_EVERY = 1.0  # seconds
 TRY_EVERY = 0.05  # while somebody waits for room
 MARGIN = 0.98  # of the budget is what is given away: what is measured of a model comes and goes a little
 TOLERANCE = 1.02  # of the budget: how far models may grow over it before a busy one has to give way
+LOADING = 10.0  # seconds for which a model that loads has one of the places for those that do
 GROWTH = 0.2  # of what a model takes: what it has grown by at least to be blamed for it
 
 
@@ -34,6 +35,9 @@ class Memory:
     def __init__(self, budget: float = math.inf, forks: ForkServers | None = None) -> None:
         self.budget = budget
         self.forks = forks
+        self.places = max(
+            4, len(os.sched_getaffinity(0))
+        )  # models that load at a time: more are all the later
         self.loads = 0
         self.evictions = 0
         self._members: dict[str, Residence] = {}
@@ -212,7 +216,11 @@ class Memory:
                 continue
             waiting.append(Waiting(name, int(needs), each.reload, now - since))
         found = plan(free, leaving, awake, waiting, max(0.0, used - leaving - self.budget))
-        for name in found.load:
+        loading = sum(
+            each.state == "waking" and not each.pool.failing and now - each.since < LOADING
+            for each in members.values()
+        )
+        for name in found.load[: max(0, self.places - loading)]:
             del self._waiting[name]
             self.loads += 1
             members[name].open()

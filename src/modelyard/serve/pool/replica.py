@@ -28,7 +28,6 @@ log = logging.getLogger("modelyard.replica")
 
 State = Literal["starting", "ready", "backing_off", "stopping"]
 RESTART = 0.05  # seconds between the end of an executor that served and the next start
-FORK_LOADS_WITHIN = 10.0  # seconds, at least, before a forked executor that loads is thought to hang
 HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
 
 
@@ -159,10 +158,7 @@ class Replica:
             return f"it could not be started: {error}"
         if self._stopping.is_set():  # while it was started
             self._executor.kill()
-        limit = max(FORK_LOADS_WITHIN, 10 * self._pool.residence.reload)
-        timer = asyncio.get_running_loop().call_later(limit, self._executor.give_up_fork, limit)
         await self._died.wait()
-        timer.cancel()
         if self.state == "ready":
             self._set_state("backing_off")
         lost: list[Ticket] = []

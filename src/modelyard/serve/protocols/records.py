@@ -11,8 +11,6 @@ at fault fails the whole request: these protocols have no word for it.
 Source: https://www.tensorflow.org/tfx/serving/api_rest#predict_api
 """
 
-import base64
-import binascii
 from collections.abc import Sequence
 from math import prod
 from typing import cast
@@ -23,7 +21,7 @@ from modelyard.core.errors import Internal, InvalidInput, ModelyardError
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.serve.call import Answer, Call, Options, RawTensor
 from modelyard.serve.checks import checked_call
-from modelyard.serve.codec import elements, flatten, nest, pack, unpack
+from modelyard.serve.codec import flatten, from_b64, is_b64, json_values, nest, pack
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.protocols.native import MAX_RECORDS, Record, record_call
 from modelyard.serve.served import Served
@@ -61,37 +59,22 @@ def _record(
     """One row as inputs by name."""
     if isinstance(value, dict):
         record = cast("Record", value)
-        if only is not None and (only.kind == "json" or _is_bytes(record)) and only.name not in record:
-            return {only.name: _without_b64(only, record, field), **parameters}
+        if only is not None and (only.kind == "json" or is_b64(record)) and only.name not in record:
+            return {only.name: _plain(only, record, field), **parameters}
         specs = {spec.name: spec for spec in signature.inputs}
         named = {
-            name: _without_b64(specs[name], each, f"{field}.{name}") if name in specs else each
+            name: _plain(specs[name], each, f"{field}.{name}") if name in specs else each
             for name, each in record.items()
         }
         return {**parameters, **named}
     if only is None:
         names = ", ".join(spec.name for spec in signature.inputs)
         raise InvalidInput(f"This model has the inputs {names}; give them by name.", field=field)
-    return {only.name: _without_b64(only, value, field), **parameters}
+    return {only.name: _plain(only, value, field), **parameters}
 
 
-def _is_bytes(value: object) -> bool:
-    return isinstance(value, dict) and len(cast("Record", value)) == 1 and "b64" in value
-
-
-def _without_b64(spec: TensorSpec, value: object, field: str) -> object:
-    """``value`` with the bytes that its ``{"b64": ...}`` stand for. Raises InvalidInput."""
-    if spec.datatype != "BYTES" or spec.kind == "json":
-        return value
-    if isinstance(value, list):
-        return [_without_b64(spec, each, field) for each in cast("list[object]", value)]
-    if _is_bytes(value):
-        text = cast("Record", value)["b64"]
-        try:
-            return base64.b64decode(cast(str, text), validate=True)
-        except (binascii.Error, ValueError, TypeError):
-            raise InvalidInput("The b64 is not base64 text.", field=field) from None
-    return value
+def _plain(spec: TensorSpec, value: object, field: str) -> object:
+    return value if spec.datatype != "BYTES" or spec.kind == "json" else from_b64(value, field)
 
 
 def _stacked(served: Served, calls: list[Call]) -> list[Call]:
@@ -154,7 +137,7 @@ def _rows_of(served: Served, call: Call, answer: Answer) -> list[object]:
     specs = {spec.name: spec for spec in signature.outputs}
     columns: dict[str, list[object]] = {}
     for tensor in answer:
-        flat = _values(specs.get(tensor.name), tensor)
+        flat = json_values(specs.get(tensor.name), tensor.datatype, tensor.data)
         if not signature.batched:
             columns[tensor.name] = [nest(tensor.shape, flat)]
             continue
@@ -169,26 +152,11 @@ def _rows_of(served: Served, call: Call, answer: Answer) -> list[object]:
     return [{name: column[row] for name, column in columns.items()} for row in range(count)]
 
 
-def _values(spec: TensorSpec | None, tensor: RawTensor) -> list[object]:
-    """The elements of an output; bytes that are not UTF-8 as ``{"b64": ...}``."""
-    if tensor.datatype != "BYTES":
-        return unpack(tensor.datatype, tensor.data)
-    if spec is not None and spec.kind == "json":
-        return [msgspec.json.decode(element) for element in elements(tensor.data)]
-    values: list[object] = []
-    for element in elements(tensor.data):
-        try:
-            values.append(element.decode())
-        except UnicodeDecodeError:
-            values.append({"b64": base64.b64encode(element).decode()})
-    return values
-
-
 def column_call(served: Served, columns: object, parameters: Record, options: Options, field: str) -> Call:
     """Whole tensors as one call. Raises InvalidInput naming the input."""
     signature = served.signature
     specs = {spec.name: spec for spec in signature.inputs}
-    if not isinstance(columns, dict) or _is_bytes(cast("Record", columns)):
+    if is_b64(columns) or not isinstance(columns, dict):
         only = only_input(signature)
         if only is None:
             raise InvalidInput(
@@ -209,7 +177,7 @@ def column_call(served: Served, columns: object, parameters: Record, options: Op
         if spec.kind == "json":
             shape, flat = _documents(value, depth, where)
         else:
-            shape, flat = flatten(_without_b64(spec, value, where), depth, where)
+            shape, flat = flatten(_plain(spec, value, where), depth, where)
         if 0 in shape or prod(shape) != len(flat):
             raise InvalidInput(f"{name!r} has nothing in it.", field=where)
         inputs.append(RawTensor(name, spec.datatype, shape, pack(spec.datatype, flat, where)))
@@ -230,6 +198,7 @@ def tensors_of(served: Served, answer: Answer) -> object:
     """The answer to :func:`column_call`: one output's whole tensor, or an object of them by name."""
     specs = {spec.name: spec for spec in served.signature.outputs}
     outputs = {
-        tensor.name: nest(tensor.shape, _values(specs.get(tensor.name), tensor)) for tensor in answer
+        tensor.name: nest(tensor.shape, json_values(specs.get(tensor.name), tensor.datatype, tensor.data))
+        for tensor in answer
     }
     return next(iter(outputs.values())) if len(outputs) == 1 else outputs

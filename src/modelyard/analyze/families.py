@@ -1,0 +1,118 @@
+"""Models that come as a Python package: what they are is said by their adapter's file, and read here.
+
+An adapter of ``modelyard_executor.adapters.families`` describes itself in ``FAMILY``, a dictionary of
+literals; see :mod:`modelyard_executor.adapters.family`. It is read as syntax: nothing of it is run.
+"""
+
+import ast
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files as resources
+from importlib.resources.abc import Traversable
+
+import msgspec
+
+from modelyard.analyze.detect import head_of, identify
+from modelyard.analyze.footprint import estimate
+from modelyard.analyze.plain import plain
+from modelyard.core.errors import Internal, RejectedContent
+from modelyard.core.files import Files
+from modelyard.core.model import Analysis
+from modelyard.core.signature import Signature
+from modelyard.core.struct import Noun
+
+_FOLDER = "adapters/families"
+
+
+class Described(Noun):
+    """``FAMILY`` of an adapter. ``files`` are the paths that tell it (``*``: any part of a name); ``magic`` is
+    how the first of them begins. ``holds`` are other families whose files are among them."""
+
+    format: str
+    files: tuple[str, ...]
+    requirements: tuple[str, ...]
+    signature: Signature
+    example: dict[str, object] | None = None
+    executes: str = "code"
+    magic: str | None = None
+    holds: tuple[str, ...] = ()
+
+
+class Family:
+    """One of them, as a format."""
+
+    def __init__(self, file: Traversable) -> None:
+        self.NAME = file.name.removesuffix(".py")
+        self._file = file
+
+    @property
+    def described(self) -> Described:
+        """What its file says. Raises Internal for one that says nothing."""
+        return _described(self._file)
+
+    def detect(self, files: Files) -> bool:
+        """Whether all paths that tell it are there. One without is only chosen by model.yaml."""
+        return bool(self.described.files) and not self.missing(files)
+
+    def missing(self, files: Files) -> list[str]:
+        """The paths that tell it and are not there."""
+        return [pattern for pattern in self.described.files if not any(map(_pattern(pattern), files.paths))]
+
+    def analyze(self, files: Files) -> Analysis:
+        """Describe the files."""
+        described = self.described
+        self._check_magic(files)
+        size = sum(files.size(path) for path in files.paths)
+        torch = any(line.startswith("torch") for line in described.requirements)
+        return Analysis(
+            format=described.format,
+            adapter=self.NAME,
+            signature=described.signature,
+            requirements=described.requirements,
+            options={"signature": plain(described.signature)},
+            example=described.example,
+            size_bytes=size,
+            memory_bytes=estimate("torch" if torch else "function", size),
+            executes="no" if described.executes == "no" else "code",
+        )
+
+    def _check_magic(self, files: Files) -> None:
+        """Raise RejectedContent for a file that is not what its name says."""
+        if self.described.magic is None:
+            return
+        for path in filter(_pattern(self.described.files[0]), files.paths):
+            head = head_of(files, path)
+            if not head.startswith(self.described.magic.encode()):
+                what = identify(head, files.size(path)) or "something else"
+                raise RejectedContent(
+                    f"{path} is named like a {self.described.format} file, but it is {what}.", field=path
+                )
+
+
+def _pattern(path: str) -> Callable[[str], object]:
+    return re.compile(re.escape(path).replace(r"\*", "[^/]*")).fullmatch
+
+
+def names() -> frozenset[str]:
+    """The adapters of families."""
+    return frozenset(family.NAME for family in families())
+
+
+@cache
+def families() -> tuple[Family, ...]:
+    """All of them, by name."""
+    folder = resources("modelyard_executor").joinpath(_FOLDER)
+    found = [file for file in folder.iterdir() if file.name.endswith(".py") and file.name[0] != "_"]
+    return tuple(map(Family, sorted(found, key=lambda file: file.name)))
+
+
+@cache
+def _described(file: Traversable) -> Described:
+    for statement in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "FAMILY":
+            try:
+                return msgspec.convert(ast.literal_eval(statement.value), Described)
+            except (ValueError, msgspec.ValidationError) as error:
+                raise Internal(f"FAMILY of {file.name} is wrong: {error}") from error
+    raise Internal(f"{file.name} has no FAMILY.")
