@@ -90,6 +90,24 @@ def silero_vad():
         yield get_speech_timestamps(torch.from_numpy(samples), model, sampling_rate=16000)
 
 
+def metapredict():
+    import metapredict as package
+
+    for record in records:
+        sequence = record["sequence"]
+        found = package.predict_disorder(
+            sequence, version=record["network"], round_values=False, return_domains=True
+        )
+        yield {
+            "disorder": found.disorder.tolist(),
+            "domains": {
+                "disordered": found.disordered_domain_boundaries,
+                "folded": found.folded_domain_boundaries,
+            },
+            "plddt": package.predict_pLDDT(sequence, round_values=False).tolist(),
+        }
+
+
 def vina():
     from vina import Vina
 

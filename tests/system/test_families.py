@@ -168,6 +168,30 @@ def test_magika(family: Callable[[str], Model]) -> None:
     assert image["label"].tolist() == [b"png"]
 
 
+def test_metapredict(family: Callable[[str], Model]) -> None:
+    model = family("metapredict")
+    records = [
+        {"sequence": sequence, "network": network}
+        for sequence in (UBIQUITIN + "GSGSGSPPEKSGSDDKKGSNEEP" * 3, UBIQUITIN, "GSAAGGSGGS")
+        for network in ("V3", "V2", "V1")
+    ]
+    asked = [{"network": record["network"], "include_plddt": True} for record in records]
+    expected = model.library(records)
+    together = model.batch(*texts(records, "sequence"), parameters=asked)
+    alone = [
+        model.batch(one, parameters=[each])[0]
+        for one, each in zip(texts(records, "sequence"), asked, strict=True)
+    ]
+    for found in (together, alone):
+        for answer, each in zip(found, expected, strict=True):
+            assert np.abs(answer["disorder"][0] - each["disorder"]).max() < 1e-4
+            assert np.abs(answer["plddt"][0] - each["plddt"]).max() < 1e-2  # of 100
+            assert json.loads(answer["domains"][0]) == each["domains"]
+    assert json.loads(together[0]["domains"][0])["disordered"], "the tail is disordered"
+    (wrong,) = model.batch({"sequence": np.array(["AC1"])})
+    assert wrong["message"].startswith("sequence[2]: '1' is not an amino acid")
+
+
 # What the package's own run.py (0.1.2, with ProDy 2.6.1) designs for the backbone of ubiquitin (1UBI) with
 # --batch_size 2 --fixed_residues "A1 A2 A3" --omit_AA C, seeded with 7 before it samples; mean negative
 # log-likelihoods to the four digits of confidence that it writes.
@@ -185,7 +209,7 @@ DESIGNS = {
 
 
 def test_protein_mpnn(family: Callable[[str], Model]) -> None:
-    structure = Path(__file__).with_name("ubiquitin.pdb").read_text()
+    structure = (Path(__file__).parents[2] / "examples" / "zoo" / "ubiquitin.pdb").read_text()
     for (name, temperature), expected in DESIGNS.items():
         model = family(name)
         asked = {"designs": 2, "fixed": "A1 A2 A3", "omit": "C", "seed": 7, "temperature": temperature}

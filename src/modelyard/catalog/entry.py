@@ -55,7 +55,8 @@ class Source(Noun):
     """Where the weights come from: exactly one of ``hub`` (a repository of the Hugging Face hub), ``package`` (a
     requirement whose package carries them), ``url`` (with ``sha256`` where it is known) and ``git``.
     ``revision`` is a commit or a tag, where one is pinned; ``path`` is where they lie in it. Of a package whose
-    own code runs the model, ``folders`` are what is taken, under their names, out of it and those in ``also``."""
+    own code runs the model, ``folders`` are what is taken, under their names, out of it and those in ``also``; of
+    one that has no wheel, out of its source (``sdist``), which is unpacked and not built."""
 
     hub: str | None = None
     package: str | None = None
@@ -66,6 +67,7 @@ class Source(Noun):
     sha256: str | None = None
     folders: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    sdist: bool = False
 
 
 class Licence(Noun):
@@ -128,7 +130,8 @@ def check_entry(entry: Entry) -> None:
         raise InvalidInput(f"{source.hub!r} is no repository of the hub: owner/name.", field="source.hub")
     if source.sha256 is not None and not _SHA256.fullmatch(source.sha256):
         raise InvalidInput("A checksum is 64 hexadecimal digits.", field="source.sha256")
-    if (source.folders or source.also) and (source.package is None or source.path is not None):
+    of_package = source.folders or source.also or source.sdist
+    if of_package and (source.package is None or source.path is not None or not source.folders):
         raise InvalidInput("Folders are taken out of a package, instead of a path.", field="source.folders")
     if not all(re.fullmatch(r"\w+", folder) for folder in source.folders):
         raise InvalidInput("A folder is one name, as a Python package has it.", field="source.folders")

