@@ -72,6 +72,16 @@ def test_what_is_optional_and_empty_is_left_out() -> None:
     assert "extra" not in record and "top" not in record and "mode" not in record
 
 
+def test_a_file_is_chosen_and_comes_as_text_or_base64() -> None:
+    signature = Signature(inputs=(TensorSpec(name="audio", datatype="BYTES", kind="bytes"),))
+    (field,) = fields_of(signature, None, None)
+    assert field.widget == "file"
+    assert record_of(signature, {"input.audio": "plain"}) == {"audio": "plain"}
+    assert record_of(signature, {"input.audio": '{"b64": "/wA="}'}) == {"audio": {"b64": "/wA="}}
+    with pytest.raises(InvalidInput, match="Choose a file"):
+        record_of(signature, {})
+
+
 def test_a_line_break_of_a_browser_is_one_character() -> None:
     assert record_of(SIGNATURE, FILLED | {"input.text": "a\r\nb"})["text"] == "a\nb"
 

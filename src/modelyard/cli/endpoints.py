@@ -36,7 +36,7 @@ def _print(endpoints: list[EndpointInfo]) -> None:
     )
     for endpoint in endpoints:
         if endpoint.failure:
-            print(f"\n{endpoint.name}: {_last_line(endpoint.failure)}")
+            print(f"\n{endpoint.name}: {_headline(endpoint.failure)}")
             print(f"  the whole report: modelyard logs {endpoint.name}")
 
 
@@ -73,7 +73,7 @@ def show(name: str, *, as_json: bool) -> None:
         ]
     )
     if endpoint.failure:
-        print(f"\n{_last_line(endpoint.failure)}\n  the whole report: modelyard logs {endpoint.name}")
+        print(f"\n{_headline(endpoint.failure)}\n  the whole report: modelyard logs {endpoint.name}")
 
 
 def _footprint(endpoint: EndpointInfo) -> list[tuple[str, str]]:
@@ -132,6 +132,9 @@ def _traffic(traffic: EndpointTraffic | None) -> list[str]:
     ]
 
 
-def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""
+def _headline(report: str) -> str:
+    """How a process ended; of a mere traceback what was raised."""
+    lines = [line.strip() for line in report.splitlines() if line.strip()]
+    if not lines:
+        return ""
+    return lines[0] if lines[0].startswith("The model's process ended") else lines[-1]

@@ -21,6 +21,8 @@ def example_value(spec: TensorSpec) -> Any:
     value = _VALUES[DATATYPES[spec.datatype].family] if spec.datatype in DATATYPES else "text"
     if spec.kind == "text":
         value = "A sentence."
+    if spec.kind == "bytes":
+        value = {"b64": ""}
     for length in reversed(spec.shape):
         value = [value] * (1 if length < 0 else length)
     return value

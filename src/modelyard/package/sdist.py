@@ -51,7 +51,7 @@ def unpack(requirement: str, folder: Path, *, sources: Sources, lock: int, progr
         _PROJECT.format(name=name, version=version, python=".".join(map(str, sys.version_info[:2])))
     )
     uv.run(
-        ["lock", "--no-build", "--python", str(base_python())],
+        ["lock", "--python", str(base_python())],
         sources=sources, folder=work, lock=lock, progress=progress,
     )  # fmt: skip
     place, digest = _located(tomllib.loads((work / "uv.lock").read_text()), name, work)

@@ -8,7 +8,7 @@ from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import InvalidInput
 from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
 
-Widget = Literal["text", "json", "number", "checkbox", "line"]
+Widget = Literal["text", "json", "number", "checkbox", "line", "file"]
 LONGEST = 4000  # characters of an example that is worth putting into a field
 
 
@@ -49,6 +49,11 @@ def record_of(signature: Signature, filled: Mapping[str, str]) -> dict[str, Any]
         text = filled.get(field.key, "")
         if field.widget == "checkbox":
             record[spec.name] = field.key in filled
+        elif field.widget == "file":
+            if text:
+                record[spec.name] = _parse(text, spec.name) if text.startswith('{"b64":') else text
+            elif not spec.optional:
+                raise InvalidInput("Choose a file.", field=spec.name)
         elif field.widget == "text":
             if text or not spec.optional:
                 record[spec.name] = text.replace("\r\n", "\n")
@@ -99,6 +104,8 @@ def _input(spec: TensorSpec, example: Mapping[str, Any]) -> Field:
         required=not spec.optional,
         description=spec.description,
     )
+    if spec.kind == "bytes" and not spec.shape:
+        return made._replace(widget="file")
     # A box that is not ticked cannot say "left out": an optional truth value is written.
     if not spec.shape and spec.kind != "json" and not (family == "bool" and spec.optional):
         if family == "bytes":

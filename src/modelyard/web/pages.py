@@ -1,5 +1,6 @@
 """The pages: what is shown at which path, and what a form that comes back does."""
 
+import base64
 import hmac
 import json
 from collections.abc import Callable
@@ -178,7 +179,19 @@ def _show(value: Any) -> str:
 
 async def _filled(request: Request) -> dict[str, str]:
     async with request.form() as fields:
-        return {name: value for name, value in fields.items() if not isinstance(value, UploadFile)}
+        return {
+            name: await _of_file(value) if isinstance(value, UploadFile) else value
+            for name, value in fields.items()
+        }
+
+
+async def _of_file(file: UploadFile) -> str:
+    """What is in a file: its text, or what stands for bytes in JSON."""
+    data = await file.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return json.dumps({"b64": base64.b64encode(data).decode()})
 
 
 def _same_origin(request: Request) -> None:
