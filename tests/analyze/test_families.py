@@ -71,13 +71,6 @@ def test_an_unknown_adapter_is_told_with_those_that_are_known(files_of) -> None:
         analyze(files_of({"model.yaml": b"adapter: antibert"}))
 
 
-def test_gguf_is_told_by_its_bytes_too(files_of) -> None:
-    found = analyze(files_of({"a.gguf": b"GGUF\x03"}))
-    assert (found.adapter, found.executes) == ("gguf", "no")
-    with pytest.raises(RejectedContent, match="named like a GGUF file, but it is a PNG image"):
-        analyze(files_of({"a.gguf": b"\x89PNG\r\n\x1a\n"}))
-
-
 def test_names_are_those_of_the_folder() -> None:
-    assert {"antiberty", "gguf", "vina"} <= names()
+    assert {"antiberty", "vina"} <= names()
     assert isinstance(families()[0].described, Described)

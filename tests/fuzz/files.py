@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fuzz.engine import Harness
 from modelyard.analyze import analyze
 from modelyard.core.errors import NotFound, RejectedContent
+from support.gguf import gguf
 
 
 class Files:
@@ -100,6 +101,19 @@ def safetensors_harness() -> Harness:
         [good],
         [b'"dtype":', b"[-1]", b"18446744073709551615", b"F64", b"{", b"}", b"[[[["],
         _embedder(),
+    )
+
+
+def gguf_harness() -> Harness:
+    good = gguf(
+        {
+            "general.architecture": "llama", "general.file_type": 3, "llama.context_length": 64, "llama.block_count": 1,
+            "tokenizer.ggml.tokens": ["a", "b"], "tokenizer.chat_template": "{{ messages }}",
+        },
+        {"token_embd.weight": (8, 4)},
+    )  # fmt: skip
+    return file_harness(
+        "gguf", "model.gguf", [good], [b"GGUF", struct.pack("<Q", 2**63), struct.pack("<I", 9), b"llama."]
     )
 
 

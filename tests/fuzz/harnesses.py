@@ -34,6 +34,7 @@ NAMES = {
     "remote_stream": "remotes",
     "onnx": "files",
     "safetensors": "files",
+    "gguf": "files",
     "config": "files",
     "pickle": "files",
     "skops": "files",

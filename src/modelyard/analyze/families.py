@@ -13,10 +13,9 @@ from importlib.resources.abc import Traversable
 
 import msgspec
 
-from modelyard.analyze.detect import head_of, identify
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.plain import plain
-from modelyard.core.errors import Internal, RejectedContent
+from modelyard.core.errors import Internal
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
 from modelyard.core.signature import Signature
@@ -26,16 +25,14 @@ _FOLDER = "adapters/families"
 
 
 class Described(Noun):
-    """``FAMILY`` of an adapter. ``files`` are the paths that tell it (``*``: any part of a name); ``magic`` is
-    how the first of them begins. ``holds`` are other families whose files are among them."""
+    """``FAMILY`` of an adapter. ``files`` are the paths that tell it (``*``: any part of a name); ``holds``
+    are other families whose files are among them."""
 
     format: str
     files: tuple[str, ...]
     requirements: tuple[str, ...]
     signature: Signature
     example: dict[str, object] | None = None
-    executes: str = "code"
-    magic: str | None = None
     holds: tuple[str, ...] = ()
 
 
@@ -62,7 +59,6 @@ class Family:
     def analyze(self, files: Files) -> Analysis:
         """Describe the files."""
         described = self.described
-        self._check_magic(files)
         size = sum(files.size(path) for path in files.paths)
         torch = any(line.startswith("torch") for line in described.requirements)
         return Analysis(
@@ -74,20 +70,8 @@ class Family:
             example=described.example,
             size_bytes=size,
             memory_bytes=estimate("torch" if torch else "function", size),
-            executes="no" if described.executes == "no" else "code",
+            executes="code",
         )
-
-    def _check_magic(self, files: Files) -> None:
-        """Raise RejectedContent for a file that is not what its name says."""
-        if self.described.magic is None:
-            return
-        for path in filter(_pattern(self.described.files[0]), files.paths):
-            head = head_of(files, path)
-            if not head.startswith(self.described.magic.encode()):
-                what = identify(head, files.size(path)) or "something else"
-                raise RejectedContent(
-                    f"{path} is named like a {self.described.format} file, but it is {what}.", field=path
-                )
 
 
 def _pattern(path: str) -> Callable[[str], object]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from modelyard.analyze import detect as content
-from modelyard.analyze import esm2, families, function, onnx, sklearn, transformers, transformers_task
+from modelyard.analyze import esm2, families, function, gguf, onnx, sklearn, transformers, transformers_task
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -29,6 +29,7 @@ GROUPS: tuple[tuple[Format, ...], ...] = (
     (esm2,),
     (transformers_task,),
     (transformers,),
+    (gguf,),
     (onnx, sklearn),
 )
 

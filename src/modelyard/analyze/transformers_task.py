@@ -147,7 +147,7 @@ def _signature(task: str, config: Mapping[str, object], limit: int, chat: bool) 
                     description="stop: the model ended the text; length: max_new_tokens did.",
                 ),
             ),
-            parameters=_writing(limit, chat),
+            parameters=writing(limit, chat),
         )  # fmt: skip
     text = TensorSpec(name="text", datatype="BYTES", kind="text")
     truncate = ParameterSpec(
@@ -176,7 +176,7 @@ def _signature(task: str, config: Mapping[str, object], limit: int, chat: bool) 
     return Signature(inputs=(text,), outputs=(filled,), parameters=(truncate, top))
 
 
-def _writing(limit: int, chat: bool) -> tuple[ParameterSpec, ...]:
+def writing(limit: int, chat: bool) -> tuple[ParameterSpec, ...]:
     """The parameters of generation. By default it is greedy: the same prompt gives the same text."""
     found = [
         ParameterSpec(name="max_new_tokens", type="int", default=min(128, max(1, limit // 2)),

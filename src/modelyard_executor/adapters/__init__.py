@@ -8,7 +8,7 @@ from typing import cast
 
 from ..adapter import Adapter, LoadError
 
-NAMES = ("onnx", "sklearn", "sentence_embedding", "transformers", "esm2", "function", "simulated")
+NAMES = ("onnx", "sklearn", "sentence_embedding", "transformers", "esm2", "gguf", "function", "simulated")
 
 
 def create(name: str) -> Adapter:

@@ -12,7 +12,6 @@ one thing, and the environment holds only what the package imports. A family is 
     ``requirements``  what the environment needs, PEP 508 lines
     ``signature``     the signature, with a batch axis; parameters are put into each record
     ``example``       a record that it can answer, or None
-    ``executes``      "no" for files that hold no code; ``magic`` how they begin
     ``holds``         other families whose package is among the files
 
 ``Adapter``

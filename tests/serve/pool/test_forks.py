@@ -147,7 +147,7 @@ def test_a_fork_that_cannot_load_its_model_is_not_waited_for(tmp_path: Path) -> 
         assert "stood still" in node.log()
         assert waken(node)["how"] == "spawned"
         log = (tmp_path / "home" / "logs" / "models" / "function-1.log").read_text()
-        assert "Fatal Python error: Aborted" in log and "adapter.py" in log  # where it stood
+        assert "Fatal Python error: Aborted" in log and "model.py" in log  # where it stood
 
 
 def test_one_server_that_hangs_is_one_failure_however_many_wait_for_it(tmp_path: Path) -> None:

@@ -6,90 +6,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Dict, Iterator, Mapping, Sequence, Union
 
-from ...adapter import InvalidInput, Item, ItemError, LoadError, Outputs
-from ..family import Family, Record
+from ..adapter import InvalidInput, Item, ItemError, Outputs
+from .family import Family, Record
 
-FAMILY = {
-    "format": "GGUF",
-    "files": ["*.gguf"],
-    "requirements": ["xllamacpp>=2026.10"],
-    "signature": {
-        "inputs": [{"name": "prompt", "datatype": "BYTES", "shape": [], "kind": "text"}],
-        "outputs": [
-            {"name": "text", "datatype": "BYTES", "shape": [], "kind": "text"},
-            {
-                "name": "tokens",
-                "datatype": "INT64",
-                "shape": [],
-                "optional": True,
-                "description": "How many were written.",
-            },
-            {
-                "name": "finish_reason",
-                "datatype": "BYTES",
-                "shape": [],
-                "kind": "label",
-                "optional": True,
-                "description": "stop: the model ended the text; length: max_new_tokens did.",
-            },
-        ],
-        "parameters": [
-            {
-                "name": "max_new_tokens",
-                "type": "int",
-                "default": 128,
-                "description": "Most tokens that are written.",
-            },
-            {
-                "name": "temperature",
-                "type": "float",
-                "default": 0.0,
-                "description": "0: the most likely token each time; above, tokens are drawn.",
-            },
-            {
-                "name": "top_k",
-                "type": "int",
-                "default": 50,
-                "description": "Drawn from so many tokens (0: all).",
-            },
-            {
-                "name": "top_p",
-                "type": "float",
-                "default": 1.0,
-                "description": "Drawn from the likeliest tokens of so much probability.",
-            },
-            {
-                "name": "repetition_penalty",
-                "type": "float",
-                "default": 1.0,
-                "description": "Above 1 what was there already is less likely.",
-            },
-            {
-                "name": "seed",
-                "type": "int",
-                "default": -1,
-                "description": "0 or more: the same draw each time.",
-            },
-            {
-                "name": "chat",
-                "type": "bool",
-                "default": True,
-                "description": "Put the prompt into the model's chat template; false: as it is.",
-            },
-            {
-                "name": "system",
-                "type": "string",
-                "default": "",
-                "description": "The system's turn of the chat.",
-            },
-        ],
-    },
-    "example": {"prompt": "Name three colours."},
-    "executes": "no",
-    "magic": "GGUF",
-}
 _SLOTS = 4  # texts that are written at a time
-_CONTEXT = 8192  # tokens of all of them together
 # name: least, most (both may be)
 _RANGES = {
     "max_new_tokens": (1, 100_000), "temperature": (0.0, 100.0), "top_k": (0, 1_000_000), "top_p": (1e-6, 1.0),
@@ -105,14 +25,10 @@ class Adapter(Family):
     def open(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
         import xllamacpp
 
-        found = sorted(files.glob("*.gguf"))
-        first = [path for path in found if "-00001-of-" in path.name]  # the others follow from its name
-        if len(found) > 1 and len(first) != 1:
-            raise LoadError("there are several GGUF files: %s" % ", ".join(path.name for path in found))
         params = xllamacpp.CommonParams()
-        params.model.path = str((first or found)[0])
+        params.model.path = str(files / str(options["file"]))
         params.n_parallel = _SLOTS
-        params.n_ctx, params.kv_unified = _CONTEXT, True
+        params.n_ctx, params.kv_unified = int(options["context"]), True  # of all of them together
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = int(options["threads"])
         params.n_gpu_layers = 0 if device == "cpu" else 999
         params.warmup = False
@@ -134,7 +50,7 @@ class Adapter(Family):
 
     def _write(self, record: Record) -> Union[Record, ItemError]:
         try:
-            return _whole(self._call(record), bool(record["chat"]))
+            return _whole(self._call(record), bool(record.get("chat")))
         except ItemError as error:
             return error
 
@@ -153,7 +69,7 @@ class Adapter(Family):
             asked["stream"] = True
         more = [] if told is None else [told]
         try:
-            if record["chat"]:
+            if record.get("chat"):
                 turns = [{"role": "user", "content": record["prompt"]}]
                 if record["system"]:
                     turns.insert(0, {"role": "system", "content": record["system"]})
@@ -197,7 +113,9 @@ class Adapter(Family):
                     raise piece
                 _refuse(piece)
                 choice = (piece.get("choices") or [{}])[0]
-                text = (choice.get("delta") or choice).get("content" if record["chat"] else "text") or ""
+                text = (choice.get("delta") or choice).get(
+                    "content" if record.get("chat") else "text"
+                ) or ""
                 tokens += bool(text)
                 answer: Record = {"text": text}
                 if choice.get("finish_reason"):
