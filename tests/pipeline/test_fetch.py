@@ -144,8 +144,8 @@ def test_the_mirror_comes_first(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("wheels")
 def test_what_cannot_be_had_is_said_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"huggingface\.co/owner/tiny.*MODELYARD_MIRROR"):
-        fetch(entry(hub="owner/tiny"), tmp_path / "to", progress=print)
+    with pytest.raises(Unavailable, match=r"at https://a\.example/weights.*MODELYARD_MIRROR"):
+        fetch(entry(url="https://a.example/weights"), tmp_path / "to", progress=print)
     with pytest.raises(InvalidInput, match="no folder"):
         fetch(entry(), tmp_path / "to", mirror=tmp_path / "nowhere", progress=print)
     with pytest.raises(RejectedContent, match="where in"):

@@ -1,6 +1,5 @@
 """``modelyard deploy``, ``analyze``, ``jobs``: from files to an endpoint, and the runs that do it."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -8,13 +7,17 @@ import typer
 from modelyard.cli.common import AsJson
 
 Device = Literal["auto", "cpu", "cuda"]
-ModelPath = Annotated[
-    Path, typer.Argument(metavar="PATH", exists=True, help="A model's file, or the folder of its files.")
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model's file, the folder of its files, or hf://OWNER/NAME[@REVISION] of the hub.",
+    ),
 ]
 
 
 def deploy(
-    path: ModelPath,
+    model: Source,
     name: Annotated[
         str | None, typer.Option(help="The endpoint's name (default: the file's name).")
     ] = None,
@@ -77,6 +80,7 @@ def deploy(
     see them with `modelyard endpoints NAME`.
     """
     from modelyard.cli.deploy import run
+    from modelyard.cli.sources import place_of
     from modelyard.client.options import settings_of
     from modelyard.core.errors import InvalidInput
     from modelyard.core.units import parse_bytes
@@ -106,7 +110,7 @@ def deploy(
     except InvalidInput as error:
         raise typer.BadParameter(error.message, param_hint=error.field) from error
     run(
-        path,
+        place_of(model),
         name,
         trust_pickle=trust_pickle,
         settings=settings,
@@ -116,14 +120,15 @@ def deploy(
     )
 
 
-def analyze(path: ModelPath, as_json: AsJson = False) -> None:
+def analyze(model: Source, as_json: AsJson = False) -> None:
     """Say what a model is, without running anything of it.
 
     Format, signature, size, parameters, memory, dependencies. Needs no platform.
     """
     from modelyard.cli.analyze import run
+    from modelyard.cli.sources import place_of
 
-    run(path, as_json=as_json)
+    run(place_of(model), as_json=as_json)
 
 
 def jobs(

@@ -1,4 +1,4 @@
-"""The files of a model that the catalog knows, brought to this machine: from a mirror, or out of a package.
+"""The files of a model, brought to this machine: from a mirror, out of a package, from the hub.
 
 A *mirror* is a folder with one folder of files for each entry, called as the entry is. It is looked into
 first, so that a machine without a network, or with models that may not be fetched twice, needs only that.
@@ -16,7 +16,7 @@ import yaml
 from modelyard.analyze.families import families
 from modelyard.catalog.entry import Entry
 from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedContent, Unavailable
-from modelyard.package import sdist, uv
+from modelyard.package import hub, sdist, uv
 from modelyard.package.environment import base_python
 from modelyard.package.locks import hold
 from modelyard.package.sources import read_sources
@@ -34,7 +34,7 @@ def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: u
         if (mirror / entry.name).is_dir():
             progress(f"{entry.name} is in the mirror")
             return mirror / entry.name
-    if entry.source.package is None:
+    if entry.source.package is None and entry.source.hub is None:
         raise Unavailable(
             f"The files of {entry.name!r} are at {_where(entry)}; they are not fetched from there by this "
             f"version. Put them into a folder called {entry.name}, and name the folder above it in MODELYARD_MIRROR."
@@ -44,7 +44,25 @@ def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: u
     waiting = f"waiting for another process that fetches {entry.name}"
     with hold(folder / ".locks" / entry.name, lambda: progress(waiting)) as lock:
         if not place.is_dir():
-            _from_package(entry, folder, place, lock, progress)
+            if entry.source.hub is not None:
+                commit = hub.resolve(entry.source.hub, entry.source.revision)
+                hub.download(commit, place, path=entry.source.path, progress=progress)
+            else:
+                _from_package(entry, folder, place, lock, progress)
+    return place
+
+
+def fetch_hub(name: str, folder: Path, *, progress: uv.Progress) -> Path:
+    """The folder with the files of a repository of the hub, ``owner/name`` or ``owner/name@revision``, as they
+    are now. Raises what :func:`modelyard.package.hub.resolve` and ``download`` do."""
+    repository, _, revision = name.partition("@")
+    commit = hub.resolve(repository, revision or None)
+    called = repository.replace("/", "--")
+    place = folder / commit.sha[:12] / repository.rpartition("/")[2]
+    waiting = f"waiting for another process that fetches {repository}"
+    with hold(folder / ".locks" / f"{called}-{commit.sha[:12]}", lambda: progress(waiting)):
+        if not place.is_dir():
+            hub.download(commit, place, progress=progress)
     return place
 
 
@@ -137,5 +155,4 @@ def _check(entry: Entry, path: Path) -> None:
 
 
 def _where(entry: Entry) -> str:
-    source = entry.source
-    return source.url or source.git or f"https://huggingface.co/{source.hub}"
+    return entry.source.url or entry.source.git or "nowhere"
