@@ -7,7 +7,7 @@ from modelyard.core.files import Files
 
 SERVED = (
     "Modelyard serves today: ONNX (.onnx), scikit-learn (.skops; .joblib or .pkl with trust), a "
-    "transformers or sentence-transformers folder with safetensors or ONNX that embeds text, an ESM-2 folder "
+    "transformers folder with safetensors (text, images, recordings), a sentence-transformers folder, an ESM-2 folder "
     "with safetensors, a language model in GGUF, a Python function (model.py), and packages such as AntiBERTy "
     "(modelyard catalog list)"
 )

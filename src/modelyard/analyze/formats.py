@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from modelyard.analyze import detect as content
-from modelyard.analyze import esm2, families, function, gguf, onnx, sklearn, transformers, transformers_task
+from modelyard.analyze import (
+    esm2,
+    families,
+    function,
+    gguf,
+    onnx,
+    perception,
+    sklearn,
+    transformers,
+    transformers_task,
+)
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -27,6 +37,7 @@ GROUPS: tuple[tuple[Format, ...], ...] = (
     (function,),
     families.families(),
     (esm2,),
+    (perception.image, perception.audio),
     (transformers_task,),
     (transformers,),
     (gguf,),

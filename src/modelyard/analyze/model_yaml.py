@@ -32,7 +32,17 @@ class DeclaredSignature(Noun, frozen=True):
     max_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-_FORMATS = ("onnx", "sklearn", "sentence_embedding", "transformers", "esm2", "gguf", "function")
+_FORMATS = (
+    "onnx",
+    "sklearn",
+    "sentence_embedding",
+    "transformers",
+    "esm2",
+    "image",
+    "audio",
+    "gguf",
+    "function",
+)
 ADAPTERS: Final = frozenset(_FORMATS) | families.names()
 
 

@@ -189,7 +189,7 @@ def _understood(repository: str, revision: str | None) -> Iterator[None]:
         ) from error
     except errors.HFValidationError as error:
         raise InvalidInput(f"{repository!r} is no name of the hub: owner/name.", field="hub") from error
-    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, errors.HTTPError) as error:
+    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, _http_error()) as error:
         raise Unavailable(
             f"{repository} cannot be fetched from the hub: {_shortened(error)} What has come is kept; try again, or "
             "name a mirror in MODELYARD_MIRROR.",
@@ -205,6 +205,13 @@ def _understood(repository: str, revision: str | None) -> Iterator[None]:
         raise Unavailable(
             f"{repository} cannot be fetched: {_shortened(error)}", retry_after=30.0
         ) from error
+
+
+def _http_error() -> type[Exception]:
+    """What the HTTP client raises that the library uses: httpx of one release or another."""
+    from huggingface_hub import errors
+
+    return vars(errors)["HTTPError"]
 
 
 def _shortened(error: Exception) -> str:

@@ -8,7 +8,18 @@ from typing import cast
 
 from ..adapter import Adapter, LoadError
 
-NAMES = ("onnx", "sklearn", "sentence_embedding", "transformers", "esm2", "gguf", "function", "simulated")
+NAMES = (
+    "onnx",
+    "sklearn",
+    "sentence_embedding",
+    "transformers",
+    "esm2",
+    "image",
+    "audio",
+    "gguf",
+    "function",
+    "simulated",
+)
 
 
 def create(name: str) -> Adapter:
