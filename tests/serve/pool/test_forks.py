@@ -119,6 +119,22 @@ def test_two_models_of_one_environment_share_a_server_and_answer_rightly(tmp_pat
         )
 
 
+def test_what_another_model_of_the_environment_imports_is_there_later(tmp_path: Path) -> None:
+    """The server was started with what the first model imports; the second one imports a framework."""
+    import_it = 'import sys\nbefore = "sklearn" in sys.modules\nimport sklearn.linear_model\n'
+    other = import_it + CODE.replace('{"how": kind,', '{"before": before, "how": kind,')
+    pools = [function_pool(tmp_path / "a", CODE, name="a"), function_pool(tmp_path / "b", other, name="b")]
+    with NodeProcess(tmp_path / "home").serve(pools[0]) as node:
+        forked(node, "a")
+        node.serve(*pools)
+        wait_until(lambda: node.call("GET", "/v2/models/b/ready")[0] == 200, what="the second model")
+        wait_until(
+            lambda: (answer := waken(node, "b"))["how"] == "forked" and answer["before"],
+            what="a fork with the framework imported",
+        )
+        assert forked(node, "a")["how"] == "forked"
+
+
 def test_a_server_that_does_not_answer_is_done_without(tmp_path: Path) -> None:
     """Stopped, as one that hangs in an import: the call waits for a moment, and is answered."""
     with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", CODE)) as node:

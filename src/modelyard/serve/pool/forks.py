@@ -30,6 +30,7 @@ log = logging.getLogger("modelyard.forks")
 IDLE = 600.0  # seconds
 READY_WITHIN = 120.0  # seconds for its imports
 FORK_WITHIN = 5.0
+MANY = 20  # modules that a server lacks before it is worth another one
 TOLERATED = 3  # servers that ended, of one kind, before there is none any more
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
 
@@ -117,12 +118,14 @@ class ForkServers:
         if not self._reaps():
             return
         self._count += 1
-        server = self._servers[key] = _Server(self._package, self._folder / f"forks-{self._count}")
+        server = self._servers[key] = _Server(
+            self._package, self._folder / f"forks-{self._count}", tuple(self._modules[key])
+        )
         server.task = asyncio.create_task(self._open(key, server), name=f"fork server of {key.python}")
 
     async def _open(self, key: Key, server: "_Server") -> None:
         try:
-            awake = await asyncio.wait_for(server.open(key, list(self._modules[key])), READY_WITHIN)
+            awake = await asyncio.wait_for(server.open(key), READY_WITHIN)
         except (OSError, ValueError, TimeoutError) as error:
             self.unfit(key, repr(error))
             return
@@ -142,10 +145,12 @@ class ForkServers:
         return self._possible
 
     def look(self) -> int:
-        """Let go of those that nobody asks; what the others take, in bytes."""
+        """Let go of those that nobody asks, and of those that lack what other models of their environment
+        import, so that another one has it; what those that stay take, in bytes."""
         now = time.monotonic()
         for key, server in list(self._servers.items()):
-            if now - server.asked > IDLE and not server.busy:
+            lacks = len(self._modules[key].keys() - set(server.modules))
+            if (now - server.asked > IDLE or lacks >= MANY) and not server.busy:
                 self._drop(key)
         return sum(server.bytes() for server in self._servers.values())
 
@@ -167,7 +172,8 @@ class ForkServers:
 
 
 class _Server:
-    def __init__(self, package: Path, folder: Path) -> None:
+    def __init__(self, package: Path, folder: Path, modules: tuple[str, ...]) -> None:
+        self.modules = modules  # what it was asked to import
         self.ready = False
         self.asked = time.monotonic()
         self.task: asyncio.Task[None] | None = None
@@ -177,7 +183,7 @@ class _Server:
         self._socket: socket.socket | None = None
         self._turn = asyncio.Lock()
 
-    async def open(self, key: Key, modules: list[str]) -> int:
+    async def open(self, key: Key) -> int:
         """Start it; how many other threads are awake in it when all is imported (0: it may fork)."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
@@ -196,7 +202,7 @@ class _Server:
                 start_new_session=True,
             )  # fmt: skip
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(ours, json.dumps({"modules": modules}).encode())
+        await loop.sock_sendall(ours, json.dumps({"modules": self.modules}).encode())
         awake = int(json.loads(await loop.sock_recv(ours, 1 << 20))["awake"])
         self.ready = awake == 0
         return awake
