@@ -15,7 +15,7 @@ import msgspec
 
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.plain import plain
-from modelyard.core.errors import Internal
+from modelyard.core.errors import Internal, RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
 from modelyard.core.signature import Signature
@@ -49,16 +49,24 @@ class Family:
         return _described(self._file)
 
     def detect(self, files: Files) -> bool:
-        """Whether all paths that tell it are there. One without is only chosen by model.yaml."""
-        return bool(self.described.files) and not self.missing(files)
+        """Whether all paths that tell it are there, and not as a part of another family's files. One without
+        such paths is only chosen by model.yaml."""
+        if not self.described.files or self._missing(files):
+            return False
+        return not any(self.NAME in each.described.holds and each.detect(files) for each in families())
 
-    def missing(self, files: Files) -> list[str]:
+    def _missing(self, files: Files) -> list[str]:
         """The paths that tell it and are not there."""
         return [pattern for pattern in self.described.files if not any(map(_pattern(pattern), files.paths))]
 
     def analyze(self, files: Files) -> Analysis:
-        """Describe the files."""
+        """Describe the files. Raises RejectedContent when it was asked for and a path that tells it is missing."""
         described = self.described
+        if missing := self._missing(files):
+            raise RejectedContent(
+                f"The files of the adapter {self.NAME!r} are {', '.join(described.files)}; there is no {missing[0]} here.",
+                field="model.yaml:adapter",
+            )
         size = sum(files.size(path) for path in files.paths)
         torch = any(line.startswith("torch") for line in described.requirements)
         return Analysis(

@@ -52,12 +52,7 @@ def pick(files: Files, adapter: str | None = None) -> Format:
     """
     if adapter is not None:
         chosen = next(form for group in GROUPS for form in group if adapter == form.NAME)
-        if isinstance(chosen, families.Family) and (missing := chosen.missing(files)):
-            raise RejectedContent(
-                f"model.yaml asks for the adapter {adapter!r}, whose files are {', '.join(chosen.described.files)}; "
-                f"there is no {missing[0]} here.",
-                field="model.yaml:adapter",
-            )
+        # A family may need no files at all; what it misses it says itself.
         if not isinstance(chosen, families.Family) and not chosen.detect(files):
             raise RejectedContent(
                 f"model.yaml asks for the adapter {adapter!r}, but there is no file for it here: "
@@ -67,10 +62,6 @@ def pick(files: Files, adapter: str | None = None) -> Format:
         return chosen
     for group in GROUPS:
         found = [form for form in group if form.detect(files)]
-        inside = {
-            name for form in found if isinstance(form, families.Family) for name in form.described.holds
-        }
-        found = [form for form in found if form.NAME not in inside]
         if len(found) == 1:
             return found[0]
         if found:

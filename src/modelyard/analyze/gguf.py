@@ -10,12 +10,11 @@ from typing import Final, NamedTuple
 from modelyard.analyze import detect as content
 from modelyard.analyze.plain import plain
 from modelyard.analyze.streams import Stream
-from modelyard.analyze.transformers_task import writing
+from modelyard.analyze.transformers_task import generation
 from modelyard.analyze.window import Window
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis, Interval
-from modelyard.core.signature import Signature, TensorSpec
 from modelyard.core.units import format_bytes
 
 NAME = "gguf"
@@ -85,18 +84,7 @@ def analyze(files: Files) -> Analysis:
     )
     size = sum(files.size(each) for each in paths)
     context = min(header.number("context_length", CONTEXT) or CONTEXT, CONTEXT)
-    signature = Signature(
-        inputs=(TensorSpec(name="prompt", datatype="BYTES", kind="text"),),
-        outputs=(
-            TensorSpec(name="text", datatype="BYTES", kind="text"),
-            TensorSpec(name="tokens", datatype="INT64", optional=True, description="How many were written."),
-            TensorSpec(
-                name="finish_reason", datatype="BYTES", kind="label", optional=True,
-                description="stop: the model ended the text; length: max_new_tokens did.",
-            ),
-        ),
-        parameters=writing(context, "tokenizer.chat_template" in header.values),
-    )  # fmt: skip
+    signature = generation(context, "tokenizer.chat_template" in header.values)
     precision = header.values.get("general.file_type")
     details = {
         "name": header.text("general.name"),

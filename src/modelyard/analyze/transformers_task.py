@@ -137,18 +137,7 @@ def _has_chat_template(files: Files) -> bool:
 
 def _signature(task: str, config: Mapping[str, object], limit: int, chat: bool) -> Signature:
     if task.endswith("generation"):
-        return Signature(
-            inputs=(TensorSpec(name="prompt", datatype="BYTES", kind="text"),),
-            outputs=(
-                TensorSpec(name="text", datatype="BYTES", kind="text"),
-                TensorSpec(name="tokens", datatype="INT64", optional=True, description="How many were written."),
-                TensorSpec(
-                    name="finish_reason", datatype="BYTES", kind="label", optional=True,
-                    description="stop: the model ended the text; length: max_new_tokens did.",
-                ),
-            ),
-            parameters=writing(limit, chat),
-        )  # fmt: skip
+        return generation(limit, chat)
     text = TensorSpec(name="text", datatype="BYTES", kind="text")
     truncate = ParameterSpec(
         name="truncate", type="bool", default=False,
@@ -176,7 +165,23 @@ def _signature(task: str, config: Mapping[str, object], limit: int, chat: bool) 
     return Signature(inputs=(text,), outputs=(filled,), parameters=(truncate, top))
 
 
-def writing(limit: int, chat: bool) -> tuple[ParameterSpec, ...]:
+def generation(limit: int, chat: bool) -> Signature:
+    """Of a model that writes text, of ``limit`` tokens at most; ``chat``: it has a template for turns."""
+    return Signature(
+        inputs=(TensorSpec(name="prompt", datatype="BYTES", kind="text"),),
+        outputs=(
+            TensorSpec(name="text", datatype="BYTES", kind="text"),
+            TensorSpec(name="tokens", datatype="INT64", optional=True, description="How many were written."),
+            TensorSpec(
+                name="finish_reason", datatype="BYTES", kind="label", optional=True,
+                description="stop: the model ended the text; length: max_new_tokens did.",
+            ),
+        ),
+        parameters=_writing(limit, chat),
+    )  # fmt: skip
+
+
+def _writing(limit: int, chat: bool) -> tuple[ParameterSpec, ...]:
     """The parameters of generation. By default it is greedy: the same prompt gives the same text."""
     found = [
         ParameterSpec(name="max_new_tokens", type="int", default=min(128, max(1, limit // 2)),

@@ -74,8 +74,8 @@ def download(commit: Commit, place: Path, *, path: str | None = None, progress: 
     if not wanted:
         raise NotFound(f"{commit.repository} has no {path or 'file'!r} at {commit.sha[:12]}.")
     size = sum(each.size for each in wanted)
-    _check_room(place.parent, size)
     partial = place.with_name(f".{place.name}.hub")
+    _check_room(place.parent, size - _bytes_in(partial))
     progress(f"downloading {len(wanted)} files of {commit.repository} ({format_bytes(size)})")
     with _understood(commit.repository, commit.sha), _told(partial, size, progress):
         from huggingface_hub import snapshot_download
@@ -127,7 +127,7 @@ def _check_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise Unavailable(
-            f"The files have {format_bytes(size)} and the disk has {format_bytes(free)} free; make room first."
+            f"There are {format_bytes(size)} to come and the disk has {format_bytes(free)} free; make room first."
         )
 
 
@@ -146,6 +146,14 @@ def _finish(partial: Path, place: Path, path: str | None) -> None:
     shutil.rmtree(partial, ignore_errors=True)
 
 
+def _bytes_in(folder: Path) -> int:
+    have = 0
+    for each in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # the library moves them meanwhile
+            have += each.stat().st_size
+    return have
+
+
 @contextlib.contextmanager
 def _told(folder: Path, size: int, progress: uv.Progress) -> Iterator[None]:
     """Say every now and then how much of ``size`` bytes is in ``folder``."""
@@ -153,11 +161,7 @@ def _told(folder: Path, size: int, progress: uv.Progress) -> Iterator[None]:
 
     def tell() -> None:
         while not over.wait(EVERY):
-            have = 0
-            for each in folder.rglob("*"):
-                with contextlib.suppress(OSError):
-                    have += each.stat().st_size
-            progress(f"downloaded {format_bytes(min(have, size))} of {format_bytes(size)}")
+            progress(f"downloaded {format_bytes(min(_bytes_in(folder), size))} of {format_bytes(size)}")
 
     thread = threading.Thread(target=tell, name="download", daemon=True)
     thread.start()

@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any, List, Mapping, Sequence
 
 from ..adapter import InvalidInput, LoadError
-from .family import Family, Record
 from .image import classes
 from .pretrained import load
+from .record_adapter import Record, RecordAdapter
 from .sound import read_sound
 
 _LONGEST = 4 * 3600.0  # seconds
 _WINDOW = 30.0  # seconds that Whisper hears at a time
 
 
-class Adapter(Family):
+class Adapter(RecordAdapter):
     """One recording at a time: their lengths differ by hundreds, and a long one fills the processor alone."""
 
     def open(self, files: Path, device: str, options: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from typing import Any, Dict, Iterator, Mapping, Sequence, Union
 
 from ..adapter import InvalidInput, Item, ItemError, Outputs
-from .family import Family, Record
+from .record_adapter import Record, RecordAdapter
 
 _SLOTS = 4  # texts that are written at a time
 # name: least, most (both may be)
@@ -17,7 +17,7 @@ _RANGES = {
 }  # fmt: skip
 
 
-class Adapter(Family):
+class Adapter(RecordAdapter):
     """llama.cpp's own server in this process puts together what is written at a time."""
 
     streams = True

@@ -2,12 +2,12 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, List, Mapping, Sequence
 
 from ..adapter import InvalidInput, LoadError
-from .family import Family, Record
 from .pictures import read_picture
 from .pretrained import load
+from .record_adapter import Record, RecordAdapter, alike
 
 _AUTO = {
     "image-classification": "AutoModelForImageClassification",
@@ -17,7 +17,7 @@ _AUTO = {
 _AT_ONCE = 16  # images of one computation; more only cost memory on a processor
 
 
-class Adapter(Family):
+class Adapter(RecordAdapter):
     """Images are prepared one by one, and computed with those that came out in the same size: no padding, so
     that an image's answer does not depend on who is beside it."""
 
@@ -49,17 +49,14 @@ class Adapter(Family):
         picture = read_picture(record["image"], "inputs.image")
         record["size"] = (picture.height, picture.width)
         try:
-            record["prepared"] = dict(self._processor(images=picture, return_tensors="pt"))
+            prepared = record["prepared"] = dict(self._processor(images=picture, return_tensors="pt"))
         except ValueError as error:
             raise InvalidInput("inputs.image", "The image cannot be prepared: %s" % error) from None
+        record["shapes"] = tuple((name, tuple(value.shape)) for name, value in prepared.items())
 
     def compute(self, records: Sequence[Record]) -> List[Record]:
         results: List[Record] = [{} for _ in records]
-        alike: Dict[Any, List[int]] = {}
-        for index, record in enumerate(records):
-            shapes = tuple((name, tuple(value.shape)) for name, value in record["prepared"].items())
-            alike.setdefault(shapes, []).append(index)
-        for indexes in alike.values():
+        for indexes in alike(records, ["shapes"]):
             for start in range(0, len(indexes), _AT_ONCE):
                 chosen = indexes[start : start + _AT_ONCE]
                 for index, answer in zip(chosen, self._together([records[each] for each in chosen])):

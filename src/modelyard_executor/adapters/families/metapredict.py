@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, List, Mapping, Sequence
 
 from ...adapter import InvalidInput
-from ..family import Family, Record, alike, residues
+from ..family import Family, Record, residues
+from ..record_adapter import alike
 
 FAMILY = {
     "format": "metapredict",
