@@ -88,12 +88,18 @@ def test_a_version_that_is_not_there_is_told(tmp_path: Path, only: Sources) -> N
         unpack(only, tmp_path, "tiny==2.0")
 
 
-@pytest.mark.parametrize(
-    "requirement", ["tiny", "tiny>=1", "tiny==1.*", "tiny @ https://a.example/x.tar.gz"]
-)
-def test_one_version_is_named(tmp_path: Path, only: Sources, requirement: str) -> None:
-    with pytest.raises(RejectedContent, match="name==version"):
-        unpack(only, tmp_path, requirement)
+@pytest.mark.parametrize("requirement", ["tiny", "tiny>=1", "tiny==1.*"])
+def test_the_newest_version_that_fits_is_taken(tmp_path: Path, only: Sources, requirement: str) -> None:
+    older = {path.replace("tiny-1.0", "tiny-0.9"): data for path, data in FILES.items()}
+    older["tiny-0.9/PKG-INFO"] = FILES["tiny-1.0/PKG-INFO"].replace(b"1.0", b"0.9")
+    source(tmp_path / "links", older, "tiny-0.9")
+    source(tmp_path / "links", FILES)
+    assert unpack(only, tmp_path, requirement).name == "tiny-1.0"
+
+
+def test_an_address_is_refused(tmp_path: Path, only: Sources) -> None:
+    with pytest.raises(RejectedContent, match="this is an address"):
+        unpack(only, tmp_path, "tiny @ https://a.example/x.tar.gz")
 
 
 def test_what_is_not_what_the_index_says_is_not_used(tmp_path: Path, only: Sources) -> None:

@@ -27,8 +27,12 @@ def run(
     reset: bool,
     detach: bool,
     as_json: bool,
+    told: Mapping[str, Any] | None = None,
 ) -> None:
-    """Raises the deployment's error; exits 130 when interrupted, with a word on how to go on."""
+    """Raises the deployment's error; exits 130 when interrupted, with a word on how to go on.
+
+    ``told`` is what was to be said before it, and stands in the same JSON document.
+    """
     begin = time.monotonic()
     endpoint = name_of(path, name)
     _ensure_up(quiet=as_json)
@@ -56,15 +60,23 @@ def run(
                     sys.exit(130)
         if detach:
             if as_json:
-                print_json({"job": job.id, "endpoint": endpoint, "state": job.state})
+                print_json({**(told or {}), "job": job.id, "endpoint": endpoint, "state": job.state})
             else:
                 print(f"Deploying {endpoint} as job {job.id}. Follow it with: modelyard jobs {job.id}")
             return
         raise_failure(job)
-        show_endpoint(client, endpoint, job.id, time.monotonic() - begin, as_json=as_json)
+        show_endpoint(client, endpoint, job.id, time.monotonic() - begin, as_json=as_json, told=told)
 
 
-def show_endpoint(client: Client, endpoint: str, job: str | None, seconds: float, *, as_json: bool) -> None:
+def show_endpoint(
+    client: Client,
+    endpoint: str,
+    job: str | None,
+    seconds: float,
+    *,
+    as_json: bool,
+    told: Mapping[str, Any] | None = None,
+) -> None:
     """The endpoint's URL and a curl line that works."""
     info = client.endpoint(endpoint)
     record = example_of(client, info)
@@ -73,6 +85,7 @@ def show_endpoint(client: Client, endpoint: str, job: str | None, seconds: float
     if as_json:
         print_json(
             {
+                **(told or {}),
                 "job": job,
                 "endpoint": info.name,
                 "url": info.predict_url,

@@ -10,6 +10,7 @@ from modelyard.cli import (
     deploy_commands,
     endpoint_commands,
     model_commands,
+    onboard_commands,
     platform_commands,
     remote_commands,
 )
@@ -53,6 +54,7 @@ endpoint_commands.add_to(app)
 remote_commands.add_to(app)
 model_commands.add_to(app)
 catalog_commands.add_to(app)
+onboard_commands.add_to(app)
 
 
 def main() -> None:

@@ -19,7 +19,10 @@ Record = dict[str, Any]
 def read_record(input: str | None, pairs: list[str], text: str | None, parameters: list[str]) -> Any:
     """The record, or the list of records, that the options mean. Raises BadParameter (exit 2) for wrong use."""
     given = dict(
-        [*(_pair(pair, "--set") for pair in pairs), *(_pair(pair, "--parameter") for pair in parameters)]
+        [
+            *(pair_of(pair, "--set") for pair in pairs),
+            *(pair_of(pair, "--parameter") for pair in parameters),
+        ]
     )
     record: Any = {}
     if input is not None:
@@ -151,24 +154,25 @@ def _place_text(client: Client, name: str, record: Record, text: str) -> Record:
     return record | {candidates[0]: text}
 
 
-def _pair(pair: str, option: str) -> tuple[str, Any]:
+def pair_of(pair: str, option: str) -> tuple[str, Any]:
+    """``NAME=VALUE``: JSON, or text; ``@FILE`` is what is in a file. Raises BadParameter (exit 2)."""
     name, equals, value = pair.partition("=")
     if not equals or not name:
         raise typer.BadParameter(f"{pair!r} is not NAME=VALUE.", param_hint=option)
-    if value.startswith("@") and option == "--set":
-        return name, _read_file(value[1:])
+    if value.startswith("@") and option != "--parameter":
+        return name, _read_file(value[1:], option)
     try:
         return name, json.loads(value, parse_constant=_no_constant)
     except ValueError:
         return name, value
 
 
-def _read_file(path: str) -> Any:
+def _read_file(path: str, option: str) -> Any:
     """A file as a value: text, or what stands for bytes."""
     try:
         return plain(Path(path).expanduser().read_bytes(), path)
     except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint="--set") from error
+        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}.", param_hint=option) from error
 
 
 def _no_constant(word: str) -> Any:

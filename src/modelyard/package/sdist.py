@@ -28,27 +28,36 @@ _PROJECT = """\
 name = "modelyard-fetch"
 version = "0"
 requires-python = "=={python}.*"
-dependencies = ["{name}=={version}"]
+dependencies = ["{requirement}"]
 
 [[tool.uv.dependency-metadata]]
 name = "{name}"
-version = "{version}"
-requires-dist = []
+{version}requires-dist = []
 """
 _MOST = 20 * 2**30  # bytes that a source may be unpacked to
 
 
 def unpack(requirement: str, folder: Path, *, sources: Sources, lock: int, progress: uv.Progress) -> Path:
-    """The top folder of the source of ``requirement`` (``name==version``), in ``folder``, which is empty.
+    """The top folder of the source of ``requirement`` (of the newest version that fits), in ``folder``, which
+    is empty.
 
     Raises NotFound when there is no source, RejectedContent when it is not what the index says, or no tar
     file, Unavailable when it cannot be fetched.
     """
-    name, version = _pinned(requirement)
+    wanted = Requirement(requirement)
+    if wanted.url:
+        raise RejectedContent(f"A source is fetched from an index; this is an address: {requirement!r}.")
+    name = canonicalize_name(wanted.name)
+    pins = [each.version for each in wanted.specifier if each.operator == "==" and "*" not in each.version]
     work = folder / ".lock"
     work.mkdir(parents=True)
     (work / "pyproject.toml").write_text(
-        _PROJECT.format(name=name, version=version, python=".".join(map(str, sys.version_info[:2])))
+        _PROJECT.format(
+            name=name,
+            requirement=wanted,
+            version=f'version = "{pins[0]}"\n' if pins else "",
+            python=".".join(map(str, sys.version_info[:2])),
+        )
     )
     uv.run(
         ["lock", "--python", str(base_python())],
@@ -61,16 +70,6 @@ def unpack(requirement: str, folder: Path, *, sources: Sources, lock: int, progr
     top = _extract(archive, folder / "source")
     shutil.rmtree(work)
     return top
-
-
-def _pinned(requirement: str) -> tuple[str, str]:
-    parsed = Requirement(requirement)
-    pins = [each.version for each in parsed.specifier if each.operator == "=="]
-    if len(pins) != 1 or parsed.url or "*" in pins[0]:
-        raise RejectedContent(
-            f"A source is fetched of one version, name==version; this is {requirement!r}."
-        )
-    return canonicalize_name(parsed.name), pins[0]
 
 
 def _located(locked: dict[str, Any], name: str, folder: Path) -> tuple[str, str]:

@@ -1,7 +1,16 @@
 """Tensors as Python values and back, by the specs of a signature; for models that are plain Python."""
 
+import base64
+import collections.abc
+import dataclasses
+import datetime
+import decimal
+import enum
 import json
 import math
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..adapter import InvalidInput, ItemError
@@ -63,12 +72,12 @@ def tensor_of(name: str, value: Any, spec: Optional[Dict[str, Any]]) -> Tensor:
     Without a spec: numbers, booleans and text as they are, anything else as JSON text. Raises ItemError
     when it does not fit.
     """
+    if spec is not None and spec["datatype"] == "BYTES" and spec.get("kind") == "json":
+        return _json_tensor(name, value, spec)
     value = _array_of(value)
     if spec is None:
         return _inferred(name, value)
     datatype = spec["datatype"]
-    if datatype == "BYTES" and spec.get("kind") == "json":
-        return _json_tensor(name, value, spec)
     if hasattr(value, "dtype"):
         tensor = _cast(name, value, datatype)
     else:
@@ -96,20 +105,66 @@ def _array_of(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """For ``json.dumps``: numpy's scalars and arrays, and what is like them, as Python values."""
+    """For ``json.dumps``: what frameworks answer as Python values. Arrays as lists, tables as a list of rows,
+    bytes that are no text as ``{"b64": …}``, objects as their public attributes."""
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        return value.to_dict(orient="records")
     value = _array_of(value)
     if hasattr(value, "tolist"):
         return value.tolist()
-    if isinstance(value, bytes):
-        return value.decode("utf-8")
+    if isinstance(value, (bytes, bytearray)):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return {"b64": base64.b64encode(value).decode()}
     if isinstance(value, (set, frozenset)):
-        return sorted(value)
+        return sorted(value, key=str)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, (PurePath, uuid.UUID, decimal.Decimal)):
+        return str(value)
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, (Iterator, collections.abc.Sequence)):
+        return list(value)
+    attributes = {} if isinstance(value, type) or callable(value) else getattr(value, "__dict__", {})
+    shown = {name: each for name, each in attributes.items() if not name.startswith("_")}
+    if shown:
+        return shown
     raise TypeError("a value of type %s" % type(value).__name__)
+
+
+def _with_text_keys(value: Any) -> Any:
+    """The same with the keys of every dict as text: JSON has no others."""
+    if isinstance(value, dict):
+        return {
+            key
+            if isinstance(key, str)
+            else str(getattr(key, "item", lambda key=key: key)()): _with_text_keys(each)
+            for key, each in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_with_text_keys(each) for each in value]
+    return value
 
 
 def _json_text(name: str, value: Any) -> bytes:
     try:
-        return json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":")).encode()
+        try:
+            text = json.dumps(value, default=_plain, allow_nan=False, separators=(",", ":"))
+        except TypeError as error:
+            if "keys must be" not in str(error):
+                raise
+            text = json.dumps(
+                _with_text_keys(value), default=_plain, allow_nan=False, separators=(",", ":")
+            )
+        return text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise ItemError(
             "The model answered %r with something that JSON has no word for: %s." % (name, error)

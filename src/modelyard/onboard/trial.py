@@ -1,0 +1,208 @@
+"""A model loaded in its environment, in a process of its own, and asked for its example: before it is deployed.
+
+The process has a folder of its own as its home, a limit on its memory and its time, none of our variables,
+and no network where this machine lets us take it away (``unshare``).
+"""
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modelyard.analyze import analyze
+from modelyard.core.errors import RejectedContent
+from modelyard.core.model import Analysis
+from modelyard.core.signature import Signature
+from modelyard.core.struct import Noun
+from modelyard.package.environment import Environment, Environments
+from modelyard.serve.codec import unpack_record
+from modelyard.serve.pool.canary import canary_call
+from modelyard.serve.pool.environment import environment as variables_of
+from modelyard.serve.pool.executor import PACKAGE
+from modelyard.serve.pool.limits import MemoryLimit
+from modelyard.store.files import FolderFiles
+from modelyard_executor import wire
+
+THREADS = 2
+_MEMORY = 8 * 2**30  # bytes; a model that needs more is deployed with --memory, not tried
+
+
+class Trial(Noun):
+    """How it went. Times in seconds, memory in bytes; ``answer`` is that of the example, by output."""
+
+    environment: str
+    environment_seconds: float
+    load_seconds: float
+    call_seconds: float
+    memory: int
+    answer: dict[str, Any]
+    repeatable: bool
+    network: bool
+    log: str = ""
+
+
+def attempt(
+    folder: Path,
+    environments: Environments,
+    *,
+    timeout: float = 600.0,
+    network: bool = False,
+    trusted: bool = False,
+    progress: Callable[[str], None],
+) -> Trial:
+    """Try the model in ``folder``. Raises RejectedContent with the model's own words when it does not load
+    or answer, and what :meth:`Environments.ensure` raises."""
+    analysis = analyze(FolderFiles(folder))
+    begin = time.monotonic()
+    environment = environments.ensure(analysis.requirements, progress)
+    built = time.monotonic() - begin
+    place = Path(tempfile.mkdtemp(prefix="modelyard-trial-"))
+    try:
+        return _Process(folder, analysis, environment, place, network=network, trusted=trusted).run(
+            timeout, built, progress
+        )
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+class _Process:
+    def __init__(
+        self,
+        folder: Path,
+        analysis: Analysis,
+        environment: Environment,
+        place: Path,
+        *,
+        network: bool,
+        trusted: bool,
+    ) -> None:
+        self._folder = folder
+        self._analysis = analysis
+        self._environment = environment
+        self._place = place
+        self._trusted = trusted
+        self._without = [] if network else _without_network()
+        self._network = not self._without
+
+    def run(self, timeout: float, built: float, progress: Callable[[str], None]) -> Trial:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(timeout)
+        log = self._place / "log"
+        limit = MemoryLimit(f"trial-{self._place.name}", _MEMORY)
+        with ours, log.open("wb") as output:
+            with theirs:
+                process = subprocess.Popen(
+                    [*self._without, self._environment.python, "-s", "-u", "-X", "faulthandler", str(PACKAGE),
+                     str(theirs.fileno())],
+                    pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                    cwd=self._place, env=variables_of(self._place, THREADS, "cpu"), start_new_session=True,
+                )  # fmt: skip
+            try:
+                limit.apply(process.pid)
+                return self._talk(ours, built, progress, lambda: _tail(log))
+            except (EOFError, OSError) as error:
+                why = (
+                    f"it took longer than {timeout:g} s"
+                    if isinstance(error, TimeoutError)
+                    else "its process ended"
+                )
+                if limit.exceeded():
+                    why = f"it needed more than {_MEMORY >> 30} GiB of memory"
+                raise RejectedContent(
+                    f"The model could not be tried: {why}.\n{_tail(log)}".rstrip()
+                ) from error
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                limit.close()
+
+    def _talk(
+        self, ours: socket.socket, built: float, progress: Callable[[str], None], log: Callable[[], str]
+    ) -> Trial:
+        channel = wire.Channel(ours)
+        progress("loading the model")
+        begin = time.monotonic()
+        channel.send(
+            {
+                "type": "START", "versions": [1], "adapter": self._analysis.adapter, "files": str(self._folder.resolve()),
+                "device": "cpu", "threads": THREADS, "options": self._analysis.options, "trusted": self._trusted,
+            }
+        )  # fmt: skip
+        hello, _ = channel.receive()
+        if hello["type"] != "HELLO":
+            raise RejectedContent(f"The model cannot be loaded: {hello['message']}\n{log()}".rstrip())
+        loaded = time.monotonic() - begin
+        signature = msgspec.convert(hello["signature"], Signature)
+        example = self._analysis.example or hello["example"]
+        progress("asking for its example")
+        begin = time.monotonic()
+        answer = self._ask(channel, signature, example, log)
+        seconds = time.monotonic() - begin
+        again = self._ask(channel, signature, example, log)
+        return Trial(
+            environment=self._environment.id,
+            environment_seconds=built,
+            load_seconds=loaded,
+            call_seconds=seconds,
+            memory=hello["memory"],
+            answer=answer,
+            repeatable=answer == again,
+            network=self._network,
+            log=log(),
+        )
+
+    def _ask(
+        self,
+        channel: wire.Channel,
+        signature: Signature,
+        example: dict[str, object] | None,
+        log: Callable[[], str],
+    ) -> dict[str, Any]:
+        call = canary_call(signature, example, 0.0)
+        described = [(each.name, each.datatype, each.shape, len(each.data)) for each in call.inputs]
+        item = {"inputs": described, "parameters": dict(call.parameters)}
+        channel.send({"type": "BATCH", "batch": 1, "items": [item]}, [each.data for each in call.inputs])
+        header, body = channel.receive()
+        if header.get("out_of_memory"):
+            raise RejectedContent("The model ran out of memory with its example.")
+        (result,) = header["items"]
+        if "error" in result:
+            raise RejectedContent(
+                f"The model does not answer its example: {result['error']['message']}\n{log()}".rstrip()
+            )
+        specs = {spec.name: spec for spec in signature.outputs}
+        answer: dict[str, Any] = {}
+        start = 0
+        for name, datatype, shape, size in result["outputs"]:
+            data = bytes(body[start : start + size])
+            answer[name] = unpack_record(specs.get(name), datatype, shape, data, signature.batched)
+            start += size
+        return answer
+
+
+@functools.cache
+def _without_network() -> list[str]:
+    """What is put before a command to run it without a network; nothing where this machine does not let us."""
+    for command in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            done = subprocess.run([*command, "true"], capture_output=True, timeout=10)
+            if done.returncode == 0:
+                return command
+    return []
+
+
+def _tail(log: Path) -> str:
+    with contextlib.suppress(OSError):
+        return log.read_text("utf-8", errors="replace")[-3000:].strip()
+    return ""

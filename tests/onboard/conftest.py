@@ -1,0 +1,5 @@
+"""Fixtures of all tests of onboarding."""
+
+from support.projects import project
+
+__all__ = ["project"]

@@ -1,0 +1,95 @@
+"""Who a project is and what it needs."""
+
+import pytest
+
+from modelyard.onboard import bring
+from modelyard.onboard.project import Need, read_project
+from support.projects import MOODY, Project, looked
+
+
+def needs(folder) -> tuple[Need, ...]:
+    return read_project(bring(str(folder), folder.parent, progress=lambda _: None)).needs
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"pyproject.toml": '[project]\nname = "a"\ndependencies = ["numpy>=1", "torch; extra == \'gpu\'"]'}, ["numpy>=1"]),
+        ({"pyproject.toml": '[tool.poetry]\nname = "a"\n[tool.poetry.dependencies]\npython = "^3.9"\nnumpy = "^1.21"\ntqdm = "~4.6"\nx = {version = "*", optional = true}'},
+         ["numpy<2,>=1.21", "tqdm<4.7,>=4.6"]),
+        ({"setup.py": "from setuptools import setup\nneeds = ['numpy', 'scipy>=1.2']\nsetup(name='a', install_requires=needs)"}, ["numpy", "scipy>=1.2"]),
+        ({"setup.cfg": "[metadata]\nname = a\n[options]\ninstall_requires =\n    numpy\n    tqdm>4\n"}, ["numpy", "tqdm>4"]),
+        ({"requirements.txt": "# what it needs\nnumpy==1.26.0  # arrays\n-r other.txt\ngit+https://example.org/x.git\n--index-url https://example.org\n"}, ["numpy==1.26.0"]),
+        ({"environment.yml": "dependencies:\n  - python=3.10\n  - conda-forge::numpy=1.26\n  - pytorch\n  - pip:\n    - tqdm>4\n"}, ["numpy==1.26", "torch", "tqdm>4"]),
+        ({"Dockerfile": "FROM python\nRUN pip install --no-cache-dir numpy 'tqdm>4' && pip install -r x.txt\n"}, ["numpy", "tqdm>4"]),
+        ({"a.egg-info/requires.txt": "numpy\n\n[dev]\npytest\n"}, ["numpy"]),
+    ],
+    ids=["pyproject", "poetry", "setup.py", "setup.cfg", "requirements.txt", "conda", "Dockerfile", "egg-info"],
+)  # fmt: skip
+def test_what_it_needs(project: Project, files: dict[str, str], expected: list[str]):
+    assert [need.line for need in needs(project({**files, "a.py": "x = 1"}))] == expected
+
+
+def test_what_is_imported_and_not_listed_is_needed(project: Project):
+    found = looked(
+        project(
+            {
+                "moody/__init__.py": "import cv2\nimport json\nfrom sklearn.svm import SVC\ntry:\n    import torch\nexcept ImportError:\n    torch = None\n",
+                "README.md": "moody",
+            }
+        )
+    )
+    assert [need.line for need in found.requirements] == ["opencv-python-headless", "scikit-learn"]
+    assert "imports cv2" in found.requirements[0].reason
+
+
+@pytest.mark.parametrize(
+    ("files", "spdx", "confidence"),
+    [
+        ({"LICENSE": "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy of this"}, "MIT", "sure"),
+        ({"LICENSE.txt": "   Apache License\n   Version 2.0, January 2004"}, "Apache-2.0", "sure"),
+        ({"pyproject.toml": '[project]\nname = "a"\nlicense = {text = "BSD-3-Clause"}'}, "BSD-3-Clause", "likely"),
+    ],
+    ids=["MIT", "Apache", "only said"],
+)  # fmt: skip
+def test_its_licence(project: Project, files: dict[str, str], spdx: str, confidence: str):
+    found = looked(project({**files, "a.py": "x = 1"}))
+    licences = [each for each in found.report.findings if each.about == "licence"]
+    assert [(each.value, each.confidence) for each in licences] == [(spdx, confidence)]
+
+
+def test_no_licence_is_none_not_a_guess(project: Project):
+    found = looked(project({"a.py": "x = 1", "README.md": "free for all of you"}))
+    assert not [each for each in found.report.findings if each.about == "licence"]
+
+
+def test_nothing_of_it_is_run(project: Project, tmp_path):
+    trap = f"open({str(tmp_path / 'sprung')!r}, 'w')\n"
+    files = {
+        "setup.py": trap,
+        "moody/__init__.py": trap,
+        "conftest.py": trap,
+        "README.md": f"```python\n{trap}```\n",
+    }
+    looked(project({**MOODY, **files}))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_rubbish_is_left_out(project: Project):
+    found = looked(
+        project(
+            {
+                "pyproject.toml": "this is [not toml",
+                "setup.cfg": "neither\nis this\x00",
+                "setup.py": "def (",
+                "requirements.txt": b"\xff\xfe\x00numpy",
+                "environment.yml": "a: *b",
+                "moody/__init__.py": "def (",
+                "moody/deep.py": "(" * 5000,
+                "README.md": "```python\n" + "[" * 3000 + "\n```\n```python\nx = \n",
+                "notebook.ipynb": '{"cells": 3}',
+            }
+        )
+    )
+    assert found.report.questions
+    assert any("TOML" in warning for warning in found.report.warnings)

@@ -1,0 +1,79 @@
+"""A model tried in a process of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from modelyard.core.errors import RejectedContent
+from modelyard.onboard import Trial, attempt, write
+from modelyard.package.environment import Environments
+from support.projects import MOODY, Project, looked
+
+
+def tried(
+    project: Project, tmp_path: Path, readme: str, core: str | None = None, timeout: float = 60.0
+) -> Trial:
+    files = {**MOODY, "README.md": readme + " " * 300}
+    if core is not None:
+        files["moody/core.py"] = core
+    found = looked(project(files))
+    write(found, tmp_path / "model")
+    return attempt(
+        tmp_path / "model",
+        Environments(tmp_path / "environments"),
+        timeout=timeout,
+        progress=lambda _: None,
+    )
+
+
+CALL = "```python\nfrom moody import score\nscore('so good')\n```\n"
+
+
+def core(body: str, head: str = "") -> str:
+    return f"{head}\nclass Analyzer: ...\n\ndef score(text):\n    {body}\n"
+
+
+def test_its_example_is_answered(project: Project, tmp_path: Path):
+    trial = tried(project, tmp_path, CALL)
+    assert trial.answer == {"output": 1.0}
+    assert trial.repeatable
+    assert trial.memory > 0
+
+
+def test_an_object_is_answered_by_what_it_holds(project: Project, tmp_path: Path):
+    readme = "```python\nfrom moody import Analyzer\nprint(Analyzer('en').analyze('good good'))\n```\n"
+    assert tried(project, tmp_path, readme).answer == {"output": {"label": "good", "score": 2}}
+
+
+@pytest.mark.parametrize(
+    ("body", "head", "why"),
+    [
+        ("return text", "raise ImportError('no nonsense here')", "no nonsense here"),
+        ("raise ValueError('not today')", "", "not today"),
+        ("return text", "import os; os._exit(3)", "its process ended"),
+        ("import time; time.sleep(60)", "", "longer than 3 s"),
+        ("return lambda: 1", "", "JSON has no word"),
+    ],
+    ids=["import", "raises", "dies", "hangs", "no JSON"],
+)
+def test_what_goes_wrong_is_told(project: Project, tmp_path: Path, body: str, head: str, why: str):
+    with pytest.raises(RejectedContent, match=why):
+        tried(project, tmp_path, CALL, core(body, head), timeout=3.0 if "sleep" in body else 60.0)
+
+
+def test_what_answers_differently_is_noted(project: Project, tmp_path: Path):
+    trial = tried(project, tmp_path, CALL, core("import random; return random.random()"))
+    assert not trial.repeatable
+
+
+def test_it_has_no_network_where_this_machine_can_take_it_away(project: Project, tmp_path: Path):
+    body = "import socket; return sorted(name for _, name in socket.if_nameindex())"
+    trial = tried(project, tmp_path, CALL, core(body))
+    if not trial.network:
+        assert trial.answer == {"output": ["lo"]}
+
+
+def test_it_sees_none_of_our_variables(project: Project, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("MODELYARD_API_KEY", "very secret")
+    trial = tried(project, tmp_path, CALL, core("import os; return sorted(os.environ)"))
+    assert "MODELYARD_API_KEY" not in trial.answer["output"]

@@ -1,0 +1,226 @@
+"""From the examples of a project to the call that is served."""
+
+import pytest
+
+from modelyard.onboard import Answers
+from modelyard.onboard.usage import Usage
+from support.projects import MOODY, Project, looked
+
+
+def usage_of(project: Project, readme: str, answers: Answers | None = None) -> Usage:
+    found = looked(project({**MOODY, "README.md": readme + " " * 300}), answers or Answers())
+    assert found.usage is not None
+    return found.usage
+
+
+def test_an_object_is_made_once_and_called_for_each_text(project: Project):
+    usage = usage_of(
+        project,
+        """
+        # moody
+        ```python
+        from moody import Analyzer, score
+
+        analyzer = Analyzer(language="en")
+        mood = analyzer.analyze("what a good day")
+        print(mood.label, mood.score)
+        ```
+        """,
+    )
+    assert usage.imports == ("from moody import Analyzer",)
+    assert usage.setup == ("self.analyzer = Analyzer(language='en')",)
+    assert usage.body == ("mood = self.analyzer.analyze(text)",)
+    assert usage.result == "{'label': mood.label, 'score': mood.score}"
+    assert [(each.name, each.annotation, each.example) for each in usage.inputs] == [
+        ("text", "str", "what a good day")
+    ]
+
+
+def test_a_loop_over_examples_gives_the_first(project: Project):
+    usage = usage_of(
+        project,
+        """
+        ```python
+        from moody import Analyzer
+        sentences = ["a good day", "a bad day"]
+        analyzer = Analyzer()
+        for sentence in sentences:
+            mood = analyzer.analyze(sentence)
+            print("{:-<65} {}".format(sentence, str(mood)))
+        ```
+        """,
+    )
+    assert usage.inputs[0].name == "sentence"
+    assert usage.inputs[0].example == "a good day"
+    assert usage.result == "mood"
+
+
+def test_prompts_and_outputs(project: Project):
+    usage = usage_of(
+        project,
+        """
+        Usage
+        -----
+
+            >>> from moody import score
+            >>> score("so good", weight=2.0)
+            2.0
+        """,
+    )
+    assert usage.target == "moody.score"
+    assert usage.result == "score(text, weight=weight)"
+    assert [(each.name, each.default) for each in usage.inputs] == [("text", None), ("weight", "2.0")]
+
+
+def test_the_words_around_what_is_printed_do_not_count(project: Project):
+    usage = usage_of(
+        project,
+        """
+        ```py
+        import moody
+        text = "good good"
+        print(f"The mood of {text} is {moody.score(text)}!")
+        ```
+        """,
+    )
+    assert usage.result == "moody.score(text)"
+    assert usage.inputs[0].example == "good good"
+
+
+def test_a_block_that_is_no_python_is_left_out_and_the_rest_of_it_is_read(project: Project):
+    usage = usage_of(
+        project,
+        """
+        ```
+        $ pip install moody
+        from moody import score
+        score("good")
+        ... and so on!
+        ```
+        """,
+    )
+    assert usage.result == "score(text)"
+
+
+def test_training_is_not_what_is_served(project: Project):
+    files = {
+        **MOODY,
+        "moody/core.py": """
+            class Analyzer:
+                def train(self, texts): ...
+                def predict(self, texts): ...
+            """,
+        "moody/__init__.py": "from moody.core import Analyzer",
+        "README.md": """
+            ```python
+            from moody import Analyzer
+            model = Analyzer()
+            model.train(["a good day", "a bad one"])
+            model.predict(["a day"])
+            ```
+            """ + " " * 300,
+    }  # fmt: skip
+    found = looked(project(files))
+    assert found.usage is not None
+    assert found.usage.target.endswith("predict")
+    assert found.usage.inputs[0].annotation == "list[str]"
+
+
+def test_a_file_is_given_as_bytes_and_handed_on_by_its_path(project: Project):
+    files = {
+        **MOODY,
+        "moody/__init__.py": "def transcribe(path):\n    return path\n",
+        "samples/hello.wav": b"RIFF\x00\xff",
+        "README.md": """
+            ```python
+            import moody
+            audio_path = "samples/hello.wav"
+            text = moody.transcribe(audio_path)
+            print(text)
+            ```
+            """ + " " * 300,
+    }  # fmt: skip
+    found = looked(project(files))
+    assert found.usage is not None
+    (audio,) = found.usage.inputs
+    assert (audio.name, audio.annotation, audio.suffix) == ("audio", "bytes", ".wav")
+    assert found.example == {"audio": {"b64": "UklGRgD/"}}
+    assert not found.report.questions
+
+
+def test_a_file_that_is_not_there_is_asked_for(project: Project):
+    files = {
+        **MOODY,
+        "moody/__init__.py": "def transcribe(path):\n    return path\n",
+        "README.md": "```python\nimport moody\nprint(moody.transcribe('talk.mp3'))\n```\n" + " " * 300,
+    }
+    found = looked(project(files))
+    (question,) = found.report.questions
+    assert question.about == "example.audio"
+    assert "--example audio=@FILE.mp3" in question.answer
+    answered = looked(project(files), Answers(examples={"audio": {"b64": "aGk="}}))
+    assert answered.report.ready
+
+
+def test_what_only_the_code_says_is_a_guess_and_is_asked(project: Project):
+    files = {**MOODY, "README.md": "# moody\n\nIt reads moods. " + "Nothing shows how. " * 20}
+    found = looked(project(files))
+    abouts = {question.about for question in found.report.questions}
+    assert "call" in abouts
+    assert not found.report.ready
+    chosen = looked(project(files), Answers(call="score", examples={"text": "good"}))
+    assert chosen.report.ready
+    assert chosen.usage is not None
+    assert chosen.usage.target == "moody.score"
+
+
+def test_a_call_that_is_not_there_is_told_with_those_that_are(project: Project):
+    files = {**MOODY, "README.md": "```python\nfrom moody import score\nscore('good')\n```" + " " * 300}
+    with pytest.raises(Exception, match=r"1\. score\('good'\)"):
+        looked(project(files), Answers(call="nonsense"))
+
+
+def test_an_array_made_for_show_becomes_an_input(project: Project):
+    files = {
+        **MOODY,
+        "moody/__init__.py": "def predict(x):\n    return x.sum()\n",
+        "README.md": """
+            ```python
+            import numpy as np
+            import moody
+            x = np.random.rand(2, 3)
+            moody.predict(x)
+            ```
+            """ + " " * 300,
+    }  # fmt: skip
+    found = looked(project(files))
+    assert found.usage is not None
+    assert found.usage.result == "moody.predict(np.asarray(x, dtype='float32'))"
+    assert found.usage.inputs[0].annotation == "list[list[float]]"
+
+
+def test_statements_that_prepare_an_object_are_kept(project: Project):
+    files = {
+        **MOODY,
+        "moody/__init__.py": """
+            class Speller:
+                def load_dictionary(self, path): ...
+                def correct(self, word): ...
+            """,
+        "words.txt": "good 1",
+        "README.md": """
+            ```python
+            from moody import Speller
+            speller = Speller()
+            speller.load_dictionary("words.txt")
+            print(speller.correct("goood"))
+            ```
+            """ + " " * 300,
+    }  # fmt: skip
+    found = looked(project(files))
+    assert found.usage is not None
+    assert found.usage.setup == (
+        "self.speller = Speller()",
+        "self.speller.load_dictionary(str(folder / 'words.txt'))",
+    )
+    assert found.usage.files == ("words.txt",)
