@@ -50,7 +50,12 @@ Point = namedtuple("Point", "x y")
 
 
 class Slotted:
-    __slots__ = ("x",)
+    __slots__ = ("_y", "x")
+
+    def __init__(self, x: int | None = None) -> None:
+        self._y = 1
+        if x is not None:
+            self.x = x
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,7 @@ class Slotted:
         (Table(), [{"a": 1.5}, {"a": 2}]),
         ([Path("/a"), decimal.Decimal("1.50"), uuid.UUID(int=1)], ["/a", "1.50", "00000000-0000-0000-0000-000000000001"]),
         (datetime.datetime(2024, 5, 6, 7, 8), "2024-05-06T07:08:00"),
+        (Slotted(3), {"x": 3}),
         (OrderedDict(a=1), {"a": 1}),
         ({"rest": iter([1, 2]), "range": range(2)}, {"rest": [1, 2], "range": [0, 1]}),
         (SimpleNamespace(text="a", _hidden=object(), parts=[SimpleNamespace(n=1)]), {"text": "a", "parts": [{"n": 1}]}),

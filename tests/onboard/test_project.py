@@ -40,7 +40,7 @@ def test_what_is_imported_and_not_listed_is_needed(project: Project):
         )
     )
     assert [need.line for need in found.requirements] == ["opencv-python-headless", "scikit-learn"]
-    assert "imports cv2" in found.requirements[0].reason
+    assert "imports cv2, and" in found.requirements[0].reason
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,8 @@ class _Writer:
         if not wanted and leaf.kind == "file" and leaf.value is not None:
             suffix = suffix_of(str(ast.literal_eval(leaf.value))) or ""
             wanted = "image" if suffix in (".jpg", ".jpeg", ".png", ".bmp", ".webp") else "audio" if suffix in (".wav", ".mp3", ".flac") else "file"  # fmt: skip
+        if wanted in BUILT_INS:
+            wanted = None
         if not wanted or (wanted in ("x", "s", "_", "args", "kwargs") and leaf.value is not None):
             literal = leaf.value
             text = isinstance(literal, ast.Constant) and isinstance(literal.value, str)

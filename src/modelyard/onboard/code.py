@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,21 +174,31 @@ class Code:
                     if not each.startswith("_") and each != "*" and (found := self.find(f"{name}.{each}")):
                         yield f"{name}.{each}", found
 
-    def imports(self) -> dict[str, str]:
-        """Packages of others that are imported for sure (not in a ``try`` or a function), and where first."""
+    def imports(self, start: "Iterable[str] | None" = None) -> dict[str, str]:
+        """Packages of others that are imported for sure (not in a ``try`` or a function), and where first.
+
+        ``start``: dotted names; then only what importing these imports, else what any module does.
+        """
         found: dict[str, str] = {}
-        for _, path in self.modules():
-            tree = self.tree(path)
-            for node in tree.body if tree else ():
-                names: list[str] = []
-                if isinstance(node, ast.Import):
-                    names = [each.name for each in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                    names = [node.module]
-                for name in names:
-                    top = name.partition(".")[0]
-                    if top not in self.packages and top not in sys.stdlib_module_names:
-                        found.setdefault(top, f"{path}:{node.lineno}")
+        todo = [name for name, _ in self.modules()] if start is None else list(start)
+        seen: set[str] = set()
+        while todo:
+            name = todo.pop(0)
+            parents = [".".join(name.split(".")[:end]) for end in range(1, name.count(".") + 2)]
+            for module in parents:
+                path = self.path_of(module)
+                if module in seen or path is None:
+                    continue
+                seen.add(module)
+                tree = self.tree(path)
+                for node in tree.body if tree else ():
+                    for each in _imported(node, module, package=path.endswith("__init__.py")):
+                        top = each.partition(".")[0]
+                        if top in self.packages:
+                            if start is not None:
+                                todo.append(each)
+                        elif top not in sys.stdlib_module_names:
+                            found.setdefault(top, f"{path}:{node.lineno}")
         return found
 
     def fetches(self) -> list[tuple[str, str]]:
@@ -212,6 +222,16 @@ class Code:
                     if len(found) >= most:
                         return found
         return found
+
+
+def _imported(node: ast.stmt, module: str, *, package: bool) -> list[str]:
+    """The dotted names that a statement imports; of ``from a import b`` both a and a.b."""
+    if isinstance(node, ast.Import):
+        return [each.name for each in node.names]
+    if isinstance(node, ast.ImportFrom):
+        base = _absolute(node, module, package=package)
+        return [base, *(f"{base}.{each.name}" for each in node.names)] if base else []
+    return []
 
 
 def parse(text: str) -> ast.Module | None:

@@ -48,10 +48,17 @@ class Leaves:
                     found += [
                         each._replace(argument=keyword.arg) for each in self._of(keyword.value, step, tier)
                     ]
-            if found:
+            if found and not all(map(_is_small, found)):
                 return found, tier
+            if found:
+                # Only settings: the data may be in the object, as in Document("a text").keywords(5).
+                data = [each for each in self._of_receiver(call, step) if _is_data(each)]
+                return [*data, *found] if len(data) == 1 else found, tier
+        return self._of_receiver(call, step), 2
+
+    def _of_receiver(self, call: ast.Call, step: Step) -> list[Leaf]:
         receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
-        return (list(self._of(receiver, step, 1)), 2) if receiver is not None else ([], 2)
+        return [] if receiver is None else list(self._of(receiver, step, 1))
 
     def _of(self, node: ast.expr, step: Step, tier: int, depth: int = 0) -> Iterator[Leaf]:
         if depth > 12:
@@ -137,6 +144,21 @@ def shape_of(node: ast.Call) -> tuple[int, ...] | None:
         values = list(values[0])
     sizes = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
     return tuple(sizes) if sizes and len(sizes) == len(values) else None
+
+
+def _is_small(leaf: Leaf) -> bool:
+    """Whether it is a number or a switch."""
+    return isinstance(leaf.value, ast.Constant) and isinstance(leaf.value.value, bool | int | float)
+
+
+def _is_data(leaf: Leaf) -> bool:
+    """Whether it is a text that is more than a name."""
+    text = leaf.value.value if isinstance(leaf.value, ast.Constant) else None
+    if not isinstance(text, str) or leaf.kind != "value":
+        return False
+    return (
+        " " in text.strip() or not text.isascii() or (text.isalpha() and text.isupper() and len(text) > 5)
+    )
 
 
 def _kind(node: ast.expr) -> Kind:

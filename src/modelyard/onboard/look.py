@@ -1,5 +1,6 @@
 """What a project is and how it is called, found out from its files alone; and what has to be asked."""
 
+import ast
 import base64
 import json
 from collections.abc import Iterator, Mapping
@@ -84,14 +85,13 @@ def look(source: str, material: Material, answers: Answers) -> Look:
         return Look(report, material, project, known, (), None, (), {}, known.example or {})
     usages = _usages(material, project, code)
     usage, questions = _chosen(usages, answers)
-    needs, unsure = _needs(material, project, code, answers)
+    needs = _needs(material, project, code, usage, answers)
     example: dict[str, Any] = {}
     if usage is not None:
         usage = _typed(usage, answers)
         findings += _of_usage(usage)
         example, open_ones = _example(material.folder, usage, answers)
         questions += open_ones
-    questions += unsure
     warnings = [*project.warnings]
     for line, place in code.fetches():
         warnings.append(f"It may fetch something when it runs: {line} ({place})")
@@ -182,7 +182,8 @@ def _usages(material: Material, project: Project, code: Code) -> list[Usage]:
         for usage in usages_of_api(code):
             best.setdefault(usage.target, (score(usage), -10_000, usage))
     ranked = sorted(best.values(), key=lambda entry: entry[:2], reverse=True)
-    return [usage for points, _, usage in ranked if points > 0][:12]
+    shown = {usage.shown: usage for points, _, usage in reversed(ranked) if points > 0}
+    return list(reversed(shown.values()))[:12]
 
 
 def _chosen(usages: list[Usage], answers: Answers) -> tuple[Usage | None, list[Question]]:
@@ -303,33 +304,33 @@ def _content(path: Path) -> Any:
 
 
 def _needs(
-    material: Material, project: Project, code: Code, answers: Answers
-) -> tuple[list[Need], list[Question]]:
-    """What its environment is made of. Of a wheel: itself, whose metadata says the rest. Else what it lists,
-    and what it imports though it lists nothing of the kind."""
+    material: Material, project: Project, code: Code, usage: Usage | None, answers: Answers
+) -> list[Need]:
+    """What its environment is made of: what it lists (a wheel: itself, whose metadata lists the rest), and what
+    the modules that are used import though nothing lists it."""
     given = [Need(line, "you") for line in answers.requirements]
-    if material.requirement is not None:
-        return [Need(material.requirement, "the package itself"), *given], []
-    listed = [*project.needs, *given]
-    names = {canonicalize_name(Requirement(each.line).name) for each in listed}
-    questions: list[Question] = []
-    for module, place in sorted(code.imports().items()):
+    own = [] if material.requirement is None else [Need(material.requirement, "the package itself")]
+    names = {canonicalize_name(Requirement(each.line).name) for each in (*project.needs, *given)}
+    missing: list[Need] = []
+    for module, place in sorted(code.imports(_modules(usage)).items()):
         package = package_of(module)
-        provided = {package, canonicalize_name(module), *_RELATIVES.get(package, ())}
-        if provided & names:
-            continue
-        if project.needs and _is_optional(place):
-            continue
-        listed.append(Need(package, f"{place}, which imports {module}"))
-        names.add(package)
-    return listed, questions
+        if not {package, canonicalize_name(module), *_RELATIVES.get(package, ())} & names:
+            missing.append(Need(package, f"{place} imports {module}, and no list has it"))
+    return [*(own or project.needs), *given, *missing]
 
 
-def _is_optional(place: str) -> bool:
-    """A list of requirements that is there is believed: what it leaves out is imported by parts for developers."""
-    return any(
-        word in place for word in ("train", "plot", "dev", "eval", "data", "cli", "tool", "util", "vis")
-    )
+def _modules(usage: Usage | None) -> list[str] | None:
+    """What the imports of a usage name; None: nothing is known."""
+    if usage is None:
+        return None
+    names: list[str] = []
+    for line in "\n".join(usage.imports).splitlines():
+        (node,) = ast.parse(line).body
+        if isinstance(node, ast.Import):
+            names += [each.name for each in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+    return names
 
 
 _RELATIVES = {

@@ -2,12 +2,14 @@
 
 import base64
 import collections.abc
+import contextlib
 import dataclasses
 import datetime
 import decimal
 import enum
 import json
 import math
+import types
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -133,11 +135,26 @@ def _plain(value: Any) -> Any:
         return dict(value)
     if isinstance(value, (Iterator, collections.abc.Sequence)):
         return list(value)
-    attributes = {} if isinstance(value, type) or callable(value) else getattr(value, "__dict__", {})
-    shown = {name: each for name, each in attributes.items() if not name.startswith("_")}
+    shown = {} if isinstance(value, type) or callable(value) else _public(value)
     if shown:
         return shown
     raise TypeError("a value of type %s" % type(value).__name__)
+
+
+_DATA = (types.MemberDescriptorType, types.GetSetDescriptorType)  # slots, and what compiled classes have
+
+
+def _public(value: Any) -> Dict[str, Any]:
+    """What an object holds, without what begins with an underscore."""
+    names = list(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__[:-1]:
+        names += [name for name, each in vars(kind).items() if isinstance(each, _DATA)]
+    found = {}
+    for name in dict.fromkeys(names):
+        if not name.startswith("_"):
+            with contextlib.suppress(AttributeError):
+                found[name] = getattr(value, name)
+    return found
 
 
 def _with_text_keys(value: Any) -> Any:
