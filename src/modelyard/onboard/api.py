@@ -17,7 +17,11 @@ def usages_of_api(code: Code) -> Iterator[Usage]:
     for dotted, found in code.public():
         name = dotted.rpartition(".")[2]
         if isinstance(found.node, ast.FunctionDef):
-            if is_answer(name) and not _SKIPPED.match(name) and (usage := _of_function(dotted, found)):
+            if (
+                (is_answer(name) or name == dotted.partition(".")[0])
+                and not _SKIPPED.match(name)
+                and (usage := _of_function(dotted, found))
+            ):
                 yield usage
         elif isinstance(found.node, ast.ClassDef):
             yield from _of_class(dotted, found, code)

@@ -197,7 +197,7 @@ class Code:
                         if top in self.packages:
                             if start is not None:
                                 todo.append(each)
-                        elif top not in sys.stdlib_module_names:
+                        elif top not in sys.stdlib_module_names and top[0] != "_":
                             found.setdefault(top, f"{path}:{node.lineno}")
         return found
 

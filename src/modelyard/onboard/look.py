@@ -23,7 +23,7 @@ from modelyard.onboard.code import Code
 from modelyard.onboard.flow import Flow
 from modelyard.onboard.literals import annotation_of
 from modelyard.onboard.material import Material
-from modelyard.onboard.packages import package_of
+from modelyard.onboard.packages import package_of, requirement_of
 from modelyard.onboard.project import Need, Project, read_project
 from modelyard.onboard.report import Finding, Question, Report
 from modelyard.onboard.snippets import documents
@@ -207,7 +207,9 @@ def _chosen(usages: list[Usage], answers: Answers) -> tuple[Usage | None, list[Q
         return None, [Question(about="call", text=text, answer="--call")]
     first = usages[0]
     sure = score(first) >= _ENOUGH and not first.unnamed
-    if sure:
+    # Of a box of tools, of which no README says which one is meant, none is the model.
+    alike = sum(score(usage) > score(first) - 30 for usage in usages) if first.rank else 1
+    if sure and alike < 4:
         return first, []
     text = "Which call is to be served? The likeliest is the first; no example says so clearly."
     return first, [Question(about="call", text=text, answer="--call NUMBER", choices=choices)]
@@ -315,7 +317,7 @@ def _needs(
     for module, place in sorted(code.imports(_modules(usage)).items()):
         package = package_of(module)
         if not {package, canonicalize_name(module), *_RELATIVES.get(package, ())} & names:
-            missing.append(Need(package, f"{place} imports {module}, and no list has it"))
+            missing.append(Need(requirement_of(module), f"{place} imports {module}, and no list has it"))
     return [*(own or project.needs), *given, *missing]
 
 

@@ -25,6 +25,15 @@ _PACKAGES: Final = {
 }  # fmt: skip
 
 
+# What a module needs of its package beyond being there.
+_BOUNDS: Final = {"pkg_resources": "<81"}
+
+
+def requirement_of(module: str) -> str:
+    """The line that installs ``module``."""
+    return package_of(module) + _BOUNDS.get(module, "")
+
+
 def package_of(module: str) -> NormalizedName:
     """The package that gives ``module``: by the list, else of the same name."""
     return canonicalize_name(_PACKAGES.get(module, module))

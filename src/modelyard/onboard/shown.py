@@ -89,11 +89,11 @@ def _as_one(shown: dict[str, ast.expr], *, single: bool = True) -> ast.expr:
 
 
 def _reads_attribute(node: ast.expr, names: list[str]) -> bool:
-    """``result.text`` or ``result[0].text``, and nothing computed."""
+    """``result.text`` or ``result.text.words``: of the answer itself, not of one of its elements."""
     if not isinstance(node, ast.Attribute):
         return False
     inner = node.value
-    while isinstance(inner, ast.Attribute | ast.Subscript):
+    while isinstance(inner, ast.Attribute):
         inner = inner.value
     return isinstance(inner, ast.Name) and inner.id in names
 
