@@ -93,3 +93,29 @@ def test_rubbish_is_left_out(project: Project):
     )
     assert found.report.questions
     assert any("TOML" in warning for warning in found.report.warnings)
+
+
+def test_of_a_package_only_what_is_used_counts(project: Project):
+    """A module for training that nobody imports adds nothing to the environment."""
+    found = looked(
+        project(
+            {
+                "moody/__init__.py": "from moody.core import score",
+                "moody/core.py": "import numpy\nimport cPickle\nimport _speedups\n\ndef score(text):\n    return 1\n",
+                "moody/training.py": "import tensorflow\n",
+                "README.md": "```python\nfrom moody import score\nprint(score('a day'))\n```\n",
+            }
+        )
+    )
+    assert [need.line for need in found.requirements] == ["numpy"]
+
+
+def test_a_box_of_tools_is_asked_which_one(project: Project):
+    tools = "".join(
+        f'def convert_{n}(text):\n    """Convert.\n\n    >>> convert_{n}("a b")\n    1\n    """\n    return 1\n\n\n'
+        for n in range(6)
+    )
+    found = looked(project({"moody/__init__.py": tools, "README.md": "Tools."}))
+    (question,) = found.report.questions
+    assert question.about == "call"
+    assert len(question.choices) == 6

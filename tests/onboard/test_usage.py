@@ -224,3 +224,60 @@ def test_statements_that_prepare_an_object_are_kept(project: Project):
         "self.speller.load_dictionary(str(folder / 'words.txt'))",
     )
     assert found.usage.files == ("words.txt",)
+
+
+def test_the_data_may_be_in_the_object_that_is_called(project: Project):
+    files = {
+        **MOODY,
+        "moody/__init__.py": """
+            class Document:
+                def __init__(self, text): ...
+                def keywords(self, limit=5): ...
+            """,
+        "README.md": """
+            ```python
+            from moody import Document
+            d = Document("what a good day")
+            d.keywords(3)
+            ```
+            """,
+    }  # fmt: skip
+    found = looked(project(files))
+    assert found.usage is not None
+    assert [(each.name, each.default) for each in found.usage.inputs] == [("text", None), ("limit", "3")]
+    assert found.usage.body == ("d = Document(text)",)
+
+
+def test_what_is_made_inline_is_made_once(project: Project):
+    found = looked(
+        project(
+            {
+                **MOODY,
+                "README.md": "```python\nfrom moody import Analyzer\nAnalyzer('en').analyze('a day')\n```",
+            }
+        )
+    )
+    assert found.usage is not None
+    assert found.usage.setup == ("self.analyzer = Analyzer('en')",)
+    assert found.usage.result == "self.analyzer.analyze(text)"
+
+
+def test_prompts_may_go_on_without_dots(project: Project):
+    readme = '>>> from moody import score\n>>> text = (\n    "so "\n    "good"\n)\n>>> score(text)\n1\n'
+    found = looked(project({**MOODY, "README.md": f"```python\n{readme}```"}))
+    assert found.example == {"text": "so good"}
+
+
+def test_a_demonstration_at_the_end_of_a_module(project: Project):
+    core = (
+        MOODY["moody/core.py"]
+        + """
+        if __name__ == "__main__":
+            for sentence in ["a good day", "a bad day"]:
+                print(Analyzer().analyze(sentence))
+        """
+    )
+    found = looked(project({**MOODY, "moody/core.py": core}))
+    assert found.usage is not None
+    assert found.usage.imports == ("from moody.core import Analyzer",)
+    assert found.example == {"sentence": "a good day"}

@@ -18,6 +18,11 @@ _ASIDE = frozenset(
     {"test", "tests", "testing", "doc", "docs", "example", "examples", "demo", "demos", "scripts", "script", "bench",
      "benchmark", "benchmarks", "notebooks", "build", "dist", "bin", "node_modules", "site-packages", ".github", "ci"}
 )  # fmt: skip
+# Of Python 2's standard library: imported by what still runs on it, and no packages.
+_PYTHON_2 = frozenset(
+    {"cPickle", "StringIO", "cStringIO", "ConfigParser", "Queue", "urllib2", "urlparse", "httplib", "__builtin__", "commands",
+     "Tkinter", "HTMLParser", "itertools", "sets", "SocketServer", "BaseHTTPServer", "Cookie", "cookielib", "thread", "copy_reg"}
+)  # fmt: skip
 _ROOTS = ("", "src", "lib", "python")
 _FETCHES = re.compile(
     r"\b(from_pretrained|hf_hub_download|snapshot_download|urlretrieve|load_state_dict_from_url|torch\.hub\.load|"
@@ -197,7 +202,7 @@ class Code:
                         if top in self.packages:
                             if start is not None:
                                 todo.append(each)
-                        elif top not in sys.stdlib_module_names and top[0] != "_":
+                        elif top not in sys.stdlib_module_names and top not in _PYTHON_2 and top[0] != "_":
                             found.setdefault(top, f"{path}:{node.lineno}")
         return found
 

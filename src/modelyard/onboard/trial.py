@@ -7,6 +7,7 @@ and no network where this machine lets us take it away (``unshare``).
 import contextlib
 import functools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from modelyard.core.errors import RejectedContent
 from modelyard.core.model import Analysis
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
+from modelyard.onboard.packages import package_of
 from modelyard.package.environment import Environment, Environments
 from modelyard.serve.codec import unpack_record
 from modelyard.serve.pool.canary import canary_call
@@ -141,7 +143,9 @@ class _Process:
         )  # fmt: skip
         hello, _ = channel.receive()
         if hello["type"] != "HELLO":
-            raise RejectedContent(f"The model cannot be loaded: {hello['message']}\n{log()}".rstrip())
+            raise RejectedContent(
+                f"The model cannot be loaded: {hello['message']}{_missing(log())}\n{log()}".rstrip()
+            )
         loaded = time.monotonic() - begin
         signature = msgspec.convert(hello["signature"], Signature)
         example = self._analysis.example or hello["example"]
@@ -179,7 +183,7 @@ class _Process:
         (result,) = header["items"]
         if "error" in result:
             raise RejectedContent(
-                f"The model does not answer its example: {result['error']['message']}\n{log()}".rstrip()
+                f"The model does not answer its example: {result['error']['message']}{_missing(log())}\n{log()}".rstrip()
             )
         specs = {spec.name: spec for spec in signature.outputs}
         answer: dict[str, Any] = {}
@@ -200,6 +204,14 @@ def _without_network() -> list[str]:
             if done.returncode == 0:
                 return command
     return []
+
+
+def _missing(log: str) -> str:
+    """What to do about a module that is not installed."""
+    found = re.search(r"No module named '([\w.]+)'", log)
+    if found is None:
+        return ""
+    return f" Nothing lists what has {found[1]!r}: say it with --requirement {package_of(found[1].partition('.')[0])}."
 
 
 def _tail(log: Path) -> str:
