@@ -119,3 +119,17 @@ def test_a_box_of_tools_is_asked_which_one(project: Project):
     (question,) = found.report.questions
     assert question.about == "call"
     assert len(question.choices) == 6
+
+
+def test_a_list_that_is_there_is_believed(project: Project):
+    """What is called a little differently, or is nobody's known package, is not asked for again."""
+    found = looked(
+        project(
+            {
+                "moody/__init__.py": "import pycrfsuite, PIL, numpy, mystery\n\ndef score(text):\n    return 1\n",
+                "requirements.txt": "python-crfsuite\nPillow>=9\n",
+                "README.md": "```python\nfrom moody import score\nprint(score('a day'))\n```\n",
+            }
+        )
+    )
+    assert [need.line for need in found.requirements] == ["python-crfsuite", "Pillow>=9", "numpy"]

@@ -23,7 +23,7 @@ from modelyard.onboard.code import Code
 from modelyard.onboard.flow import Flow
 from modelyard.onboard.literals import annotation_of
 from modelyard.onboard.material import Material
-from modelyard.onboard.packages import package_of, requirement_of
+from modelyard.onboard.packages import alike, is_known, package_of, requirement_of
 from modelyard.onboard.project import Need, Project, read_project
 from modelyard.onboard.report import Finding, Question, Report
 from modelyard.onboard.snippets import documents
@@ -316,7 +316,9 @@ def _needs(
     missing: list[Need] = []
     for module, place in sorted(code.imports(_modules(usage)).items()):
         package = package_of(module)
-        if not {package, canonicalize_name(module), *_RELATIVES.get(package, ())} & names:
+        provided = {package, canonicalize_name(module), *_RELATIVES.get(package, ())} & names
+        # A list that is there is believed, but for what is missed often.
+        if not provided and not alike(module, names) and (is_known(module) or not (names or own)):
             missing.append(Need(requirement_of(module), f"{place} imports {module}, and no list has it"))
     return [*(own or project.needs), *given, *missing]
 

@@ -3,6 +3,8 @@
 Public names of the Python Package Index; the list holds what models import often.
 """
 
+import re
+from collections.abc import Iterable
 from typing import Final
 
 from packaging.utils import NormalizedName, canonicalize_name
@@ -25,6 +27,14 @@ _PACKAGES: Final = {
 }  # fmt: skip
 
 
+# Packages that projects often use without listing them, because another one used to bring them.
+_COMMON: Final = frozenset(
+    {"numpy", "scipy", "pandas", "torch", "torchvision", "torchaudio", "tensorflow", "keras", "jax",
+     "transformers", "tokenizers", "sentencepiece", "onnxruntime", "onnx", "rdkit", "matplotlib", "tqdm",
+     "requests", "joblib", "six", "regex", "nltk", "einops", "networkx", "numba", "h5py", "psutil", "click",
+     "lxml", "librosa", "soundfile", "numexpr"}
+)  # fmt: skip
+
 # What a module needs of its package beyond being there.
 _BOUNDS: Final = {"pkg_resources": "<81"}
 
@@ -32,6 +42,21 @@ _BOUNDS: Final = {"pkg_resources": "<81"}
 def requirement_of(module: str) -> str:
     """The line that installs ``module``."""
     return package_of(module) + _BOUNDS.get(module, "")
+
+
+def is_known(module: str) -> bool:
+    """Whether it is known for sure which package gives ``module``."""
+    return module in _PACKAGES or module in _COMMON
+
+
+def alike(module: str, packages: Iterable[str]) -> bool:
+    """Whether one of ``packages`` is called like ``module``: pycrfsuite is of python-crfsuite."""
+    return _core(module) in {_core(package) for package in packages}
+
+
+def _core(name: str) -> str:
+    plain = re.sub(r"[-_.]", "", name.lower())
+    return re.sub(r"^(python3?|py)|(python3?|py)$", "", plain) or plain
 
 
 def package_of(module: str) -> NormalizedName:
