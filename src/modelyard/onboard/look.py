@@ -73,7 +73,7 @@ def look(source: str, material: Material, answers: Answers) -> Look:
     known = None if material.kind in ("package", "source") else _served_as_it_is(material.folder)
     code = Code(material)
     project = read_project(material)
-    name = suggest_name(project.name if material.kind in ("package", "source") else material.name)
+    name = suggest_name(material.name)
     findings = list(_facts(material, project, code, known))
     if known is not None:
         report = Report(
