@@ -20,6 +20,7 @@ from typing import Any
 
 import uvloop
 
+from bench.cores import on
 from bench.deploy_time import MODELYARD
 from bench.load.loop import Load
 from bench.load.question import Question, post_json
@@ -98,9 +99,7 @@ class Installation:
             node = told["programs"]["node"]["url"]
             uvloop.run(self._load(node, 1.0))
             tally = uvloop.run(self._load(node, length))
-            assert tally.count("right") == sum(
-                tally.summary()["innocent"][k] for k in tally.summary()["innocent"]
-            )
+            assert tally.count("right") == tally.total, tally.summary()
             pids = {name: told["programs"][name]["pid"] for name in ("node", "control")}
             return {
                 "start": seconds,
@@ -120,15 +119,19 @@ class Installation:
             self._run("up")
             yield
         finally:
-            subprocess.run([MODELYARD, "down"], env=self._environment, capture_output=True)
+            subprocess.run(on(None, [MODELYARD, "down"]), env=self._environment, capture_output=True)
 
     def _run(self, *arguments: str) -> str:
         return subprocess.run(
-            [MODELYARD, *arguments], env=self._environment, capture_output=True, text=True, check=True
+            on(None, [MODELYARD, *arguments]),
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
 
     def _client(self) -> Client:
-        return Client(home=self._home)
+        return Client(home=str(self._home))
 
 
 def _question(number: int) -> Question:
