@@ -71,12 +71,17 @@ class EndpointTotals:
         self.clock = clock
         self.cache = CacheCounts()
         self.versions: dict[int, EndpointMetrics] = {}
-        self.recent = [_Second(-1) for _ in range(WINDOW)]
+        # By second modulo WINDOW. Of a thousand endpoints most are not called for long: these have none.
+        self.recent: dict[int, _Second] = {}
+        self.last = -1  # the latest second with an answer
 
     def traffic(self) -> EndpointTraffic:
         """Rates and quantiles of the last minute; rates are over the last ten full seconds."""
         now = int(self.clock())
-        recent = [slot for slot in self.recent if now - WINDOW < slot.second <= now]
+        for place, slot in list(self.recent.items()):
+            if slot.second <= now - WINDOW:
+                del self.recent[place]
+        recent = [slot for slot in self.recent.values() if slot.second <= now]
         lately = [slot for slot in recent if now - 10 <= slot.second < now]
         counts = [sum(column) for column in zip(*(slot.counts for slot in recent), strict=True)]
         codes = [
@@ -151,9 +156,10 @@ class EndpointMetrics:
         histogram.counts[bucket] += 1
         histogram.total += latency
         second = int(self._clock())
-        slot = self._recent[second % WINDOW]
-        if slot.second != second:
+        slot = self._recent.get(second % WINDOW)
+        if slot is None or slot.second != second:
             slot = self._recent[second % WINDOW] = _Second(second)
+            self.totals.last = second
         slot.calls += 1
         slot.counts[bucket] += 1
         if latency > slot.longest:
@@ -164,7 +170,7 @@ class EndpointMetrics:
 
     def last_call(self) -> float | None:
         """Seconds since the last answer, to the second; None before the first."""
-        second = max(slot.second for slot in self._recent)
+        second = self.totals.last
         return None if second < 0 else max(0.0, self._clock() - second)
 
     def batch_done(

@@ -69,7 +69,7 @@ class Pool:
         self._idle: deque[Replica] = deque()
         self._dispatching = False
         self._choosing = 0.0  # seconds that it takes to choose a batch, lately
-        self._emptied = asyncio.Event()
+        self._emptied: asyncio.Event | None = None  # while it drains
         self._outputs: dict[str, tuple[str, tuple[int, ...]]] = {}
         if spec.signature is not None:
             self._expect(spec.signature)
@@ -309,8 +309,11 @@ class Pool:
         if fatal and not self.serving:
             self.failing = True
             self.queue.clear(self._unavailable())
-            if self.draining and self.busy == 0:
-                self._emptied.set()
+            self._look_whether_empty()
+
+    def _look_whether_empty(self) -> None:
+        if self._emptied is not None and self.busy == 0:
+            self._emptied.set()
 
     def _count_workers(self) -> None:
         """Who computes, and how fast they are together."""
@@ -344,8 +347,8 @@ class Pool:
                 idle.popleft()
                 if not self._send(replica, batch, scheduler.cost, now) and replica.state == "ready":
                     idle.append(replica)
-        if self.draining and self.busy == 0:
-            self._emptied.set()
+        if self._emptied is not None:
+            self._look_whether_empty()
 
     def _send(self, replica: Replica, batch: list[Ticket], cost: Measure, now: float) -> bool:
         """False when the batch could not be sent; its calls have been seen to."""
@@ -422,8 +425,8 @@ class Pool:
             following = min(following, replica.expire(now))
         if len(self._scheduler) and self._idle:
             self._dispatch()  # a batch has waited for mates for as long as it may
-        if self.draining and self.busy == 0:
-            self._emptied.set()
+        if self._emptied is not None:
+            self._look_whether_empty()
         return following
 
     # --- for the node
@@ -460,11 +463,12 @@ class Pool:
     async def drain(self, limit: float) -> None:
         """Serve what is queued, up to ``limit`` seconds, then stop all replicas. No call comes any more."""
         self.draining = True
+        emptied = self._emptied = asyncio.Event()
         started = time.monotonic()
         if self.busy and (self.serving or self.ready):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limit):
-                    await self._emptied.wait()
+                    await emptied.wait()
         self._stopped = True
         self.queue.clear(self._unavailable())
         grace = max(0.5, min(5.0, limit - (time.monotonic() - started)))
