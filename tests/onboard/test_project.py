@@ -2,7 +2,8 @@
 
 import pytest
 
-from modelyard.onboard import bring
+from modelyard.core.errors import InvalidInput
+from modelyard.onboard import Answers, bring
 from modelyard.onboard.project import Need, read_project
 from support.projects import MOODY, Project, looked
 
@@ -133,3 +134,8 @@ def test_a_list_that_is_there_is_believed(project: Project):
         )
     )
     assert [need.line for need in found.requirements] == ["python-crfsuite", "Pillow>=9", "numpy"]
+
+
+def test_a_requirement_that_is_none_is_told(project: Project):
+    with pytest.raises(InvalidInput, match="is not a requirement"):
+        looked(project({**MOODY, "README.md": ""}), Answers(requirements=("numpy >> 3",)))

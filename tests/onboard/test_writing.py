@@ -73,6 +73,32 @@ def test_nothing_is_written_over(project: Project, tmp_path: Path):
     assert "Analyzer" in (folder / "model.py").read_text()
 
 
+def test_what_is_written_over_is_kept_and_what_is_not_ours_is_left(project: Project, tmp_path: Path):
+    found = looked(project({**MOODY, "README.md": READMES["object"]}))
+    write(found, tmp_path / "model")
+    (tmp_path / "model" / "mine.txt").write_text("mine")
+    write(found, tmp_path / "model", overwrite=True)
+    assert (tmp_path / "model.before" / "mine.txt").read_text() == "mine"
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years")
+    with pytest.raises(Conflict, match="is not written over"):
+        write(found, tmp_path / "thesis", overwrite=True)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years"
+
+
+def test_a_link_that_leaves_the_project_is_not_followed(project: Project, tmp_path: Path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "key").write_text("secret")
+    folder = project({**MOODY, "README.md": READMES["object"]})
+    (folder / "moody" / "data").symlink_to(tmp_path / "secrets")
+    (folder / "moody" / "key").symlink_to(tmp_path / "secrets" / "key")
+    (folder / "moody" / "same.json").symlink_to("words.json")
+    write(looked(folder), tmp_path / "model")
+    assert not (tmp_path / "model" / "moody" / "data").exists()
+    assert not (tmp_path / "model" / "moody" / "key").exists()
+    assert (tmp_path / "model" / "moody" / "same.json").read_text() == MOODY["moody/words.json"]
+
+
 def test_a_write_that_fails_leaves_what_was_there(project: Project, tmp_path: Path, monkeypatch):
     found = looked(project({**MOODY, "README.md": READMES["object"] + " " * 300}))
     folder = tmp_path / "model"

@@ -135,8 +135,6 @@ def _print(found: Look) -> None:
     print_facts(
         [(each.about, f"{each.value}   [{each.confidence}: {each.reason}]") for each in report.findings]
     )
-    if found.usage is None and found.known is None:
-        say("")
     for warning in report.warnings:
         print(f"warning: {warning}")
     if found.requirements:

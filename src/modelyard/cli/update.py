@@ -11,7 +11,7 @@ from modelyard.cli.add import print_questions, print_trial
 from modelyard.cli.output import print_json, say
 from modelyard.cli.ticker import Ticker
 from modelyard.client.location import find_home
-from modelyard.onboard import attempt, bring, look, recall, remember, write, written
+from modelyard.onboard import attempt, bring, look, put_in_place, recall, remember, write, written
 from modelyard.package.environment import Environments
 
 
@@ -56,8 +56,7 @@ def run(
                 progress=ticker.show,
             )  # fmt: skip
         if candidate is partial:
-            shutil.rmtree(folder, ignore_errors=True)
-            partial.rename(folder)
+            put_in_place(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     same = trial.answer == added.answer

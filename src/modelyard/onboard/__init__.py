@@ -11,7 +11,7 @@ from modelyard.onboard.look import Answers, Look, look
 from modelyard.onboard.material import Material, bring
 from modelyard.onboard.report import Finding, Question, Report
 from modelyard.onboard.trial import Trial, attempt
-from modelyard.onboard.writing import write
+from modelyard.onboard.writing import put_in_place, write
 
 __all__ = [
     "Added",
@@ -25,6 +25,7 @@ __all__ = [
     "attempt",
     "bring",
     "look",
+    "put_in_place",
     "recall",
     "remember",
     "write",

@@ -23,7 +23,7 @@ _PYTHON_2 = frozenset(
     {"cPickle", "StringIO", "cStringIO", "ConfigParser", "Queue", "urllib2", "urlparse", "httplib", "__builtin__", "commands",
      "Tkinter", "HTMLParser", "itertools", "sets", "SocketServer", "BaseHTTPServer", "Cookie", "cookielib", "thread", "copy_reg"}
 )  # fmt: skip
-_ROOTS = ("", "src", "lib", "python")
+ROOTS = ("src", "lib", "python")  # folders whose packages are imported without their name
 _FETCHES = re.compile(
     r"\b(from_pretrained|hf_hub_download|snapshot_download|urlretrieve|load_state_dict_from_url|torch\.hub\.load|"
     r"gdown\.download|wget\.download|cached_path|pooch\.retrieve|requests\.get|urlopen)\s*\("
@@ -49,7 +49,7 @@ class Code:
         self._trees: dict[str, ast.Module | None] = {}
 
     def _importable(self, *, wheel: bool) -> Iterator[tuple[str, str]]:
-        for prefix in ("",) if wheel else _ROOTS:
+        for prefix in ("",) if wheel else ("", *ROOTS):
             folder = self._root / prefix if prefix else self._root
             if not folder.is_dir():
                 continue

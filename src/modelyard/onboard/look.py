@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from modelyard.analyze import analyze
@@ -310,7 +310,7 @@ def _needs(
 ) -> list[Need]:
     """What its environment is made of: what it lists (a wheel: itself, whose metadata lists the rest), and what
     the modules that are used import though nothing lists it."""
-    given = [Need(line, "you") for line in answers.requirements]
+    given = [Need(_checked(line), "you") for line in answers.requirements]
     own = [] if material.requirement is None else [Need(material.requirement, "the package itself")]
     names = {canonicalize_name(Requirement(each.line).name) for each in (*project.needs, *given)}
     missing: list[Need] = []
@@ -321,6 +321,16 @@ def _needs(
         if not provided and not alike(module, names) and (is_known(module) or not (names or own)):
             missing.append(Need(requirement_of(module), f"{place} imports {module}, and no list has it"))
     return [*(own or project.needs), *given, *missing]
+
+
+def _checked(line: str) -> str:
+    """A requirement that the user said. Raises InvalidInput."""
+    try:
+        return str(Requirement(line))
+    except InvalidRequirement as error:
+        raise InvalidInput(
+            f"{line[:100]!r} is not a requirement; write it as 'numpy>=1.26,<3'.", field="requirement"
+        ) from error
 
 
 def _modules(usage: Usage | None) -> list[str] | None:

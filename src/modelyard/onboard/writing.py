@@ -1,19 +1,17 @@
 """The files of a model that was looked at: ``model.py``, what it needs, an example, a test. Yours to change."""
 
 import ast
-import base64
-import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from modelyard.core.errors import Conflict, Internal
-from modelyard.onboard.code import parse
+from modelyard.onboard.code import ROOTS, parse
 from modelyard.onboard.look import Look
 from modelyard.onboard.usage import Input, Usage
 
@@ -23,16 +21,23 @@ _LEFT = shutil.ignore_patterns(
     "benchmarks", "*.egg-info", "*.ipynb", "setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "PKG-INFO", "tox.ini", "conftest.py",
     "noxfile.py", "Makefile", "requirements*.txt", "environment*.yml", "README*", "CHANGELOG*", "build", "dist", "node_modules", "*.gif",
 )  # fmt: skip
-_ROOTS = ("src", "lib", "python")  # folders whose packages are imported without their name
+_MARK = "# Written by `modelyard add"
 
 
 def write(look: Look, folder: Path, *, overwrite: bool = False) -> list[str]:
     """Write the model into ``folder``, whole or not at all; the paths of what was written.
 
-    Raises Conflict when there is something in it and ``overwrite`` is not said.
+    Raises Conflict when there is something in it and ``overwrite`` is not said, or it is nothing that was
+    written here. What is written over is kept beside it (:func:`put_in_place`).
     """
     assert look.usage is not None  # a report that is ready has one
-    if folder.exists() and any(folder.iterdir()) and not overwrite:
+    taken = folder.exists() and any(folder.iterdir())
+    if taken and overwrite and not _is_ours(folder):
+        raise Conflict(
+            f"{folder} is no folder that `modelyard add` has written, and is not written over. Name another one (--to FOLDER).",
+            field="to",
+        )
+    if taken and not overwrite:
         raise Conflict(
             f"There is something in {folder} already. Name another folder (--to FOLDER), or write it anew (--overwrite).",
             field="to",
@@ -47,20 +52,44 @@ def write(look: Look, folder: Path, *, overwrite: bool = False) -> list[str]:
         (partial / "requirements.txt").write_text(_requirements(look))
         (partial / "model.yaml").write_text(_model_yaml(look))
         (partial / "test_model.py").write_text(_test_source(look))
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        put_in_place(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """``partial`` as ``folder``. What was there is kept as ``<folder>.before``: somebody may have put more in."""
+    if folder.exists():
+        before = folder.with_name(f"{folder.name}.before")
+        shutil.rmtree(before, ignore_errors=True)
+        folder.rename(before)
+    partial.rename(folder)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return (folder / "model.yaml").read_text("utf-8", errors="replace").startswith(_MARK)
+    except OSError:
+        return False
+
+
+def _left(root: Path) -> Callable[[str, list[str]], set[str]]:
+    """What is not copied of the project at ``root``: what no model needs, and links that leave it."""
+
+    def left(place: str, names: list[str]) -> set[str]:
+        outside = {name for name in names if not Path(place, name).resolve().is_relative_to(root)}
+        return outside | set(_LEFT(place, names))
+
+    return left
 
 
 def _copy(look: Look, to: Path) -> None:
     """The project's folder, without what no model needs; and the files that the example names."""
     assert look.usage is not None
     source = look.material.folder
-    shutil.copytree(source, to, ignore=_LEFT, dirs_exist_ok=True)
-    for root in {PurePosixPath(place).parts[0] for place in look.packages.values()} & {*_ROOTS}:
+    shutil.copytree(source, to, ignore=_left(source.resolve()), dirs_exist_ok=True)
+    for root in {PurePosixPath(place).parts[0] for place in look.packages.values()} & {*ROOTS}:
         if root not in look.packages and (to / root).is_dir():
             shutil.copytree(to / root, to, dirs_exist_ok=True)
             shutil.rmtree(to / root)
@@ -81,9 +110,8 @@ def model_source(look: Look) -> str:
         imports.append("from tempfile import NamedTemporaryFile")
     if usage.setup:
         imports.append("from pathlib import Path")
-    own = set(look.packages)
-    head = [f'"""{_docstring(look, usage)}\n"""', "", *_sorted_imports(imports, own), ""]
-    parts = [*head]
+    head = [f'"""{_docstring(look, usage)}\n"""', "", *_sorted_imports(imports), ""]
+    parts = list(head)
     for definition in usage.definitions:
         parts += ["", definition, ""]
     described = usage.description or f"What {usage.shown} gives."
@@ -170,20 +198,20 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", ":")) else f"{text}."
 
 
-def _sorted_imports(lines: Sequence[str], own: set[str]) -> list[str]:
-    """In the usual groups: standard library, installed packages, the project's own; each sorted."""
+def _sorted_imports(lines: Sequence[str]) -> list[str]:
+    """In the usual groups: standard library, and the rest; each sorted."""
     plain: dict[int, set[str]] = {}
     named: dict[int, dict[str, set[str]]] = {}
     for line in "\n".join(lines).splitlines():
         (node,) = ast.parse(line).body
         if isinstance(node, ast.ImportFrom):
             module = node.module or ""
-            names = named.setdefault(_group(module, own), {}).setdefault(module, set())
+            names = named.setdefault(_group(module), {}).setdefault(module, set())
             names |= {each.name + (f" as {each.asname}" if each.asname else "") for each in node.names}
         elif isinstance(node, ast.Import):
             for each in node.names:
                 called = each.name + (f" as {each.asname}" if each.asname else "")
-                plain.setdefault(_group(each.name, own), set()).add(called)
+                plain.setdefault(_group(each.name), set()).add(called)
     blocks: list[str] = []
     for group in sorted({*plain, *named}):
         block = [f"import {each}" for each in sorted(plain.get(group, ()), key=str.lower)]
@@ -199,7 +227,7 @@ def _as_isort(name: str) -> tuple[int, str]:
     return (0 if bare.isupper() and len(bare) > 1 else 1 if bare[:1].isupper() else 2, name)
 
 
-def _group(module: str, own: set[str]) -> int:
+def _group(module: str) -> int:
     top = module.partition(".")[0]
     return 0 if top in sys.stdlib_module_names else 1
 
@@ -210,7 +238,7 @@ def _requirements(look: Look) -> str:
 
 
 def _model_yaml(look: Look) -> str:
-    head = f"# Written by `modelyard add {look.report.source}`. What may stand here: docs/guides/model-yaml.md.\n"
+    head = f"{_MARK} {look.report.source}`. What may stand here: docs/guides/model-yaml.md.\n"
     body: dict[str, Any] = {"adapter": "function"}
     if look.example:
         body["example"] = look.example
@@ -247,13 +275,4 @@ def _test_source(look: Look) -> str:
         'if __name__ == "__main__":',
         "    unittest.main()",
     ]
-    _check_example(look)
     return "\n".join(lines) + "\n"
-
-
-def _check_example(look: Look) -> None:
-    """An example is JSON, and base64 where it is a file."""
-    for value in look.example.values():
-        json.dumps(value)
-        if isinstance(value, dict) and set(value) == {"b64"}:
-            base64.b64decode(value["b64"], validate=True)
