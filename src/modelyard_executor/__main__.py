@@ -79,6 +79,7 @@ def main(descriptor: int, side: "int | None" = None) -> int:
             slabs,
             lend=bool(start.get("slabs")),
             overlap=elsewhere and bool(start.get("computed")),
+            progress=bool(start.get("progress")),
         )
     except (EOFError, BrokenPipeError, ConnectionResetError):
         loop.log("the node is gone; stopping")

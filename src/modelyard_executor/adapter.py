@@ -16,7 +16,7 @@ Container are plain dictionaries of the shapes below, because they travel as JSO
 """
 
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Protocol, Sequence, Union
+from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Sequence, Union
 
 from .tensor import Tensor
 
@@ -55,6 +55,19 @@ class InvalidInput(ItemError):
 
     def __init__(self, field: str, why: str) -> None:
         super().__init__(why, code="invalid_input", field=field)
+
+
+_reporter: "Optional[Callable[[Optional[float], str], None]]" = None  # the loop's
+
+
+def progress(fraction: Optional[float], message: str = "") -> None:
+    """Tell how far the current prediction is: a number from 0 to 1, or None, and a short text.
+
+    Whoever waits for its job sees it. Costs next to nothing, however often it is called. Raises ItemError
+    (code *cancelled*) once nobody waits any more: let it through, and the computation ends there.
+    """
+    if _reporter is not None:
+        _reporter(fraction, message)
 
 
 class LoadError(Exception):

@@ -2,10 +2,12 @@
 
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from typing import Any, Deque, Dict, Iterator, List, Optional
 
+from . import adapter as adapter_module
 from .adapter import Adapter, ItemError
 from .ahead import Ahead
 from .behind import Behind
@@ -23,16 +25,19 @@ def serve(
     *,
     lend: bool = False,
     overlap: bool = False,
+    progress: bool = False,
 ) -> None:
     """Answer frames until DRAIN. Raises EOFError when the node has gone.
 
     ``slabs`` is the socket on which shared memory is shown; ``lend``: the node takes results in it;
-    ``overlap``: results are packed while the next batch computes.
+    ``overlap``: results are packed while the next batch computes; ``progress``: it wants to know how far they are.
     """
     loop = _Loop(channel, adapter, version, overlap and version >= 2)
     if slabs is not None and version >= 2:
         loop.borrower = Borrower(slabs, leases=False)
         loop.lender = Lender(slabs) if lend else None
+    if progress and version >= 2:
+        adapter_module._reporter = loop.report
     try:
         loop.run()
     finally:
@@ -42,6 +47,7 @@ def serve(
 # Seconds that batches compute from which the next one is read ahead meanwhile. Beginning and ending that
 # costs two hand-overs between threads; below, what waits lies in the socket's own buffer.
 AHEAD = 0.001
+TELL_EVERY = 0.4  # seconds between two words on how far a batch is
 MANY = 8  # results from which they are packed behind the next batch's back
 
 
@@ -62,6 +68,8 @@ class _Loop:
         self._overlap = overlap
         self._behind = Behind(self._send)
         self._typical = 2 * AHEAD  # seconds that a batch computes; a moving average
+        self._thread = threading.get_ident()
+        self._told = (-1, 0.0, "")  # batch, when, text: what was last said of how far it is
 
     def close(self) -> None:
         """No thread of it reads any more."""
@@ -116,6 +124,27 @@ class _Loop:
             self._draining = True
         else:
             raise ValueError("the node sent a frame of type %r, which is not known here" % kind)
+
+    def report(self, fraction: Optional[float], message: str) -> None:
+        """Say how far the current batch is. Raises ItemError when nobody waits for any of it."""
+        work = self._current
+        if work is None:
+            return
+        while (
+            not self._ahead.reading
+            and threading.get_ident() == self._thread
+            and self._channel.ready(look=True)
+        ):
+            self._frame(*self._channel.receive_raw())
+        if len(work.cancelled) >= len(work.items):
+            raise ItemError("Nobody waits for it.", code="cancelled")
+        now, text = time.monotonic(), str(message)[:500]
+        batch, when, before = self._told
+        if batch == work.number and now - when < (TELL_EVERY if text == before else TELL_EVERY / 4):
+            return
+        self._told = (work.number, now, text)
+        part = None if fraction is None else min(1.0, max(0.0, float(fraction)))
+        self._channel.send({"type": "PROGRESS", "batch": work.number, "fraction": part, "message": text})
 
     def _answer(self, work: Work) -> None:
         """Compute one batch and send its RESULT."""

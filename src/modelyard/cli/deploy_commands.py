@@ -1,5 +1,6 @@
 """``modelyard deploy``, ``analyze``, ``jobs``: from files to an endpoint, and the runs that do it."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -56,6 +57,10 @@ def deploy(
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds that a call may take (30).")
     ] = None,
+    job_timeout: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Seconds that a job (predict --detach) may take (21600)."),
+    ] = None,
     cache: Annotated[
         str | None, typer.Option(help="Memory for answers, such as 64MiB; 0 switches it off (0).")
     ] = None,
@@ -102,6 +107,7 @@ def deploy(
                 "latency_target": latency_target,
                 "max_queue": max_queue,
                 "timeout": timeout,
+                "job_timeout": job_timeout,
                 "cache": cache_bytes,
                 "cache_ttl": cache_ttl,
                 "fallback": fallback,
@@ -140,16 +146,33 @@ def jobs(
         str | None, typer.Option(help="Only jobs that are queued, running, done, failed or cancelled.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to list.")] = 20,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Of a prediction: write each output into a file there."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the latest jobs, or follow one to its end."""
+    """List the latest jobs, or follow one to its end: of a prediction, to its answer."""
     from modelyard.cli import jobs as room
 
     if cancel and job is None:
         raise typer.BadParameter("Say which job: modelyard jobs JOB --cancel.", param_hint="--cancel")
     if state is not None and state not in ("queued", "running", "done", "failed", "cancelled"):
         raise typer.BadParameter(f"{state!r} is no state of a job.", param_hint="--state")
-    if job is None:
+    if save is not None and (job is None or cancel):
+        raise typer.BadParameter(
+            "Say which job's answer: modelyard jobs JOB --save FOLDER.", param_hint="--save"
+        )
+    if job is not None and job.startswith("p"):
+        from modelyard.cli import predictions
+
+        if cancel:
+            predictions.cancel(job, as_json=as_json)
+        else:
+            predictions.follow(job, save, as_json=as_json)
+    elif save is not None:
+        raise typer.BadParameter("Only the answer of a prediction can be saved.", param_hint="--save")
+    elif job is None:
         room.list_jobs(state, limit, as_json=as_json)
     elif cancel:
         room.cancel(job, as_json=as_json)

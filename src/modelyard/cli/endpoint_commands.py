@@ -48,6 +48,10 @@ def predict(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compute the answer anew, and do not keep it.")
     ] = False,
+    detach: Annotated[
+        bool,
+        typer.Option("--detach", help="Do not wait: make a job of it, whose answer is kept for a day."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask an endpoint for a prediction and show it."""
@@ -58,7 +62,13 @@ def predict(
         return
     record = room.read_record(input, set or [], text, parameter or [])
     call = {"timeout": timeout, "priority": priority, "cache": not no_cache}
-    if stream:
+    if detach:
+        from modelyard.cli import predictions
+
+        if stream:
+            raise typer.BadParameter("A job has no pieces.", param_hint="--stream")
+        predictions.submit(name, record, text, priority, as_json=as_json)
+    elif stream:
         if no_cache:
             raise typer.BadParameter("A stream is never cached.", param_hint="--no-cache")
         room.run_stream(name, record, text, call, as_json=as_json)

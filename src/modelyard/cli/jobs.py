@@ -5,15 +5,19 @@ import time
 from modelyard.cli.common import client
 from modelyard.cli.deploy import show_endpoint
 from modelyard.cli.output import print_json, print_table, say
+from modelyard.cli.predictions import how_far
 from modelyard.cli.progress import StageProgress
 from modelyard.client.deploy_flow import raise_failure
-from modelyard.core.job import JobEvent
+from modelyard.core.job import Job, JobEvent, PredictionJob
 from modelyard.core.units import format_seconds
 
 
 def list_jobs(state: str | None, limit: int, *, as_json: bool) -> None:
     with client() as platform:
-        jobs = platform.jobs(state=state, limit=limit)
+        jobs: list[Job | PredictionJob] = [*platform.jobs(state=state, limit=limit)]
+        jobs += platform.prediction_jobs(state=state, limit=limit)
+    jobs.sort(key=lambda job: job.created, reverse=True)
+    del jobs[limit:]
     if as_json:
         print_json(jobs)
         return
@@ -23,18 +27,15 @@ def list_jobs(state: str | None, limit: int, *, as_json: bool) -> None:
     now = time.time()
     print_table(
         ["JOB", "KIND", "SUBJECT", "STATE", "STAGE", "AGE"],
-        [
-            [
-                job.id,
-                job.kind,
-                job.subject,
-                job.state,
-                job.stage or "",
-                format_seconds(max(0, now - job.created)),
-            ]
-            for job in jobs
-        ],
+        [[job.id, *_about(job), format_seconds(max(0, now - job.created))] for job in jobs],
     )
+
+
+def _about(job: Job | PredictionJob) -> list[str]:
+    """What it is, of what, how it stands and where it is."""
+    if isinstance(job, Job):
+        return [job.kind, job.subject, job.state, job.stage or ""]
+    return ["predict", job.endpoint, job.state, "" if job.over else how_far(job)]
 
 
 def cancel(job: str, *, as_json: bool) -> None:

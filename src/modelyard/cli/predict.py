@@ -56,7 +56,7 @@ def run(name: str, record: Any, text: str | None, call: Record, *, as_json: bool
                 'A record is a JSON object of inputs by name, such as {"x": 1}.', field="--input"
             )
         if text is not None:
-            record = _place_text(client, name, record, text)
+            record = place_text(client, name, record, text)
         outputs = client.predict(name, record, raw=True, **call)
     if as_json:
         print_json(outputs)
@@ -79,7 +79,7 @@ def run_stream(name: str, record: Any, text: str | None, call: Record, *, as_jso
 
     with Client() as client:
         if text is not None:
-            record = _place_text(client, name, record, text)
+            record = place_text(client, name, record, text)
         try:
             client.predict_stream(
                 name, record, show_piece, timeout=call["timeout"], priority=call["priority"]
@@ -134,7 +134,7 @@ def _error_body(error: ModelyardError) -> Record:
     return {"error": error.message, "code": error.code, "field": error.field}
 
 
-def _place_text(client: Client, name: str, record: Record, text: str) -> Record:
+def place_text(client: Client, name: str, record: Record, text: str) -> Record:
     """Put the text under the name of the one text input of the signature."""
     signature = client.endpoint(name).signature
     inputs = signature.inputs if signature is not None else ()

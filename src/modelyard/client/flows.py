@@ -187,11 +187,13 @@ def status(session: Session) -> Flow[PlatformInfo]:
 
 class CallOptions(NamedTuple):
     """What a caller says beside the inputs. ``timeout`` in seconds from now; ``priority`` 1 is the most
-    urgent, larger numbers follow; without ``cache`` the answer is computed anew and not kept."""
+    urgent, larger numbers follow; without ``cache`` the answer is computed anew and not kept. ``detached``: the
+    answer is not waited for."""
 
     timeout: float | None = None
     priority: int | None = None
     cache: bool = True
+    detached: bool = False
 
     def headers(self, left: float) -> dict[str, str]:
         """As the node reads them; ``left`` is what remains of the time, in seconds."""
@@ -202,6 +204,8 @@ class CallOptions(NamedTuple):
             headers["modelyard-priority"] = str(self.priority)
         if not self.cache:
             headers["cache-control"] = "no-cache"
+        if self.detached:
+            headers["prefer"] = "respond-async"
         return headers
 
 
@@ -213,11 +217,16 @@ def predict(
 ) -> Flow[dict[str, Any]]:
     """One prediction through the node."""
     body = records.encode(record)
-    reply = yield from _infer(session, f"/models/{part(name)}/predict", body, call)
-    outputs = decode(reply.body, dict[str, Any])
+    reply = yield from infer(session, f"/models/{part(name)}/predict", body, call)
+    return (yield from outputs(session, name, reply, raw))
+
+
+def outputs(session: Session, name: str, reply: Reply, raw: bool) -> Flow[dict[str, Any]]:
+    """The answer to one record, as numpy arrays where there is numpy and not ``raw``."""
+    answer = decode(reply.body, dict[str, Any])
     if raw or not records.has_numpy():
-        return outputs
-    return (yield from _types(session, name, reply)).apply(outputs)
+        return answer
+    return (yield from _types(session, name, reply)).apply(answer)
 
 
 def predict_batch(
@@ -227,19 +236,27 @@ def predict_batch(
     if not batch:
         return []
     body = records.encode({"records": list(batch)})
-    reply = yield from _infer(session, f"/models/{part(name)}/predict/batch", body, call)
+    reply = yield from infer(session, f"/models/{part(name)}/predict/batch", body, call)
+    answered = yield from outcomes(session, name, reply, raw)
+    if len(answered) != len(batch):
+        raise Internal(f"The node answered {len(answered)} of {len(batch)} records.")
+    return answered
+
+
+def outcomes(
+    session: Session, name: str, reply: Reply, raw: bool
+) -> Flow[list[dict[str, Any] | ModelyardError]]:
+    """The answer to a batch: for each record its outputs, or its error."""
     answer = decode(reply.body, _Predictions)
-    if len(answer.predictions) != len(batch):
-        raise Internal(f"The node answered {len(answer.predictions)} of {len(batch)} records.")
     convert = None if raw or not records.has_numpy() else (yield from _types(session, name, reply))
-    outcomes: list[dict[str, Any] | ModelyardError] = []
+    found: list[dict[str, Any] | ModelyardError] = []
     for outcome in answer.predictions:
         code, message, field = outcome.get("code"), outcome.get("error"), outcome.get("field")
         if isinstance(code, str) and isinstance(message, str):
-            outcomes.append(rebuild(code, message, field if isinstance(field, str) else None))
+            found.append(rebuild(code, message, field if isinstance(field, str) else None))
         else:
-            outcomes.append(outcome if convert is None else convert.apply(outcome))
-    return outcomes
+            found.append(outcome if convert is None else convert.apply(outcome))
+    return found
 
 
 def predict_stream(
@@ -281,12 +298,12 @@ def predict_stream(
 def wake(session: Session, name: str, timeout: float) -> Flow[None]:
     """Have the model of an endpoint in memory."""
     path = f"/v2/repository/models/{part(name)}/load"
-    yield from _infer(session, path, b"{}", CallOptions(timeout))
+    yield from infer(session, path, b"{}", CallOptions(timeout))
 
 
 def sleep(session: Session, name: str) -> Flow[None]:
     """Take the model of an endpoint out of memory."""
-    yield from _infer(session, f"/v2/repository/models/{part(name)}/unload", b"{}")
+    yield from infer(session, f"/v2/repository/models/{part(name)}/unload", b"{}")
 
 
 class _Predictions(msgspec.Struct, frozen=True):
@@ -307,14 +324,21 @@ def _types(session: Session, name: str, reply: Reply) -> Flow[records.OutputType
     key = (name, reply.headers.get("modelyard-version", ""))
     known = session.output_types.get(key)
     if known is None:
-        metadata = yield from _infer(session, f"/v2/models/{part(name)}", None)
-        outputs = decode(metadata.body, _ModelMetadata).outputs
-        known = records.OutputTypes({output.name: output.datatype for output in outputs})
+        metadata = yield from infer(session, f"/v2/models/{part(name)}", None)
+        described = decode(metadata.body, _ModelMetadata).outputs
+        known = records.OutputTypes({output.name: output.datatype for output in described})
         session.output_types[key] = known
     return known
 
 
-def _infer(session: Session, path: str, body: bytes | None, call: CallOptions = _PLAIN) -> Flow[Reply]:
+def infer(
+    session: Session,
+    path: str,
+    body: bytes | None,
+    call: CallOptions = _PLAIN,
+    *,
+    method: str | None = None,
+) -> Flow[Reply]:
     """One call of the node, tried again within its timeout while nothing can have been computed:
 
     nobody listened (the node is being restarted), or it answered 503 with a Retry-After.
@@ -325,11 +349,11 @@ def _infer(session: Session, path: str, body: bytes | None, call: CallOptions = 
     while True:
         base = yield from session.node()
         left = max(deadline - time.monotonic(), 0.01)
-        method = "GET" if body is None else "POST"
+        verb = method or ("GET" if body is None else "POST")
         failure: ModelyardError
         try:
             reply: Reply = yield Call(
-                method,
+                verb,
                 base + path,
                 session.location.key,
                 body,

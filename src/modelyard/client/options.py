@@ -22,7 +22,7 @@ class Options(TypedDict, total=False):
     ``max_batch``: most rows computed together; ``max_cost``: their padded cost at most, in the adapter's
     unit; ``max_wait``: seconds that a call may wait for mates although a copy is idle;
     ``latency_target``: seconds that a batch may compute; ``max_queue``: most calls that wait;
-    ``timeout``: seconds of one call; ``cache``: bytes of answers kept (0: none), each for ``cache_ttl``
+    ``timeout``: seconds of one call, ``job_timeout`` of one whose caller does not wait; ``cache``: bytes of answers kept (0: none), each for ``cache_ttl``
     seconds; ``fallback``: the endpoint that answers when this one cannot.
     """
 
@@ -38,6 +38,7 @@ class Options(TypedDict, total=False):
     latency_target: float | None
     max_queue: int | None
     timeout: float | None
+    job_timeout: float | None
     cache: int | None
     cache_ttl: float | None
     fallback: str | None
@@ -85,7 +86,7 @@ def describe(settings: DeploymentSettings) -> list[tuple[str, str]]:
             format_seconds(serving.latency_target) if serving.latency_target is not None else "none",
         ),
         ("max queue", f"{serving.max_queue} calls"),
-        ("timeout", format_seconds(serving.timeout)),
+        ("timeout", f"{format_seconds(serving.timeout)}, of a job {format_seconds(serving.job_timeout)}"),
         (
             "cache",
             f"{format_bytes(serving.cache)}, each answer for {format_seconds(serving.cache_ttl)}"

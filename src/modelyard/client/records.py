@@ -70,6 +70,15 @@ def plain(value: Any, place: str) -> Any:
     )
 
 
+def file_of(value: Any) -> bytes | None:
+    """The bytes that an output stands for: of a text, or of ``{"b64": "…"}``; None for any other value."""
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str):
+        return base64.b64decode(value["b64"])
+    return None
+
+
 def _array(value: Any, place: str) -> Any:
     """A numpy array or scalar (torch and pandas' ``.to_numpy()`` results are such) as lists."""
     kind = getattr(value.dtype, "kind", "O")

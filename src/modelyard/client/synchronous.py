@@ -5,14 +5,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from modelyard.client import deploy_flow, flows, records
+from modelyard.client import deploy_flow, flows, prediction_jobs, records
 from modelyard.client.answers import EndpointInfo, EnvironmentInfo, ModelInfo, PlatformInfo, RemotesInfo
 from modelyard.client.flows import Session
 from modelyard.client.options import Options, settings_of
 from modelyard.client.transport import Transport
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import ModelyardError
-from modelyard.core.job import Job, JobEvent
+from modelyard.core.job import Job, JobEvent, PredictionJob
 from modelyard.core.model import Version
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
@@ -165,6 +165,49 @@ class Client:
         Raises Unavailable when the answer breaks off."""
         call = flows.CallOptions(timeout, priority)
         return self._run(flows.predict_stream(self._session, endpoint, dict(record), call, on_piece))
+
+    def submit(
+        self,
+        endpoint: str,
+        record: Mapping[str, Any] | None = None,
+        /,
+        *,
+        priority: int | None = None,
+        **inputs: Any,
+    ) -> PredictionJob:
+        """As :meth:`predict`, without waiting: the job that computes it, however long that takes. Calls whose
+        callers wait are computed before it. Its answer (:meth:`result`) is kept for a day."""
+        record = records.merge(record, inputs)
+        return self._run(prediction_jobs.submit(self._session, endpoint, record, priority))
+
+    def submit_batch(
+        self, endpoint: str, batch: Sequence[Mapping[str, Any]], /, *, priority: int | None = None
+    ) -> PredictionJob:
+        """As :meth:`predict_batch`, without waiting."""
+        return self._run(prediction_jobs.submit_batch(self._session, endpoint, batch, priority))
+
+    def result(
+        self, job: str, *, raw: bool = False, wait: bool = True, timeout: float | None = None
+    ) -> dict[str, Any] | list[dict[str, Any] | ModelyardError]:
+        """What :meth:`predict` (or :meth:`predict_batch`) would have answered, once the job has ended.
+
+        Raises what that would have raised; Conflict for a job that was cancelled, or without ``wait`` for one
+        that has not ended; Deadline when it takes longer than ``timeout`` seconds."""
+        return self._run(prediction_jobs.result(self._session, job, raw, wait, timeout))
+
+    def prediction_jobs(
+        self, endpoint: str | None = None, *, state: str | None = None, limit: int = 50
+    ) -> list[PredictionJob]:
+        """The latest predictions that nobody waits for, newest first."""
+        return self._run(prediction_jobs.jobs(self._session, endpoint, state, limit))
+
+    def prediction_job(self, id: str, *, wait: float | None = None) -> PredictionJob:
+        """One of them, now, or once it has ended but after ``wait`` seconds at the latest. Raises NotFound."""
+        return self._run(prediction_jobs.job(self._session, id, wait))
+
+    def cancel_prediction(self, id: str) -> PredictionJob:
+        """End a prediction that has not ended; forget one that has. Raises NotFound."""
+        return self._run(prediction_jobs.cancel(self._session, id))
 
     def endpoints(self) -> list[EndpointInfo]:
         """Every endpoint, with its state and traffic."""

@@ -67,6 +67,7 @@ class ServingRequest(Strict):
     latency_target: Annotated[float, Field(gt=0, le=3600)] | None = None
     max_queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     timeout: Annotated[float, Field(gt=0, le=86400)] = 30.0
+    job_timeout: Annotated[float, Field(gt=0, le=30 * 86400)] = 6 * 3600.0
     cache: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     cache_ttl: Annotated[float, Field(gt=0, le=365 * 86400)] = 300.0
     fallback: Annotated[str, Field(pattern=NAME_PATTERN, description="another endpoint")] | None = None

@@ -27,7 +27,7 @@ class ServingOptions(Noun):
     (tokens, residues); within both the node finds the batch that does most useful work a second, and with
     ``latency_target`` one that computes no longer than that. ``max_wait`` is how long a call may wait for
     mates although a replica is idle. ``max_queue`` bounds the calls that wait, ``timeout`` the time of
-    one call from arrival. ``cache`` is bytes of answers kept in memory (0: none), each for ``cache_ttl``;
+    one call from arrival, ``job_timeout`` that of a call whose caller does not wait for it (a job's). ``cache`` is bytes of answers kept in memory (0: none), each for ``cache_ttl``;
     ``fallback`` names the endpoint that answers when this one cannot.
     """
 
@@ -37,6 +37,7 @@ class ServingOptions(Noun):
     latency_target: float | None = None
     max_queue: int = 1024
     timeout: float = 30.0
+    job_timeout: float = 6 * 3600.0
     cache: int = 0
     cache_ttl: float = 300.0
     fallback: str | None = None

@@ -27,6 +27,7 @@ class Settings(Noun):
     comma-separated list of origins whose pages may call (``*``: all). ``redis_url`` names the second level
     of the cache, which may cost a call ``redis_budget`` at most; ``otlp_endpoint`` the collector that spans
     are sent to, of ``trace_ratio`` of the requests that come without a trace (0 to 1).
+    ``job_expiry`` is how long the answer of a job is kept.
     ``memory`` is what the node and all of its models may take together (bytes, or a size such as "8GiB";
     None: four fifths of the machine's).
     ``mirror`` is a folder with the files of catalog entries, one folder each, that is looked into before
@@ -48,6 +49,7 @@ class Settings(Noun):
     authentication: bool = False
     max_body: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
     upload_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0
+    job_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0
     log_level: str = "info"
     memory: int | str | None = None
     mirror: str | None = None
@@ -73,6 +75,7 @@ class Home:
         self.blobs = self.root / "blobs"
         self.environments = self.root / "environments"
         self.versions = self.root / "versions"  # files of a version, laid out for its executors
+        self.jobs = self.root / "jobs"  # predictions that nobody waits for, and their answers
         self.run = self.root / "run"  # process ids, locks, the kept table of routes, addresses
         self.logs = self.root / "logs"
         self.key = self.root / "key"  # the API key made at first start, mode 0600

@@ -4,15 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from modelyard.policy.line import Line
-from modelyard.policy.work import Entry
+from modelyard.policy.work import BULK, Entry
 
 AGE = 1.0  # seconds of waiting that one priority level is worth
+PATIENT = 600.0  # seconds that bulk work waits for while there is any other; then it has its turn among it
 
 E = TypeVar("E", bound=Entry)
 
 
 def due_line(lines: Mapping[int, Line[E]]) -> Line[E] | None:
-    """The line of the level that is due first: by the arrival of its first entry plus AGE a level."""
+    """The line of the level that is due first: by the arrival of its first entry plus AGE a level (PATIENT for bulk)."""
     if len(lines) == 1:
         (line,) = lines.values()
         return line if line.live else None
@@ -21,8 +22,9 @@ def due_line(lines: Mapping[int, Line[E]]) -> Line[E] | None:
         if line.live:
             head = line.head()
             assert head is not None
-            if head.arrived + level * AGE < due:
-                best, due = line, head.arrived + level * AGE
+            lag = PATIENT if level == BULK else level * AGE
+            if head.arrived + lag < due:
+                best, due = line, head.arrived + lag
     return best
 
 

@@ -12,12 +12,16 @@ executor means no wait at all. Every batch has a head, and mates that go well wi
             When a deadline is near, the most urgent entry is the head of every second batch
     mates   :mod:`~modelyard.policy.batching`, from a window of those that are next
 
+Bulk work, for which nobody waits at the other end of a connection, is computed when nothing else waits, never
+in a batch that another entry heads, and only by workers that the caller leaves to it (``bulk``); after PATIENT
+seconds it has its turn among the others.
+
 So nothing starves: an entry waits for what stands before it in its line, for the batches of levels that
 are due earlier (AGE seconds a level), and for as many urgent ones. Times are seconds on any monotonic
 clock that the caller passes in.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
@@ -26,7 +30,7 @@ from modelyard.policy.batching import Bounds, interval, most_rows, planned, ridi
 from modelyard.policy.due import due_line, most_urgent
 from modelyard.policy.latency import LatencyModel
 from modelyard.policy.line import Line
-from modelyard.policy.work import ANY, DEFAULT_LEVEL, Entry, Measure, measure, units_of
+from modelyard.policy.work import ANY, BULK, DEFAULT_LEVEL, Entry, Measure, measure, units_of
 
 SPARED = 2  # deaths that look like somebody else's doing and are believed
 WINDOW = 256  # entries that mates are chosen from
@@ -98,6 +102,12 @@ class Scheduler(Generic[E]):
     def __len__(self) -> int:
         """Entries that wait and are not done."""
         return self._live
+
+    @property
+    def bulk(self) -> int:
+        """How many of them are bulk work."""
+        line = self._lines.get(BULK)
+        return 0 if line is None else line.live
 
     @property
     def units(self) -> float:
@@ -188,12 +198,15 @@ class Scheduler(Generic[E]):
 
     # --- out
 
-    def next_batch(self, now: float, model: LatencyModel = _UNKNOWN) -> list[E]:
-        """The next head and its mates, for a worker whose device follows ``model``; empty when nothing
-        waits, or when what waits may wait for mates (until ``wake_at``)."""
+    def next_batch(self, now: float, model: LatencyModel = _UNKNOWN, *, bulk: bool = True) -> list[E]:
+        """The next head and its mates, for a worker whose device follows ``model`` and who takes ``bulk`` work
+        or does not; empty when nothing waits for it, or when what waits may wait for mates (until ``wake_at``)."""
         self.wake_at = INFINITY
+        lines = self._lines
+        if not bulk and BULK in lines:
+            lines = {level: line for level, line in lines.items() if level != BULK}
         while True:
-            line = due_line(self._lines)
+            line = due_line(lines)
             if line is None:
                 return []
             head = line.head()
@@ -204,7 +217,7 @@ class Scheduler(Generic[E]):
         if self._live == 1:
             batch = [head]
         else:
-            urgent = self._urgent(now, model)
+            urgent = self._urgent(lines, now, model)
             self._turn = urgent is not None and not self._turn
             if urgent is not None and self._turn and urgent is not head:
                 head = urgent
@@ -224,13 +237,13 @@ class Scheduler(Generic[E]):
             self.busy_until = now + self._last
         return batch
 
-    def _urgent(self, now: float, model: LatencyModel) -> E | None:
+    def _urgent(self, lines: Mapping[int, Line[E]], now: float, model: LatencyModel) -> E | None:
         """The entry with the nearest deadline, when that is so near that it may be missed."""
         horizon = now + 0.05 + 4 * min(self.limits.seconds, self._last)
         if self._earliest > horizon or not self._live:
             return None
         return most_urgent(
-            self._lines,
+            lines,
             horizon,
             lambda entry: entry.deadline > now and not self._hopeless(entry, now, model),
         )
@@ -280,8 +293,9 @@ class Scheduler(Generic[E]):
         found = line.first(count)
         if len(found) < count and len(self._lines) > 1:
             for level in sorted(self._lines):
-                if self._lines[level] is not line and len(found) < count:
-                    found += self._lines[level].first(count - len(found))
+                other = self._lines[level]
+                if other is not line and level != BULK and len(found) < count:
+                    found += other.first(count - len(found))
         if self._earliest <= now:
             for entry in [entry for entry in found if entry.deadline <= now]:
                 found.remove(entry)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 LEVELS = 9  # priority levels; larger numbers are less urgent
 DEFAULT_LEVEL = 5
+BULK = LEVELS + 1  # the level of what nobody waits for at the other end of a connection
 ANY = 1 << 30
 
 
@@ -22,7 +23,7 @@ class Entry:
 
     ``rows`` of ``length`` (the longest, in the adapter's unit) make its cost. ``priority`` is 1 for the
     most urgent level, larger numbers follow, 0 is the level in the middle. ``client`` is who shares
-    fairly with others. ``ride`` is the largest number of entries of a batch that this one may be part
+    fairly with others. ``bulk`` puts it below all levels (:mod:`modelyard.policy.due`). ``ride`` is the largest number of entries of a batch that this one may be part
     of: halved each time an executor dies under it, so that an entry that kills its executor is soon
     alone, and its mates are safe; ``deaths_alone`` counts those. ``pin`` names the only worker that may
     take it (a canary).
@@ -53,13 +54,14 @@ class Entry:
         length: int = 1,
         client: str = "",
         priority: int = 0,
+        bulk: bool = False,
         pin: Hashable | None = None,
     ) -> None:
         self.rows = rows
         self.length = length
         self.deadline = deadline
         self.client = client
-        self.level = DEFAULT_LEVEL if priority == 0 else min(priority, LEVELS)
+        self.level = BULK if bulk else DEFAULT_LEVEL if priority == 0 else min(priority, LEVELS)
         self.pin = pin
         self.units: float = rows  # its useful cost; the scheduler sets it by its shape
         self.key = 0.0  # its place in its level's line

@@ -1,6 +1,6 @@
 """Call and Answer: what every protocol decodes to and encodes from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from modelyard.core.errors import ModelyardError
@@ -24,7 +24,9 @@ class Options(NamedTuple):
     the queue fairly with others (an API key's digest, else an address). ``cache`` False neither
     reads nor keeps a cached answer. ``hops`` counts the nodes that this call has been through.
     ``trace`` is the context of the span that this call belongs to, or None. ``fell`` says that the call is
-    made as another endpoint's fallback. ``request_id`` is the request's that it came with.
+    made as another endpoint's fallback. ``request_id`` is the request's that it came with. ``progress`` makes it a
+    call of a job: it is bulk work, has the deployment's ``job_timeout``, and its computation says there how far
+    it is (a fraction, or None, and a text).
     """
 
     timeout: float | None = None
@@ -35,6 +37,7 @@ class Options(NamedTuple):
     trace: Trace | None = None
     fell: bool = False
     request_id: str = ""
+    progress: "Callable[[float | None, str], None] | None" = None
 
 
 DEFAULTS: Final = Options()

@@ -75,7 +75,7 @@ def checked_call(
                 field="parameters",
             )
         check_parameters(signature.parameters, parameters, served.endpoint)
-    limit = served.serving.timeout
+    limit = served.serving.timeout if options.progress is None else served.serving.job_timeout
     timeout = limit if options.timeout is None else min(options.timeout, limit)
     return Call(tuple(inputs), parameters, rows or 1, timeout, options)
 

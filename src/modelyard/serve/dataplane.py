@@ -202,7 +202,10 @@ class Dataplane:
             code = result.code if isinstance(result, ModelyardError) else "ok"
             served.metrics.called(version, code, time.perf_counter() - started)
             results.append(result)
+            if tell is not None:
+                tell(len(results) / len(calls), f"{len(results)} of {len(calls)} records")
 
+        calls, tell = _quieted(calls)
         looked, waited = 0, 0.0  # calls that Redis was asked for, and the seconds that it took
         try:
             for index, call in enumerate(calls):
@@ -251,6 +254,23 @@ class _Refusals:
             served, elapsed = self._served, time.perf_counter() - self._started
             error.place = Place(served.endpoint, served.version, elapsed)
             served.metrics.called(served.version, error.code, elapsed)
+
+
+def _quieted(
+    calls: Sequence[Call | ModelyardError],
+) -> "tuple[Sequence[Call | ModelyardError], Callable[[float | None, str], None] | None]":
+    """Of a job's records, the calls, which say nothing of themselves, and whoever is told how far they are."""
+    first = next((call for call in calls if not isinstance(call, ModelyardError)), None)
+    if first is None or first.options.progress is None:
+        return calls, None
+    quiet = first.options._replace(progress=_nobody)
+    return [
+        call if isinstance(call, ModelyardError) else call._replace(options=quiet) for call in calls
+    ], first.options.progress
+
+
+def _nobody(fraction: float | None, message: str) -> None:
+    pass
 
 
 async def _result_of(pending: Pending | ModelyardError) -> Result:

@@ -183,7 +183,11 @@ class _FrontRouter(Router):
         self._front = front
 
     async def _find(self, request: Request) -> Response:
-        if request.method == "POST" and not _is_the_owners(request.path):
+        if (
+            request.method == "POST"
+            and b"prefer" not in request.headers
+            and not _is_the_owners(request.path)
+        ):
             try:
                 return await super()._find(request)
             except NotFound:

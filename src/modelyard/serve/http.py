@@ -4,7 +4,7 @@ How bytes of a connection become a Request is in ``connection``; what a path mea
 """
 
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 
@@ -15,9 +15,10 @@ from modelyard.serve.observe.context import Trace
 class Request:
     """One HTTP request. Header names are lower-case; the body is there once it was read whole.
 
-    ``client`` is who calls, once it was admitted with a key; ``trace`` the context of its span."""
+    ``client`` is who calls, once it was admitted with a key; ``trace`` the context of its span; ``progress``
+    is told how far the computation is, where the request is a job's."""
 
-    __slots__ = ("body", "client", "headers", "id", "method", "path", "query", "trace")
+    __slots__ = ("body", "client", "headers", "id", "method", "path", "progress", "query", "trace")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Request:
         self.body = body
         self.client = ""
         self.trace: Trace | None = None
+        self.progress: Callable[[float | None, str], None] | None = None
 
     def header(self, name: bytes) -> str | None:
         """A header's value, or None."""

@@ -14,6 +14,7 @@ import msgspec
 from prometheus_client import generate_latest
 
 from modelyard.core import routes
+from modelyard.core.deployment import ServingOptions
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.settings import Home, Settings
 from modelyard.host.files import write_whole
@@ -27,6 +28,7 @@ from modelyard.serve.edge.cors import Cors
 from modelyard.serve.edge.server import Server, most_connections
 from modelyard.serve.fronts import Fronts, front_table
 from modelyard.serve.grpc.service import GrpcService
+from modelyard.serve.jobs.jobs import Jobs
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
 from modelyard.serve.pool import devices, limits, report
@@ -87,6 +89,14 @@ class Node:
 
             self.router.tracer = Tracer(settings.otlp_endpoint, settings.trace_ratio)
             self._dataplane.traced = partial(TracedBackend, self.router.tracer)
+        self.router.jobs = self._jobs = Jobs(
+            self._home.jobs,
+            self.router.answer,
+            self._replicas,
+            self._patience,
+            expiry=settings.job_expiry,
+        )
+        self._collector.jobs = self._jobs
         self._grpc = GrpcService(self._dataplane, self._settings.max_body)
         self._grpc.tracer = self.router.tracer
         self._collector.requests["rest"] = lambda: self.router.requests
@@ -157,6 +167,19 @@ class Node:
     def _gauges(self) -> list[PoolGauge]:
         return [report.gauge(pool) for pool in self._pools.values()]
 
+    def _replicas(self, endpoint: str) -> int:
+        """How many replicas compute an endpoint's jobs."""
+        return max(
+            (pool.spec.replicas for pool in self._pools.values() if pool.spec.endpoint == endpoint),
+            default=1,
+        )
+
+    def _patience(self, endpoint: str) -> float:
+        """Seconds that a job of an endpoint may take in all."""
+        found = [route.serving for route in self._dataplane.table.routes if route.endpoint == endpoint]
+        found += [pool.spec.serving for pool in self._pools.values() if pool.spec.endpoint == endpoint]
+        return found[-1].job_timeout if found else ServingOptions().job_timeout
+
     def _log_path(self, deployment: str) -> Path:
         return self._home.logs / "models" / f"{deployment}.log"
 
@@ -187,6 +210,7 @@ class Node:
             self._redis.start()
         self._memory.start()
         self._follow(kept.load(self._home.routes))
+        await self._jobs.start()
         server = Server(
             self.router,
             self._settings.max_body,
@@ -210,6 +234,7 @@ class Node:
         write_whole(self._home.address("node"), url.encode())
         log.info("the node listens", extra={"url": url, "pid": os.getpid()})
         await stopping.wait()
+        await self._jobs.close()
         if self._fronts is not None:
             await self._fronts.stop(DRAIN_LIMIT)
         # Together: a call in flight needs its pool, and a pool stops when nobody waits any more.

@@ -6,8 +6,8 @@ Source: https://fetch.spec.whatwg.org/#http-cors-protocol
 from modelyard.core.errors import Forbidden, InvalidInput
 from modelyard.serve.http import Request, Response
 
-_EXPOSED = b"x-request-id, retry-after, inference-header-content-length, modelyard-model, modelyard-version"
-_METHODS = b"GET, HEAD, POST, OPTIONS"
+_EXPOSED = b"x-request-id, retry-after, location, preference-applied, inference-header-content-length, modelyard-model, modelyard-version"
+_METHODS = b"GET, HEAD, POST, DELETE, OPTIONS"
 _LASTS = b"600"  # seconds that a browser may remember the answer to a preflight
 
 

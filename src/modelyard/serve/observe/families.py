@@ -157,6 +157,25 @@ class MemoryCounts(Protocol):
     def status(self) -> MemoryStatus: ...
 
 
+class JobCounts(Protocol):
+    """What a scrape reads of the node's jobs."""
+
+    counts: dict[tuple[str, str], int]
+
+    def waiting(self) -> Mapping[tuple[str, str], int]: ...
+
+
+def job_families(jobs: JobCounts) -> Iterator[Metric]:
+    """Predictions that nobody waits for at the other end of a connection."""
+    now = _gauge("jobs", "Jobs that have not ended, by endpoint and state.", "endpoint", "state")
+    for key, count in jobs.waiting().items():
+        now.add_metric(list(key), count)
+    ended = _counter("jobs_ended", "Jobs that ended, by endpoint and how.", "endpoint", "state")
+    for key, count in jobs.counts.items():
+        ended.add_metric(list(key), count)
+    yield from (now, ended)
+
+
 def memory_families(memory: MemoryCounts) -> Iterator[Metric]:
     """The node's budget, and who is in memory."""
     now = memory.status()

@@ -21,11 +21,13 @@ from modelyard.serve.observe.counts import (
     RedisCounts,
 )
 from modelyard.serve.observe.families import (
+    JobCounts,
     MemoryCounts,
     batch_families,
     cache_families,
     call_families,
     edge_families,
+    job_families,
     memory_families,
     model_families,
     pool_families,
@@ -244,6 +246,7 @@ class NodeCollector(Collector):
         self.endpoints: dict[str, EndpointTotals] = {}
         self.redis = RedisCounts()
         self.memory: MemoryCounts | None = None
+        self.jobs: JobCounts | None = None
         self.connections: dict[str, Callable[[], int]] = {}
         self.requests: dict[str, Callable[[], int]] = {}
         self._pools = pools
@@ -273,6 +276,8 @@ class NodeCollector(Collector):
         yield from pool_families(self._pools())
         if self.memory is not None:
             yield from memory_families(self.memory)
+        if self.jobs is not None:
+            yield from job_families(self.jobs)
         yield from cache_families(self.endpoints)
         yield from redis_families(self.redis)
         yield from edge_families(self.connections, self.requests)

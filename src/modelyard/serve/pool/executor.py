@@ -23,7 +23,7 @@ from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool import frames
 from modelyard.serve.pool.environment import environment
 from modelyard.serve.pool.forks import Forked, ForkServers, Key, reap_group
-from modelyard.serve.pool.frames import BatchResult, Computed, Failed, Hello, Pong, Stream
+from modelyard.serve.pool.frames import BatchResult, Computed, Failed, Hello, Pong, Progress, Stream
 from modelyard.serve.pool.limits import MemoryLimit
 from modelyard_executor import wire
 from modelyard_executor.shared import SMALLEST, Borrower, Lender, SlabMissing
@@ -47,7 +47,7 @@ PACKAGE: Final = Path(str(importlib.util.find_spec("modelyard_executor").origin)
 class ExecutorProcess(asyncio.Protocol):
     """One executor. Call :meth:`start`, then :meth:`send_batch`; events come through the callbacks, all
     on the loop's thread: ``on_hello``, ``on_failed``, ``on_stream`` (batch, index, a piece of that item's
-    answer), ``on_computed`` (of the first batch; its result follows), ``on_result``, ``on_gone`` when it takes nothing any more and, exactly once and last, ``on_exit``
+    answer), ``on_progress`` (batch, fraction, text), ``on_computed`` (of the first batch; its result follows), ``on_result``, ``on_gone`` when it takes nothing any more and, exactly once and last, ``on_exit``
     with a sentence on how the process ended.
 
     ``device`` is "cpu", or "cuda:" and what CUDA_VISIBLE_DEVICES calls the one device that it is to see;
@@ -71,6 +71,7 @@ class ExecutorProcess(asyncio.Protocol):
         on_failed: Callable[[Failed], None],
         on_result: Callable[[BatchResult, list[Result]], None],
         on_stream: Callable[[int, int, Answer], None],
+        on_progress: Callable[[int, float | None, str], None],
         on_computed: Callable[[], None],
         on_gone: Callable[[], None],
         on_exit: Callable[[str], None],
@@ -88,6 +89,7 @@ class ExecutorProcess(asyncio.Protocol):
         self._on_failed = on_failed
         self._on_result = on_result
         self._on_stream = on_stream
+        self._on_progress = on_progress
         self._on_computed = on_computed
         self._on_gone = on_gone
         self._on_exit = on_exit
@@ -186,6 +188,7 @@ class ExecutorProcess(asyncio.Protocol):
             slabs=True,
             computed=True,
             modules=self._forks is not None,
+            progress=True,
         )
         self._write(frames.encode(start), ())
         if isinstance(self._process, Forked):
@@ -346,6 +349,10 @@ class ExecutorProcess(asyncio.Protocol):
             if message.batch != number or message.index not in streamed:
                 raise ValueError(f"a piece for item {message.index} of batch {message.batch}, nobody's")
             self._on_stream(number, message.index, frames.piece(message, body))
+        elif isinstance(message, Progress):
+            if not any(flying[0] == message.batch for flying in self._flying):
+                raise ValueError(f"progress of batch {message.batch}, which it does not have")
+            self._on_progress(message.batch, message.fraction, message.message)
         elif isinstance(message, Computed):
             if len(self._flying) < 2 or message.batch != self._flying[0][0] or self._behind:
                 raise ValueError(f"batch {message.batch} is computed, which it was not to compute")

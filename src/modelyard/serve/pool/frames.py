@@ -30,6 +30,7 @@ class Start(msgspec.Struct, tag="START"):
     slabs: bool = False
     computed: bool = False
     modules: bool = False
+    progress: bool = False
 
 
 class _Item(msgspec.Struct, omit_defaults=True):
@@ -118,6 +119,14 @@ class Stream(msgspec.Struct, tag="STREAM"):
     outputs: list[WireTensor]
 
 
+class Progress(msgspec.Struct, tag="PROGRESS"):
+    """How far the computation of a batch is: a part of the whole, if that is known, and a text."""
+
+    batch: int
+    fraction: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    message: Annotated[str, msgspec.Meta(max_length=1000)] = ""
+
+
 class Computed(msgspec.Struct, tag="COMPUTED"):
     """A batch is computed, its result follows, and the next one has begun."""
 
@@ -128,7 +137,7 @@ class Pong(msgspec.Struct, tag="PONG"):
     """The executor's loop turns."""
 
 
-decode = msgspec.json.Decoder(Hello | Failed | BatchResult | Stream | Computed | Pong).decode
+decode = msgspec.json.Decoder(Hello | Failed | BatchResult | Stream | Progress | Computed | Pong).decode
 encode = msgspec.json.Encoder().encode
 
 

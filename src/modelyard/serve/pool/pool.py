@@ -341,7 +341,7 @@ class Pool:
             now = time.monotonic()
             while idle and len(scheduler):
                 replica = idle[0]
-                batch = self.queue.next_batch(now, self.model_of(replica))
+                batch = self.queue.next_batch(now, self.model_of(replica), bulk=self._takes_bulk(replica))
                 if not batch:
                     break
                 idle.popleft()
@@ -349,6 +349,13 @@ class Pool:
                     idle.append(replica)
         if self._emptied is not None:
             self._look_whether_empty()
+
+    def _takes_bulk(self, replica: Replica) -> bool:
+        """Whether, with a batch of bulk work here, some replica is left that has none: or there is but this one."""
+        if not self._scheduler.bulk:
+            return True
+        others = [each for each in self.residence.replicas if each is not replica and each.state == "ready"]
+        return not others or not all(each.bulk for each in others)
 
     def _send(self, replica: Replica, batch: list[Ticket], cost: Measure, now: float) -> bool:
         """False when the batch could not be sent; its calls have been seen to."""
@@ -404,7 +411,7 @@ class Pool:
         if not len(self._scheduler) or self._idle:
             return
         now = time.monotonic()
-        batch = self.queue.next_batch(now, self.model_of(replica))
+        batch = self.queue.next_batch(now, self.model_of(replica), bulk=self._takes_bulk(replica))
         if batch:
             self._choosing += 0.2 * (time.monotonic() - now - self._choosing)
             self._send(replica, batch, self._scheduler.cost, now)

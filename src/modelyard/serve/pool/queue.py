@@ -11,7 +11,7 @@ from modelyard.core.signature import Signature
 from modelyard.policy.cost import CostRule
 from modelyard.policy.latency import LatencyModel
 from modelyard.policy.scheduler import LONGEST, Limits, Scheduler
-from modelyard.policy.work import Entry
+from modelyard.policy.work import BULK, Entry
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool.frames import Cost
 
@@ -38,7 +38,14 @@ class Ticket(Entry):
         pin: "Replica | None",
     ) -> None:
         options = call.options
-        super().__init__(call.rows, deadline, client=options.client, priority=options.priority, pin=pin)
+        super().__init__(
+            call.rows,
+            deadline,
+            client=options.client,
+            priority=options.priority,
+            bulk=options.progress is not None,
+            pin=pin,
+        )
         self._queue = queue
         self.call = call
         self.future = future
@@ -56,6 +63,11 @@ class Ticket(Entry):
         self.done = True
         if not self.future.done():
             self.future.set_result(result)
+
+    def progressed(self, fraction: float | None, message: str) -> None:
+        """Its computation says how far it is."""
+        if self.call.options.progress is not None and not self.done:
+            self.call.options.progress(fraction, message)
 
     def piece(self, answer: Answer) -> None:
         """Give the caller a part of its answer."""
@@ -131,10 +143,14 @@ class Queue:
         ticket.future.cancel()
         if ticket.replica is not None:
             ticket.replica.forget(ticket)
+            if ticket.level == BULK:
+                # Hours might be left of its time: an executor that does not heed the cancellation is ended.
+                ticket.deadline = time.monotonic()
+                self._arm(ticket.deadline)
 
-    def next_batch(self, now: float, model: LatencyModel) -> list[Ticket]:
+    def next_batch(self, now: float, model: LatencyModel, *, bulk: bool) -> list[Ticket]:
         """What is computed next; empty when nothing waits, or when what waits waits for mates."""
-        batch = self.scheduler.next_batch(now, model)
+        batch = self.scheduler.next_batch(now, model, bulk=bulk)
         if not batch and self.scheduler.wake_at < INFINITY:
             self._arm(self.scheduler.wake_at)
         return batch

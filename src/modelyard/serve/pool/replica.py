@@ -13,7 +13,7 @@ from modelyard.core.routes import ReplicaStatus
 from modelyard.host.process import resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.policy.placement import Seat
-from modelyard.policy.work import Measure
+from modelyard.policy.work import BULK, Measure
 from modelyard.serve.call import Answer, Result
 from modelyard.serve.pool.canary import canary_call
 from modelyard.serve.pool.executor import ExecutorProcess
@@ -146,6 +146,7 @@ class Replica:
             on_failed=self._on_failed,
             on_result=self._result,
             on_stream=self._stream,
+            on_progress=self._progress,
             on_computed=self._computed,
             on_gone=self._gone,
             on_exit=on_exit,
@@ -272,6 +273,17 @@ class Replica:
         for batch in self.batches:
             if batch.number == number:
                 batch.tickets[index].piece(answer)
+
+    def _progress(self, number: int, fraction: float | None, message: str) -> None:
+        for batch in self.batches:
+            if batch.number == number:
+                for ticket in batch.tickets:
+                    ticket.progressed(fraction, message)
+
+    @property
+    def bulk(self) -> bool:
+        """Whether it computes work that nobody waits for."""
+        return any(ticket.level == BULK for batch in self.batches for ticket in batch.tickets)
 
     def forget(self, ticket: "Ticket") -> None:
         """Nobody waits for ``ticket`` any more: the executor need not compute it."""

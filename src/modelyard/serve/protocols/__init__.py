@@ -12,8 +12,10 @@ from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.compression import SMALLEST, compress, decompress
 from modelyard.serve.edge.cors import Cors
 from modelyard.serve.http import Request, Response, error_response
+from modelyard.serve.jobs.check import CheckingPlane, Fit
+from modelyard.serve.jobs.jobs import Jobs
 from modelyard.serve.observe.failures import FailureLog
-from modelyard.serve.protocols import generate, health, invocations, native, openai, v1, v2, v2_models
+from modelyard.serve.protocols import generate, health, invocations, jobs, native, openai, v1, v2, v2_models
 
 if TYPE_CHECKING:
     from modelyard.serve.observe.tracing import Tracer
@@ -70,6 +72,8 @@ class Router:
         self._failures = FailureLog()
         self.requests = 0
         self.tracer: Tracer | None = None
+        self.jobs: Jobs | None = None
+        self._checking = CheckingPlane(dataplane)
 
     def admit(self, request: Request) -> None:
         """Raise Unauthenticated or Forbidden for who may not call; before the body is read.
@@ -157,7 +161,25 @@ class Router:
         return response
 
     def _find(self, request: Request) -> Awaitable[Response]:
-        plane = self._dataplane
+        if b"prefer" in request.headers and request.method == "POST" and _predicts(request.path):
+            wait = jobs.asynchronous(request)
+            if wait is not None and self.jobs is not None:
+                return self._keep(self.jobs, request, wait)
+        return self._route(request, self._dataplane)
+
+    async def _keep(self, kept: Jobs, request: Request, wait: float) -> Response:
+        """Check a request, which raises what is wrong with it, and make a job of it."""
+        try:
+            return await self._route(request, self._checking)
+        except Fit as fit:
+            endpoint = fit.endpoint
+        return await jobs.accept(kept, request, endpoint, wait)
+
+    def answer(self, request: Request) -> Awaitable[Response]:
+        """The answer to a request that was admitted, decompressed and checked before: a job's."""
+        return self._route(request, self._dataplane)
+
+    def _route(self, request: Request, plane: Dataplane) -> Awaitable[Response]:
         path = request.path
         if self._aliases:
             path = self._aliases.get(path, path)
@@ -174,7 +196,9 @@ class Router:
             case "POST", ["predict"]:
                 return native.predict(plane, request, plane.default())
             case "POST", _:
-                answer = self._find_post(request, parts)
+                answer = self._find_post(request, parts, plane)
+            case _, ["jobs", *rest] if self.jobs is not None:
+                answer = _find_job(self.jobs, request, rest)
             case "GET" | "HEAD", _:
                 answer = self._find_get(parts)
             case _:
@@ -185,8 +209,9 @@ class Router:
             raise NotFound(f"{request.method} {request.path[:200]!r} is not a route of this node.")
         return answer
 
-    def _find_post(self, request: Request, parts: list[str]) -> Awaitable[Response] | None:
-        plane = self._dataplane
+    def _find_post(
+        self, request: Request, parts: list[str], plane: Dataplane
+    ) -> Awaitable[Response] | None:
         match parts:
             case ["models", name, "predict", "batch"]:
                 return native.predict_batch(plane, request, name)
@@ -262,3 +287,24 @@ class Router:
                 return invocations.version()
             case _:
                 return None
+
+
+def _predicts(path: str) -> bool:
+    """Whether what is posted there is a prediction, if it is anything."""
+    return not path.startswith(("/node/", "/v2/repository/"))
+
+
+def _find_job(kept: Jobs, request: Request, parts: list[str]) -> Awaitable[Response] | None:
+    match request.method, parts:
+        case "GET" | "HEAD", []:
+            return jobs.index(kept, request)
+        case "GET" | "HEAD", [id]:
+            return jobs.show(kept, request, id)
+        case "GET" | "HEAD", [id, "result"]:
+            return jobs.result(kept, request, id)
+        case "GET" | "HEAD", [id, "files", output]:
+            return jobs.file(kept, request, id, output)
+        case "DELETE", [id]:
+            return jobs.cancel(kept, request, id)
+        case _:
+            return None

@@ -25,7 +25,7 @@ _NAMES = (
 def options_of(request: Request) -> Options:
     """The options of one request. Raises InvalidInput naming the header."""
     headers = request.headers
-    if headers.keys().isdisjoint(_NAMES):
+    if request.progress is None and headers.keys().isdisjoint(_NAMES):
         return Options(client=request.client, trace=request.trace, request_id=request.id)
     control = headers.get(b"cache-control", b"").lower()
     return Options(
@@ -36,6 +36,7 @@ def options_of(request: Request) -> Options:
         hops=_whole(request, b"modelyard-hops", 64),
         trace=request.trace or passed(headers),
         request_id=request.id,
+        progress=request.progress,
     )
 
 
