@@ -117,6 +117,48 @@ def gguf_harness() -> Harness:
     )
 
 
+def xgboost_harness() -> Harness:
+    from sklearn.datasets import load_iris
+    from xgboost import XGBClassifier
+
+    features, target = load_iris(return_X_y=True)
+    model = XGBClassifier(n_estimators=1, max_depth=2, n_jobs=1).fit(features, target)
+    seeds = [bytes(model.get_booster().save_raw(form)) for form in ("ubj", "json")]
+    tokens = [
+        b"[$d#L",
+        b"[#L",
+        b"[#U",
+        b"{L",
+        b"S",
+        b"L" + b"\xff" * 8,
+        b"L" + bytes(8),
+        b"Z",
+        b"]",
+        b"}",
+        b'"num_class":',
+    ]
+    return file_harness("xgboost", "model.ubj", seeds, tokens)
+
+
+def lightgbm_harness() -> Harness:
+    good = (
+        b"tree\nversion=v4\nnum_class=1\nnum_tree_per_iteration=1\nmax_feature_idx=1\nobjective=binary sigmoid:1\n"
+        b"feature_names=age city\nfeature_infos=[0:1] 0:1:2\ntree_sizes=10\n\nTree=0\nnum_leaves=1\n\nend of trees\n\n"
+        b'pandas_categorical:[["Bonn", "Ulm"]]\n'
+    )
+    tokens = [
+        b"feature_names=",
+        b"=-1",
+        b"\n\n",
+        b"none",
+        b"multiclass",
+        b"null",
+        b"[[",
+        b"\npandas_categorical:",
+    ]
+    return file_harness("lightgbm", "model.txt", [good], tokens)
+
+
 def config_harness() -> Harness:
     beside = _embedder()
     seeds = [beside.pop("config.json"), b'{"architectures": ["BertModel"], "model_type": "bert"}']

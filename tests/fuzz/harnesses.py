@@ -35,6 +35,8 @@ NAMES = {
     "onnx": "files",
     "safetensors": "files",
     "gguf": "files",
+    "xgboost": "files",
+    "lightgbm": "files",
     "config": "files",
     "pickle": "files",
     "skops": "files",

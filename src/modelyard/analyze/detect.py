@@ -8,7 +8,7 @@ from modelyard.core.files import Files
 SERVED = (
     "Modelyard serves today: ONNX (.onnx), scikit-learn (.skops; .joblib or .pkl with trust), a "
     "transformers folder with safetensors (text, images, recordings), a sentence-transformers folder, an ESM-2 folder "
-    "with safetensors, a language model in GGUF, a Python function (model.py), and packages such as AntiBERTy "
+    "with safetensors, a language model in GGUF, XGBoost (.ubj, .json), LightGBM (.txt), a Python function (model.py), and packages such as AntiBERTy "
     "(modelyard catalog list)"
 )
 HEAD = 4096

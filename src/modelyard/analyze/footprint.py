@@ -9,11 +9,18 @@ transformers is taken as 500 MB.
 from modelyard.core.model import Interval
 
 _MB = 1_000_000
-BASES = {"onnx": 72 * _MB, "sklearn": 139 * _MB, "torch": 500 * _MB, "function": 12 * _MB}
+BASES = {
+    "onnx": 72 * _MB,
+    "sklearn": 139 * _MB,
+    "torch": 500 * _MB,
+    "function": 12 * _MB,
+    "boosted": 110 * _MB,
+}
 FACTORS = {
     "onnx": 2.5,  # weights as stored, packed again for the kernels, and activations
     "sklearn": 3.0,  # numbers in compressed or text form grow; trees are copied while loading
     "torch": 2.0,  # the weights once more while loading
+    "boosted": 4.0,  # text and numbers of trees become nodes; not measured over many
     "function": 3.0,  # nothing is known but the size of the files
 }
 

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from modelyard.analyze import detect as content
 from modelyard.analyze import (
+    command,
     esm2,
     families,
     function,
     gguf,
+    lightgbm,
     onnx,
     perception,
     sklearn,
     transformers,
     transformers_task,
+    xgboost,
 )
+from modelyard.analyze import detect as content
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -34,6 +37,7 @@ class Format(Protocol):
 # A folder is read as a whole before its single files: a model.py may load whatever lies beside it, and a
 # transformers folder may hold ONNX files. Formats in one group exclude each other.
 GROUPS: tuple[tuple[Format, ...], ...] = (
+    (command,),
     (function,),
     families.families(),
     (esm2,),
@@ -41,7 +45,7 @@ GROUPS: tuple[tuple[Format, ...], ...] = (
     (transformers_task,),
     (transformers,),
     (gguf,),
-    (onnx, sklearn),
+    (onnx, sklearn, xgboost, lightgbm),
 )
 
 
@@ -67,6 +71,7 @@ def pick(files: Files, adapter: str | None = None) -> Format:
         if found:
             suffixes = (*onnx.SUFFIXES, *sklearn.SUFFIXES)
             candidates = [path for path in files.paths if path.lower().endswith(suffixes)]
+            candidates += [*xgboost.found(files), *lightgbm.found(files)]
             raise RejectedContent(
                 f"There are models of several formats: {_listed(candidates or files.paths)}. Deploy one of them "
                 f"alone, or say which in model.yaml (adapter: {' or '.join(form.NAME for form in found)}).",

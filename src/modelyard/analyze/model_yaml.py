@@ -9,6 +9,7 @@ import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 
 from modelyard.analyze import families
+from modelyard.analyze.command_line import Command
 from modelyard.analyze.plain import plain
 from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import RejectedContent
@@ -41,18 +42,23 @@ _FORMATS = (
     "image",
     "audio",
     "gguf",
+    "xgboost",
+    "lightgbm",
     "function",
+    "command",
 )
 ADAPTERS: Final = frozenset(_FORMATS) | families.names()
 
 
 class ModelYaml(Noun, frozen=True):
-    """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try."""
+    """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try; ``command`` makes a
+    program of it."""
 
     adapter: str | None = None
     signature: DeclaredSignature | None = None
     requirements: tuple[str, ...] = ()
     example: dict[str, Any] | None = None
+    command: Command | None = None
 
 
 def schema() -> dict[str, Any]:
@@ -162,6 +168,8 @@ def _check(declared: ModelYaml) -> None:
             f"there is no adapter {declared.adapter[:40]!r}; known: {', '.join(sorted(ADAPTERS))}",
             field="adapter",
         )
+    if (declared.command is None) != (declared.adapter != "command") and declared.adapter is not None:
+        raise _wrong("adapter: command and a command belong together", field="command")
     signature = declared.signature or DeclaredSignature()
     for place, specs in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         names: set[str] = set()

@@ -40,8 +40,8 @@ _KNOWN_ROOTS = frozenset(
 )
 _OTHERS = {
     "torch": "a PyTorch object: export it to ONNX, or save its weights as safetensors",
-    "xgboost": "an XGBoost model: export it to ONNX (onnxmltools), or serve it as a Python function (model.py)",
-    "lightgbm": "a LightGBM model: export it to ONNX (onnxmltools), or serve it as a Python function (model.py)",
+    "xgboost": "an XGBoost model: save it with save_model('model.ubj')",
+    "lightgbm": "a LightGBM model: save it with booster_.save_model('model.txt')",
     "catboost": "a CatBoost model: save it as ONNX (save_model(format='onnx'))",
     "tensorflow": "a TensorFlow object: convert the model to ONNX (tf2onnx)",
     "keras": "a Keras object: convert the model to ONNX (tf2onnx)",

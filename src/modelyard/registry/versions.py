@@ -9,7 +9,7 @@ from modelyard.store.blobs import BlobStore
 from modelyard.store.versions import Versions
 
 # Whoever deploys these knows that they are programs.
-CODE = frozenset({"function"}) | families.names()
+CODE = frozenset({"function", "command"}) | families.names()
 
 
 class NeedsTrust(RejectedContent):

@@ -17,7 +17,10 @@ NAMES = (
     "image",
     "audio",
     "gguf",
+    "xgboost",
+    "lightgbm",
     "function",
+    "command",
     "simulated",
 )
 
