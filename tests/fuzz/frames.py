@@ -133,6 +133,7 @@ def wire_node_harness() -> Harness:
         frame({"type": "PONG"}) + frame(result, bytes(8)),
         frame({"type": "STREAM", "batch": 1, "index": 0, "outputs": [["y", "FP32", [1], 4]]}, bytes(4)),
         frame({"type": "RESULT", "batch": 1, "compute_us": 5, "out_of_memory": True}),
+        frame({"type": "PROGRESS", "batch": 1, "fraction": 0.5, "message": "half"}),
         frame({"type": "COMPUTED", "batch": 1}) + frame(result, bytes(8)),
         b"".join(wire.encode_raw(json.dumps(hello | {"example": {"x": 0}}).encode().replace(b'"x": 0', b'"x": ' + b"[" * 3000))),
         frame({"type": "RESULT", "batch": 1, "compute_us": 5, "alike": 2, "outputs": [["y", "FP32", [1], 4]]}, bytes(8)),
@@ -153,7 +154,7 @@ def wire_node_harness() -> Harness:
             spec, threads=1, device="cpu", cores=None, limit=MemoryLimit("fuzz", None), folder=Path("/nonexistent"),
             on_hello=lambda hello: None, on_failed=lambda failed: None, on_result=result,
             on_stream=lambda batch, index, answer: None, on_gone=lambda: None, on_exit=lambda how: None, on_output=lambda text: None,
-            on_computed=lambda: None,
+            on_computed=lambda: None, on_progress=lambda batch, fraction, message: None,
         )  # fmt: skip
         # As if a batch of two were on its way: one that is streamed, or none; by the second byte.
         process._streams = bool(data[1] % 2)  # pyright: ignore[reportPrivateUsage]

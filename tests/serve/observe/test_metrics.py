@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.serve.http import Request, Response
+from modelyard.serve.jobs.jobs import Jobs
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge
 from modelyard.serve.pool.memory import Memory
 from modelyard.serve.remote.routes import RemoteRoutes
@@ -17,6 +19,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def _nobody(request: Request) -> Response:
+    return Response(b"")
 
 
 def samples(collector: NodeCollector) -> dict[str, float]:
@@ -39,6 +45,7 @@ def test_every_family_is_described_on_the_page_with_its_labels_and_nothing_else_
     }
     collector = NodeCollector(lambda: [PoolGauge("e", "d", 0, 0, 0)])
     collector.memory = Memory()
+    collector.jobs = Jobs(Path("/nowhere"), _nobody, len, float, expiry=1.0)
     families = [*collector.collect(), *RemoteRoutes().collect()]
     suffix = {"counter": "_total"}
     exported = {

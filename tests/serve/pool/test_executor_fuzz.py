@@ -34,7 +34,7 @@ VALUE = st.recursive(
     max_leaves=6,
 )
 MEMBERS = {
-    "t": st.sampled_from(["RESULT", "STREAM", "HELLO", "PONG", "FAILED", "BATCH", "CANCEL", "OTHER"]),
+    "t": st.sampled_from(["RESULT", "STREAM", "PROGRESS", "HELLO", "PONG", "FAILED", "BATCH", "CANCEL", "OTHER"]),
     "batch": st.integers(0, 3) | VALUE,
     "index": SIZES | VALUE,
     "alike": SIZES | VALUE,
@@ -46,6 +46,8 @@ MEMBERS = {
         "error": VALUE, "parameters": VALUE, "stream": VALUE}), max_size=3) | VALUE,
     "slab": st.tuples(SIZES, SIZES) | VALUE,
     "out_of_memory": st.booleans() | VALUE,
+    "fraction": st.floats() | VALUE,
+    "message": VALUE,
 }  # fmt: skip
 KIND = MEMBERS.pop("t")
 HEADER = st.fixed_dictionaries({"type": KIND}, optional=MEMBERS)
@@ -73,7 +75,7 @@ def node_end(told: list[Any]) -> ExecutorProcess:
     spec = ExecutorSpec("/bin/false", "x", "/")
     return Unconnected(
         spec, threads=1, device="cpu", cores=None, limit=MemoryLimit("fuzz", None), folder=Path("/nowhere"),
-        on_hello=nobody, on_failed=nobody, on_stream=lambda *piece: told.append(piece), on_gone=nobody, on_exit=nobody, on_computed=lambda: told.append("computed"),
+        on_hello=nobody, on_failed=nobody, on_stream=lambda *piece: told.append(piece), on_progress=nobody, on_gone=nobody, on_exit=nobody, on_computed=lambda: told.append("computed"),
         on_output=nobody, on_result=lambda _, results: told.append(results),
     )  # fmt: skip
 
