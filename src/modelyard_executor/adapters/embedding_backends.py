@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..adapter import LoadError
+from .onnx_session import Session
 from .pretrained import load
 
 _HIDDEN = ("last_hidden_state", "token_embeddings", "hidden_states")
@@ -46,23 +47,10 @@ class OnnxBackend:
     """A graph as exported from transformers or sentence-transformers."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        import onnxruntime
-
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        settings.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), settings, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            # ONNX Runtime's own exceptions share no base class that is public.
-            raise LoadError("ONNX Runtime cannot load %s: %s" % (path.name, error)) from error
+        self._session = Session(path, threads)
         self._inputs = {
             value.name: "int32" if value.type == "tensor(int32)" else "int64"
-            for value in self._session.get_inputs()
+            for value in self._session.inputs()
         }
         unknown = sorted(set(self._inputs) - {"input_ids", "attention_mask", "token_type_ids"})
         if unknown or "input_ids" not in self._inputs:
@@ -73,7 +61,7 @@ class OnnxBackend:
         self._output = self._choose_output(path.name)
 
     def _choose_output(self, file: str) -> str:
-        names = [output.name for output in self._session.get_outputs()]
+        names = self._session.outputs()
         for name in (*_HIDDEN, *_POOLED):
             if name in names:
                 return name
@@ -87,4 +75,5 @@ class OnnxBackend:
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         feeds = {name: given[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
         hidden: Any = self._session.run([self._output], feeds)[0]
+        self._session.pack()
         return hidden.astype("float32", copy=False)

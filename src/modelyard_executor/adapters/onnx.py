@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ..adapter import Container, Cost, Item, ItemError, LoadError, Outputs, Resources, Signature
 from ..tensor import DATATYPES, Tensor, from_numpy, split_rows
+from .onnx_session import Session
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -24,30 +25,17 @@ _DATATYPES = {
 
 
 class Adapter:
-    """One InferenceSession; items of one inner shape are computed together along the first axis."""
+    """One session; items of one inner shape are computed together along the first axis."""
 
     def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
         """``options``: ``file`` (the graph, relative), ``signature`` (of the analysis), ``threads``."""
         import numpy
-        import onnxruntime
 
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = int(options["threads"])
-        settings.inter_op_num_threads = 1
-        # A spinning pool burns the cores that the node and the other models need.
-        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        settings.log_severity_level = 3
         path = files / str(options["file"])
         self._size = path.stat().st_size
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), settings, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            # ONNX Runtime's own exceptions share no base class that is public.
-            raise LoadError("ONNX Runtime cannot load %s: %s" % (path.name, error)) from error
+        self._session = Session(path, int(options["threads"]))
         self._numpy = numpy
-        self._names = [output.name for output in self._session.get_outputs()]
+        self._names = self._session.outputs()
         self._signature: Signature = dict(options["signature"])
         self._check_names()
         if self._signature["batched"] and self._signature.get("max_batch") != 1:
@@ -55,7 +43,7 @@ class Adapter:
 
     def _check_names(self) -> None:
         """The signature may come from model.yaml; it must be this graph's."""
-        graph = {value.name: _DATATYPES.get(value.type, value.type) for value in self._session.get_inputs()}
+        graph = {value.name: _DATATYPES.get(value.type, value.type) for value in self._session.inputs()}
         for spec in self._signature["inputs"]:
             if graph.get(spec["name"]) != spec["datatype"]:
                 raise LoadError(
@@ -110,6 +98,12 @@ class Adapter:
         """The node has checked names, types and shapes; the graph has no other rule."""
 
     def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
+        try:
+            return self._predict(items)
+        finally:
+            self._session.pack()
+
+    def _predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
         if len(items) == 1 or not self._signature["batched"] or self._signature.get("max_batch") == 1:
             return [self._run_one(item) for item in items]
         groups: Dict[Tuple[Any, ...], List[int]] = {}
