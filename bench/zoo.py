@@ -4,8 +4,8 @@ Generated models of three frameworks (ONNX from 1 to 90 MB, scikit-learn, PyTorc
 into the node's budget at once. 20,000 calls of eight callers in a closed loop, the popularity of the
 models after Zipf (1.1); every answer is compared. Node and models have both cores, and the load too. The
 memory is that of the node and all its executors (proportional set size), looked at ten times a second.
-Then, three times in turn: ten awake models under four callers, alone, and while another caller wakes the
-sleeping ones in turn. And a call to one that was put to sleep, timed, fifteen times for each kind.
+Then, three times in turn: ten awake models under four callers, alone, while as many others are woken a second as
+in those 20,000 calls, and while another caller wakes others as fast as it can. And a call to one that was put to sleep, timed, fifteen times for each kind.
 """
 
 import asyncio
@@ -58,13 +58,14 @@ def measure(plan: Plan) -> dict[str, Any]:
             Path(folder), *pools, core=None, answers=lambda each: bool(status(each.http)), **settings
         ) as running:
             first = _all_served(running.http)
+            zipf = uvloop.run(_zipf(running.http, members, plan.count(CALLS, 300)))
             return {
                 "models": models,
                 "budget": budget,
                 "kinds": {kind: sum(m.kind == kind for m in members) for kind in {m.kind for m in members}},
                 "first_loads": first,
-                **uvloop.run(_zipf(running.http, members, plan.count(CALLS, 300))),
-                "beside": uvloop.run(_beside(running.http, members, plan)),
+                **zipf,
+                "beside": uvloop.run(_beside(running.http, members, plan, zipf["wakes_a_second"])),
                 "wakes": _wakes(running.http, members, 3 if plan.quick else _WAKES),
             }
 
@@ -108,7 +109,7 @@ async def _zipf(http: str, members: list[Member], calls: int) -> dict[str, Any]:
     load = Load(http, patience=60.0)
     samples: list[tuple[float, int, int]] = []
     watcher = asyncio.ensure_future(_watch(http, load, samples))
-    before = status(http)["memory"]
+    before, loads = status(http)["memory"], _metric(http, "modelyard_wakes_total")
     tally = await load.closed((_question(each) for each in chosen), connections=CALLERS)
     watcher.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -119,6 +120,7 @@ async def _zipf(http: str, members: list[Member], calls: int) -> dict[str, Any]:
         "outcomes": tally.summary()["innocent"],
         "statuses": tally.statuses,
         "seconds": tally.seconds,
+        "wakes_a_second": (_metric(http, "modelyard_wakes_total") - loads) / tally.seconds,
         "taken": [quantile(taken, q) for q in (0.5, 0.9, 0.99)],
         "samples": samples,
         "loads": _metric(http, "modelyard_wakes_total"),
@@ -155,21 +157,25 @@ def http_connection(url: str) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
 
 
-async def _beside(http: str, members: list[Member], plan: Plan) -> dict[str, list[float]]:
-    """Calls a second to ten models that stay awake: alone, and while another caller wakes others."""
+async def _beside(http: str, members: list[Member], plan: Plan, pace: float) -> dict[str, list[float]]:
+    """Calls a second to ten models that stay awake: alone, while ``pace`` others are woken a second, and while
+    another caller wakes others as fast as it can."""
     popular = [each for each in members if each.kind == "ONNX"][:10]
     others = [each for each in members if each not in popular]
     length = plan.seconds(_RUN, 2.0)
-    rates: dict[str, list[float]] = {"alone": [], "beside wakes": [], "wakes a second": []}
+    kinds = ("alone", "beside as many", "beside wakes")
+    rates: dict[str, list[float]] = {kind: [] for kind in (*kinds, "as many a second", "wakes a second")}
     for _ in range(1 if plan.quick else _TURNS):
-        for kind in ("alone", "beside wakes"):
+        for kind in kinds:
             warm = (_question(popular[n % len(popular)]) for n in range(10 * len(popular)))
             await Load(http, patience=60).closed(warm, connections=4)
             asked = (_question(popular[n % len(popular)]) for n in count())
             load = Load(http, patience=60)
             waking = Load(http, patience=60)
             waker = None
-            if kind == "beside wakes":
+            if kind == "beside as many":
+                waker = asyncio.ensure_future(waking.open(_in_turn(others), rate=pace, seconds=length))
+            elif kind == "beside wakes":
                 waker = asyncio.ensure_future(
                     waking.closed(_in_turn(others), connections=1, seconds=length)
                 )
@@ -177,7 +183,8 @@ async def _beside(http: str, members: list[Member], plan: Plan) -> dict[str, lis
             rates[kind].append(tally.count("right") / tally.seconds)
             if waker is not None:
                 done = await waker
-                rates["wakes a second"].append(done.count("right") / done.seconds)
+                told = "wakes a second" if kind == "beside wakes" else "as many a second"
+                rates[told].append(done.count("right") / done.seconds)
     return rates
 
 
@@ -218,7 +225,7 @@ def _failed(result: dict[str, Any]) -> int:
 
 
 def _kept(result: dict[str, Any]) -> float:
-    return median(result["beside"]["beside wakes"]) / median(result["beside"]["alone"])
+    return median(result["beside"]["beside as many"]) / median(result["beside"]["alone"])
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
@@ -245,7 +252,11 @@ def tables(result: dict[str, Any]) -> list[Table]:
     rows += [
         ("ten awake models, alone", f"{median(beside['alone']):,.0f} calls/s"),
         (
-            "the same beside wakes",
+            "the same beside as many wakes as in those calls",
+            f"{median(beside['beside as many']):,.0f} calls/s, {median(beside['as many a second']):.1f} wakes/s",
+        ),
+        (
+            "the same beside one who does nothing but wake others",
             f"{median(beside['beside wakes']):,.0f} calls/s, {median(beside['wakes a second']):.1f} wakes/s",
         ),
     ]
