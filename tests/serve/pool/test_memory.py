@@ -244,3 +244,24 @@ def test_a_model_that_grows_over_the_budget_starts_anew_and_the_others_do_not(tm
             node.post("/models/leaking/predict", {"x": 1.0})[1]["output"] <= 2
         )  # its first call was the canary
         assert "used up" in node.log()
+
+
+def test_what_a_model_grows_to_right_after_its_first_answer_is_known_before_it_wakes_again(
+    tmp_path: Path,
+) -> None:
+    """As one does that answers first and packs its weights then."""
+    code = (
+        "import threading\nkept = []\n"
+        "def grow():\n    kept.append(bytearray(b'x') * 60_000_000)\n"
+        "def predict(x: float):\n    if not kept:\n        threading.Timer(0.3, grow).start()\n    return x\n"
+    )
+    with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:
+        found = wait_until(
+            lambda: (
+                (seen := node.status().pools[0].footprint) and seen.most > seen.loaded + 50_000_000 and seen
+            )
+        )
+        node.post("/v2/repository/models/function/unload", {})
+        assert node.post("/predict", {"x": 1.0})[0] == 200
+        again = wait_until(lambda: node.status().pools[0].footprint)
+        assert again.most >= found.most - 10_000_000

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 State = Literal["asleep", "waking", "awake", "leaving"]
 
 UNKNOWN = 256 * 2**20  # bytes that a replica is thought to take of which nothing is known
+INFINITY = float("inf")
 IDLE_GRACE = 0.2  # seconds that an executor without work has to end by itself
+SETTLE = 1.0  # seconds after its first answer at which a model has grown to its usual size (an adapter may pack weights)
 MEASURE_EVERY = 5.0  # seconds between two looks at what a model takes that is called
 
 
@@ -55,6 +57,8 @@ class Residence:
         self._measured = 0  # bytes, of all replicas
         self._measured_at = self.since
         self._called = False  # since it was measured
+        self._settles_at = INFINITY  # when it is to be measured for the first time after it was loaded
+        self._most_before = 0  # bytes that it took at most, by what was known when it was loaded
         self._ended = False
         self._ending: asyncio.Task[None] | None = None
         self._weighing: asyncio.Task[None] | None = None
@@ -207,13 +211,13 @@ class Residence:
         loaded, peak, resident = (size or 0 for size in told)
         loaded = loaded or UNKNOWN
         former = self._learnt.footprint
-        # What one odd call made it grow to is forgotten by half with each load.
-        most = loaded if former is None else max(loaded, (former.most + loaded) // 2)
+        self._most_before = 0 if former is None else former.most
+        self._settles_at = time.monotonic() + SETTLE
         self._learnt.footprint = Footprint(
             # Above what is resident now, which is counted as if nothing of it were shared.
             loading=loaded + max(0, peak - resident),
             loaded=loaded,
-            most=most,
+            most=max(loaded, self._most_before),
             seconds=seconds,
         )
         self._learnt.awake = True
@@ -275,7 +279,8 @@ class Residence:
         self._rate.add(self.calls, now)
         self._called = self._called or self.calls > 0
         self.calls = 0
-        return self._called and self.state == "awake" and now - self._measured_at > MEASURE_EVERY
+        due = now >= self._settles_at or (self._called and now - self._measured_at > MEASURE_EVERY)
+        return due and self.state == "awake"
 
     async def measure(self, now: float) -> None:
         """See what its processes take."""
@@ -285,8 +290,15 @@ class Residence:
             return
         self._measured, self._measured_at, self._called = sum(sizes), now, False
         known = self._learnt.footprint
-        if known is not None and max(sizes) > known.most:
-            self._learnt.footprint = msgspec.structs.replace(known, most=max(sizes))
+        if known is None:
+            return
+        most = max(known.most, *sizes)
+        if now >= self._settles_at:
+            self._settles_at = INFINITY
+            # What one odd call made it grow to is forgotten by half with each load.
+            most = max(known.loaded, *sizes, (self._most_before + max(sizes)) // 2)
+        if most != known.most:
+            self._learnt.footprint = msgspec.structs.replace(known, most=most)
 
     def started_anew(self) -> None:
         """It takes no more than when it was loaded, for its processes were ended."""
