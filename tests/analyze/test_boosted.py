@@ -86,6 +86,7 @@ def test_a_configuration_that_speaks_of_learners_is_none(files_of) -> None:
         (ubjson(xgboost_model(feature_names=["a"])), "1 names"),
         (ubjson(xgboost_model(feature_names=["a", "b", "a"])), "2 different"),
         (ubjson(xgboost_model(learner_model_param=7)), "can be read"),
+        (ubjson({**xgboost_model(), "version": [3, -1, 0]}), "can be read"),
         (b"{L\0\0\0\0\0\0\0\x07learner{" + b"L" + b"\xff" * 8, "length"),
         (b"{L\0\0\0\0\0\0\0\x07learner{" + length(b"x") + b"[" * 100, "deep"),
         (b"{L\0\0\0\0\0\0\0\x07learner{" + length(b"x") + b"[$", "truncated"),

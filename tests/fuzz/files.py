@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fuzz.engine import Harness
 from modelyard.analyze import analyze
 from modelyard.core.errors import NotFound, RejectedContent
+from modelyard_executor.adapters import onnx_skeleton
 from support.gguf import gguf
 
 
@@ -87,6 +88,43 @@ def onnx_harness() -> Harness:
         b"offset",
     ]
     return file_harness("onnx", "m.onnx", seeds, tokens, {"weights.bin": bytes(8)})
+
+
+def onnx_skeleton_harness() -> Harness:
+    """What the executor reads of a graph before ONNX Runtime does."""
+    weight = numpy_helper.from_array(numpy.ones((32, 16), "float32"), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 16])], [weight],
+    )  # fmt: skip
+    good = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+
+    def fuzz_one(data: bytes) -> None:
+        try:
+            found = onnx_skeleton.read(data, b"model.onnx")
+        except ValueError:
+            return
+        if found is not None:
+            graph, left = found
+            assert left > 0
+            assert len(graph) <= len(data) + 16, (len(graph), len(data))
+
+    found = onnx_skeleton.read(good, b"model.onnx")
+    assert found is not None
+    assert found[1] == 32 * 16 * 4
+    tokens = [
+        b"\x3a",
+        b"\x2a",
+        b"\x4a",
+        b"\x6a",
+        b"\x70\x01",
+        b"\xff\xff\xff\xff\x0f",
+        b"\x80" * 10,
+        b"length",
+        b"\x00",
+    ]
+    return Harness("onnx_skeleton", fuzz_one, [good], tokens)
 
 
 def safetensors_harness() -> Harness:

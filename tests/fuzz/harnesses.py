@@ -33,6 +33,7 @@ NAMES = {
     "remote_openai": "remotes",
     "remote_stream": "remotes",
     "onnx": "files",
+    "onnx_skeleton": "files",
     "safetensors": "files",
     "gguf": "files",
     "xgboost": "files",

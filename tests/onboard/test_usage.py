@@ -281,3 +281,28 @@ def test_a_demonstration_at_the_end_of_a_module(project: Project):
     assert found.usage is not None
     assert found.usage.imports == ("from moody.core import Analyzer",)
     assert found.example == {"sentence": "a good day"}
+
+
+def test_what_the_project_needs_to_have_been_called_first_is_called_once(project: Project):
+    """Also when another example of the same page calls it."""
+    usage = usage_of(
+        project,
+        """
+        ```python
+        >>> from moody import load, score
+        >>> load()
+        >>> score("a good day")
+        1.0
+        ```
+
+        And again:
+
+        ```python
+        >>> score("a bad day, said the man")
+        -1.0
+        ```
+        """,
+    )
+    assert usage.imports == ("from moody import load, score",)
+    assert usage.setup == ("load()",)
+    assert usage.result == "score(text)"

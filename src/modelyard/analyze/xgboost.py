@@ -4,7 +4,7 @@ Source: https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html.
 """
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from packaging.version import Version
@@ -27,6 +27,9 @@ _JSON = re.compile(rb'\s*\{\s*"learner"\s*:\s*\{')
 _UBJSON = b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner{"
 _NOT_KEPT = frozenset({"trees", "tree_info", "iteration_indptr", "weight_drop", "weights", "cats"})
 _OLDEST = Version("2.1.4")  # of xgboost-cpu, which is XGBoost without 300 MB for several GPUs
+
+
+_Release = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 
 
 class _Objective(msgspec.Struct):
@@ -54,7 +57,7 @@ class _Learner(msgspec.Struct):
 
 class _Saved(msgspec.Struct):
     learner: _Learner
-    version: tuple[int, int, int]
+    version: tuple[_Release, _Release, _Release]
 
 
 def detect(files: Files) -> bool:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from modelyard.onboard.code import Code, dotted_of
-from modelyard.onboard.flow import BUILT_INS, COMMON_IMPORTS, Flow, Step, bound_by, loaded
+from modelyard.onboard.flow import BUILT_INS, COMMON_IMPORTS, Flow, Step, bound_by, is_literal, loaded
 from modelyard.onboard.leaves import Leaf, Leaves, shape_of
 from modelyard.onboard.literals import annotation_of, as_json, guessed, is_setting, numbers
 from modelyard.onboard.origin import Origin, arguments_of, definition, makes_object, origin
 from modelyard.onboard.shown import is_shown, presented
 from modelyard.onboard.usage import MISSING, Input, Usage, is_answer, suffix_of, words_of
 
+# Functions of a project that its others need to have been called.
+_SETS_UP = frozenset({"load", "init", "initialize", "setup", "set_up", "prepare", "warmup", "warm_up"})
 _STEMS = re.compile(r"_?(path|file|filename|fname|fn|filepath)$")
 
 
@@ -267,7 +269,8 @@ class _Writer:
         )  # fmt: skip
 
     def _mutators(self, once: list[int]) -> set[int]:
-        """Statements between that set up what is used: ``model.eval()``, ``checker.load(path)``."""
+        """Statements between that set up what is used: ``model.eval()``, ``checker.load(path)``, or the project
+        itself: ``load()``."""
         found: set[int] = set()
         names = {name for i in once for name in bound_by(self._flow.steps[i].node)}
         for step in self._flow.steps[: self._step.number]:
@@ -278,6 +281,9 @@ class _Writer:
             ):
                 continue
             function = step.node.value.func
+            if self._sets_up(step.node.value, step):
+                found |= {step.number, *self._slice(step.node.value, step)}
+                continue
             root = (dotted_of(function) or "").partition(".")[0]
             if not isinstance(function, ast.Attribute) or root not in names or is_answer(function.attr):
                 continue
@@ -288,6 +294,20 @@ class _Writer:
                 found.add(step.number)
                 found |= {i for i in self._slice(step.node.value, step) if not self._is_data(i)}
         return found
+
+    def _sets_up(self, call: ast.Call, step: Step) -> bool:
+        """Whether it is a function of the project that its others need to have been called, by its name."""
+        name = dotted_of(call.func) or ""
+        bound = step.known.get(name.partition(".")[0])
+        if bound is None or not isinstance(self._flow.steps[bound].node, ast.Import | ast.ImportFrom):
+            return False
+        maker = origin(call.func, step, self._flow, self._code)
+        values = [*call.args, *(each.value for each in call.keywords)]
+        return (
+            maker is not None
+            and maker.dotted.rpartition(".")[2] in _SETS_UP
+            and all(map(is_literal, values))
+        )
 
     def _hoisted(self, needed: set[int]) -> Callable[[set[str]], list[str]]:
         """``Model("base").predict(text)`` makes its object for each call; here it is made once."""

@@ -7,7 +7,9 @@ memory, with every large tensor as a place in the file that it came from. Field 
 
 import mmap
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, Optional, Tuple, Union
+
+Data = Union[bytes, mmap.mmap]
 
 SMALLEST = 1024  # bytes of a tensor that is left where it is
 LARGEST = 64 * 1024 * 1024  # bytes of a graph without its weights; a larger one has them in another form
@@ -19,12 +21,13 @@ def skeleton(path: Path) -> "Optional[Tuple[bytes, int]]":
     """The graph in ``path``, and how many bytes of tensors lie in files. None when it cannot be had."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _model(data, path.name.encode("utf-8"))
-    except (OSError, ValueError, IndexError):
+            return read(data, path.name.encode("utf-8"))
+    except (OSError, ValueError):
         return None  # whatever is wrong with it, ONNX Runtime says it better
 
 
-def _model(data: mmap.mmap, name: bytes) -> "Optional[Tuple[bytes, int]]":
+def read(data: Data, name: bytes) -> "Optional[Tuple[bytes, int]]":
+    """As :func:`skeleton`, of the bytes of the file ``name``. Raises ValueError for what is no message."""
     parts: List[bytes] = []
     left = 0
     for number, wire, begin, start, end in _fields(data, 0, len(data)):
@@ -37,7 +40,7 @@ def _model(data: mmap.mmap, name: bytes) -> "Optional[Tuple[bytes, int]]":
     return (whole, left) if left and len(whole) <= LARGEST else None
 
 
-def _graph(data: mmap.mmap, start: int, end: int, name: bytes) -> "Tuple[bytes, int]":
+def _graph(data: Data, start: int, end: int, name: bytes) -> "Tuple[bytes, int]":
     parts: List[bytes] = []
     left = size = 0
     for number, wire, begin, inner, stop in _fields(data, start, end):
@@ -54,7 +57,7 @@ def _graph(data: mmap.mmap, start: int, end: int, name: bytes) -> "Tuple[bytes, 
     return b"".join(parts), left
 
 
-def _tensor(data: mmap.mmap, start: int, end: int, name: bytes) -> "Optional[Tuple[bytes, int]]":
+def _tensor(data: Data, start: int, end: int, name: bytes) -> "Optional[Tuple[bytes, int]]":
     """The tensor as one that lies in a file, and how many bytes do; None for one that is small."""
     parts: List[bytes] = []
     place: "Optional[Tuple[int, int]]" = None
@@ -79,13 +82,13 @@ def _tensor(data: mmap.mmap, start: int, end: int, name: bytes) -> "Optional[Tup
     return b"".join(parts), length
 
 
-def _length(data: mmap.mmap, start: int, end: int) -> Optional[int]:
+def _length(data: Data, start: int, end: int) -> Optional[int]:
     """The number in an entry ``length`` of what is said of a tensor that lies in another file."""
     words = [data[inner:stop] for _, wire, _, inner, stop in _fields(data, start, end) if wire == _BYTES]
     return int(words[1]) if len(words) == 2 and words[0] == b"length" and words[1].isdigit() else None
 
 
-def _fields(data: mmap.mmap, position: int, end: int) -> "Iterator[Tuple[int, int, int, int, int]]":
+def _fields(data: Data, position: int, end: int) -> "Iterator[Tuple[int, int, int, int, int]]":
     """(number, wire type, where it begins, where its value begins and ends) of each field of a message.
 
     Raises ValueError for what is no message.
@@ -111,7 +114,7 @@ def _fields(data: mmap.mmap, position: int, end: int) -> "Iterator[Tuple[int, in
         yield key >> 3, wire, begin, start, position
 
 
-def _read_varint(data: mmap.mmap, position: int, end: int) -> "Tuple[int, int]":
+def _read_varint(data: Data, position: int, end: int) -> "Tuple[int, int]":
     result = shift = 0
     while position < end and shift < 70:
         byte = data[position]
