@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -183,13 +182,21 @@ def test_it_says_how_far_it_is_and_ends_when_nobody_waits(tmp_path: Path) -> Non
         wait_until(lambda: not alive(child), what="the program's end")
 
 
+def test_what_it_leaves_running_ends_with_it(tmp_path: Path) -> None:
+    start = "subprocess.Popen(['sleep', '1000'], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid"
+    run = ["python", "-c", f"import subprocess; print({start})"]
+    with Served(tmp_path, {"pid": {"text": "stdout"}}, run) as served:
+        left = int(served.ask()["pid"].item())
+        wait_until(lambda: not alive(left), what="the end of what it left")
+        assert served.ask()["pid"].item() != str(left).encode()  # and the next one runs
+
+
 def test_it_ends_with_its_executor(tmp_path: Path) -> None:
     with Served(tmp_path, SEEN) as served:
         served.executor.channel.send(
             {"type": "BATCH", "batch": 1, "items": [{"inputs": [], "parameters": {"hang": True}}]}
         )
         child = wait_until(lambda: children(served.executor.process.pid), what="the program")[0]
-        time.sleep(0.2)  # to its main loop
         os.kill(served.executor.process.pid, signal.SIGKILL)
         wait_until(lambda: not alive(child), what="the program's end")
 

@@ -168,7 +168,7 @@ def _check(declared: ModelYaml) -> None:
             f"there is no adapter {declared.adapter[:40]!r}; known: {', '.join(sorted(ADAPTERS))}",
             field="adapter",
         )
-    if (declared.command is None) != (declared.adapter != "command") and declared.adapter is not None:
+    if declared.adapter is not None and (declared.adapter == "command") != (declared.command is not None):
         raise _wrong("adapter: command and a command belong together", field="command")
     signature = declared.signature or DeclaredSignature()
     for place, specs in (("inputs", signature.inputs), ("outputs", signature.outputs)):

@@ -115,10 +115,14 @@ def show(value: Any) -> str:
 
 
 def _run_batch(client: Client, name: str, records: list[Any], call: Record, *, as_json: bool) -> None:
-    outcomes = client.predict_batch(name, records, raw=True, **call)
+    show_outcomes(client.predict_batch(name, records, raw=True, **call), as_json=as_json)
+
+
+def show_outcomes(outcomes: list[Record | ModelyardError], *, as_json: bool) -> None:
+    """What each record of a batch was answered. Exits 1 when one failed."""
     failed = [outcome for outcome in outcomes if isinstance(outcome, ModelyardError)]
     if as_json:
-        print_json([_error_body(one) if isinstance(one, ModelyardError) else one for one in outcomes])
+        print_json([error_body(one) if isinstance(one, ModelyardError) else one for one in outcomes])
     else:
         for index, outcome in enumerate(outcomes):
             print(f"record {index}")
@@ -130,7 +134,7 @@ def _run_batch(client: Client, name: str, records: list[Any], call: Record, *, a
         raise typer.Exit(1)
 
 
-def _error_body(error: ModelyardError) -> Record:
+def error_body(error: ModelyardError) -> Record:
     return {"error": error.message, "code": error.code, "field": error.field}
 
 

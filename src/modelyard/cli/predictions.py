@@ -5,10 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from modelyard.cli.common import client
-from modelyard.cli.output import print_error, print_facts, print_json, say
+from modelyard.cli.output import print_facts, print_json, say
 from modelyard.cli.ticker import Ticker
 from modelyard.client.records import file_of
 from modelyard.core.errors import ModelyardError
@@ -36,7 +34,7 @@ def submit(name: str, record: Any, text: str | None, priority: int | None, *, as
 
 def follow(id: str, save: Path | None, *, as_json: bool) -> None:
     """Wait for the end and show the answer. Raises the job's error."""
-    from modelyard.cli.predict import show
+    from modelyard.cli.predict import show, show_outcomes
 
     with client() as platform:
         job = platform.prediction_job(id)
@@ -53,19 +51,12 @@ def follow(id: str, save: Path | None, *, as_json: bool) -> None:
     if save is not None:
         _save(answer, save, as_json=as_json)
         return
-    if as_json:
-        print_json([_body(each) for each in answer] if isinstance(answer, list) else answer)
-    elif isinstance(answer, list):
-        for index, outcome in enumerate(answer):
-            print(f"record {index}")
-            if isinstance(outcome, ModelyardError):
-                print_error(outcome, as_json=False)
-            else:
-                print_facts([(f"  {output}", show(value)) for output, value in outcome.items()])
+    if isinstance(answer, list):
+        show_outcomes(answer, as_json=as_json)
+    elif as_json:
+        print_json(answer)
     else:
         print_facts([(output, show(value)) for output, value in answer.items()])
-    if isinstance(answer, list) and any(isinstance(each, ModelyardError) for each in answer):
-        raise typer.Exit(1)
 
 
 def cancel(id: str, *, as_json: bool) -> None:
@@ -89,12 +80,14 @@ def how_far(job: PredictionJob) -> str:
 
 def _save(answer: Any, folder: Path, *, as_json: bool) -> None:
     """Each output of each record into a file of its own: bytes and text as they are, anything else as JSON."""
+    from modelyard.cli.predict import error_body
+
     records = answer if isinstance(answer, list) else [answer]
     written: list[str] = []
     for index, record in enumerate(records):
         place = folder / str(index) if isinstance(answer, list) else folder
         place.mkdir(parents=True, exist_ok=True)
-        outputs = {"error": _body(record)} if isinstance(record, ModelyardError) else record
+        outputs = {"error": error_body(record)} if isinstance(record, ModelyardError) else record
         for name, value in outputs.items():
             path = place / re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")
             data = file_of(value)
@@ -108,9 +101,3 @@ def _save(answer: Any, folder: Path, *, as_json: bool) -> None:
     else:
         for path in written:
             print(path)
-
-
-def _body(outcome: Any) -> Any:
-    if isinstance(outcome, ModelyardError):
-        return {"error": outcome.message, "code": outcome.code, "field": outcome.field}
-    return outcome

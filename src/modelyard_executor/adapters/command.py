@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from ..adapter import InvalidInput, ItemError, LoadError, progress
-from .program import Ended, run
+from .program import Ended, adopt, run
 from .record_adapter import Record, RecordAdapter
 
 LARGEST = 256 * 1024 * 1024  # bytes of one output
@@ -25,6 +25,7 @@ class Adapter(RecordAdapter):
     """``options``: ``command`` of model.yaml, ``signature``, ``threads``."""
 
     def open(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
+        adopt()
         self._command: Dict[str, Any] = dict(options["command"])
         self._always = {"folder": str(files), "threads": str(options["threads"]), "device": device}
         self._inputs = {spec["name"]: spec for spec in self._signature["inputs"]}

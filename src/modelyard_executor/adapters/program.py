@@ -53,14 +53,14 @@ def run(
             source.close()
     try:
         return _watch(process, on_line, on_tick)
-    except BaseException:
-        kill_tree(process.pid)
-        process.wait()
-        raise
     finally:
+        # Whatever it started, too: what its parent left behind is ours (see adopt()).
+        end_descendants()
+        process.wait()
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
+        _reap()
 
 
 def _watch(
@@ -101,15 +101,28 @@ def _watch(
     while process.poll() is None:  # it closed what it prints to, and goes on
         time.sleep(0.02)
         on_tick()
-    kill_tree(process.pid)
     return Ended(process.returncode, bytes(kept["stdout"]), bytes(kept["stderr"]), cut)
 
 
-def kill_tree(pid: int) -> None:
-    """End a process and its descendants."""
-    for each in [*descendants(pid), pid]:
+def adopt() -> None:
+    """Have processes whose parent ended become this one's children (prctl(2), PR_SET_CHILD_SUBREAPER): else what
+    a program leaves running could not be found any more. Linux only."""
+    if _prctl is not None:
+        _prctl(36, 1, 0, 0, 0)
+
+
+def end_descendants() -> None:
+    """Kill every process below this one."""
+    for pid in descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(each, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+
+
+def _reap() -> None:
+    """Take leave of the adopted that have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def descendants(pid: int) -> List[int]:

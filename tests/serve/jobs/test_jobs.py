@@ -16,7 +16,16 @@ from support.models import function_pool, mlp_pool
 from support.node import NodeProcess, wait_until
 
 ASYNC = {"prefer": "respond-async"}
-OPEN = "import os, time\ndef predict(x: float):\n    while x < 0 and not os.path.exists({go!r}):\n        time.sleep(0.01)\n    return 2 * x\n"
+# Below 0 it notes that it has begun, and goes on until the gate is open.
+OPEN = """
+import os, time
+def predict(x: float):
+    if x < 0:
+        open({go!r} + ".began", "a").close()
+    while x < 0 and not os.path.exists({go!r}):
+        time.sleep(0.01)
+    return 2 * x
+"""
 TALKING = """
 import os, time
 from modelyard_executor.adapter import progress
@@ -34,12 +43,9 @@ def post(node: NodeProcess, path: str, value: object, **headers: str) -> tuple[i
     return node.post(path, value, {**ASYNC, **headers})
 
 
-def computing(node: NodeProcess, id: str) -> None:
-    """Wait until an executor has the job."""
-    wait_until(
-        lambda: node.get(f"/jobs/{id}")[1]["state"] == "running" and not node.status().pools[0].queued
-    )
-    time.sleep(0.2)  # from the queue to the executor
+def computing(go: Path) -> None:
+    """Wait until an executor has a job that waits at the gate."""
+    wait_until(go.with_name("go.began").exists, what="the job's computation")
 
 
 def ended(node: NodeProcess, id: str) -> dict[str, Any]:
@@ -168,9 +174,9 @@ def test_cancelled_the_model_lets_go_of_it(node: NodeProcess) -> None:
     assert node.get(f"/jobs/{job['id']}")[0] == 404
 
 
-def test_cancelled_a_model_that_does_not_listen_is_ended(node: NodeProcess) -> None:
+def test_cancelled_a_model_that_does_not_listen_is_ended(node: NodeProcess, go: Path) -> None:
     _, job = post(node, "/models/slow/predict", {"x": -1.0})
-    computing(node, job["id"])
+    computing(go)
     (pid,) = node.pids("slow")
     node.call("DELETE", f"/jobs/{job['id']}")
     wait_until(lambda: node.pids("slow") not in ([], [pid]), what="another executor")
@@ -203,7 +209,7 @@ def test_a_killed_node_goes_on_with_its_jobs(tmp_path: Path) -> None:
     with node:
         jobs = [post(node, "/predict", {"x": -float(n)})[1]["id"] for n in range(1, 6)]
         done = post(node, "/predict", {"x": 1.0})[1]["id"]
-        time.sleep(0.2)
+        computing(go)
         node.kill()
         go.touch()
         node.start()
