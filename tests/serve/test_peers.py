@@ -1,7 +1,7 @@
 """What users of other servers were hurt by, one test for each line of *Serving* in the notes on peers: on a
 real node with real executors. The lines that speak of proteins are tests/system/test_esm2.py (means
 without begin and end, the alphabet, nothing cut off in silence); that padding is avoided and not only
-accounted for is tests/policy. Loading by memory and evicting by itself is not built yet.
+accounted for is tests/policy; much more of loading by memory is tests/serve/pool/test_memory.py.
 """
 
 import json
@@ -248,6 +248,22 @@ def test_time_outs_fire_while_running(gate: Gate, tmp_path: Path) -> None:
         status, answer = node.post("/predict", {"x": 1.0}, {"modelyard-timeout": "3"})
         assert (status, answer["code"]) == (504, "deadline")
         assert gate.computed() == [1.0]
+
+
+def test_models_are_loaded_by_memory_and_evicted_automatically(tmp_path: Path) -> None:
+    """Five models in the memory of three: each is answered, and no more are in memory than fit."""
+    code = "BALLAST = bytearray(b'x') * 100_000_000\ndef predict(x: float):\n    return x + 1\n"
+    pools = [
+        msgspec.structs.replace(function_pool(tmp_path / f"m{n}", code, name=f"m{n}"), memory=120_000_000)
+        for n in range(5)
+    ]
+    budget = 420_000_000
+    with NodeProcess(tmp_path / "home", MODELYARD_MEMORY=str(budget)).serve(*pools) as node:
+        for n in [*range(5), *range(5)]:
+            assert node.post(f"/models/m{n}/predict", {"x": 1.0}) == (200, {"output": 2.0})
+            assert node.status().memory.used <= budget
+        states = [pool.state for pool in node.status().pools]
+        assert "asleep" in states
 
 
 def test_two_models_load_at_the_same_time_and_a_third_serves_meanwhile(tmp_path: Path) -> None:
