@@ -1,5 +1,6 @@
 """Files of catalog entries: out of packages made here, out of a mirror, whole or not at all."""
 
+import json
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +110,38 @@ def test_folders_of_a_package_are_taken_under_their_names_with_the_options_of_th
     with pytest.raises(NotFound, match="no folder 'other'"):
         fetch(missing, tmp_path / "to", progress=print)
     assert names(tmp_path / "to") == ["tiny"]
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_recipe_is_laid_over_the_weights_of_its_entry(tmp_path: Path) -> None:
+    known = msgspec.structs.replace(
+        load().entries["rxnmapper"], name="tiny", options={"size": 2}, source=entry().source
+    )
+    (tmp_path / "to" / ".tiny.recipe" / "weights").mkdir(parents=True)  # of a run that was killed
+    place = fetch(known, tmp_path / "to", progress=print)
+    assert names(place) == ["model.py", "model.yaml", "options.json", "weights"]
+    assert names(place / "weights") == ["config.json", "model.bin"]
+    assert json.loads((place / "options.json").read_text()) == {"size": 2}
+    declared = yaml.safe_load((place / "model.yaml").read_text())
+    assert declared["example"] == known.example
+    assert declared["requirements"] == ["rxnmapper[rdkit]", "setuptools<81"]
+    assert names(tmp_path / "to") == ["tiny"]
+    # A mirror may have what this made, or the weights alone, as somebody put them there.
+    assert fetch(known, tmp_path / "other", mirror=tmp_path / "to", progress=print) == place
+    bare = tmp_path / "bare" / "tiny"
+    bare.mkdir(parents=True)
+    (bare / "model.bin").write_text("theirs")
+    place = fetch(known, tmp_path / "other", mirror=tmp_path / "bare", progress=print)
+    assert (place / "weights" / "model.bin").read_text() == "theirs"
+    assert (place / "model.py").is_file() and names(bare) == ["model.bin"]
+
+
+def test_a_recipe_whose_weights_stay_in_their_package_fetches_nothing(tmp_path: Path) -> None:
+    known = msgspec.structs.replace(
+        load().entries["rxnmapper"], requirements=("torch",), recipe="rxnmapper"
+    )
+    place = fetch(known, tmp_path, progress=print)
+    assert names(place) == ["model.py", "model.yaml"]
 
 
 def test_a_program_without_weights_needs_no_network(tmp_path: Path) -> None:

@@ -21,5 +21,5 @@ def test_a_known_model_is_one_command_away(shell: Shell) -> None:
     assert (again["endpoint"], again["model"], again["version"]) == ("other", "other", 1)
     folder = shell.json("catalog", "fetch", "minilm")["folder"]
     assert folder == str(shell.home / "catalog" / "minilm")
-    wrong = shell.run("catalog", "deploy", "rfdiffusion")
-    assert wrong.returncode == 1 and "'rfdiffusion', which is not written yet" in wrong.stderr
+    wrong = shell.run("catalog", "deploy", "uni-mol")
+    assert wrong.returncode == 1 and "its entry has no recipe" in wrong.stderr

@@ -87,7 +87,8 @@ class Field(Noun):
 
 class Entry(Noun):
     """A model that is known. Sizes are bytes, ``context`` is tokens or residues. ``memory`` is by precision
-    (fp32, fp16, bf16, int8), ``example`` one record, ``expected`` what it gives where that was run.
+    (fp32, fp16, bf16, int8), ``example`` one record, ``expected`` what it gives where that was run. ``recipe``
+    is the one of :mod:`modelyard.catalog.recipe` that runs it, of a function or a program.
 
     ``facts`` says where it was read, an URL, for each of source, licence, parameters, context, disk, memory,
     requirements, and a GPU that is required.
@@ -106,6 +107,7 @@ class Entry(Noun):
     gpu: Literal["none", "optional", "required"]
     strategy: Strategy
     facts: dict[str, str]
+    recipe: str | None = None
     homepage: str = ""
     paper: str | None = None
     requirements: tuple[str, ...] = ()
@@ -118,6 +120,11 @@ class Entry(Noun):
     expected: dict[str, Any] | None = None
     options: dict[str, Any] = {}
     tags: tuple[str, ...] = ()
+
+
+def is_runnable(entry: Entry, adapters: frozenset[str]) -> bool:
+    """Whether one of ``adapters`` runs it: a function and a program only by a recipe, which brings the code."""
+    return entry.recipe is not None or (entry.adapter in adapters - {"function", "command"})
 
 
 def check_entry(entry: Entry) -> None:
@@ -135,6 +142,10 @@ def check_entry(entry: Entry) -> None:
         raise InvalidInput("Folders are taken out of a package, instead of a path.", field="source.folders")
     if not all(re.fullmatch(r"\w+", folder) for folder in source.folders):
         raise InvalidInput("A folder is one name, as a Python package has it.", field="source.folders")
+    if entry.recipe is not None:
+        check_name(entry.recipe, field="recipe")
+        if entry.adapter not in ("function", "command"):
+            raise InvalidInput("A recipe is a function's or a command's.", field="recipe")
     if not _SPDX.fullmatch(entry.licence.spdx):
         raise InvalidInput(f"{entry.licence.spdx!r} is no SPDX identifier.", field="licence.spdx")
     for url, field in ((source.url, "source.url"), (source.git, "source.git"), (entry.paper, "paper")):

@@ -5,15 +5,12 @@ from typing import get_args
 
 from modelyard.analyze.model_yaml import ADAPTERS
 from modelyard.catalog.catalog import Filter, load, memory_of
-from modelyard.catalog.entry import Category, Entry, Source
+from modelyard.catalog.entry import Category, Entry, Source, is_runnable
 from modelyard.cli.output import print_facts, print_json, print_table, say
 from modelyard.client.location import find_home
 from modelyard.core.errors import InvalidInput, Unavailable
 from modelyard.core.settings import load_settings
 from modelyard.core.units import format_bytes, format_count, parse_bytes, parse_count
-
-# What a catalog entry's files alone are run by; a model that is a Python function brings code, which no entry does.
-RUNNABLE = ADAPTERS - {"function"}  # of which an entry does not bring the code
 
 
 def find(
@@ -62,8 +59,8 @@ def find(
     notes = [f"\n{len(found)} of {len(catalog.entries)} models.{told}"]
     if any((memory := memory_of(entry)) and not memory.stated for entry in found):
         notes.append("~ is estimated from the parameters.")
-    if any(entry.adapter not in RUNNABLE for entry in found):
-        notes.append("Adapters in brackets are not written yet.")
+    if not all(is_runnable(entry, ADAPTERS) for entry in found):
+        notes.append("What is in brackets cannot be deployed by its name yet.")
     print(" ".join(notes))
 
 
@@ -84,7 +81,7 @@ def show(name: str, *, as_json: bool) -> None:
         ("paper", entry.paper or ""),
         ("homepage", entry.homepage),
         ("framework", entry.framework),
-        ("adapter", entry.adapter + ("" if entry.adapter in RUNNABLE else ", not written yet")),
+        ("adapter", _runner(entry)),
         ("requirements", "\n".join(entry.requirements)),
         ("python", entry.python or ""),
         ("parameters", "" if entry.parameters is None else f"{entry.parameters:,}"),
@@ -111,14 +108,14 @@ def fetch(name: str, folder: Path | None, *, as_json: bool) -> None:
 
 
 def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool, as_json: bool) -> None:
-    """Raises Unavailable for an entry whose adapter is not written, and what a deployment raises."""
+    """Raises Unavailable for an entry that nothing here runs, and what a deployment raises."""
     from modelyard.cli.deploy import run
 
     entry = load().get(name)
-    if entry.adapter not in RUNNABLE:
+    if not is_runnable(entry, ADAPTERS):
         raise Unavailable(
-            f"{name!r} needs the adapter {entry.adapter!r}, which is not written yet; there are: "
-            f"{', '.join(sorted(RUNNABLE))}."
+            f"{name!r} cannot be deployed by its name: its entry has no recipe. Make a folder of its files with a "
+            f"model.yaml, or have one made: modelyard add {_where(entry.source)}"
         )
     run(
         _fetched(entry, None),
@@ -150,8 +147,18 @@ def _row(entry: Entry) -> list[str]:
         {"none": "no", "optional": "can", "required": "yes"}[entry.gpu],
         entry.licence.spdx,
         "yes" if entry.licence.commercial else "no",
-        entry.adapter if entry.adapter in RUNNABLE else f"({entry.adapter})",
+        entry.adapter if is_runnable(entry, ADAPTERS) else f"({entry.adapter})",
     ]
+
+
+def _runner(entry: Entry) -> str:
+    if not is_runnable(entry, ADAPTERS):
+        return f"{entry.adapter}, for which there is no recipe yet"
+    return entry.adapter + ("" if entry.recipe is None else f", by the recipe {entry.recipe}")
+
+
+def _where(source: Source) -> str:
+    return source.package or source.git or (f"hf://{source.hub}" if source.hub else source.url or "FOLDER")
 
 
 def _memories(entry: Entry) -> str:

