@@ -23,18 +23,28 @@ import sys
 import sysconfig
 import tempfile
 import time
+import weakref
 from pathlib import Path
-from typing import List, Tuple
+from typing import FrozenSet, List, Tuple
 
 _MOST = 1 << 20  # bytes of a message
+_OURS = "modelyard_executor."
+
+_before: FrozenSet[str] = frozenset()  # what was imported in the server that this process was forked from
 
 
 def modules() -> List[str]:
-    """The modules of installed packages that are imported now, in the order in which they were."""
+    """The modules of installed packages, and of this one, that are imported now, in the order in which they
+    were; without those that the server had which this process was forked from."""
     paths = sysconfig.get_paths()
     roots = tuple({paths[name] + os.sep for name in ("purelib", "platlib")})
     found = []
     for name, module in list(sys.modules.items()):
+        if name in _before:
+            continue
+        if name.startswith(_OURS):
+            found.append(name)
+            continue
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and file.startswith(roots) and name == getattr(module, "__name__", None):
             found.append(name)
@@ -52,6 +62,8 @@ def serve(descriptor: int) -> Tuple[int, int]:
             importlib.import_module(name)
         except Exception:  # it was imported by a model in a way of its own
             missing.append(name)
+    global _before
+    _before = frozenset(sys.modules)
     gc.collect()
     gc.freeze()  # pages that the collector does not write to stay shared
     until = time.monotonic() + 1
@@ -113,6 +125,10 @@ def _become(asked: dict, descriptors: List[int], between: int) -> None:
     os.environ.update({**kept, **asked["environment"]})
     os.chdir(asked["folder"])
     tempfile.tempdir = None
+    # What packages had finalized at the end of the server's process is not this one's to take apart: PyTorch's
+    # 134 libraries of operators cost 30 ms of a processor, each time that a model is put to sleep.
+    for each in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        each.atexit = False
     for name, seed in (("random", "seed"), ("numpy.random", "seed"), ("torch", "seed")):
         if name in sys.modules:
             getattr(sys.modules[name], seed)()

@@ -147,6 +147,27 @@ def test_prints_are_in_the_log_when_the_answer_is_there(tmp_path):
     assert "at load\nsaid hello\n" in log
 
 
+def test_what_a_model_leaves_to_the_end_of_its_process_is_done_and_no_more(tmp_path):
+    source = (
+        "import atexit\n"
+        "class Slow:\n"
+        "    def __del__(self): print('taken apart')\n"
+        "kept = Slow()\n"
+        "def bye():\n"
+        "    print('written down')\n"
+        "    raise SystemExit(3)\n"
+        "atexit.register(bye)\n"
+        "def predict(number: int): return number\n"
+    )
+    described = signature([NUMBER], [RESULT])
+    with ExecutorProcess(tmp_path) as executor:
+        executor.start("function", write(tmp_path, source), options(described))
+        executor.channel.send({"type": "DRAIN"})
+        assert executor.process.wait(20) == 0
+        assert "written down" in executor.log
+        assert "taken apart" not in executor.log
+
+
 def test_one_item_of_many_that_raises_costs_its_mates_nothing(tmp_path):
     source = "def predict(number):\n    return 100 // number"
     with ExecutorProcess(tmp_path) as executor:
