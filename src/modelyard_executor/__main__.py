@@ -45,6 +45,7 @@ def main(descriptor: int, side: "int | None" = None) -> int:
             "example": adapter.example(),
             "resources": adapter.resources(),
             "memory": loop.memory_bytes(),
+            "tolerance": loop.tolerance(adapter, options, start["device"]),
             "pid": os.getpid(),
         }
         if start.get("modules"):

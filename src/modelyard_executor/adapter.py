@@ -78,7 +78,9 @@ Outputs = Dict[str, Tensor]
 
 
 class Adapter(Protocol):
-    """The interface; see the module's docstring for the dictionaries. Two more methods are optional:
+    """The interface; see the module's docstring for the dictionaries. An attribute ``tolerance`` says how far an
+    answer may be from the same one computed beside others, relative to the largest number of its output (0.0001
+    without it); None: items are never computed together. Two more methods are optional:
 
     ``prepare(items) -> sequence of one value or ItemError per item``
         What needs no device (tokenization), done while the batch before computes, on another thread than

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, Optional
+from typing import Any, Deque, Dict, Iterator, List, Mapping, Optional
 
 from . import adapter as adapter_module
 from .adapter import Adapter, ItemError
@@ -257,6 +257,21 @@ def close(pieces: Iterator[Any]) -> None:
 def streams(adapter: Adapter) -> bool:
     """Whether the loaded model answers in pieces."""
     return callable(getattr(adapter, "stream", None)) and bool(getattr(adapter, "streams", True))
+
+
+TOLERANCE = 1e-4
+ELSEWHERE = (
+    1e-2  # on a device that rounds to ten bits (TF32) or fewer, by another order for each size of batch
+)
+
+
+def tolerance(adapter: Adapter, options: Mapping[str, Any], device: str) -> Optional[float]:
+    """How far answers alone and together may be apart: as model.yaml says, or the adapter."""
+    own = getattr(adapter, "tolerance", TOLERANCE)
+    if own is None:
+        return None
+    told = options.get("tolerance")
+    return float(told) if told is not None else max(own, TOLERANCE if device == "cpu" else ELSEWHERE)
 
 
 def memory_bytes() -> int:

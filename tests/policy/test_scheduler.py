@@ -103,14 +103,15 @@ def test_what_is_killed_again_and_again_is_told_apart_in_the_end() -> None:
     assert given_up == [poison]
 
 
-def test_a_pinned_entry_is_for_its_worker_alone() -> None:
-    scheduler = queue(4, 1)
-    canary = entry(pin="replica")
-    scheduler.submit(entry(), 0.0)
-    assert scheduler.submit(canary, 0.0) is None
-    assert canary not in scheduler.next_batch(0.0)
-    assert scheduler.pinned("another") is None
-    assert scheduler.pinned("replica") is canary
+@pytest.mark.parametrize("shape", ["rows", "padded", "ragged"])
+def test_a_model_that_answers_otherwise_together_computes_each_alone(shape: str) -> None:
+    scheduler: Scheduler[Entry] = Scheduler(Limits(64, 1000, wait=5.0), shape)
+    scheduler.apart = True
+    entries = [entry() for _ in range(3)]
+    for each in entries:
+        scheduler.submit(each, 0.0)
+    # And none waits for mates, which it will not have.
+    assert [scheduler.next_batch(0.0) for _ in range(4)] == [[entries[0]], [entries[1]], [entries[2]], []]
 
 
 @pytest.mark.parametrize(("batch", "queue"), [(0, 1), (1, 0)])

@@ -52,13 +52,15 @@ ADAPTERS: Final = frozenset(_FORMATS) | families.names()
 
 class ModelYaml(Noun, frozen=True):
     """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try; ``command`` makes a
-    program of it."""
+    program of it. ``tolerance``: how far answers may be apart that are computed alone and together, relative to
+    the largest number of an output."""
 
     adapter: str | None = None
     signature: DeclaredSignature | None = None
     requirements: tuple[str, ...] = ()
     example: dict[str, Any] | None = None
     command: Command | None = None
+    tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
 
 
 def schema() -> dict[str, Any]:
@@ -105,6 +107,8 @@ def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
     options = dict(analysis.options)
     if "signature" in options:
         options["signature"] = plain(signature)
+    if declared.tolerance is not None:
+        options["tolerance"] = declared.tolerance
     return msgspec.structs.replace(
         analysis,
         signature=signature,

@@ -19,6 +19,9 @@ NAME = "onnx"
 REQUIREMENTS = ("onnxruntime>=1.20,<2", "numpy>=1.26,<3")
 SUFFIXES = (".onnx",)
 MAX_WEIGHTS = 1 << 50  # bytes
+QUANTIZED = (
+    0.05  # of the largest number of an output: what rounding to eight bits by the rows beside it may do
+)
 # Operators of these domains are in ONNX Runtime's own packages.
 DOMAINS = frozenset(
     {
@@ -50,7 +53,7 @@ def analyze(files: Files) -> Analysis:
         adapter="onnx",
         signature=signature,
         requirements=REQUIREMENTS,
-        options={"file": path, "signature": plain(signature)},
+        options={"file": path, "signature": plain(signature), **tolerance_of(graph)},
         parameters=graph.parameters,
         size_bytes=size,
         memory_bytes=estimate("onnx", weight_bytes(graph)),
@@ -84,6 +87,12 @@ def load_graph(files: Files, path: str) -> Graph:
                 field=path,
             )
     return graph
+
+
+def tolerance_of(graph: Graph) -> dict[str, object]:
+    """The option that says how far answers alone and together may be apart, where the graph itself has them
+    differ: it rounds to eight bits by the largest value of all rows that are computed together."""
+    return {"tolerance": QUANTIZED} if graph.operators[("", "DynamicQuantizeLinear")] else {}
 
 
 def external_files(path: str, graph: Graph) -> list[str]:

@@ -81,6 +81,7 @@ class _Backend(NamedTuple):
     weights: int
     precision: str
     dimension: int | None
+    options: dict[str, object] = {}
 
 
 def detect(files: Files) -> bool:
@@ -151,6 +152,7 @@ def analyze(files: Files) -> Analysis:
             "max_length": max_length,
             "dimension": dimension,
             "signature": plain(signature),
+            **backend.options,
         },
         parameters=backend.parameters,
         size_bytes=backend.size + files.size("tokenizer.json"),
@@ -219,6 +221,7 @@ def _onnx_backend(files: Files, path: str) -> _Backend:
         onnx.weight_bytes(graph),
         onnx.precision(graph),
         _last_axis(graph, path),
+        onnx.tolerance_of(graph),
     )
 
 

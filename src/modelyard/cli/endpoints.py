@@ -69,6 +69,7 @@ def show(name: str, *, as_json: bool) -> None:
             ("p50, p99", f"{p50}, {p99}"),
             ("errors", errors),
             *_footprint(endpoint),
+            *([("batches", f"none: {endpoint.apart}")] if endpoint.apart else []),
             *options.items(),
         ]
     )

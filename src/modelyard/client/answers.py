@@ -38,6 +38,7 @@ class EndpointInfo(Answer, frozen=True):
     replicas: tuple[ReplicaStatus, ...] = ()
     signature: Signature | None = None
     footprint: Footprint | None = None
+    apart: str | None = None
     traffic: EndpointTraffic | None = None
     failure: str | None = None
 

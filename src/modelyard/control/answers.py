@@ -60,6 +60,7 @@ class EndpointAnswer(Noun):
     replicas: tuple[ReplicaStatus, ...]
     signature: Signature | None
     footprint: Footprint | None
+    apart: str | None
     traffic: EndpointTraffic | None
     failure: str | None
 

@@ -82,6 +82,7 @@ def _describe(
         replicas=shown.replicas if shown is not None else (),
         signature=signature,
         footprint=shown.footprint if shown is not None else None,
+        apart=shown.apart if shown is not None else None,
         traffic=traffic,
         failure=_failure(newest, serving, shown, pools.get(wanted.id)),
     )

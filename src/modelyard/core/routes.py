@@ -117,7 +117,8 @@ PoolState = Literal["starting", "ready", "asleep", "waking", "failing", "drainin
 class PoolStatus(Noun):
     """One pool as the node sees it. *starting*: it has never served yet; *asleep*: it has, is not in memory
     now, and a call wakes it; *waking*: that call waits. ``failure`` is the last crash report, while it
-    matters; ``footprint`` is None before it was measured."""
+    matters; ``footprint`` is None before it was measured. ``apart`` says why calls are computed one at a time,
+    if they are."""
 
     deployment: str
     endpoint: str
@@ -127,6 +128,7 @@ class PoolStatus(Noun):
     signature: Signature | None = None
     failure: str | None = None
     queued: int = 0
+    apart: str | None = None
 
 
 class EndpointTraffic(Noun):

@@ -21,7 +21,7 @@ are due earlier (AGE seconds a level), and for as many urgent ones. Times are se
 clock that the caller passes in.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
@@ -71,7 +71,8 @@ class Scheduler(Generic[E]):
 
     ``workers`` is how many pull from it, ``speed`` what they compute together, in useful units a second
     (0: unknown), and ``devices`` the laws that they follow; the caller keeps them up to date. ``pushed_out``
-    are entries that gave way to others when the queue was full: the caller answers and clears them.
+    are entries that gave way to others when the queue was full: the caller answers and clears them. ``apart``
+    has every entry computed alone: the model answers otherwise together.
     """
 
     def __init__(self, limits: Limits, shape: str = "rows") -> None:
@@ -86,10 +87,10 @@ class Scheduler(Generic[E]):
         self.tried = 0.0  # the largest padded cost that was computed
         self.ceiling = INFINITY  # half of the smallest that memory did not suffice for
         self.busy_until = 0.0  # when a worker is free again, by what is predicted; the caller knows better
+        self.apart = False
         self.wake_at = INFINITY  # when a batch that waits for mates is due
         self.cost = Measure(0.0, 0.0, 0.0)  # of the last batch
         self._lines: dict[int, Line[E]] = {}
-        self._pinned: dict[Hashable, E] = {}
         self._late: list[E] = []  # met in the queue after their deadline; expire() returns them
         self.hurried = 0  # batches that did not wait for mates, because too much waited
         self._live = 0
@@ -117,7 +118,7 @@ class Scheduler(Generic[E]):
     @property
     def next_deadline(self) -> float:
         """No waiting entry expires before this time (infinity: none waits)."""
-        return self._earliest if self._live or self._pinned or self._late else INFINITY
+        return self._earliest if self._live or self._late else INFINITY
 
     def reshape(self, shape: str) -> None:
         """The adapter told how its batches cost; what waits was measured by the shape before."""
@@ -130,26 +131,22 @@ class Scheduler(Generic[E]):
 
         Refused is what finds a full queue (unless another has more than its share of it), what is below
         the default level when the queue is half full, and what cannot be computed before its deadline.
-        A pinned entry always has a place.
         """
         entry.arrived = now
-        if entry.pin is not None:
-            self._pinned[entry.pin] = entry
+        line = self._lines.get(entry.level)
+        if line is None:
+            line = self._lines[entry.level] = Line()
+        if self.shape != "rows":
+            entry.units = units_of(self.shape, entry.rows, entry.length)
         else:
-            line = self._lines.get(entry.level)
-            if line is None:
-                line = self._lines[entry.level] = Line()
-            if self.shape != "rows":
-                entry.units = units_of(self.shape, entry.rows, entry.length)
-            else:
-                entry.units = entry.rows
-            if self._live:
-                refused = self._refused(entry, now)
-                if refused is not None:
-                    return refused
-            line.join(entry)
-            self._live += 1
-            self._total += entry.units
+            entry.units = entry.rows
+        if self._live:
+            refused = self._refused(entry, now)
+            if refused is not None:
+                return refused
+        line.join(entry)
+        self._live += 1
+        self._total += entry.units
         if entry.deadline < self._earliest:
             self._earliest = entry.deadline
         return None
@@ -313,18 +310,18 @@ class Scheduler(Generic[E]):
         # No longer than the head has time for, so that it is not late for its mates' sake.
         least = model.predict(*measure(self.shape, (head,))[:2])
         seconds = min(limits.seconds, max(HOPE * (head.deadline - now), least * 1.001))
-        entries = ANY
+        entries = 1 if self.apart else ANY
         if self.workers > 1:
             if self.speed and model.known:
                 left = self.units / self.speed * (SHARE if model.sure else SHARE / UNSURE)
                 seconds = min(seconds, max(left, LEAST * model.a, least * 1.001))
             else:
-                entries = max(1, self._live // self.workers)
+                entries = min(entries, max(1, self._live // self.workers))
         return Bounds(limits.batch, cost, seconds, entries)
 
     def _worth_going(self, batch: list[E], now: float, model: LatencyModel) -> bool:
         """Whether a batch is full, or one of it has waited for long enough."""
-        if now >= min(entry.arrived for entry in batch) + self.limits.wait:
+        if self.apart or now >= min(entry.arrived for entry in batch) + self.limits.wait:
             return True
         rows = sum(entry.rows for entry in batch)
         return (
@@ -347,10 +344,6 @@ class Scheduler(Generic[E]):
         entry.done = True
         self._leave(entry)
         self._late.append(entry)
-
-    def pinned(self, pin: Hashable) -> E | None:
-        """Take the entry that only the worker ``pin`` may compute."""
-        return self._pinned.pop(pin, None)
 
     # --- back
 
@@ -409,8 +402,6 @@ class Scheduler(Generic[E]):
         if entry.waiting:
             self._leave(entry)
             self._lines[entry.level].sweep()
-        elif entry.pin is not None and self._pinned.get(entry.pin) is entry:
-            del self._pinned[entry.pin]
 
     def expire(self, now: float) -> list[E]:
         """Take out and return the entries whose deadline has passed."""
@@ -427,13 +418,6 @@ class Scheduler(Generic[E]):
                 elif entry.deadline < earliest:
                     earliest = entry.deadline
             line.sweep()
-        for pin, entry in list(self._pinned.items()):
-            if entry.deadline <= now:
-                del self._pinned[pin]
-                entry.done = True
-                expired.append(entry)
-            elif entry.deadline < earliest:
-                earliest = entry.deadline
         self._earliest = earliest
         return expired
 

@@ -9,7 +9,7 @@
 ``P`` and ``Q`` are what the law of :mod:`modelyard.policy.latency` is learnt over.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 LEVELS = 9  # priority levels; larger numbers are less urgent
@@ -25,8 +25,7 @@ class Entry:
     most urgent level, larger numbers follow, 0 is the level in the middle. ``client`` is who shares
     fairly with others. ``bulk`` puts it below all levels (:mod:`modelyard.policy.due`). ``ride`` is the largest number of entries of a batch that this one may be part
     of: halved each time an executor dies under it, so that an entry that kills its executor is soon
-    alone, and its mates are safe; ``deaths_alone`` counts those. ``pin`` names the only worker that may
-    take it (a canary).
+    alone, and its mates are safe; ``deaths_alone`` counts those.
     """
 
     __slots__ = (
@@ -38,7 +37,6 @@ class Entry:
         "key",
         "length",
         "level",
-        "pin",
         "ride",
         "rows",
         "spared",
@@ -55,14 +53,12 @@ class Entry:
         client: str = "",
         priority: int = 0,
         bulk: bool = False,
-        pin: Hashable | None = None,
     ) -> None:
         self.rows = rows
         self.length = length
         self.deadline = deadline
         self.client = client
         self.level = BULK if bulk else DEFAULT_LEVEL if priority == 0 else min(priority, LEVELS)
-        self.pin = pin
         self.units: float = rows  # its useful cost; the scheduler sets it by its shape
         self.key = 0.0  # its place in its level's line
         self.arrived = 0.0

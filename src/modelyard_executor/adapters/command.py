@@ -24,6 +24,8 @@ class Missing(Exception):
 class Adapter(RecordAdapter):
     """``options``: ``command`` of model.yaml, ``signature``, ``threads``."""
 
+    tolerance = None  # a program runs once for each record
+
     def open(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
         adopt()
         self._command: Dict[str, Any] = dict(options["command"])

@@ -61,6 +61,7 @@ class Adapter:
             raise LoadError(
                 "%s called sys.exit(%s) while it was loaded" % (path.name, error.code)
             ) from error
+        self.tolerance = None if self._predict_batch is None else 1e-4  # nothing is computed together
         if self._predict is not None:
             self._rows = Rows(self._signature, self._check_call(path.name))
         self.streams = inspect.isgeneratorfunction(self._predict)

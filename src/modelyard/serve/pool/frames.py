@@ -57,7 +57,9 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Hello(msgspec.Struct, tag="HELLO"):
     """What an executor says once its model is loaded. Memory in bytes, resident. ``depth``: batches that
-    it takes, the one that it computes included. ``streams``: its model answers in pieces. ``modules`` of installed packages it has imported."""
+    it takes, the one that it computes included. ``streams``: its model answers in pieces. ``modules`` of installed packages it has imported.
+    ``tolerance``: how far an answer may be from the same one computed beside others, relative to the largest
+    number of its output; None where calls are never computed together."""
 
     version: int
     adapter: str
@@ -71,6 +73,7 @@ class Hello(msgspec.Struct, tag="HELLO"):
     streams: bool = False
     slabs: bool = False
     modules: list[str] = []
+    tolerance: float | None = None
 
 
 class Free(msgspec.Struct, tag="FREE"):

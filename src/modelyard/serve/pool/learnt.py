@@ -30,12 +30,15 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     awake: bool = False
     signature: Signature | None = None
     cost: Cost | None = None
+    compared: bool = False
+    apart: str | None = None
 
 
 class Learnt:
     """The laws by device, the largest padded cost that was computed, and the one that memory allows; the
     ``footprint`` of a replica (None: it never served), whether the deployment was ``awake``, and what
-    its executor last said of ``signature`` and ``cost``.
+    its executor last said of ``signature`` and ``cost``; whether calls alone and together were ``compared``,
+    and why they are computed ``apart`` if they are.
 
     Belongs to one version (``digest``): what was learnt of another is not read. A file that cannot be
     read or written costs nothing but the knowledge, and a line in the log.
@@ -49,6 +52,8 @@ class Learnt:
         self.awake = False
         self.signature: Signature | None = None
         self.cost: Cost | None = None
+        self.compared = False
+        self.apart: str | None = None
         self._path = path
         self._digest = digest
         self._written = time.monotonic()
@@ -76,6 +81,7 @@ class Learnt:
                     )
             self.footprint, self.awake = kept.footprint, kept.awake
             self.signature, self.cost = kept.signature, kept.cost
+            self.compared, self.apart = kept.compared, kept.apart
             self.tried = max(0.0, kept.tried)
             self.ceiling = math.inf if kept.ceiling is None else max(1.0, kept.ceiling)
 
@@ -108,6 +114,8 @@ class Learnt:
                 awake=self.awake,
                 signature=self.signature,
                 cost=self.cost,
+                compared=self.compared,
+                apart=self.apart,
             )
         )
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from modelyard.core import routes
@@ -66,6 +66,7 @@ class Pool:
         self._learnt = learnt
         self.models = learnt.models
         self._scheduler.tried, self._scheduler.ceiling = learnt.tried, learnt.ceiling
+        self._scheduler.apart = learnt.apart is not None
         self._idle: deque[Replica] = deque()
         self._dispatching = False
         self._choosing = 0.0  # seconds that it takes to choose a batch, lately
@@ -94,19 +95,18 @@ class Pool:
         """Whether at least one replica is ready."""
         return any(replica.state == "ready" for replica in self.residence.replicas)
 
-    def submit(self, call: Call, *, pin: Replica | None = None) -> Ticket:
+    def submit(self, call: Call) -> Ticket:
         """Queue one call; its ``future`` gets a Result.
 
         Raises Overloaded when it cannot be answered in time, Unavailable when the model keeps crashing or
         sleeps and cannot be loaded in time.
         """
-        if pin is None:
-            if self.failing or self._stopped:
-                raise self._unavailable()
-            self.residence.calls += 1
-            if self.residence.state != "awake":
-                self._wake_for(call)
-        ticket = self.queue.submit(call, pin)
+        if self.failing or self._stopped:
+            raise self._unavailable()
+        self.residence.calls += 1
+        if self.residence.state != "awake":
+            self._wake_for(call)
+        ticket = self.queue.submit(call)
         if self.on_queued is not None:
             self.on_queued(call, ticket)
         if self._idle and not self._dispatching:
@@ -169,11 +169,27 @@ class Pool:
             spec.name: (spec.datatype, signature.batch_shape(spec)) for spec in signature.outputs
         }
 
-    def take_canary(self, replica: Replica) -> None:
-        """Let a starting replica take the canary that is queued for it."""
-        ticket = self._scheduler.pinned(replica)
-        if ticket is not None:
-            self._send(replica, [ticket], measure(self._scheduler.shape, [ticket]), time.monotonic())
+    def try_out(self, replica: Replica, calls: Sequence[Call]) -> "list[asyncio.Future[Result]]":
+        """Have ``replica`` compute calls of our own, together, before it takes any other."""
+        tickets = [self.queue.trial(call) for call in calls]
+        self._send(replica, tickets, measure(self._scheduler.shape, tickets), time.monotonic())
+        return [ticket.future for ticket in tickets]
+
+    @property
+    def compared(self) -> bool:
+        """Whether it is known if calls are answered together as they are alone."""
+        return self._learnt.compared
+
+    @property
+    def apart(self) -> str | None:
+        """Why calls are computed one at a time; None when they may be computed together."""
+        return self._learnt.apart
+
+    def keep_apart(self, why: str | None) -> None:
+        """Compute calls one at a time from now on, for this reason; or, with None, together."""
+        self._learnt.apart, self._learnt.compared = why, True
+        self._scheduler.apart = why is not None
+        self.keep_learnt()
 
     def replica_ready(self, replica: Replica, seconds: float) -> None:
         """The canary went through, ``seconds`` after the replica's process was started: traffic may come."""
@@ -210,7 +226,7 @@ class Pool:
         for ticket, result in zip(batch.tickets, results, strict=True):
             ticket.replica = None
             part = part or ticket.done or isinstance(result, ModelyardError)
-            if ticket.pin is None:
+            if not ticket.trial:
                 result = self.checked(result)
             if not ticket.done:
                 ticket.answer(result)
@@ -219,7 +235,7 @@ class Pool:
                 inferred += ticket.call.rows
         if self.on_computed is not None:
             self.on_computed(batch.tickets[0].sent, computed)
-        if batch.tickets[0].pin is None:
+        if not batch.tickets[0].trial:
             self.metrics.executed(rows, inferred, computed)
             self._learn_from(replica, batch, now, max((batch.ended or now) - batch.began, computed), part)
         if not sure:
@@ -247,8 +263,14 @@ class Pool:
 
     def out_of_memory(self, replica: Replica, batch: Batch) -> None:
         """A batch did not fit into memory: smaller ones from now on, and its calls wait again."""
-        if batch.tickets[0].pin is not None:
-            self.queue.answer(batch.tickets, Internal("It has not got the memory for a single call."))
+        if batch.tickets[0].trial:
+            alone = len(batch.tickets) == 1
+            self.queue.answer(
+                batch.tickets,
+                Internal("It has not got the memory for a single call.")
+                if alone
+                else TooLarge("It has not got the memory for these calls together."),
+            )
             self._free(replica)
             return
         for ticket in batch.tickets:
@@ -276,7 +298,7 @@ class Pool:
         self.metrics.restarts += replica.state != "stopping"
         for ticket in (*lost, *ahead):
             ticket.replica = None
-            if ticket.pin is not None:
+            if ticket.trial:
                 ticket.answer(Unavailable(f"The model's process ended: {ending}."))
             elif ticket.begun:
                 # A part of the answer is with the caller: it cannot begin again.
@@ -363,18 +385,18 @@ class Pool:
             replica.compute(batch, cost, now)
         except WireError as error:
             # Alone it is told; together, each is tried alone.
-            if len(batch) == 1:
+            if len(batch) == 1 or batch[0].trial:
                 self.queue.answer(batch, TooLarge(f"This call is too large to be computed: {error}."))
             for ticket in batch:
                 ticket.ride = 1
             self._scheduler.put_back(batch)
             return False
         except ExecutorGone:
-            if batch[0].pin is not None:
+            if batch[0].trial:
                 self.queue.answer(batch, Unavailable("The model's process ended before its first answer."))
             self._scheduler.put_back(batch)  # others compute them
             return False
-        if batch[0].pin is None:
+        if not batch[0].trial:
             waits = self.metrics.queue
             for ticket in batch:
                 ticket.sent = now

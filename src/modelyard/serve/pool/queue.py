@@ -24,10 +24,11 @@ INFINITY = float("inf")
 class Ticket(Entry):
     """A call in a pool's queue, and the future that its caller waits for.
 
-    ``pieces`` gets the answers of a streamed call as they come. ``replica`` computes it now.
+    ``pieces`` gets the answers of a streamed call as they come. ``replica`` computes it now. One that is a
+    ``trial`` is no caller's: one replica has it, and it never waits here.
     """
 
-    __slots__ = ("_queue", "begun", "call", "future", "pieces", "replica", "sent")
+    __slots__ = ("_queue", "begun", "call", "future", "pieces", "replica", "sent", "trial")
 
     def __init__(
         self,
@@ -35,7 +36,6 @@ class Ticket(Entry):
         call: Call,
         deadline: float,
         future: "asyncio.Future[Result]",
-        pin: "Replica | None",
     ) -> None:
         options = call.options
         super().__init__(
@@ -44,12 +44,12 @@ class Ticket(Entry):
             client=options.client,
             priority=options.priority,
             bulk=options.progress is not None,
-            pin=pin,
         )
         self._queue = queue
         self.call = call
         self.future = future
         self.sent = 0.0
+        self.trial = False
         self.replica: Replica | None = None
         self.pieces: asyncio.Queue[Answer] | None = None
         self.begun = False  # a piece is with the caller, or on its way there
@@ -107,15 +107,10 @@ class Queue:
         self._rule = None if rule.by_rows else rule
         self.scheduler.reshape(rule.shape)
 
-    def submit(self, call: Call, pin: "Replica | None" = None) -> Ticket:
+    def submit(self, call: Call) -> Ticket:
         """Queue one call. Raises Overloaded with the time after which to come back."""
         now = time.monotonic()
-        ticket = Ticket(self, call, now + call.timeout, self._loop.create_future(), pin)
-        if self._rule is not None:
-            try:
-                ticket.rows, ticket.length = self._rule.measure(call)
-            except ValueError as error:
-                raise InvalidInput(f"{error}.", field="inputs") from error
+        ticket = self._ticket(call, now)
         if call.stream:
             ticket.pieces = asyncio.Queue()
             ticket.ride = 1
@@ -128,6 +123,22 @@ class Queue:
             self.answer(gone, self._overloaded(1.0))
         if ticket.deadline < self._timer_at:
             self._arm(ticket.deadline)
+        return ticket
+
+    def trial(self, call: Call) -> Ticket:
+        """A ticket for a call of our own, which a replica has at once: it is not queued, and has a deadline."""
+        ticket = self._ticket(call, time.monotonic())
+        ticket.trial = True
+        self._arm(ticket.deadline)
+        return ticket
+
+    def _ticket(self, call: Call, now: float) -> Ticket:
+        ticket = Ticket(self, call, now + call.timeout, self._loop.create_future())
+        if self._rule is not None:
+            try:
+                ticket.rows, ticket.length = self._rule.measure(call)
+            except ValueError as error:
+                raise InvalidInput(f"{error}.", field="inputs") from error
         return ticket
 
     def _overloaded(self, after: float) -> Overloaded:

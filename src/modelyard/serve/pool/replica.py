@@ -14,7 +14,8 @@ from modelyard.host.process import resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.policy.placement import Seat
 from modelyard.policy.work import BULK, Measure
-from modelyard.serve.call import Answer, Result
+from modelyard.serve.call import Answer, Call, Result
+from modelyard.serve.pool import together
 from modelyard.serve.pool.canary import canary_call
 from modelyard.serve.pool.executor import ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
@@ -64,7 +65,8 @@ class Replica:
         self._failed: Failed | None = None
         self._hung = False
         self._served = False  # this process answered its canary
-        self._canary: Ticket | None = None
+        self._hello_at = 0.0  # when it was loaded
+        self._trying: asyncio.Task[None] | None = None
         self._made_up = False  # the canary's input is nobody's example
         self._died = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -197,14 +199,13 @@ class Replica:
         except ValueError as error:
             self._not_ready(f"its cost cannot be followed: {error}")
             return
-        self._canary = self._pool.submit(call, pin=self)
-        self._canary.future.add_done_callback(self._canary_answered)
-        self._pool.take_canary(self)
+        self._hello_at = time.monotonic()
+        (future,) = self._pool.try_out(self, [call])
+        future.add_done_callback(lambda future: self._canary_answered(future, call, hello))
 
-    def _canary_answered(self, future: "asyncio.Future[Result]") -> None:
+    def _canary_answered(self, future: "asyncio.Future[Result]", call: Call, hello: Hello) -> None:
         """Ready, if the answer is one. A made-up input that the model refuses proves the way too: it came
         to the model and back, and what the model makes of zeros says nothing of it."""
-        self._canary = None
         if future.cancelled() or self._stopping.is_set():
             return
         result = future.result()
@@ -223,7 +224,36 @@ class Replica:
         self._served = True
         self._pool.seats.ready(self.seat)
         self._backoff.succeeded(time.monotonic())
-        self._pool.residence.answered(self, time.time() - self._since)
+        if not isinstance(result, ModelyardError) and self._is_to_be_compared(hello):
+            self._trying = asyncio.create_task(
+                self._compare(call, result, hello), name=f"compare {self.id}"
+            )
+        else:
+            self._pool.residence.answered(self, time.time() - self._since)
+
+    def _is_to_be_compared(self, hello: Hello) -> bool:
+        one = 1 in (self._pool.spec.serving.max_batch, hello.signature.max_batch)
+        if self._pool.compared or hello.tolerance is None or hello.streams or one:
+            return False
+        return time.monotonic() - self._hello_at < together.LONGEST
+
+    async def _compare(self, call: Call, alone: Answer, hello: Hello) -> None:
+        """Find out whether calls may be computed together, the first time that a version is loaded here."""
+        pool = self._pool
+        pool.keep_apart(together.UNFINISHED)  # what holds if the process ends of it
+        why = await together.difference(
+            lambda calls: asyncio.gather(*pool.try_out(self, calls)),
+            call,
+            alone,
+            hello.signature,
+            hello.tolerance or 0.0,
+        )
+        if self.state != "starting" or self._stopping.is_set():
+            return  # its process ended meanwhile
+        pool.keep_apart(why)
+        if why is not None:
+            pool.log.note(self.id, f"modelyard: calls are computed one at a time: {why}")
+        pool.residence.answered(self, time.time() - self._since)
 
     def serve(self, seconds: float) -> None:
         """Take traffic: the canary went through, ``seconds`` after the process was started."""

@@ -21,6 +21,7 @@ def status(pool: "Pool") -> PoolStatus:
         signature=pool.signature,
         failure=pool.failure or residence.crowded,
         queued=len(pool.queue),
+        apart=pool.apart,
     )
 
 
