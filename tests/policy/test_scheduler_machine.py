@@ -12,7 +12,7 @@ from hypothesis.stateful import (
 )
 
 from modelyard.policy.latency import LatencyModel
-from modelyard.policy.scheduler import Limits, Scheduler
+from modelyard.policy.scheduler import HOPE, Limits, Scheduler
 from modelyard.policy.work import Entry, measure
 from policy.queues import entry, law
 
@@ -63,7 +63,7 @@ class AnyUse(RuleBasedStateMachine):
 
     @rule(target=computing)
     def pull(self) -> list[Entry]:
-        alive = [one for one in self.queued if one.deadline > self.now]
+        alive = [one for one in self.queued if one.deadline > self.now and not one.done]
         batch = self.scheduler.next_batch(self.now, self.model)
         assert bool(batch) == bool(alive)
         assert len(set(map(id, batch))) == len(batch)
@@ -75,6 +75,8 @@ class AnyUse(RuleBasedStateMachine):
             assert len(batch) <= min(one.ride for one in batch)
         if batch:
             # Of each level, the first in line is in the batch, or another level or deadline was due.
+            # Who would be late even alone has given way to the others.
+            alive = [one for one in alive if one in batch or not self.hopeless(one)]
             due = min(one.arrived + one.level for one in alive)
             firsts = [
                 min((one for one in alive if one.level == level), key=lambda one: one.key)
@@ -125,11 +127,16 @@ class AnyUse(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         for one in self.scheduler.expire(self.now):
-            assert one.deadline <= self.now
+            assert one.deadline <= self.now or self.hopeless(one)
             assert one not in self.ended
             self.ended.append(one)
             self.queued.remove(one)
         assert all(one.deadline > self.now for one in self.queued)
+
+    def hopeless(self, one: Entry) -> bool:
+        """Whether it would be late even if it were computed now, alone."""
+        cost = measure(self.scheduler.shape, (one,))
+        return self.model.known and one.deadline < self.now + HOPE * self.model.predict(*cost[:2])
 
     @invariant()
     def the_length_is_what_waits(self) -> None:

@@ -208,8 +208,12 @@ class Scheduler(Generic[E]):
                 return []
             head = line.head()
             assert head is not None
-            if head.deadline > now and (self._live == 1 or not self._hopeless(head, now, model)):
-                break
+            if head.deadline > now:
+                if not self._hopeless(head, now, model):
+                    break
+                self._sweep(now)  # whose time is over does not wait
+                if self._live == 1:
+                    break
             self._expired(head)
         if self._live == 1:
             batch = [head]
@@ -405,21 +409,23 @@ class Scheduler(Generic[E]):
 
     def expire(self, now: float) -> list[E]:
         """Take out and return the entries whose deadline has passed."""
+        self._sweep(now)
         expired, self._late = self._late, []
+        return expired
+
+    def _sweep(self, now: float) -> None:
+        """Take out the entries whose deadline has passed."""
         if now < self._earliest:
-            return expired
+            return
         earliest = INFINITY
         for line in self._lines.values():
             for entry in line:
                 if entry.deadline <= now:
-                    entry.done = True
-                    self._leave(entry)
-                    expired.append(entry)
+                    self._expired(entry)
                 elif entry.deadline < earliest:
                     earliest = entry.deadline
             line.sweep()
         self._earliest = earliest
-        return expired
 
     def clear(self) -> list[E]:
         """Take out everything that waits (nobody will serve it)."""
