@@ -13,7 +13,7 @@ WORKERS ?= $(shell n=$$(nproc); echo $$((n + (n + 1) / 2)))
 # processes must not lose a landing, and the list is there to be mended. By hand the first failure counts.
 RERUNS ?= $(if $(CI),1,0)
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench format schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,9 @@ static: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev  ## format the code, mend what the linter can
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
+
+schema: $(VENV)/.installed-dev  ## write docs/model.yaml.schema.json anew, after an adapter came or model.yaml changed
+	$(BIN)/python -c 'import json; from modelyard.analyze.model_yaml import schema; print(json.dumps(schema(), indent=2, ensure_ascii=False))' > docs/model.yaml.schema.json
 
 bench: $(VENV)/.installed-dev .setup/bench-programs  ## measure all questions, peers beside us (docs/performance.md); ARGS="overhead --quick"
 	$(BIN)/python -m bench $(ARGS)

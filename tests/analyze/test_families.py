@@ -1,13 +1,14 @@
 """Models that come as a package are told by their paths, and described by their adapter's file."""
 
 import importlib
+from pathlib import Path
 
 import pytest
 
 from modelyard.analyze import analyze
 from modelyard.analyze.families import Described, Family, families, names
 from modelyard.core.datatypes import DATATYPES
-from modelyard.core.errors import RejectedContent
+from modelyard.core.errors import Internal, RejectedContent
 from modelyard_executor.adapters import create
 
 FILES = {
@@ -15,6 +16,13 @@ FILES = {
     "antiberty/trained_models/vocab.txt": b"[PAD]",
     "antiberty/trained_models/AntiBERTy_md_smooth/pytorch_model.bin": b"PK",
 }
+
+GOOD = """
+FAMILY = {
+    'format': 'Good', 'files': [], 'requirements': ['numpy'], 'example': {'text': 'hi'},
+    'signature': {'inputs': [{'name': 'text', 'datatype': 'BYTES', 'shape': [], 'kind': 'text'}]},
+}
+"""
 
 
 @pytest.mark.parametrize("family", families(), ids=lambda each: each.NAME)
@@ -74,3 +82,27 @@ def test_an_unknown_adapter_is_told_with_those_that_are_known(files_of) -> None:
 def test_names_are_those_of_the_folder() -> None:
     assert {"antiberty", "vina"} <= names()
     assert isinstance(families()[0].described, Described)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("FAMILY = {\n  'a': }", r"odd\.py, line 2: "),
+        ("x = 1", "has no FAMILY"),
+        ("FAMILY = {'format': str(1)}", "no literal; it is read and not run"),
+        ("FAMILY = {'format': 'a' + 'b'}", "no literal"),
+        ("FAMILY = {'format': 1}", r"Expected `str`.*\$\.format"),
+        ("COST = {}\nFAMILY = {}", "line 1: COST belongs into the class"),
+        (GOOD.replace("BYTES", "STRING"), "'text' has the datatype 'STRING'; known: BOOL"),
+        (GOOD.replace("'text': 'hi'", "'txt': 'hi'"), r"example has \['txt'\]"),
+    ],
+)
+def test_what_an_author_has_to_mend_is_said_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "odd.py").write_text(text)
+    with pytest.raises(Internal, match=said):
+        _ = Family(tmp_path / "odd.py").described
+
+
+def test_a_family_that_is_right_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text(GOOD)
+    assert Family(tmp_path / "good.py").described.example == {"text": "hi"}

@@ -14,7 +14,7 @@ FUNCTION = {"model.py": b"def predict(a: int, b: int = 1): ..."}
 
 def test_the_published_schema_is_this_one():
     published = Path(__file__).parents[2] / "docs" / "model.yaml.schema.json"
-    assert json.loads(published.read_text()) == schema()
+    assert json.loads(published.read_text()) == schema(), "run: make schema"
 
 
 def test_an_empty_file_changes_nothing(files_of):

@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 
 from executor.process import ExecutorProcess, signature, spec
+from modelyard_executor.adapter import Item, ItemError
+from modelyard_executor.adapters.record_adapter import RecordAdapter
+from modelyard_executor.adapters.rows import Rows
+from modelyard_executor.tensor import Tensor
 
 
 @pytest.mark.parametrize("adapter", ["gguf", "image", "audio"])
@@ -26,3 +30,23 @@ def test_a_file_called_like_a_package_is_not_imported(tmp_path: Path, adapter: s
         answer = executor.start(adapter, files, options)
         assert answer["type"] == "FAILED"
         assert not ran.exists()
+
+
+class Forgetful(RecordAdapter):
+    """Answers all but the first."""
+
+    def open(self, files, device, options) -> None:
+        pass
+
+    def compute(self, records):
+        return [{"out": record["text"]} for record in records[1:]] if len(records) > 1 else [{"out": "x"}]
+
+
+def test_answers_that_are_too_few_go_to_nobody(tmp_path: Path) -> None:
+    adapter = Forgetful()
+    described = signature([spec("text", "BYTES", kind="text")], [spec("out", "BYTES", kind="text")])
+    adapter._signature, adapter._rows, adapter._defaults = described, Rows(described), {}
+    items = [Item({"text": Tensor("BYTES", (1,), b"\x01\x00\x00\x00" + letter)}) for letter in (b"a", b"b")]
+    with pytest.raises(ItemError, match="answered 1 of 2 records"):
+        adapter.predict(items)
+    assert adapter.predict(items[:1])[0]["out"].data.endswith(b"x")

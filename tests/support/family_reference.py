@@ -79,6 +79,16 @@ def magika():
         yield {"label": str(found.output.label), "score": found.score, "mime_type": found.output.mime_type}
 
 
+def py3langid():
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    for record in records:
+        identifier.set_languages(record.get("languages"))
+        language, probability = identifier.classify(record["text"])
+        yield {"language": language, "probability": probability}
+
+
 def silero_vad():
     import numpy
     import torch

@@ -233,6 +233,35 @@ def test_protein_mpnn(family: Callable[[str], Model]) -> None:
         assert (wrong["code"], wrong["field"]) == ("invalid_input", field)
 
 
+def test_py3langid(family: Callable[[str], Model]) -> None:
+    model = family("py3langid")
+    records: list[dict[str, Any]] = [
+        {"text": "This should be enough text."},
+        {"text": "This should be enough text.", "languages": ["fr", "it", "tr"]},
+        {"text": "Die Straße führt über die Brücke. " * 200},
+        {"text": "これは日本語の文です。"},
+        {"text": "12345"},
+        {"text": "Dette er en setning.", "languages": ["da", "no"]},
+        {"text": "Bonjour tout le monde"},  # after a call with languages of its own: all are allowed again
+    ]
+    asked = [{"languages": " ".join(record.get("languages", []))} for record in records]
+    together = model.batch(*texts(records, "text"), parameters=asked)
+    alone = [
+        model.batch(one, parameters=[each])[0]
+        for one, each in zip(texts(records, "text"), asked, strict=True)
+    ]
+    for found in (together, alone):
+        for answer, expected in zip(found, model.library(records), strict=True):
+            assert answer["language"].tolist() == [expected["language"].encode()]
+            assert answer["probability"][0] == pytest.approx(expected["probability"], abs=1e-4)
+    assert together[0]["language"].tolist() == [b"en"]
+    (empty,) = model.batch({"text": np.array([" "])})
+    assert (empty["code"], empty["field"]) == ("invalid_input", "inputs.text")
+    (wrong,) = model.batch({"text": np.array(["a"])}, parameters=[{"languages": "de, xx"}])
+    assert (wrong["code"], wrong["field"]) == ("invalid_input", "parameters.languages")
+    assert wrong["message"].startswith("The model does not know xx; it knows ace, af")
+
+
 def sound(samples: np.ndarray, rate: int = 16000) -> bytes:
     """A WAV file."""
     buffer = io.BytesIO()

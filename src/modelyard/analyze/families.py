@@ -15,6 +15,7 @@ import msgspec
 
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.plain import plain
+from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import Internal, RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -101,10 +102,44 @@ def families() -> tuple[Family, ...]:
 
 @cache
 def _described(file: Traversable) -> Described:
-    for statement in ast.parse(file.read_text("utf-8")).body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "FAMILY":
-            try:
-                return msgspec.convert(ast.literal_eval(statement.value), Described)
-            except (ValueError, msgspec.ValidationError) as error:
-                raise Internal(f"FAMILY of {file.name} is wrong: {error}") from error
-    raise Internal(f"{file.name} has no FAMILY.")
+    """Raises Internal, naming file and line, for what the author of an adapter has to mend."""
+    try:
+        tree = ast.parse(file.read_text("utf-8"))
+    except SyntaxError as error:
+        raise Internal(f"{file.name}, line {error.lineno}: {error.msg}.") from error
+    found = {
+        ast.unparse(target): statement
+        for statement in tree.body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+    }
+    if "COST" in found:
+        raise Internal(f"{file.name}, line {found['COST'].lineno}: COST belongs into the class Adapter.")
+    if "FAMILY" not in found:
+        raise Internal(f"{file.name} has no FAMILY.")
+    try:
+        described = msgspec.convert(ast.literal_eval(found["FAMILY"].value), Described)
+    except msgspec.ValidationError as error:
+        raise Internal(f"FAMILY of {file.name} is wrong: {error}") from error
+    except ValueError as error:
+        raise Internal(
+            f"FAMILY of {file.name} holds what is no literal; it is read and not run."
+        ) from error
+    _check(described, file.name)
+    return described
+
+
+def _check(described: Described, name: str) -> None:
+    """What types alone do not say: the data types, and an example that the signature takes."""
+    signature = described.signature
+    for spec in (*signature.inputs, *signature.outputs):
+        if spec.datatype not in DATATYPES:
+            raise Internal(
+                f"FAMILY of {name} is wrong: {spec.name!r} has the datatype {spec.datatype!r}; "
+                f"known: {', '.join(DATATYPES)}."
+            )
+    takes = {each.name for each in (*signature.inputs, *signature.parameters)}
+    if unknown := (described.example or {}).keys() - takes:
+        raise Internal(
+            f"FAMILY of {name} is wrong: its example has {sorted(unknown)}, which it does not take."
+        )

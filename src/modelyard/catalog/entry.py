@@ -37,7 +37,7 @@ Category = Literal[
     "files",
 ]
 Framework = Literal[
-    "pytorch", "tensorflow", "jax", "onnx", "scikit-learn", "xgboost", "lightgbm", "llama.cpp", "litert", "program",
+    "pytorch", "tensorflow", "jax", "onnx", "scikit-learn", "xgboost", "lightgbm", "llama.cpp", "litert", "python", "program",
 ]  # fmt: skip
 Kind = Literal[
     "text", "protein", "dna", "smiles", "structure", "image", "audio", "table", "file", "tokens", "json",

@@ -24,7 +24,7 @@ class RecordAdapter:
         """Raise InvalidInput (``inputs.name``) for what the model cannot answer."""
 
     def compute(self, records: Sequence[Record]) -> Sequence[Union[Record, ItemError]]:
-        """One result for each record: outputs by name, or its own error."""
+        """One result for each record, in their order: outputs by name, or its own error."""
         raise NotImplementedError
 
     def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
@@ -62,7 +62,11 @@ class RecordAdapter:
         rows: List[List[Record]] = [
             self._records(item) if item.prepared is None else item.prepared for item in items
         ]
-        results = self.compute([record for records in rows for record in records])
+        asked = [record for records in rows for record in records]
+        results = self.compute(asked)
+        if len(results) != len(asked):
+            # Never one caller's answer to another: nothing tells which is missing.
+            raise ItemError("The adapter's compute answered %d of %d records." % (len(results), len(asked)))
         answers: List[Union[Outputs, ItemError]] = []
         position = 0
         for records in rows:
