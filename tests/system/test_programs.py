@@ -70,9 +70,8 @@ def test_piper_speaks(tmp_path: Path) -> None:
 
 def test_spliceai_sees_that_a_donor_is_lost(tmp_path: Path) -> None:
     spliceai = Program("spliceai", tmp_path)
-    example = {
-        name: base64.b64decode(value["b64"]) for name, value in (spliceai.described.example or {}).items()
-    }
+    given: dict[str, Any] = dict(spliceai.described.example or {})
+    example = {name: base64.b64decode(value["b64"]) for name, value in given.items()}
     scored, wrong, none = spliceai.ask(
         example, example, {**example, "variants": b"no VCF"}, parameters=[{}, {"distance": 5000}, {}]
     )
