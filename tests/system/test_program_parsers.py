@@ -15,11 +15,11 @@ import click
 import pytest
 import typer
 
-from catalog.test_program_lines import Laid
 from modelyard.package import uv
 from modelyard.package.environment import base_python
 from modelyard.package.locks import hold
 from modelyard.package.sources import read_sources
+from support.programs import Laid
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 

@@ -7,6 +7,7 @@ python predict.py RECORD WEIGHTS DEVICE
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -66,14 +67,20 @@ def plan(record, weights, device):
 
 
 def main(record, weights, device):
-    try:
-        files, arguments = plan(json.loads(Path(record).read_text()), weights, device)
-    except ValueError as error:
-        sys.exit(print(error, file=sys.stderr) or 2)
+    files, arguments = plan(json.loads(Path(record).read_text()), weights, device)
+    if shutil.which(arguments[0]) is None:
+        raise FileNotFoundError(
+            "There is no program alphafold3 on this machine: a script that runs run_alphafold.py, see model.yaml."
+        )
     for path, text in files.items():
         Path(path).write_text(text)
     os.execvp(arguments[0], arguments)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ValueError as error:  # the input is at fault: wrong_input in model.yaml
+        sys.exit(print(error, file=sys.stderr) or 2)
+    except OSError as error:
+        sys.exit(str(error))

@@ -8,6 +8,7 @@ python predict.py RECORD WEIGHTS DEVICE
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -135,12 +136,12 @@ def cache(weights, model, told, place):
         (place / "mols").symlink_to(weights / "mols")
         return
     wanted = {*MOLECULES.split(), *codes(told)}
+    (place / "mols").mkdir()
     with tarfile.open(weights / "mols.tar") as tar:
         for member in tar:
             path = Path(member.name)
             if member.isfile() and path.suffix == ".pkl" and path.stem in wanted:
-                member.name = f"mols/{path.name}"
-                tar.extract(member, place, filter="data")
+                (place / "mols" / path.name).write_bytes(tar.extractfile(member).read())
 
 
 def collect(out, place):
@@ -164,10 +165,9 @@ def collect(out, place):
 def main(record, weights, device):
     model = json.loads(Path(__file__).with_name("options.json").read_text())["model"]
     told = json.loads(Path(record).read_text())
-    try:
-        files, arguments = plan(told, device, model)
-    except ValueError as error:
-        sys.exit(print(error, file=sys.stderr) or 2)
+    files, arguments = plan(told, device, model)
+    if shutil.which(arguments[0]) is None:
+        raise FileNotFoundError("There is no program boltz on this machine: pip install boltz==2.2.1.")
     for path, text in files.items():
         Path(path).write_text(text)
     cache(Path(weights), model, json.loads(files["input.yaml"]), Path("cache"))
@@ -177,14 +177,15 @@ def main(record, weights, device):
         os.environ["CUDA_VISIBLE_DEVICES"] = (
             visible[index] if index < len(visible) and visible[0] else str(index)
         )
-    status = subprocess.run(arguments, check=False).returncode
-    if status:
+    if subprocess.run(arguments, check=False).returncode:
         sys.exit(1)
-    try:
-        collect(Path("out"), Path())
-    except ValueError as error:
-        sys.exit(print(error, file=sys.stderr) or 2)
+    collect(Path("out"), Path())
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ValueError as error:  # the input is at fault: wrong_input in model.yaml
+        sys.exit(print(error, file=sys.stderr) or 2)
+    except OSError as error:
+        sys.exit(str(error))

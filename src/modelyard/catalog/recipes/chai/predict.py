@@ -7,6 +7,7 @@ python predict.py RECORD DEVICE
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,11 +75,15 @@ def best(printed):
     return scores, max(scores, key=lambda number: (scores[number] == scores[number], scores[number]))
 
 
+def plain(score):
+    """JSON has no number for what is none."""
+    return score if score == score else None
+
+
 def main(record, device):
-    try:
-        files, arguments = plan(json.loads(Path(record).read_text()), device)
-    except ValueError as error:
-        sys.exit(print(error, file=sys.stderr) or 2)
+    files, arguments = plan(json.loads(Path(record).read_text()), device)
+    if shutil.which(arguments[0]) is None:
+        raise FileNotFoundError("There is no program chai on this machine: pip install chai_lab==0.5.2.")
     for path, text in files.items():
         Path(path).write_text(text)
     printed = []
@@ -91,9 +96,14 @@ def main(record, device):
     scores, number = best("".join(printed))
     Path("structure.cif").write_bytes(Path(f"out/pred.model_idx_{number}.cif").read_bytes())
     Path("scores.json").write_text(
-        json.dumps({"answered": number, "scores": [scores[each] for each in sorted(scores)]})
+        json.dumps({"answered": number, "scores": [plain(scores[each]) for each in sorted(scores)]})
     )
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ValueError as error:  # the input is at fault: wrong_input in model.yaml
+        sys.exit(print(error, file=sys.stderr) or 2)
+    except OSError as error:
+        sys.exit(str(error))

@@ -61,10 +61,7 @@ def lay(weights, kind, place):
 
 
 def main(record, weights):
-    try:
-        files, arguments, kind = plan(json.loads(Path(record).read_text()))
-    except ValueError as error:
-        sys.exit(print(error, file=sys.stderr) or 2)
+    files, arguments, kind = plan(json.loads(Path(record).read_text()))
     for path, text in files.items():
         Path(path).write_text(text)
     lay(Path(weights), kind, Path("data/params"))
@@ -72,4 +69,9 @@ def main(record, weights):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ValueError as error:  # the input is at fault: wrong_input in model.yaml
+        sys.exit(print(error, file=sys.stderr) or 2)
+    except OSError as error:
+        sys.exit(str(error))

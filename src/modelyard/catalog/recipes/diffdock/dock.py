@@ -54,28 +54,32 @@ def collect(folder):
     if not found:
         raise ValueError("DiffDock placed nothing; what it said of the protein and the molecule is above.")
     found.sort()
-    return "".join(text for _, _, text in found), [confidence for _, confidence, _ in found]
+    # JSON has no number for what is none.
+    confidences = [value if value == value else None for _, value, _ in found]
+    return "".join(text for _, _, text in found), confidences
 
 
 def main(path, weights):
     record = json.loads(Path(path).read_text())
-    try:
-        arguments = plan(record, weights)
-        shutil.copy(record["protein"], "protein.pdb")
-        own = Path(weights, "default_inference_args.yaml").read_text()
-        Path("config.yaml").write_text(config(own, weights, record))
-        for table in Path(weights).glob(".*.npy"):
-            Path(table.name).symlink_to(table)
-        if not Path(weights, "workdir/v1.1/score_model").is_dir():  # else it would be fetched
-            sys.exit("weights has no workdir/v1.1/score_model, which DiffDock needs.")
-        if subprocess.run([sys.executable, *arguments], check=False).returncode:
-            sys.exit(1)
-        poses, confidences = collect(Path("out/complex"))
-    except ValueError as error:
-        sys.exit(print(error, file=sys.stderr) or 2)
+    arguments = plan(record, weights)
+    if not Path(weights, "workdir/v1.1/score_model").is_dir():  # else it would be fetched
+        raise FileNotFoundError("weights has no workdir/v1.1/score_model, which DiffDock needs.")
+    shutil.copy(record["protein"], "protein.pdb")
+    own = Path(weights, "default_inference_args.yaml").read_text()
+    Path("config.yaml").write_text(config(own, weights, record))
+    for table in Path(weights).glob(".*.npy"):
+        Path(table.name).symlink_to(table)
+    if subprocess.run([sys.executable, *arguments], check=False).returncode:
+        sys.exit(1)
+    poses, confidences = collect(Path("out/complex"))
     Path("poses.sdf").write_text(poses)
     Path("confidence.json").write_text(json.dumps(confidences))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ValueError as error:  # the input is at fault: wrong_input in model.yaml
+        sys.exit(print(error, file=sys.stderr) or 2)
+    except OSError as error:
+        sys.exit(str(error))

@@ -7,6 +7,7 @@ python predict.py RECORD WEIGHTS
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,13 +93,14 @@ def collect(out, place):
 
 def main(record, folder):
     weights = Path(folder)
-    try:
-        files, arguments = plan(json.loads(Path(record).read_text()), weights)
-    except ValueError as error:
-        sys.exit(print(error, file=sys.stderr) or 2)
+    files, arguments = plan(json.loads(Path(record).read_text()), weights)
+    if shutil.which(arguments[0]) is None:
+        raise FileNotFoundError(
+            "There is no program protenix on this machine: pip install protenix==2.0.0."
+        )
     for needed in NEEDED:  # else it would be fetched
         if not (weights / needed).is_file():
-            sys.exit(f"weights has no {needed}, which Protenix needs.")
+            raise FileNotFoundError(f"weights has no {needed}, which Protenix needs.")
     for path, text in files.items():
         Path(path).write_text(text)
     if subprocess.run(arguments, check=False).returncode:
@@ -107,4 +109,9 @@ def main(record, folder):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ValueError as error:  # the input is at fault: wrong_input in model.yaml
+        sys.exit(print(error, file=sys.stderr) or 2)
+    except OSError as error:
+        sys.exit(str(error))

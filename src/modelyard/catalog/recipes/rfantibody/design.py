@@ -54,10 +54,12 @@ def collect(folder, scores):
 
 def main(path, weights):
     record = json.loads(Path(path).read_text())
-    try:
-        steps = plan(record, weights)
-    except ValueError as error:
-        sys.exit(print(error, file=sys.stderr) or 2)
+    steps = plan(record, weights)
+    for arguments in steps:
+        if shutil.which(arguments[0]) is None:
+            raise FileNotFoundError(
+                f"There is no program {arguments[0]} on this machine: install RFantibody."
+            )
     for name in ("target", "framework"):
         shutil.copy(record[name], f"{name}.pdb")
     printed = ""
@@ -73,4 +75,9 @@ def main(path, weights):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ValueError as error:  # the input is at fault: wrong_input in model.yaml
+        sys.exit(print(error, file=sys.stderr) or 2)
+    except OSError as error:
+        sys.exit(str(error))

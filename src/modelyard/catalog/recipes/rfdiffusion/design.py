@@ -62,10 +62,7 @@ def collect(folder, count):
 
 def main(path, weights):
     record = json.loads(Path(path).read_text())
-    try:
-        arguments = plan(record, weights)
-    except ValueError as error:
-        sys.exit(print(error, file=sys.stderr) or 2)
+    arguments = plan(record, weights)
     if record.get("structure"):
         Path("structure.pdb").write_bytes(Path(record["structure"]).read_bytes())
     if subprocess.run([sys.executable, *arguments], check=False).returncode:
@@ -74,4 +71,9 @@ def main(path, weights):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except ValueError as error:  # the input is at fault: wrong_input in model.yaml
+        sys.exit(print(error, file=sys.stderr) or 2)
+    except OSError as error:
+        sys.exit(str(error))
