@@ -34,7 +34,7 @@ class Program:
         given = [
             {name: np.array(value, dtype=object) for name, value in record.items()} for record in records
         ]
-        with ExecutorProcess(self._tmp_path, python=self.python) as executor:
+        with ExecutorProcess(self._tmp_path, python=self.python, timeout=600.0) as executor:
             hello = executor.start("command", self.folder, self.described.options)
             assert hello["type"] == "HELLO", hello
             return executor.batch(*given, parameters=parameters or [{}] * len(given))
