@@ -79,6 +79,24 @@ def test_an_unknown_adapter_is_told_with_those_that_are_known(files_of) -> None:
         analyze(files_of({"model.yaml": b"adapter: antibert"}))
 
 
+@pytest.mark.parametrize(
+    ("config", "adapter"),
+    [
+        (b'{"model_type": "esm", "architectures": ["EsmForProteinFolding"]}', "esmfold"),
+        (b'{"note": "EsmForProteinFolding", "architectures": ["EsmForMaskedLM"]}', None),
+        (b'{"architectures": "EsmForProteinFolding"}', None),
+        (b'"EsmForProteinFolding"', None),
+        (b'{"EsmForProteinFolding"', None),
+    ],
+)
+def test_some_are_told_by_the_architecture_in_their_config(
+    files_of, config: bytes, adapter: str | None
+) -> None:
+    files = files_of({"config.json": config, "model.safetensors": b""})
+    found = [family.NAME for family in families() if family.detect(files)]
+    assert found == ([adapter] if adapter else [])
+
+
 def test_names_are_those_of_the_folder() -> None:
     assert {"antiberty", "vina"} <= names()
     assert isinstance(families()[0].described, Described)

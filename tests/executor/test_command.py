@@ -210,3 +210,22 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+OUT = {"out": {"text": "stdout"}}
+DATA = {"DATA": "{folder}/x:{threads}"}
+
+
+def test_it_gets_the_variables_of_its_author(tmp_path: Path) -> None:
+    run = ["python", "-c", "import os, sys; print(os.environ['DATA']); sys.exit('no licence')"]
+    with Served(tmp_path, OUT, run, environment=DATA) as served:
+        assert "no licence" in served.ask()["message"]
+    run = ["python", "-c", "import os; print(os.environ['DATA'])"]
+    with Served(tmp_path, OUT, run, environment=DATA) as served:
+        assert served.ask()["out"].item().decode().strip() == f"{tmp_path / 'files'}/x:1"
+
+
+def test_one_that_ends_well_without_its_output_is_quoted(tmp_path: Path) -> None:
+    run = ["python", "-c", "import sys; print('skipping: bad sequence', file=sys.stderr)"]
+    with Served(tmp_path, {"out": {"file": "out"}}, run) as served:
+        assert served.ask()["message"].endswith("it wrote: nothing. It said: skipping: bad sequence")

@@ -42,14 +42,16 @@ class Command(Noun, frozen=True):
     ``run`` are its name and arguments, in which ``{name}`` is an input or parameter (of one of kind *bytes* the
     path of a file; ``{name:x.pdb}`` the path of a file of that name for any kind); a list among them is left out
     when something in it was not given or is false. ``files`` are written into the working folder first, by
-    the same rules; ``stdin`` is what it reads. ``progress`` matches a percentage, or a number and of how many, in what it prints. ``wrong_input`` are
-    exit codes by which it says that the input is at fault.
+    the same rules; ``stdin`` is what it reads. ``environment`` are variables that it gets beside its own, in which
+    ``{folder}``, ``{threads}`` and ``{device}`` may stand. ``progress`` matches a percentage, or a number and of how
+    many, in what it prints. ``wrong_input`` are exit codes by which it says that the input is at fault.
     """
 
     run: tuple[str | tuple[str, ...], ...]
     outputs: dict[str, CommandOutput]
     files: dict[str, str] = {}
     stdin: str | None = None
+    environment: dict[str, str] = {}
     progress: Pattern | None = None
     wrong_input: tuple[int, ...] = ()
 
@@ -93,6 +95,11 @@ def check(command: Command, signature: Signature) -> None:
         _check_text(text, known, required | ALWAYS, "files")
     if command.stdin is not None:
         _check_text(command.stdin, known, required | ALWAYS, "stdin")
+    for name, text in command.environment.items():
+        if not re.fullmatch(r"[A-Za-z_]\w{0,99}", name):
+            raise wrong(f"environment: {name[:100]!r} is no name of a variable", "environment")
+        # A caller has no say in what a program is set up with.
+        _check_text(text, ALWAYS - {"record"}, ALWAYS, "environment")
     for name, output in command.outputs.items():
         _check_output(name, output)
     if command.progress is not None:

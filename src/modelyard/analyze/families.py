@@ -15,6 +15,7 @@ import msgspec
 
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.plain import plain
+from modelyard.analyze.small_json import LIMIT, read_object
 from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import Internal, RejectedContent
 from modelyard.core.files import Files
@@ -26,8 +27,9 @@ _FOLDER = "adapters/families"
 
 
 class Described(Noun):
-    """``FAMILY`` of an adapter. ``files`` are the paths that tell it (``*``: any part of a name); ``holds``
-    are other families whose files are among them."""
+    """``FAMILY`` of an adapter. ``files`` are the paths that tell it (``*``: any part of a name), with
+    ``architecture`` where config.json of transformers has to name one; ``holds`` are other families whose files are
+    among them."""
 
     format: str
     files: tuple[str, ...]
@@ -35,6 +37,7 @@ class Described(Noun):
     signature: Signature
     example: dict[str, object] | None = None
     holds: tuple[str, ...] = ()
+    architecture: str | None = None
 
 
 class Family:
@@ -57,11 +60,15 @@ class Family:
         return not any(self.NAME in each.described.holds and each.detect(files) for each in families())
 
     def _missing(self, files: Files) -> list[str]:
-        """The paths that tell it and are not there."""
-        return [pattern for pattern in self.described.files if not any(map(_pattern(pattern), files.paths))]
+        """What tells it and is not there: paths, or the architecture."""
+        described = self.described
+        missing = [pattern for pattern in described.files if not any(map(_pattern(pattern), files.paths))]
+        if not missing and described.architecture is not None and not _is(described.architecture, files):
+            missing.append(f"{described.architecture} among the architectures of config.json")
+        return missing
 
     def analyze(self, files: Files) -> Analysis:
-        """Describe the files. Raises RejectedContent when it was asked for and a path that tells it is missing."""
+        """Describe the files. Raises RejectedContent when it was asked for and what tells it is missing."""
         described = self.described
         if missing := self._missing(files):
             raise RejectedContent(
@@ -81,6 +88,17 @@ class Family:
             memory_bytes=estimate("torch" if torch else "function", size),
             executes="code",
         )
+
+
+def _is(architecture: str, files: Files) -> bool:
+    """Whether config.json names it. A file that is none is left to the formats that read it."""
+    if b'"%s"' % architecture.encode() not in files.read("config.json", 0, LIMIT):
+        return False
+    try:
+        listed = read_object(files, "config.json").get("architectures")
+    except RejectedContent:
+        return False
+    return isinstance(listed, list) and architecture in listed
 
 
 def _pattern(path: str) -> Callable[[str], object]:

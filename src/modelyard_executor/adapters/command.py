@@ -85,6 +85,8 @@ class Adapter(RecordAdapter):
                 TMPDIR=place,
                 OMP_NUM_THREADS=self._always["threads"],
             )
+            for name, text in self._command.get("environment", {}).items():
+                environment[name] = self._fill(text, record, None)
             try:
                 ended = run(arguments, folder, environment, filled, self._line, self._tick)
             except OSError as error:
@@ -201,7 +203,7 @@ class Adapter(RecordAdapter):
                 raise ItemError("The program printed more than %d bytes." % len(ended.stdout))
             data = (ended.stdout if place == "stdout" else ended.stderr).encode()
         else:
-            data = _read(folder, place, name)
+            data = _read(folder, place, name, ended)
         if output.get("file"):
             return data
         try:
@@ -245,19 +247,22 @@ def _write(path: Path, data: bytes) -> str:
     return str(path)
 
 
-def _read(folder: Path, pattern: str, name: str) -> bytes:
+def _read(folder: Path, pattern: str, name: str, ended: Ended) -> bytes:
     """The one file that ``pattern`` names, which is nowhere but inside of ``folder``."""
     root = folder.resolve()
     found = sorted(folder.glob(pattern)) if "*" in pattern else [folder / pattern]
     found = [path for path in found if path.is_file() and root in path.resolve().parents]
     if len(found) != 1:
         there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        # Many programs say what is wrong, and end as if nothing were.
+        said = (ended.stderr.strip() or ended.stdout.strip())[-500:].strip()
         raise ItemError(
-            "The program ended well, but for the output %r there %s; it wrote: %s."
+            "The program ended well, but for the output %r there %s; it wrote: %s.%s"
             % (
                 name,
                 "is no %s" % pattern if not found else "are %d files %s" % (len(found), pattern),
                 ", ".join(there[:20]) or "nothing",
+                " It said: " + said if said else "",
             )
         )
     if found[0].stat().st_size > LARGEST:

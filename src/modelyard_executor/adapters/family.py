@@ -9,6 +9,7 @@ one thing, and the environment holds only what the package imports. A family is 
     ``format``        what its files are, for people
     ``files``         paths that tell it, with ``*`` for any part of a name: each must be there (none: it is
                       only chosen by ``adapter:`` in model.yaml)
+    ``architecture``  optional: which one config.json of transformers names, where paths do not tell enough
     ``requirements``  what the environment needs, PEP 508 lines
     ``signature``     the signature, with a batch axis; parameters are put into each record
     ``example``       a record that it can answer, or None
