@@ -75,6 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
         headers = {"ETag": tag} if web.tagged else {}
+        if self.headers.get("if-none-match") == tag:
+            self._send(304, b"", headers)
+            return
         condition = self.headers.get("if-range", tag)
         if wanted and web.ranges and (condition == tag or not web.conditions):
             start = int(wanted.removeprefix("bytes=").partition("-")[0])

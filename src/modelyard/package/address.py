@@ -69,8 +69,9 @@ def with_digest(source: str, sha256: str | None) -> str:
     return f"{address.url}{_DIGEST}{address.sha256}"
 
 
-def check_web(url: str, *, field: str = "source") -> str:
-    """``url``. Raises InvalidInput unless it is https (http at this machine's loopback) and can be an address."""
+def check_web(url: str, *, field: str = "source", plain: bool = False) -> str:
+    """``url``. Raises InvalidInput unless it is https (http at this machine's loopback, or anywhere with ``plain``)
+    and can be an address."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -78,7 +79,7 @@ def check_web(url: str, *, field: str = "source") -> str:
         raise InvalidInput(f"{url[:100]!r} is no address: {error}.", field=field) from error
     if parts.scheme not in ("https", "http") or not host or re.search(r"[\s\x00-\x1f\x7f\\]", url):
         raise InvalidInput(f"{shown(url)[:100]!r} is no https address.", field=field)
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not plain and not is_loopback(host):
         raise InvalidInput(
             f"{shown(url)[:200]} is not encrypted: who sits between could change the file. Name it with https://, or "
             "fetch it yourself and name the file here.",

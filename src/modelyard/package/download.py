@@ -31,11 +31,13 @@ _RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)")
 
 
 class Downloaded(NamedTuple):
-    """``size`` in bytes, ``sha256`` in hex of what is at ``path``."""
+    """``size`` in bytes, ``sha256`` in hex of what is at ``path``; ``validator`` is the server's word on the
+    version, for :func:`unchanged`."""
 
     path: Path
     size: int
     sha256: str
+    validator: str | None = None
 
 
 class _Changed(Exception):
@@ -51,25 +53,28 @@ def download(
     size: int | None = None,
     most: int = LARGEST,
     headers: Mapping[str, str] | None = None,
+    plain: bool = False,
     progress: Progress,
 ) -> Downloaded:
     """The file at ``url`` in ``folder``, called ``name`` or as the server calls it.
 
     What was broken off is kept in ``folder`` as a hidden ``.partial`` and gone on with. ``sha256`` and
-    ``size`` (bytes) are what it must have. ``headers`` go to the host of ``url`` alone. One process at a time
+    ``size`` (bytes) are what it must have. ``headers`` go to the host of ``url`` alone. ``plain`` takes http as
+    well: for a file whose checksum is known, at a place that this machine is configured with. One process at a time
     downloads into a folder: the caller holds a lock.
 
     Raises InvalidInput for an address that is not taken, NotFound, Forbidden for one that asks who you are,
     RejectedContent for a page in place of a file and for another checksum or size, TooLarge over ``most``,
     Unavailable when it cannot be had now, or the disk is full.
     """
-    check_web(url)
+    check_web(url, plain=plain)
     key = hashlib.sha256(url.encode()).hexdigest()[:16]
-    coming = _Coming(url, name, sha256, size, dict(headers or {}), folder / f".{key}.json", progress)
+    coming = _Coming(url, name, sha256, size, dict(headers or {}), folder / f".{key}.json", progress, plain)
     with https.open_client(url) as client:
         while True:
             with Partial(folder / f".{key}.partial", most=most) as partial:
                 called = _until_whole(client, coming, partial)
+                validator = _kept(coming.validator)
                 try:
                     found = partial.finish(folder / called, sha256=sha256)
                 except RejectedContent as error:
@@ -79,7 +84,21 @@ def download(
                     raise RejectedContent(f"{shown(url)}: {error.message}") from None
                 finally:
                     coming.validator.unlink(missing_ok=True)
-                return Downloaded(folder / called, partial.size, found)
+                return Downloaded(folder / called, partial.size, found, validator)
+
+
+def unchanged(url: str, validator: str) -> bool:
+    """Whether the server still has the version that ``validator`` is of. Raises Unavailable when it cannot be
+    asked."""
+    name = "If-None-Match" if validator.startswith('"') else "If-Modified-Since"
+    try:
+        with (
+            https.open_client(url) as client,
+            https.answer(client, check_web(url), {name: validator}) as response,
+        ):
+            return response.status_code == 304
+    except https.Broken as broken:
+        raise Unavailable(f"{shown(url)} cannot be asked: {broken}.", retry_after=30.0) from broken
 
 
 @dataclass
@@ -94,6 +113,7 @@ class _Coming:
     headers: dict[str, str]
     validator: Path
     progress: Progress
+    plain: bool = False
     pieced: bool = False
     met: bool = False
 
@@ -132,7 +152,7 @@ def _attempt(client: "httpx.Client", coming: _Coming, partial: Partial) -> str:
         headers["Range"] = f"bytes={partial.size}-"
         if validator:
             headers["If-Range"] = validator
-    with https.answer(client, coming.url, headers) as response:
+    with https.answer(client, coming.url, headers, plain=coming.plain) as response:
         coming.met = True
         if response.status_code == 416:
             raise _Changed

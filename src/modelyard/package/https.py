@@ -85,9 +85,10 @@ def answer(
     *,
     method: str = "GET",
     body: bytes | None = None,
+    plain: bool = False,
 ) -> Iterator["httpx.Response"]:
     """The answer that is no redirect, its body still to come. ``headers`` go to the host of ``url`` alone, but for
-    those of a range. Raises Broken, and RejectedContent for a redirect that is not followed."""
+    those of a range. ``plain``: http is taken, where the address is http itself. Raises Broken, and RejectedContent for a redirect that is not followed."""
     asked = url
     for _ in range(_REDIRECTS):
         same = urlsplit(url)[:2] == urlsplit(asked)[:2]
@@ -101,16 +102,16 @@ def answer(
             if response.status_code not in (301, 302, 303, 307, 308) or method != "GET":
                 yield response
                 return
-            url = _redirected(response, url, asked)
+            url = _redirected(response, url, asked, plain)
         finally:
             response.close()
     raise RejectedContent(f"{shown(asked)} leads from one address to the next without end.")
 
 
-def _redirected(response: "httpx.Response", url: str, asked: str) -> str:
+def _redirected(response: "httpx.Response", url: str, asked: str, plain: bool) -> str:
     where = urljoin(url, response.headers.get("location", ""))
     try:
-        check_web(where)
+        check_web(where, plain=plain)
         secure = urlsplit(where).scheme == "https" or urlsplit(asked).scheme == "http"
     except InvalidInput:
         secure = False

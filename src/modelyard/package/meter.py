@@ -16,13 +16,19 @@ EVERY = 2.0  # seconds between two words on how far it is
 class Meter:
     """Says ``downloaded 1.2 MB of 3.4 MB (600.0 kB/s)``, every two seconds at most.
 
-    ``total`` is in bytes, None where nobody said it.
+    ``total`` is in bytes, None where nobody said it; ``verb`` is said in the place of *downloaded*.
     """
 
     def __init__(
-        self, total: int | None, progress: Progress, *, clock: Callable[[], float] = time.monotonic
+        self,
+        total: int | None,
+        progress: Progress,
+        *,
+        verb: str = "downloaded",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total = total
+        self._verb = verb
         self._progress = progress
         self._clock = clock
         self._began = self._said = clock()
@@ -38,7 +44,7 @@ class Meter:
         self._said = now
         of = "" if self.total is None else f" of {format_bytes(self.total)}"
         rate = max(0.0, have - self._first) / (now - self._began)
-        self._progress(f"downloaded {format_bytes(have)}{of} ({format_bytes(round(rate))}/s)")
+        self._progress(f"{self._verb} {format_bytes(have)}{of} ({format_bytes(round(rate))}/s)")
 
 
 def check_room(folder: Path, size: int) -> None:

@@ -20,10 +20,6 @@ _PAGES = (
     (r"(dx\.)?doi\.org", r"/.*", "A DOI leads to a page about files. Name the file that the page offers."),
     (r"(www\.)?figshare\.com", r"/(articles|projects|collections)/.*", "It is a page of figshare. Name a file of it."),
     (
-        r"(www\.)?(github\.com|gitlab\.com|codeberg\.org|bitbucket\.org)", r"/[^/]+/[^/]+/?",
-        "It is a git repository, not a file. Name it as one: git+https://… .",
-    ),
-    (
         r"(www\.)?github\.com", r"/[^/]+/[^/]+/((tree|blob|releases/tag)/.*|releases(/latest)?/?)",
         "It is a page of GitHub. Name the file behind its button, or the repository with path and revision.",
     ),
@@ -33,15 +29,21 @@ _PAGES = (
     ),
 )  # fmt: skip
 
+_REPOSITORY = (
+    r"(www\.)?(github\.com|gitlab\.com|codeberg\.org|bitbucket\.org)", r"/[^/]+/[^/]+/?",
+    "It is a git repository, not a file. Name it as one: git+https://… .",
+)  # fmt: skip
 
-def page_at(url: str) -> str | None:
-    """A sentence that says which page is at ``url`` and what to name in its place; None where none is known."""
+
+def page_at(url: str, *, files: bool = True) -> str | None:
+    """A sentence that says which page is at ``url`` and what to name in its place; None where none is known.
+    ``files``: a file was meant, and so a repository is a page as well."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
     except ValueError:
         return None
-    for hosts, path, told in _PAGES:
+    for hosts, path, told in (*_PAGES, _REPOSITORY) if files else _PAGES:
         if re.fullmatch(hosts, host) and re.fullmatch(path, parts.path):
             return told
     return None

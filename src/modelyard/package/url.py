@@ -17,9 +17,9 @@ from modelyard.package.uv import Progress
 _WHOLE = ".whole"  # in the folder of a download: its address, the file's name and digest, once it is whole
 
 
-def bring(address: FileAddress, place: Path, *, path: str | None = None, progress: Progress) -> str:
+def bring(address: FileAddress, place: Path, *, path: str | None = None, progress: Progress) -> Downloaded:
     """The files in the new folder ``place``: the file alone, or what is in the archive; of an archive, ``path``
-    alone (a file or a folder in it) when that is given. Gives the SHA-256 (hex) of what was downloaded.
+    alone (a file or a folder in it) when that is given. Gives what was downloaded (its path is no more).
 
     What a download that was broken off has is kept beside ``place``. Raises what :func:`download` and
     :func:`unpack` do, InvalidInput for the address of a page, NotFound when the archive has no ``path``.
@@ -40,7 +40,7 @@ def bring(address: FileAddress, place: Path, *, path: str | None = None, progres
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
     shutil.rmtree(coming)
-    return got.sha256
+    return got
 
 
 def _whole(coming: Path, address: FileAddress) -> Downloaded | None:
