@@ -19,7 +19,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from modelyard.core.errors import Forbidden, InvalidInput, RejectedContent, Unavailable
+from modelyard.core.errors import Forbidden, InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.core.manifest import FileEntry
 from modelyard.host.network import is_loopback
 from modelyard.package.meter import Meter, check_room
@@ -39,6 +39,7 @@ _PIECE: Final = 1 << 20
 _RANGE: Final = 32 << 20  # bytes that are asked for at once
 _PART: Final = 16 << 20  # bytes of a part of an upload, of which S3 takes 10,000
 _PARTS: Final = 9_000
+_RETRIES = 5
 
 
 class S3Place:
@@ -57,7 +58,7 @@ class S3Place:
                 prefix=prefix.strip("/") or None,
                 region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
                 client_options={"allow_http": _may_be_plain(), "timeout": timedelta(minutes=10)},
-                retry_config={"max_retries": 5, "retry_timeout": timedelta(minutes=2)},
+                retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(minutes=2)},
             )
 
     @property
@@ -83,6 +84,7 @@ class S3Place:
         self._get(name, file, coming, to, progress)
 
     def _get(self, name: str, file: FileEntry, coming: Path, to: Path, progress: Progress) -> None:
+        self._check_size(name, file)
         with Partial(coming, most=file.size) as partial:
             if partial.size > file.size:
                 partial.restart()
@@ -90,7 +92,10 @@ class S3Place:
             meter.at(partial.size)
             while partial.size < file.size:
                 end = min(file.size, partial.size + _RANGE)
-                partial.write(self._range(name, file, partial.size, end))
+                piece = self._range(name, file, partial.size, end)
+                if len(piece) != end - partial.size:
+                    raise RejectedContent(f"{self.address}/{name}/{file.path} changed while it came.")
+                partial.write(piece)
                 meter.at(partial.size)
             try:
                 partial.finish(to, sha256=file.sha256)
@@ -141,15 +146,20 @@ class S3Place:
                 return False
             return (found.meta["size"], found.attributes.get("sha256")) == (file.size, file.sha256)
 
-    def _range(self, name: str, file: FileEntry, start: int, end: int) -> bytes:
+    def _check_size(self, name: str, file: FileEntry) -> None:
         with _understood(self.address):
             try:
-                piece = bytes(obstore.get_range(self._store, f"{name}/{file.path}", start=start, end=end))
+                found = obstore.head(self._store, f"{name}/{file.path}")["size"]
             except FileNotFoundError:
                 raise RejectedContent(f"The mirror {self.address} has lost {name}/{file.path}.") from None
-        if len(piece) != end - start:
-            raise RejectedContent(f"{self.address}/{name}/{file.path} is shorter than its manifest says.")
-        return piece
+        if found != file.size:
+            raise RejectedContent(
+                f"{self.address}/{name}/{file.path} has {found:,} bytes, and its manifest says {file.size:,}."
+            )
+
+    def _range(self, name: str, file: FileEntry, start: int, end: int) -> bytes:
+        with _understood(self.address):
+            return bytes(obstore.get_range(self._store, f"{name}/{file.path}", start=start, end=end))
 
     def _read(self, key: str) -> bytes | None:
         with _understood(self.address):
@@ -195,6 +205,11 @@ def _understood(address: str) -> Iterator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as error:
         raise Forbidden(
             f"{address} is not given to us: look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and at what they may."
+        ) from error
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"{address}: there is no such bucket, or what was in it a moment ago is no more.",
+            field="mirror",
         ) from error
     except BaseError as error:
         raise Unavailable(
