@@ -62,12 +62,10 @@ def test_a_project_at_an_address_is_added_and_nothing_of_it_runs(shell: Shell, t
         "moody-1.0/moody.py": b"raise SystemExit('it ran')\n\n\ndef mood(text: str) -> str:\n    return text\n",
         "moody-1.0/setup.py": b"raise SystemExit('it ran')\n",
     }
-    onnx = Path(__file__).parent / "none"
-    assert not onnx.exists()
     with Web({"/moody-1.0.tar.gz": packed(files)}).serve() as url:
         to = tmp_path / "made"
         told = shell.json("add", f"{url}/moody-1.0.tar.gz", "--to", str(to))
-        assert told["report"]["name"] == "moody-1"
+        assert told["report"]["name"] == "moody-1.0"
         assert (to / "model.py").is_file()
         assert "it ran" not in json.dumps(told)
         refused = shell.run("update", told["report"]["name"], "--version", "2")

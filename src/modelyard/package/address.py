@@ -40,7 +40,7 @@ def is_file(source: str) -> bool:
         return False
     if _DIGEST in source:
         return True
-    name = unquote(urlsplit(source).path).rpartition("/")[2].lower()
+    name = unquote(re.split(r"[?#]", source, maxsplit=1)[0]).rpartition("/")[2].lower()
     return name.endswith((*ARCHIVES, *_MODELS))
 
 
@@ -109,6 +109,14 @@ def file_name(url: str, disposition: str | None = None) -> str:
     except ValueError:
         path = ""
     return _plain(unquote(path, errors="replace").rstrip("/")) or "model"
+
+
+def stem(name: str) -> str:
+    """A file's name without what says its kind: ``model`` of ``model.onnx``, ``x-1.0`` of ``x-1.0.tar.gz``."""
+    for suffix in sorted(ARCHIVES, key=len, reverse=True):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name.rpartition(".")[0] or name
 
 
 def _disposition(header: str) -> str:

@@ -11,6 +11,7 @@ import io
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -79,8 +80,8 @@ def unpack(archive: Path, to: Path, *, limits: Limits = LIMITS, progress: Progre
             else:
                 (to / path).mkdir(parents=True, exist_ok=True)
         settle(to, links, progress)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, ValueError,
-            NotImplementedError, RuntimeError, RecursionError, OverflowError, MemoryError) as error:  # fmt: skip
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error, struct.error, ValueError,
+            LookupError, ArithmeticError, RuntimeError, MemoryError) as error:  # fmt: skip
         raise RejectedContent(f"It is no archive that can be unpacked: {_why(error)}.") from error
     except OSError as error:
         if is_full(error):

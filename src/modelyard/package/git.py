@@ -10,7 +10,6 @@ import re
 import shutil
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from modelyard.core.errors import Internal, InvalidInput, ModelyardError, NotFound
 from modelyard.core.manifest import check_path
@@ -134,7 +133,7 @@ def bring(
 def _has_path(address: str) -> bool:
     """Whether something follows the host, so that an @ behind it begins a revision."""
     if "://" in address:
-        return urlsplit(address).path.strip("/") != ""
+        return address.partition("://")[2].partition("/")[2].strip("/") != ""
     return ":" in address
 
 

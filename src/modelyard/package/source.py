@@ -5,12 +5,11 @@ import re
 import shutil
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from modelyard.core.errors import InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.host.files import read_json, write_json
 from modelyard.package import git, url
-from modelyard.package.address import file_address, is_file, is_git, shown
+from modelyard.package.address import file_address, file_name, is_file, is_git, shown, stem
 from modelyard.package.download import unchanged
 from modelyard.package.locks import hold
 from modelyard.package.pages import page_at
@@ -78,8 +77,7 @@ def _repository(source: str, root: Path, progress: Progress) -> Brought:
 
 def _file(source: str, root: Path, progress: Progress) -> Brought:
     address = file_address(source)
-    name = urlsplit(address.url).path.rstrip("/").rpartition("/")[2].partition(".")[0]
-    place = root / _key(source) / _name(name)
+    place = root / _key(source) / _name(stem(file_name(address.url)))
     with hold(root / ".locks" / _key(source), lambda: progress("waiting for another process")):
         known = read_json(_note(place)) if place.is_dir() else {}
         digest = known.get("revision")
