@@ -59,7 +59,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
 
 def test_a_file_comes_with_its_digest_and_leaves_nothing_beside_it(served: Served) -> None:
     got = served.get()
-    assert got == (served.folder / "model.onnx", len(DATA), DIGEST)
+    assert got[:3] == (served.folder / "model.onnx", len(DATA), DIGEST)
     assert got.path.read_bytes() == DATA
     assert served.names == ["model.onnx"]
 

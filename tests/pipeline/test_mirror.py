@@ -334,6 +334,10 @@ def test_a_folder_made_by_hand_is_a_mirror(tmp_path: Path) -> None:
     made.put()  # and gets its manifest
     assert made.fetched == 0
     assert (tmp_path / "mirror" / "tiny.manifest.json").is_file()
+    (tmp_path / "mirror" / "tiny" / "link").symlink_to("config.json")
+    (tmp_path / "mirror" / "tiny.manifest.json").unlink()
+    made.put()
+    assert made.bring() is not None  # links inside are files
     (tmp_path / "mirror" / "tiny" / "more").write_text("x")
     with pytest.raises(RejectedContent, match="more"):
         made.bring()

@@ -40,7 +40,7 @@ class Web:
             def __getattribute__(self, name: str) -> Any:
                 return web if name == "web" else super().__getattribute__(name)
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = _Server(("127.0.0.1", 0), Handler)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
@@ -49,6 +49,11 @@ class Web:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: a client that leaves before the end, as some do here."""
 
 
 class _Handler(BaseHTTPRequestHandler):

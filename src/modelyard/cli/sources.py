@@ -13,7 +13,7 @@ HUB = "hf://"
 def place_of(model: str, sha256: str | None = None) -> Path:
     """The file or folder that ``model`` is, fetched when it is elsewhere; ``sha256`` is the checksum that a file of
     the web must have. Raises BadParameter (exit 2) for what is not there, and what hinders the fetching."""
-    if sha256 is not None or "://" in model or model.startswith("git@"):
+    if sha256 is not None or "://" in model or ("@" in model and not Path(model).exists()):
         from modelyard.package.address import with_digest
         from modelyard.package.source import bring, is_address
 

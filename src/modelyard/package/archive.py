@@ -24,11 +24,10 @@ from modelyard.core.manifest import check_path
 from modelyard.core.units import format_bytes
 from modelyard.package.address import ARCHIVES
 from modelyard.package.links import inside, settle
-from modelyard.package.meter import check_room, disk_full, is_full
+from modelyard.package.meter import disk_full, is_full
 from modelyard.package.uv import Progress
 
 _PIECE: Final = 1 << 20
-_LOOK: Final = 256 << 20  # bytes after which the disk's room is looked at again
 _HEADER: Final = 8 << 20  # bytes that the headers of one member may take
 _LINK: Final = 4096  # bytes of a link's target
 
@@ -67,7 +66,7 @@ def unpack(archive: Path, to: Path, *, limits: Limits = LIMITS, progress: Progre
     """
     to.mkdir(parents=True)
     links: dict[str, str] = {}
-    room = _Room(to, archive.stat().st_size, limits)
+    room = _Room(archive.stat().st_size, limits)
     try:
         for member in _members(archive, room):
             path = _checked(member.path)
@@ -94,13 +93,11 @@ def unpack(archive: Path, to: Path, *, limits: Limits = LIMITS, progress: Progre
 class _Room:
     """What was unpacked so far, held against the limits."""
 
-    def __init__(self, folder: Path, packed: int, limits: Limits) -> None:
-        self._folder = folder
+    def __init__(self, packed: int, limits: Limits) -> None:
         self._limits = limits
         self._most = min(limits.size, max(limits.free, limits.ratio * packed))
         self._names = 0
         self._size = 0
-        self._looked = -_LOOK
 
     def names(self, count: int) -> None:
         self._names += count
@@ -116,9 +113,6 @@ class _Room:
                 f"The archive unpacks to more than {format_bytes(self._most)}, far more than its own size; it is not "
                 "unpacked."
             )
-        if self._size - self._looked >= _LOOK:
-            check_room(self._folder, min(_LOOK, self._most))
-            self._looked = self._size
 
 
 def _checked(path: str) -> str:

@@ -8,10 +8,9 @@ from typing import BinaryIO, Self
 
 from modelyard.core.errors import RejectedContent, TooLarge
 from modelyard.core.units import format_bytes
-from modelyard.package.meter import check_room, disk_full, is_full
+from modelyard.package.meter import disk_full, is_full
 
 _PIECE = 1 << 20
-_LOOK = 256 << 20  # bytes after which the disk's room is looked at again
 
 
 class Partial:
@@ -26,7 +25,6 @@ class Partial:
         self.most = most
         self.size = 0
         self._hash = hashlib.sha256()
-        self._looked = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = self._open()
         while piece := self._file.read(_PIECE):
@@ -50,16 +48,12 @@ class Partial:
         self._file.seek(0)
         self._file.truncate()
         self.size = 0
-        self._looked = 0
         self._hash = hashlib.sha256()
 
     def write(self, piece: bytes) -> None:
         """Append. Raises TooLarge over the limit, Unavailable when the disk is full."""
         if self.size + len(piece) > self.most:
             raise TooLarge(f"It is larger than {format_bytes(self.most)}, which is the most that is taken.")
-        if self.size - self._looked >= _LOOK:
-            check_room(self.path.parent, _LOOK)
-            self._looked = self.size
         rest = memoryview(piece)
         try:
             while rest:

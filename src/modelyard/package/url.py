@@ -1,5 +1,6 @@
 """The files of a model at a web address: one file, or those of an archive."""
 
+import contextlib
 import hashlib
 import shutil
 from pathlib import Path, PurePosixPath
@@ -28,7 +29,14 @@ def bring(address: FileAddress, place: Path, *, path: str | None = None, progres
     coming = place.with_name(f".{place.name}.url")
     coming.mkdir(parents=True, exist_ok=True)
     progress(f"downloading {shown(address.url)}")
-    got = _whole(coming, address) or download(address.url, coming, sha256=address.sha256, progress=progress)
+    try:
+        got = _whole(coming, address) or download(
+            address.url, coming, sha256=address.sha256, progress=progress
+        )
+    except BaseException:
+        with contextlib.suppress(OSError):
+            coming.rmdir()  # where nothing has come
+        raise
     (coming / _WHOLE).write_bytes(msgspec.json.encode((address.url, got.path.name, got.sha256)))
     told = "as expected" if address.sha256 else "nobody said which to expect"
     progress(f"{got.path.name} has the SHA-256 {got.sha256} ({told})")

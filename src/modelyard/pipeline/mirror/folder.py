@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from modelyard.core.errors import RejectedContent
+from modelyard.core.errors import InvalidInput, RejectedContent
 from modelyard.core.manifest import FileEntry
 from modelyard.host.files import digest_file, write_whole
 from modelyard.package.meter import check_room, disk_full, is_full
@@ -18,6 +18,7 @@ from modelyard.pipeline.mirror.manifest import (
     encode,
     manifest_name,
 )
+from modelyard.store.files import FolderFiles
 
 WORK = ".preparing"  # in the folder: what is on its way
 
@@ -52,7 +53,10 @@ class FolderPlace:
         """Raises RejectedContent unless every file is as its manifest says, and no other is there."""
         folder = self.root / manifest.name
         wanted = {file.path for file in manifest.files}
-        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        try:
+            there = set(FolderFiles(folder).paths)
+        except InvalidInput as error:
+            raise RejectedContent(error.message) from error
         wrong = sorted(wanted ^ there) or [
             file.path for file in manifest.files if not is_whole(folder / file.path, file)
         ]
@@ -108,9 +112,7 @@ class FolderPlace:
 def is_whole(path: Path, file: FileEntry) -> bool:
     """Whether the file at ``path`` is the one that a manifest tells of: size, then SHA-256."""
     try:
-        if path.is_symlink() or path.stat().st_size != file.size:
-            return False
-        return digest_file(path) == file.sha256
+        return path.stat().st_size == file.size and digest_file(path) == file.sha256
     except OSError:
         return False
 
