@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -105,7 +106,10 @@ def address_harness() -> Harness:
             assert name and "/" not in name and "\\" not in name and name not in (".", ".."), name
             assert name[0] != "." and len(name.encode()) <= 200 and name.isprintable(), name
             assert address.stem(name)
-        assert "secret" not in address.shown(f"https://me:secret@host/{url.replace('secret', '')}?secret")
+        path = re.sub(r"[\s?#]", "", url).replace(
+            "secret", ""
+        )  # of which the library takes some out itself
+        assert "secret" not in address.shown(f"https://me:secret@host/{path}?secret")
         for read in (address.check_web, address.file_address, parse):
             with contextlib.suppress(ModelyardError):
                 read(url)

@@ -199,6 +199,19 @@ def test_without_its_manifest_it_is_not_in_a_mirror_elsewhere(somewhere: Mirror)
         assert somewhere.bring() is None
 
 
+def test_what_was_left_of_another_source_is_not_passed_off_as_it(
+    somewhere: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = type(place_at(somewhere.address))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(place, "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        somewhere.put({"config.json": b"old"}, {"hub": "owner/old"})
+    somewhere.put()
+    found = somewhere.bring()
+    assert found is not None
+    assert contents(found) == FILES
+
+
 @pytest.mark.parametrize("stop", [0, 1, 2])
 def test_a_kill_leaves_nothing_to_be_seen_and_is_gone_on_with(
     somewhere: Mirror, stop: int, monkeypatch: pytest.MonkeyPatch

@@ -1,9 +1,12 @@
 """What is done with a mirror: an entry brought out of it, an entry put into it."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from modelyard.core.errors import InvalidInput, RejectedContent, Unavailable
 from modelyard.core.manifest import FileEntry, manifest_of
@@ -91,7 +94,8 @@ def prepare(
         if isinstance(place, FolderPlace) and (place.root / name).is_dir() and place.manifest(name) is None:
             place.state(_manifest(place.root / name, name, source, None, progress))  # put there by hand
             return where
-        folder, revision = fetch(staging)
+        staged = staging / hashlib.sha256(msgspec.json.encode(source, order="sorted")).hexdigest()[:12]
+        folder, revision = fetch(staged)
         manifest = _manifest(folder, name, source, revision, progress)
         place.begin(manifest)
         done = 0
@@ -103,8 +107,7 @@ def prepare(
                     f"{name}: {number} of {len(manifest.files)} files, {format_bytes(done)} of {format_bytes(manifest.size)}"
                 )
         place.commit(manifest)
-        if folder.is_relative_to(staging):
-            shutil.rmtree(folder)
+        shutil.rmtree(staged, ignore_errors=True)
     return where
 
 
