@@ -1,5 +1,6 @@
 """What is fetched from outside: archives, the names of files, what Git LFS and mirrors say."""
 
+import atexit
 import contextlib
 import io
 import json
@@ -60,6 +61,7 @@ def archive_harness() -> Harness:
     root = Path(
         tempfile.mkdtemp(prefix="fuzz-archive-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
     )
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     packed, to = root / "packed", root / "in" / "to"
 
     def fuzz_one(data: bytes) -> None:
