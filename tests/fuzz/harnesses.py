@@ -44,6 +44,10 @@ NAMES = {
     "yaml": "files",
     "function": "files",
     "requirements": "files",
+    "archive": "sources",
+    "address": "sources",
+    "lfs": "sources",
+    "mirror": "sources",
 }
 
 

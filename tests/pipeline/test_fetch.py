@@ -12,7 +12,12 @@ import yaml
 from modelyard.catalog.catalog import load
 from modelyard.catalog.entry import Entry, Source
 from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedContent, Unavailable
-from modelyard.pipeline.fetch import fetch
+from modelyard.package.address import file_address
+from modelyard.package.git import Repository, check
+from modelyard.package.pages import page_at
+from modelyard.pipeline.fetch import fetch, revision_of
+from support.repositories import make
+from support.web import Web
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
@@ -46,6 +51,11 @@ def entry(path: str | None = "tiny_weights/model", sha256: str | None = None, **
     if "package" in given:
         given |= {"path": path, "sha256": sha256}
     return msgspec.structs.replace(known, name="tiny", source=Source(**given))
+
+
+def of(**source: str | None) -> Entry:
+    """One whose files come from this source."""
+    return msgspec.structs.replace(load().entries["esm2-8m"], name="tiny", source=Source(**source))
 
 
 def names(folder: Path) -> list[str]:
@@ -177,11 +187,52 @@ def test_the_mirror_comes_first(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("wheels")
 def test_what_cannot_be_had_is_said_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"at https://a\.example/weights.*MODELYARD_MIRROR"):
-        fetch(entry(url="https://a.example/weights"), tmp_path / "to", progress=print)
+    with pytest.raises(Unavailable, match=r"at https://zenodo\.org.*MODELYARD_MIRROR"):
+        fetch(of(url="https://zenodo.org/records/15050749"), tmp_path / "to", progress=print)
     with pytest.raises(InvalidInput, match="no folder"):
         fetch(entry(), tmp_path / "to", mirror=tmp_path / "nowhere", progress=print)
     with pytest.raises(RejectedContent, match="where in"):
         fetch(entry(None), tmp_path / "to", progress=print)
     with pytest.raises(RejectedContent, match="no package named 'not-there'"):
         fetch(entry("x", package="not-there==1.0"), tmp_path / "to", progress=print)
+
+
+def test_a_repository_is_fetched_at_its_revision(tmp_path: Path) -> None:
+    commit = make(tmp_path / "there" / "tiny", {"weights/model.bin": b"hello", "model.py": b""})
+    make(tmp_path / "there" / "tiny", {"weights/model.bin": b"later"}, message="two")
+    for path, found in (
+        ("weights", ["model.bin"]),
+        ("weights/model.bin", ["model.bin"]),
+        (None, ["model.py", "weights"]),
+    ):
+        known = of(git=f"file://{tmp_path}/there/tiny", revision=commit, path=path)
+        place = fetch(known, tmp_path / str(path), progress=print)
+        assert names(place) == found
+        assert revision_of(known, tmp_path / str(path)) == commit
+    assert (tmp_path / "weights" / "tiny" / "model.bin").read_bytes() == b"hello"
+
+
+def test_a_file_of_the_web_is_fetched_and_checked(tmp_path: Path) -> None:
+    web = Web({"/model.bin": b"hello"})
+    with web.serve() as url:
+        known = of(url=f"{url}/model.bin", sha256=HELLO)
+        assert names(fetch(known, tmp_path / "to", progress=print)) == ["model.bin"]
+        assert revision_of(known, tmp_path / "to") == HELLO
+        said: list[str] = []
+        fetch(of(url=f"{url}/model.bin"), tmp_path / "untold", progress=said.append)
+        assert any(HELLO in line for line in said)
+        with pytest.raises(RejectedContent, match="checksum"):
+            fetch(of(url=f"{url}/model.bin", sha256="0" * 64), tmp_path / "other", progress=print)
+    assert not (tmp_path / "other" / "tiny").exists()
+
+
+def test_every_address_of_the_catalog_is_a_file_a_repository_or_told_as_a_page() -> None:
+    pages = []
+    for known in load().entries.values():
+        if known.source.git is not None:
+            check(Repository(known.source.git, known.source.revision))
+        elif known.source.url is not None:
+            file_address(known.source.url, known.source.sha256)
+            if page_at(known.source.url):
+                pages.append(known.name)
+    assert pages == ["reinvent4", "scgpt-whole-human"]

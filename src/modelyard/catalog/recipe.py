@@ -9,7 +9,9 @@ Several entries may have one recipe. In a fetched folder its files are at the to
 """
 
 import base64
+import hashlib
 import json
+import tempfile
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -74,6 +76,16 @@ def declared_by(entry: Entry) -> dict[str, Any]:
         if parameter["name"] in entry.options:
             parameter["default"] = entry.options[parameter["name"]]
     return declared
+
+
+def digest(entry: Entry) -> str:
+    """What tells one state of an entry's recipe from another: SHA-256 of all that is laid out."""
+    with tempfile.TemporaryDirectory() as folder:
+        lay(entry, Path(folder))
+        found = hashlib.sha256()
+        for path in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+            found.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+        return found.hexdigest()
 
 
 def _name(requirement: str) -> str:

@@ -98,15 +98,6 @@ def show(name: str, *, as_json: bool) -> None:
     print_facts([(f"  {fact}", url) for fact, url in sorted(entry.facts.items())])
 
 
-def fetch(name: str, folder: Path | None, *, as_json: bool) -> None:
-    """Raises NotFound, and what hinders the fetching."""
-    place = _fetched(load().get(name), folder)
-    if as_json:
-        print_json({"name": name, "folder": str(place)})
-    else:
-        print(place)
-
-
 def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool, as_json: bool) -> None:
     """Raises Unavailable for an entry that nothing here runs, and what a deployment raises."""
     from modelyard.cli.deploy import run
@@ -118,7 +109,7 @@ def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool,
             f"model.yaml, or have one made: modelyard add {_where(entry.source)}"
         )
     run(
-        _fetched(entry, None),
+        _fetched(entry),
         endpoint or name,
         trust_pickle=trust_pickle,
         settings={},
@@ -128,13 +119,12 @@ def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool,
     )
 
 
-def _fetched(entry: Entry, folder: Path | None) -> Path:
+def _fetched(entry: Entry) -> Path:
     from modelyard.pipeline.fetch import fetch as bring
 
-    settings = load_settings()
-    mirror = None if settings.mirror is None else Path(settings.mirror).expanduser()
-    where = folder or find_home().root / "catalog"
-    return bring(entry, where.absolute(), mirror=mirror, progress=say)
+    return bring(
+        entry, find_home().root.absolute() / "catalog", mirror=load_settings().mirror, progress=say
+    )
 
 
 def _row(entry: Entry) -> list[str]:

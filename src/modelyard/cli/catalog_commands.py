@@ -1,6 +1,5 @@
 """``modelyard catalog list|search|show|fetch|deploy``: the models that are known."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,20 +58,29 @@ def show(
 
 @group.command()
 def fetch(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The entry.")],
-    to: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to (default: catalog/ in the home folder).")
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="The entries; or --all, or --category.")
     ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="The mirror that they are put into: a folder, or s3://BUCKET/PREFIX (default: none; into catalog/ in the "
+            "home folder).",
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All entries that there are.")] = False,
+    category: Annotated[str | None, typer.Option(help="All of a category, such as antibody.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a model's files here, from the mirror or its package; print their folder.
+    """Bring models' files here, from the mirror or their sources, or into a mirror; print where they are.
 
-    A folder that models were fetched to is a mirror: name it in MODELYARD_MIRROR, also on machines
-    without a network.
+    What models were fetched to is a mirror: name it in MODELYARD_MIRROR, also on machines without a network.
+    A model is in it whole or not at all; what was broken off is gone on with.
     """
-    from modelyard.cli import catalog as room
+    from modelyard.cli import mirror as room
 
-    room.fetch(name, to, as_json=as_json)
+    room.fetch(names or [], to, everything=everything, category=category, as_json=as_json)
 
 
 @group.command()

@@ -12,8 +12,13 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A model's file, the folder of its files, or hf://OWNER/NAME[@REVISION] of the hub.",
+        help="A model's file, the folder of its files, hf://OWNER/NAME[@REVISION] of the hub, the address of a file or "
+        "an archive (https://…), or of a git repository (https://….git[@REVISION]).",
     ),
+]
+Digest = Annotated[
+    str | None,
+    typer.Option(metavar="HEX", help="The checksum that the file at an address must have."),
 ]
 
 
@@ -73,6 +78,7 @@ def deploy(
     reset: Annotated[
         bool, typer.Option("--reset", help="Begin from the defaults, not from the options it has.")
     ] = False,
+    sha256: Digest = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -116,7 +122,7 @@ def deploy(
     except InvalidInput as error:
         raise typer.BadParameter(error.message, param_hint=error.field) from error
     run(
-        place_of(model),
+        place_of(model, sha256),
         name,
         trust_pickle=trust_pickle,
         settings=settings,
@@ -126,7 +132,7 @@ def deploy(
     )
 
 
-def analyze(model: Source, as_json: AsJson = False) -> None:
+def analyze(model: Source, sha256: Digest = None, as_json: AsJson = False) -> None:
     """Say what a model is, without running anything of it.
 
     Format, signature, size, parameters, memory, dependencies. Needs no platform.
@@ -134,7 +140,7 @@ def analyze(model: Source, as_json: AsJson = False) -> None:
     from modelyard.cli.analyze import run
     from modelyard.cli.sources import place_of
 
-    run(place_of(model), as_json=as_json)
+    run(place_of(model, sha256), as_json=as_json)
 
 
 def jobs(

@@ -12,7 +12,8 @@ def add(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder, a git repository (https://…[@REVISION]), hf://OWNER/NAME, or a package (name, name==1.2).",
+            help="A folder, a git repository (https://…[@REVISION]), a file or an archive (https://…/model.onnx), "
+            "hf://OWNER/NAME, or a package (name, name==1.2).",
         ),
     ],
     analyze: Annotated[bool, typer.Option("--analyze", help="Report only.")] = False,
@@ -51,6 +52,10 @@ def add(
         list[str] | None,
         typer.Option("--requirement", metavar="LINE", help="A package that it needs as well."),
     ] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="The checksum that the file at an address must have."),
+    ] = None,
     network: Annotated[bool, typer.Option("--network", help="Let it use the network in --test.")] = False,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
@@ -69,6 +74,7 @@ def add(
     from modelyard.cli.add import Steps, run
     from modelyard.cli.predict import pair_of
     from modelyard.onboard import Answers
+    from modelyard.package.address import with_digest
 
     answers = Answers(
         call=call,
@@ -79,7 +85,7 @@ def add(
         analyze = False  # the steps are taken up to the last that is asked for
     steps = Steps(write=not analyze, test=test, deploy=deploy)
     run(
-        source,
+        with_digest(source, sha256),
         answers,
         steps,
         name=name,

@@ -30,8 +30,8 @@ class Settings(Noun):
     ``job_expiry`` is how long the answer of a job is kept.
     ``memory`` is what the node and all of its models may take together (bytes, or a size such as "8GiB";
     None: four fifths of the machine's).
-    ``mirror`` is a folder with the files of catalog entries, one folder each, that is looked into before
-    anything is fetched.
+    ``mirror`` is a folder (``s3://bucket/prefix``, ``https://…``) with the files of catalog entries, one folder
+    each, that is looked into before anything is fetched.
     """
 
     home: str

@@ -1,5 +1,6 @@
 """Small files that are replaced whole: a reader sees the old one or the new one, never half."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -35,3 +36,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def digest_file(path: Path) -> str:
+    """The SHA-256 (hex) of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,6 +12,7 @@ from modelyard.core.errors import Conflict, InvalidInput, NotFound
 from modelyard.core.struct import Noun
 from modelyard.onboard.look import Answers
 from modelyard.onboard.material import Kind
+from modelyard.package.address import shown
 
 _OURS = ("model.py", "model.yaml", "requirements.txt", "test_model.py")
 
@@ -40,6 +41,14 @@ class Added(Noun):
                 "with --overwrite.",
                 field="name",
             )
+        if self.kind == "file":
+            if version is not None:
+                raise InvalidInput(
+                    f"{self.name} was added from {shown(self.source)}, which has no versions: add the address of another "
+                    "one with --overwrite.",
+                    field="version",
+                )
+            return self.source
         head, separator, tail = self.source.rpartition("@")
         plain = head if separator and re.fullmatch(r"[^/:]+", tail) and "/" in head else self.source
         return plain + (f"@{version}" if version else "")

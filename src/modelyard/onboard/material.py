@@ -2,15 +2,13 @@
 
 a folder                      read where it is
 https://…, git@…, file://…    a git repository: URL or URL@revision; its newest commit alone
+https://…/model.onnx, .zip    a file, or an archive, which is unpacked; also with #sha256=…
 hf://owner/name[@revision]    a repository of the hub
 name, name==1.2, name[extra]  a package of the configured index: its wheel, or its unpacked source
 """
 
 import hashlib
-import os
-import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,20 +19,12 @@ from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedCont
 from modelyard.package import hub, sdist, uv
 from modelyard.package.environment import base_python
 from modelyard.package.locks import hold
+from modelyard.package.source import bring as bring_address
+from modelyard.package.source import is_address
 from modelyard.package.sources import read_sources
 
-Kind = Literal["folder", "git", "hub", "package", "source"]
-_GIT = re.compile(r"(git\+)?(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
+Kind = Literal["folder", "git", "file", "hub", "package", "source"]
 _HUB = "hf://"
-# What a repository may not make git do: ask, run a hook, speak through a program that it names.
-_GIT_OPTIONS = (
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
-    "protocol.ext.allow=never",
-    "-c",
-    "core.fsmonitor=false",
-)
 
 
 class Material(NamedTuple):
@@ -56,8 +46,9 @@ def bring(source: str, place: Path, *, progress: uv.Progress) -> Material:
     """
     if source.startswith(_HUB):
         return _hub(source.removeprefix(_HUB), place, progress)
-    if _GIT.fullmatch(source):
-        return _git(source.removeprefix("git+"), place, progress)
+    if is_address(source):
+        brought = bring_address(source, place, progress=progress)
+        return Material(brought.folder, brought.kind, brought.folder.name, brought.told)
     path = Path(source).expanduser()
     if path.is_dir():
         return Material(path.resolve(), "folder", path.resolve().name, f"the folder {path}")
@@ -82,63 +73,12 @@ def _hub(name: str, place: Path, progress: uv.Progress) -> Material:
     )
 
 
-def _git(url: str, place: Path, progress: uv.Progress) -> Material:
-    address, revision = _revision(url)
-    name = re.split(r"[/:]", address.rstrip("/"))[-1].removesuffix(".git")
-    called = hashlib.sha256(url.encode()).hexdigest()[:12]
-    folder = place / f"{name}-{called}"
-    with hold(place / ".locks" / folder.name, lambda: progress("waiting for another process")):
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        progress(f"cloning {address}")
-        try:
-            _run_git(["init", "--quiet", str(partial)], place)
-            _run_git(
-                ["fetch", "--quiet", "--depth", "1", "--no-tags", address, revision or "HEAD"], partial
-            )
-            _run_git(["checkout", "--quiet", "FETCH_HEAD"], partial)
-            commit = _run_git(["rev-parse", "HEAD"], partial).strip()
-            shutil.rmtree(folder, ignore_errors=True)  # of an earlier day
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    return Material(folder, "git", name, f"{address} at {commit[:12]}")
-
-
-def _revision(url: str) -> tuple[str, str | None]:
-    """Address and revision of ``address@revision``; an @ of a user's name does not begin one."""
-    head, separator, tail = url.rpartition("@")
-    if not separator or "/" in tail or ":" in tail or "/" not in head:
-        return url, None
-    return head, tail
-
-
-def _run_git(arguments: list[str], folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "0", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            ["git", *_GIT_OPTIONS, *arguments],
-            cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1800,
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        raise Unavailable("There is no git on this machine; install it, or name a folder.") from error
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable("git took longer than half an hour.", retry_after=60.0) from error
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        said = re.sub(r"(?<=://)[^/@\s]+@", "", said)
-        raise NotFound(f"git cannot bring it: {said}", field="source")
-    return done.stdout
-
-
 def _package(source: str, place: Path, progress: uv.Progress) -> Material:
     try:
         wanted = Requirement(source)
     except InvalidRequirement as error:
         raise InvalidInput(
-            f"{source[:100]!r} is neither a folder here, nor an address of a git repository, nor hf://OWNER/NAME, nor "
+            f"{source[:100]!r} is neither a folder here, nor an address of a git repository or a file, nor hf://OWNER/NAME, nor "
             "the name of a package.",
             field="source",
         ) from error

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from modelyard.core.errors import Forbidden, InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.core.units import format_bytes
 from modelyard.package import uv
+from modelyard.package.meter import EVERY, Meter, check_room, disk_full, is_full
 
-EVERY = 2.0  # seconds between two words on how far it is
 # Weights of which a repository often has several copies, the one that is taken first.
 _WEIGHTS = ("*.safetensors", "onnx/model.onnx", "model.onnx", "*.bin")
 _COPIES = (
@@ -75,7 +75,7 @@ def download(commit: Commit, place: Path, *, path: str | None = None, progress: 
         raise NotFound(f"{commit.repository} has no {path or 'file'!r} at {commit.sha[:12]}.")
     size = sum(each.size for each in wanted)
     partial = place.with_name(f".{place.name}.hub")
-    _check_room(place.parent, size - _bytes_in(partial))
+    check_room(place.parent, size - _bytes_in(partial))
     progress(f"downloading {len(wanted)} files of {commit.repository} ({format_bytes(size)})")
     with _understood(commit.repository, commit.sha), _told(partial, size, progress):
         from huggingface_hub import snapshot_download
@@ -122,15 +122,6 @@ def _literally(path: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
 
 
-def _check_room(folder: Path, size: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise Unavailable(
-            f"There are {format_bytes(size)} to come and the disk has {format_bytes(free)} free; make room first."
-        )
-
-
 def _finish(partial: Path, place: Path, path: str | None) -> None:
     shutil.rmtree(partial / ".cache", ignore_errors=True)  # the library's own
     inside = partial if path is None else partial / PurePosixPath(path)
@@ -158,10 +149,12 @@ def _bytes_in(folder: Path) -> int:
 def _told(folder: Path, size: int, progress: uv.Progress) -> Iterator[None]:
     """Say every now and then how much of ``size`` bytes is in ``folder``."""
     over = threading.Event()
+    meter = Meter(size, progress)
+    meter.at(_bytes_in(folder))
 
     def tell() -> None:
         while not over.wait(EVERY):
-            progress(f"downloaded {format_bytes(min(_bytes_in(folder), size))} of {format_bytes(size)}")
+            meter.at(min(_bytes_in(folder), size))
 
     thread = threading.Thread(target=tell, name="download", daemon=True)
     thread.start()
@@ -204,8 +197,8 @@ def _understood(repository: str, revision: str | None) -> Iterator[None]:
             f"The hub's answer for {repository} makes no sense: {_shortened(error)}"
         ) from error
     except OSError as error:
-        if error.errno == 28:
-            raise uv.disk_full() from error
+        if is_full(error):
+            raise disk_full() from error
         raise Unavailable(
             f"{repository} cannot be fetched: {_shortened(error)}", retry_after=30.0
         ) from error

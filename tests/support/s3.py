@@ -1,0 +1,96 @@
+"""A real server of S3 (SeaweedFS), of the test's own."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from support.ports import free_port
+
+KEY, SECRET = "test-key", "test-secret"
+
+
+class S3Server:
+    """A context manager that leaves no process behind; its buckets are made when something is put into them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What tells a client of S3 to use it."""
+        return {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": self.url}  # fmt: skip
+
+    def __enter__(self) -> "S3Server":
+        self.folder.mkdir(parents=True)
+        who = {"accessKey": KEY, "secretKey": SECRET}
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        identities = {"identities": [{"name": "test", "credentials": [who], "actions": actions}]}
+        (self.folder / "s3.json").write_text(json.dumps(identities))
+        (self.folder / "data").mkdir()
+        names = (
+            "master.port",
+            "volume.port",
+            "filer.port",
+            *(f"{each}.port.grpc" for each in ("master", "volume", "filer", "s3")),
+        )
+        ports = [f"-{name}={free_port()}" for name in names]
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("weed")), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+                 f"-dir={self.folder / 'data'}", *ports, "-filer", "-s3", f"-s3.port={self.port}",
+                 f"-s3.config={self.folder / 's3.json'}", "-volume.max=20", "-master.volumeSizeLimitMB=64",
+                 "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.port.iceberg=0", "-s3.port.lance=0"],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *stopped: object) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _wait(self) -> None:
+        """Until it takes an object: it listens a while before."""
+        import obstore
+        from obstore.store import S3Store
+
+        deadline = time.monotonic() + 120
+        while True:
+            assert self.process is not None and self.process.poll() is None, (
+                self.folder / "log"
+            ).read_text()
+            try:
+                with urllib.request.urlopen(self.url, timeout=5):
+                    pass
+            except urllib.error.HTTPError:
+                pass
+            except OSError:
+                assert time.monotonic() < deadline, "the server of S3 does not listen"
+                time.sleep(0.2)
+                continue
+            store = S3Store(
+                "ready", access_key_id=KEY, secret_access_key=SECRET, endpoint=self.url, region="us-east-1",
+                client_options={"allow_http": True}, retry_config={"max_retries": 0},
+            )  # fmt: skip
+            try:
+                obstore.put(store, "ready", b"ready", use_multipart=False)
+                return
+            except Exception:
+                assert time.monotonic() < deadline, "the server of S3 takes nothing"
+                time.sleep(0.3)
