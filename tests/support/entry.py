@@ -63,7 +63,7 @@ def loaded(name: str, place: Path, environments: Path) -> Iterator[Loaded]:
     folder = fetch(entry, place / "files", progress=print)
     analysis = analyze(FolderFiles(folder))
     assert analysis.adapter == entry.adapter
-    if analysis.example is None and entry.example is not None:
+    if entry.recipe is None and entry.example is not None:  # a family has one for all of its entries
         analysis = msgspec.structs.replace(analysis, example=entry.example)
     python = Environments(environments).ensure(analysis.requirements).python
     home = place / "executors" / name
