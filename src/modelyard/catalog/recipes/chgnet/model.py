@@ -13,7 +13,9 @@ class Model:
 
     def load(self, folder):
         sys.path.insert(0, str(folder / "weights"))
-        sys.modules.setdefault("nvidia_smi", types.ModuleType("nvidia_smi"))  # it chooses between CUDA devices
+        sys.modules.setdefault(
+            "nvidia_smi", types.ModuleType("nvidia_smi")
+        )  # it chooses between CUDA devices
         from chgnet.model.model import CHGNet
 
         options = json.loads((folder / "options.json").read_text())
@@ -43,5 +45,5 @@ def _crystal(text):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of rounded coordinates
             return Structure.from_str(text, fmt="cif")
-    except Exception as error:  # its reader raises whatever it meets
-        raise InvalidInput("inputs.structure", "This is not a crystal in CIF: %s" % error) from None
+    except Exception as error:  # noqa: BLE001 (its reader raises whatever it meets)
+        raise InvalidInput("inputs.structure", f"This is not a crystal in CIF: {error}") from None

@@ -25,7 +25,9 @@ class Model:
         if not 0 < fmin < fmax <= 2006.0:
             raise InvalidInput("parameters.fmin", "fmin is below fmax, which is 2006 Hz at most.")
         sound = torch.from_numpy(read_sound(audio, 16000, "inputs.audio", most=600.0))[None]
-        numpy.random.seed(0)  # it moves each pitch within its bin at random; the same way for the same recording
+        numpy.random.seed(
+            0
+        )  # it moves each pitch within its bin at random; the same way for the same recording
         pitch, periodicity = torchcrepe.predict(
             sound, 16000, 160, fmin, fmax, self._size, return_periodicity=True, batch_size=512, device="cpu"
         )

@@ -27,6 +27,8 @@ def _peptide(text):
     try:
         found = Peptidoform(text)
         found.theoretical_mass  # noqa: B018 (raises for a modification that nobody knows)
-    except Exception as error:  # its reader raises whatever it meets
-        raise InvalidInput("inputs.peptidoform", "This is not a peptidoform in ProForma: %s" % error) from None
+    except Exception as error:  # noqa: BLE001 (its reader raises whatever it meets)
+        raise InvalidInput(
+            "inputs.peptidoform", f"This is not a peptidoform in ProForma: {error}"
+        ) from None
     return found

@@ -14,5 +14,7 @@ class Model:
             raise InvalidInput("inputs.text", "There is nothing to read.")
         if top_k < 1:
             raise InvalidInput("parameters.top_k", "top_k is 1 at least.")
-        found = [{"lang": name, "score": float(score)} for name, score in self._identifier.rank(text)[:top_k]]
+        found = [
+            {"lang": name, "score": float(score)} for name, score in self._identifier.rank(text)[:top_k]
+        ]
         return {"language": found[0]["lang"], "score": found[0]["score"], "languages": found}

@@ -1,6 +1,7 @@
 """RapidOCR: the text in an image, as the package's documentation calls it."""
 
 import numpy
+
 from modelyard_executor.adapters.pictures import read_picture
 
 
@@ -19,5 +20,7 @@ class Model:
             return {"lines": []}
         lines = zip(found.boxes, found.txts, found.scores, strict=True)
         return {
-            "lines": [{"box": box.tolist(), "text": text, "score": float(score)} for box, text, score in lines]
+            "lines": [
+                {"box": box.tolist(), "text": text, "score": float(score)} for box, text, score in lines
+            ]
         }

@@ -17,7 +17,9 @@ class Model:
         atoms = _atoms(structure)
         unknown = {n for n in atoms.numbers.tolist() if n not in self._calculator.type_map}
         if unknown:
-            raise InvalidInput("inputs.structure", "The model does not know the elements %s." % sorted(unknown))
+            raise InvalidInput(
+                "inputs.structure", f"The model does not know the elements {sorted(unknown)}."
+            )
         atoms.calc = self._calculator
         return {
             "energy": float(atoms.get_potential_energy()),
@@ -31,8 +33,8 @@ def _atoms(text):
 
     try:
         found = read(io.StringIO(text), format="extxyz")
-    except Exception as error:  # its reader raises whatever it meets
-        raise InvalidInput("inputs.structure", "This is not extended XYZ: %s" % error) from None
+    except Exception as error:  # noqa: BLE001 (its reader raises whatever it meets)
+        raise InvalidInput("inputs.structure", f"This is not extended XYZ: {error}") from None
     if not len(found):
         raise InvalidInput("inputs.structure", "There is no atom.")
     return found

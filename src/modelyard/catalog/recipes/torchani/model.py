@@ -42,13 +42,12 @@ class Model:
 
         try:
             found = read(io.StringIO(text), format="xyz")
-        except Exception as error:  # its reader raises whatever it meets
-            raise InvalidInput("inputs.structure", "This is not a molecule in XYZ: %s" % error) from None
+        except Exception as error:  # noqa: BLE001 (its reader raises whatever it meets)
+            raise InvalidInput("inputs.structure", f"This is not a molecule in XYZ: {error}") from None
         unknown = set(found.get_chemical_symbols()) - set(self._species)
         if unknown or not len(found):
             raise InvalidInput(
                 "inputs.structure",
-                "The model knows %s; this has %s."
-                % (", ".join(self._species), ", ".join(sorted(unknown)) or "no atom"),
+                f"The model knows {self._species}; this has {sorted(unknown) or 'no atom'}.",
             )
         return found
