@@ -91,12 +91,13 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             return str(error)
         return None
 
+    threads = ThreadPoolExecutor(4)
     try:
-        resolve(("packaging",))
+        reasons = list(threads.map(resolve, wanted))
     except Unavailable:
         pytest.skip("the package index cannot be reached")
-    with ThreadPoolExecutor(4) as threads:
-        reasons = threads.map(resolve, wanted)
+    finally:
+        threads.shutdown(cancel_futures=True)
     return {
         name: reason
         for names, reason in zip(wanted.values(), reasons, strict=True)

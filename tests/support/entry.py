@@ -57,10 +57,12 @@ class Loaded:
 
 
 @contextmanager
-def loaded(name: str, place: Path, environments: Path) -> Iterator[Loaded]:
-    """The entry ``name``, its files below ``place``."""
+def loaded(
+    name: str, place: Path, environments: Path, *, mirror: Path | None = None
+) -> Iterator[Loaded]:
+    """The entry ``name``, its files below ``place``; from ``mirror`` where it has them."""
     entry = load().get(name)
-    folder = fetch(entry, place / "files", progress=print)
+    folder = fetch(entry, place / "files", mirror=mirror, progress=print)
     analysis = analyze(FolderFiles(folder))
     assert analysis.adapter == entry.adapter
     if entry.recipe is None and entry.example is not None:  # a family has one for all of its entries
