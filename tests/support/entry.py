@@ -57,9 +57,7 @@ class Loaded:
 
 
 @contextmanager
-def loaded(
-    name: str, place: Path, environments: Path, *, mirror: Path | None = None
-) -> Iterator[Loaded]:
+def loaded(name: str, place: Path, environments: Path, *, mirror: Path | None = None) -> Iterator[Loaded]:
     """The entry ``name``, its files below ``place``; from ``mirror`` where it has them."""
     entry = load().get(name)
     folder = fetch(entry, place / "files", mirror=mirror, progress=print)

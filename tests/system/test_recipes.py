@@ -1,5 +1,6 @@
 """Every entry whose weights come in a package answers its example as the catalog says; real weights, no platform."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pytest
 
 from modelyard.catalog.catalog import load
 from modelyard.catalog.entry import Entry
+from modelyard.catalog.recipe import declared_by
+from modelyard.package.environment import Environments
 from support.entry import loaded
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -24,11 +27,16 @@ LEFT_OUT = {
 RUN = [each for each in load().entries.values() if each.expected is not None]
 
 
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One place for all tests of a worker."""
+    return tmp_path_factory.mktemp("environments")
+
+
 @pytest.mark.parametrize("entry", RUN, ids=lambda entry: entry.name)
 def test_the_example_is_answered_as_the_entry_says(
-    entry: Entry, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    entry: Entry, tmp_path: Path, environments: Path
 ) -> None:
-    environments = tmp_path_factory.getbasetemp().parent / "environments"  # one place for all workers
     with loaded(entry.name, tmp_path, environments) as model:
         (alone,) = model.predict(model.example)
         assert "code" not in alone, alone
@@ -36,6 +44,21 @@ def test_the_example_is_answered_as_the_entry_says(
         check(alone, entry.expected)
         for answer in model.predict(model.example, model.example):
             check(answer, entry.expected)
+
+
+def test_chronos_forecasts_from_files_as_the_hub_has_them(tmp_path: Path, environments: Path) -> None:
+    """The real architectures, with random weights."""
+    requirements = declared_by(load().get("chronos-t5-tiny"))["requirements"]
+    python = Environments(environments).ensure(requirements).python
+    program = Path(__file__).parents[1] / "support" / "tiny_chronos.py"
+    subprocess.run([python, str(program), str(tmp_path)], check=True)
+    for name in ("chronos-t5-tiny", "chronos-bolt-tiny"):
+        with loaded(name, tmp_path, environments, mirror=tmp_path) as model:
+            other = {"series": [1.0, 2.0, 4.0], "horizon": 3}
+            one, two, empty = model.predict(model.example, other, {"series": [], "horizon": 1})
+            assert [len(each) for each in one["quantiles"]] == [9] * model.example["horizon"]
+            assert [len(each) for each in two["quantiles"]] == [9] * 3
+            assert (empty["code"], empty["field"]) == ("invalid_input", "inputs.series")
 
 
 def test_what_comes_in_a_package_is_run_or_said_to_be_left_out() -> None:
