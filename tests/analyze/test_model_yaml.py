@@ -32,6 +32,16 @@ def test_outputs_of_a_function_can_be_told(files_of):
     assert analysis.example == {"a": 3}
 
 
+def test_what_a_function_takes_is_a_parameter_where_its_author_says_so(files_of):
+    parameters = b"signature:\n  parameters:\n  - {name: b, type: int, default: 1}\n"
+    signature = analyze(files_of(FUNCTION | {"model.yaml": parameters})).signature
+    assert [spec.name for spec in signature.inputs] == ["a"]
+    assert [spec.name for spec in signature.parameters] == ["b"]
+    told = parameters + b"  inputs:\n  - {name: a, datatype: INT32}\n"
+    signature = analyze(files_of(FUNCTION | {"model.yaml": told})).signature
+    assert [(spec.name, spec.datatype) for spec in signature.inputs] == [("a", "INT32")]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -231,6 +231,10 @@ def _merge(declared: DeclaredSignature | None, analysis: Analysis) -> Signature 
     else:
         # A function's annotations are hints, and nothing tells its outputs: there the author has the word.
         free = analysis.adapter == "function"
+        if free:  # all that it takes counts as an input; a parameter is one because its author says so
+            called = {each.name for each in declared.parameters or ()}
+            inputs = tuple(each for each in found.inputs if each.name not in called)
+            found = msgspec.structs.replace(found, inputs=inputs)
         _check_same("inputs", declared.inputs, found.inputs, types=not free)
         if not free:
             _check_same("outputs", declared.outputs, found.outputs, types=True)

@@ -58,6 +58,22 @@ class _Resolution(msgspec.Struct, forbid_unknown_fields=True):
     torch_arguments: tuple[str, ...]
 
 
+class _Asked(msgspec.Struct):
+    """What is to be resolved; ``key`` is another where the answer may be."""
+
+    wanted: tuple[str, ...]
+    sources: Sources
+    torch: TorchBuild
+    key: str
+
+
+def _asked(requirements: Sequence[str]) -> _Asked:
+    wanted, sources = normalize(requirements), read_sources()
+    torch = choose_torch(wanted, sources)
+    key = _digest(wanted, _interpreter(), sources.digest, torch.constraint, torch.arguments)
+    return _Asked(wanted=wanted, sources=sources, torch=torch, key=key)
+
+
 def _silent(_: str) -> None:
     """Progress that nobody asked for."""
 
@@ -76,20 +92,20 @@ class Environments:
         when the requirements cannot be fulfilled, Unavailable when an index cannot be reached or the
         disk is full; nothing half built is left.
         """
-        wanted = normalize(requirements)
-        sources = read_sources()
-        torch = choose_torch(wanted, sources)
-        key = _digest(wanted, _interpreter(), sources.digest, torch.constraint, torch.arguments)
-        resolution = self._resolved(key)
-        if resolution is not None:
-            environment = self._read(resolution.environment)
+        asked = _asked(requirements)
+        known = self._resolved(asked.key)
+        if known is not None:
+            environment = self._read(known.environment)
             if environment is not None:
                 return environment
         with _told_of_full_disk():
-            self._root.mkdir(parents=True, exist_ok=True)
-            if resolution is None:
-                resolution = self._resolve(key, wanted, sources, torch, progress)
-            return self._build(resolution, sources, progress)
+            return self._build(known or self._resolve(asked, progress), asked.sources, progress)
+
+    def resolve(self, requirements: Sequence[str], progress: uv.Progress = _silent) -> str:
+        """The exact versions that :meth:`ensure` would install, one a line; nothing is installed. Raises as it does."""
+        asked = _asked(requirements)
+        with _told_of_full_disk():
+            return (self._resolved(asked.key) or self._resolve(asked, progress)).lock
 
     def get(self, id: str) -> Environment:
         """Raises NotFound when there is no such environment, or its interpreter is gone."""
@@ -131,28 +147,27 @@ class Environments:
                             removed += 1
         return removed
 
-    def _resolve(
-        self, key: str, wanted: tuple[str, ...], sources: Sources, torch: TorchBuild, progress: uv.Progress
-    ) -> _Resolution:
-        """The exact versions for ``wanted``, remembered under ``key``."""
-        with hold(self._lock(key), lambda: progress("waiting for another process")) as lock:
-            known = self._resolved(key)
+    def _resolve(self, asked: _Asked, progress: uv.Progress) -> _Resolution:
+        """The exact versions for what is asked, remembered under its key."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with hold(self._lock(asked.key), lambda: progress("waiting for another process")) as lock:
+            known = self._resolved(asked.key)
             if known is not None:
                 return known
             text = ""
-            if wanted:
+            if asked.wanted:
                 progress("resolving")
-                with self._workplace(key) as folder:
-                    text = _compile(folder, wanted, sources, torch, lock, progress)
+                with self._workplace(asked.key) as folder:
+                    text = _compile(folder, asked, lock, progress)
             resolution = _Resolution(
-                requirements=wanted,
+                requirements=asked.wanted,
                 lock=text,
                 environment=_digest(text, _interpreter())[:32],
-                torch_arguments=torch.arguments,
+                torch_arguments=asked.torch.arguments,
             )
             folder = self._root / ".resolutions"
             folder.mkdir(exist_ok=True)
-            _write(folder / f"{key}.json", msgspec.json.format(msgspec.json.encode(resolution)))
+            _write(folder / f"{asked.key}.json", msgspec.json.format(msgspec.json.encode(resolution)))
             return resolution
 
     def _build(self, resolution: _Resolution, sources: Sources, progress: uv.Progress) -> Environment:
@@ -240,22 +255,15 @@ def base_python() -> Path:
     raise Internal(f"There is no interpreter in {folder}; reinstall Python.")
 
 
-def _compile(
-    folder: Path,
-    wanted: tuple[str, ...],
-    sources: Sources,
-    torch: TorchBuild,
-    lock: int,
-    progress: uv.Progress,
-) -> str:
-    (folder / "requirements.in").write_text("\n".join(wanted) + "\n")
-    (folder / "constraints.txt").write_text((torch.constraint or "") + "\n")
+def _compile(folder: Path, asked: _Asked, lock: int, progress: uv.Progress) -> str:
+    (folder / "requirements.in").write_text("\n".join(asked.wanted) + "\n")
+    (folder / "constraints.txt").write_text((asked.torch.constraint or "") + "\n")
     uv.run(
         [
             "pip", "compile", "requirements.in", "--constraints", "constraints.txt", "--output-file", "lock.txt",
-            "--no-header", "--no-annotate", "--no-build", "--python", str(base_python()), *torch.arguments,
+            "--no-header", "--no-annotate", "--no-build", "--python", str(base_python()), *asked.torch.arguments,
         ],
-        sources=sources, folder=folder, lock=lock, progress=progress,
+        sources=asked.sources, folder=folder, lock=lock, progress=progress,
     )  # fmt: skip
     return (folder / "lock.txt").read_text()
 
