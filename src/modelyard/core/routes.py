@@ -90,7 +90,8 @@ class RouteTable(Noun):
 
 
 class ReplicaStatus(Noun):
-    """One replica as the node sees it. Times are seconds since the epoch, memory is bytes."""
+    """One replica as the node sees it. Times are seconds since the epoch, memory is bytes. ``device`` is where it
+    computes, and ``device_memory`` what it was last seen to take of it (None: that is not told)."""
 
     id: str
     state: Literal["starting", "ready", "backing_off", "stopping"]
@@ -98,6 +99,8 @@ class ReplicaStatus(Noun):
     since: float = 0.0
     restarts: int = 0
     memory: int | None = None
+    device: str | None = None
+    device_memory: int | None = None
 
 
 Measured = Literal["process", "difference", "framework"]

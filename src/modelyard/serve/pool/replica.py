@@ -93,6 +93,8 @@ class Replica:
             since=self._since,
             restarts=self.restarts,
             memory=resident_bytes(pid) if pid is not None else None,
+            device=self.seat.device,
+            device_memory=self._pool.residence.size.on_device(self.id),
         )
 
     async def _supervise(self) -> None:

@@ -162,7 +162,9 @@ class Residence:
         """A device had not got the memory to load ``replica``. True: it is tried once more, when others there
         sleep; the replica is to end."""
         device = replica.seat.device
-        if self.state != "waking" or not self.counted_on(device) or not self.size.ran_out():
+        if self.state != "waking" or not self.counted_on(device):
+            return False
+        if not self.size.ran_out(self._memory.free_on_devices()[device]):
             return False
         self.pool.log.note(
             replica.id,

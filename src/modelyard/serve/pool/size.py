@@ -49,7 +49,7 @@ class Size:
         self._before: dict[str, int] = {}  # what was used of a device before they were started there
         self._settles_at = float("inf")  # when it is to be measured for the first time after it was loaded
         self._most_before: Sizes = {}  # what a replica took at most, by what was known when it was loaded
-        self._ran_out = False
+        self._ran_out: float | None = None  # bytes that were free beside it when a device had too few
 
     # --- before it is loaded
 
@@ -95,9 +95,12 @@ class Size:
         budget, known = self._devices.budgets[device], self._known(device)
         if known is None:
             # An estimate does not tell the device's memory from the machine's: it refuses nobody.
-            return budget if self._ran_out else min(self._estimate, budget)
+            return min(self._estimate, budget) if self._ran_out is None else budget
         size = max(known.loading, known.most)
-        return min(2 * size, max(size, budget)) if self._ran_out else size
+        if self._ran_out is None:
+            return size
+        # More than was thought, and than was free beside that: as much again is to be there.
+        return max(size, min(2 * size + int(self._ran_out), budget))
 
     def _least_on(self, device: str) -> float:
         known = self._known(device)
@@ -109,9 +112,11 @@ class Size:
         footprint = self._learnt.footprint
         return None if footprint is None else footprint.devices.get(kind_of(device))
 
-    def ran_out(self) -> bool:
-        """A device had not got the memory to load it: it takes more than was thought. Whether that is news."""
-        news, self._ran_out = not self._ran_out, True
+    def ran_out(self, free: float) -> bool:
+        """A device had not got the memory to load it, although ``free`` bytes were left beside it: it takes more
+        than was thought. Whether that is news."""
+        news = self._ran_out is None
+        self._ran_out = max(0.0, free)
         return news
 
     # --- while it is loaded
@@ -148,7 +153,7 @@ class Size:
         )
         former = self._learnt.footprint
         self._settles_at = time.monotonic() + SETTLE
-        self._ran_out = False
+        self._ran_out = None
         self._most_before = {MACHINE: 0 if former is None else former.most}
         devices = {} if former is None else dict(former.devices)
         if device in self._devices.budgets:
@@ -247,6 +252,10 @@ class Size:
                 most = self._loading_on(device) if seen is None else seen.most
                 sizes[device] = sizes.get(device, 0) + max(most, self._on_devices.get(each.id, 0))
         return sizes
+
+    def on_device(self, replica: str) -> int | None:
+        """Bytes that a replica was last seen to take of its device."""
+        return self._on_devices.get(replica)
 
     def grown(self, store: str, replicas: Sequence["Replica"]) -> float:
         """Bytes of a store that its processes take more than when they were loaded."""
