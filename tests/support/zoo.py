@@ -42,7 +42,7 @@ def states(node: NodeProcess) -> dict[str, str]:
 def settled(node: NodeProcess) -> dict[str, str]:
     """The states, when every model has served once."""
     return wait_until(
-        lambda: found if not set(found := states(node)) & {"starting", "waking"} else None,
+        lambda: None if {"starting", "waking"} & {*(found := states(node)).values()} else found,
         what="all to serve",
     )
 

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Iterable
 
 from modelyard.core.errors import ModelyardError, Unavailable
 from modelyard.core.routes import MemoryStatus
@@ -210,6 +211,8 @@ class Memory:
         for name, number in found.load[: max(0, self.places - loading)]:
             self._open(members[name], ways[name][number])
         for name in (*found.sleep, *found.give_way):
+            if self._measured_now(members[name].devices):
+                continue  # a moment later
             self.evictions += 1
             log.info("a model is put to sleep for others", extra={"deployment": name})
             members[name].close()
@@ -224,8 +227,9 @@ class Memory:
     def _open(self, residence: Residence, way: Way) -> None:
         """Load it there; later, where it is measured by what changes, and something else changes there now."""
         taken = [device for device, size in way.bytes.items() if device != MACHINE and size > 0]
-        moving = self._moving()
-        if any(self.devices.alone(device) and device in self._moving(failing=False) for device in taken):
+        moving = self._devices_of(each for each in self._members.values() if each.moving)
+        leaving = self._devices_of(each for each in self._members.values() if each.state == "leaving")
+        if self._measured_now(taken) or any(self.devices.alone(device) for device in leaving & {*taken}):
             return
         del self._waiting[residence.name]
         self.loads += 1
@@ -233,14 +237,14 @@ class Memory:
         if taken:
             self.disturbed(residence)
 
-    def _moving(self, *, failing: bool = True) -> set[str]:
-        """The devices on which models are being loaded or leave now, those among them that fail to."""
-        return {
-            device
-            for each in self._members.values()
-            if each.state in ("waking", "leaving") and (failing or not each.pool.failing)
-            for device in each.devices
-        }
+    def _measured_now(self, devices: Iterable[str]) -> bool:
+        """Whether a load on one of them is measured by what changes there, which nothing else may do now."""
+        loading = self._devices_of(each for each in self._members.values() if each.loading)
+        return any(self.devices.alone(device) and device in loading for device in devices)
+
+    @staticmethod
+    def _devices_of(residences: Iterable[Residence]) -> set[str]:
+        return {device for each in residences for device in each.devices}
 
     async def _look(self) -> None:
         while True:
@@ -274,7 +278,7 @@ class Memory:
         """See what others hold of them; where models come or go it cannot be told from theirs."""
         used = await asyncio.to_thread(self.devices.look)
         models = self._ledger.taken()
-        moving = self._moving()
+        moving = self._devices_of(each for each in self._members.values() if each.moving)
         for device, size in used.items():
             if device not in moving:
                 self.devices.seen(device, size, models[device])

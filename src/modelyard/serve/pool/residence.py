@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.routes import Footprint
 from modelyard.policy.placement import Seat
-from modelyard.policy.residency import Rate, Resident
+from modelyard.policy.residency import MACHINE, Rate, Resident
 from modelyard.serve.pool.replica import Replica
 from modelyard.serve.pool.size import Size, Sizes
 
@@ -51,6 +51,7 @@ class Residence:
         self._seats = seats
         self.size = Size(pool.spec, learnt, memory.devices)
         self._rate = Rate(self.since)
+        self._weighed = 0  # replicas that are weighed now
         self._measured_at = self.since
         self._called = False  # since it was measured
         self._ended = False
@@ -97,8 +98,18 @@ class Residence:
 
     @property
     def devices(self) -> set[str]:
-        """Those that its replicas are on."""
-        return {replica.seat.device for replica in self.replicas}
+        """Those of whose memory it takes."""
+        return {store for store, size in self.takes.items() if store != MACHINE and size > 0}
+
+    @property
+    def loading(self) -> bool:
+        """Whether it is being loaded, or what that took is being measured."""
+        return self._weighed > 0 or self.state == "waking"
+
+    @property
+    def moving(self) -> bool:
+        """Whether what it takes changes now, for it is being loaded or leaves."""
+        return self.loading or self.state == "leaving"
 
     @property
     def takes(self) -> Sizes:
@@ -225,14 +236,18 @@ class Residence:
         if known:
             self.owed = False
             replica.serve(seconds)
+        self._weighed += 1
         self._weighing = asyncio.create_task(
             self._weigh(replica, seconds, known), name=f"weigh {self.name}"
         )
 
     async def _weigh(self, replica: Replica, seconds: float, known: bool) -> None:
-        if replica.pid is None:
+        try:
+            weighed = await self.size.weigh(replica, self.replicas, seconds)
+        finally:
+            self._weighed -= 1
+        if not weighed:
             return
-        await self.size.weigh(replica, self.replicas, seconds)
         self._learnt.awake = True
         self.pool.keep_learnt()
         await self.measure(time.monotonic())

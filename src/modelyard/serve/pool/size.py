@@ -133,12 +133,12 @@ class Size:
         """Something else begins or ends there: what was used before its load says nothing any more."""
         self._before.pop(device, None)
 
-    async def weigh(self, replica: "Replica", replicas: Sequence["Replica"], seconds: float) -> None:
+    async def weigh(self, replica: "Replica", replicas: Sequence["Replica"], seconds: float) -> bool:
         """``replica`` has answered its first prediction, ``seconds`` after its process was started: see what it
-        takes. Does nothing when it has ended since."""
+        takes. False when it has ended since."""
         pid, device = replica.pid, replica.seat.device
         if pid is None:
-            return
+            return False
         mates = [each for each in replicas if each.seat.device == device]
         before = self._before.get(device) if all(each.answered for each in mates) else None
         loaded, peak, resident, taken = await asyncio.to_thread(
@@ -172,6 +172,7 @@ class Size:
             seconds=seconds,
             devices=devices,
         )
+        return True
 
     def _footprint_on(
         self, device: str, taken: int | None, told: int | None, known: DeviceFootprint | None
