@@ -182,12 +182,14 @@ def test_a_node_that_starts_again_knows_what_models_take_of_devices(tmp_path: Pa
         assert footprint is not None and footprint.devices["cpu"].loaded > BALLAST * 10**6
 
 
-def greedy(folder: Path, name: str, *, fails: range, error: str = "OutOfMemoryError") -> Pool:
+def greedy(
+    folder: Path, name: str, *, fails: range, error: str = "OutOfMemoryError", load: float = 0.0
+) -> Pool:
     """A model that is out of memory when it is loaded for the n-th time, as PyTorch says it."""
     code = (
         "from pathlib import Path\nclass OutOfMemoryError(RuntimeError): pass\n"
         f"file = Path({str(folder / 'loads')!r})\nfile.write_text(file.read_text() + '.' if file.exists() else '.')\n"
-        f"if len(file.read_text()) in {fails}:\n"
+        f"import time\ntime.sleep({load})\nif len(file.read_text()) in {fails}:\n"
         f"    raise {error}('CUDA out of memory. Tried to allocate 20.00 GiB.')\n"
         "def predict(x: float):\n    return x + 1\n"
     )
@@ -209,6 +211,18 @@ def test_others_on_the_device_sleep_for_one_that_was_out_of_memory_when_it_was_l
         for name in ("m0", "m1", "greedy"):  # which is small, now that it is known
             call(node, name)
         assert set(states(node).values()) == {"ready"}
+
+
+def test_who_may_not_sleep_is_not_stopped_for_one_that_was_out_of_memory(tmp_path: Path) -> None:
+    pinned = heavy(tmp_path / "pinned", "pinned", min_replicas=1)
+    more = greedy(
+        tmp_path / "greedy", "greedy", fails=range(2), load=2.5
+    )  # a look at who has grown comes between
+    with NodeProcess(tmp_path / "home", MODELYARD_DEVICES=TWO).serve(pinned) as node:
+        (before,) = node.pids("pinned")
+        node.serve(pinned, more)
+        wait_until(lambda: states(node)["greedy"] == "ready", what="the one that was out of memory")
+        assert node.pids("pinned") == [before]
 
 
 def test_one_that_was_loaded_before_has_as_much_room_made_as_it_may_lack(tmp_path: Path) -> None:

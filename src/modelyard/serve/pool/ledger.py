@@ -118,11 +118,9 @@ class Ledger:
         for on in each.ways(left):
             needs, least = each.size.needs(on), each.size.least(on)
             lacks = next((name for name in needs if least[name] > most[name]), None)
-            # What is not measured yet is tried with what there is.
-            sizes = {
-                name: min(size, most[name]) if least[name] < size else size for name, size in needs.items()
-            }
-            found.append(Way(on, sizes, lacks))
+            if lacks is None:  # what is not measured yet is tried with what there is
+                needs = {name: min(size, most[name]) for name, size in needs.items()}
+            found.append(Way(on, needs, lacks))
         return found
 
     def until_room(self, each: Residence, now: float) -> float:

@@ -233,7 +233,7 @@ class Memory:
             return
         del self._waiting[residence.name]
         self.loads += 1
-        residence.open(way.on, alone=[device for device in taken if device not in moving])
+        residence.open(way.on, way.bytes, [device for device in taken if device not in moving])
         if taken:
             self.disturbed(residence)
 

@@ -153,13 +153,13 @@ class Residence:
         spec = self.pool.spec
         return self._seats.ways(spec.replicas, spec.resources, frees, self.size.on_a_device)
 
-    def open(self, on: Sequence[str], *, alone: Sequence[str] = ()) -> None:
-        """Start the replicas on these devices; there is room for them. On those of ``alone`` nothing else
-        begins or ends now."""
+    def open(self, on: Sequence[str], granted: Sizes, alone: Sequence[str]) -> None:
+        """Start the replicas on these devices; there is room for what was ``granted``. On the devices ``alone``
+        nothing else begins or ends now."""
         spec = self.pool.spec
         self.crowded = None
         self._enter("waking")
-        self.size.opened(on, alone=alone)
+        self.size.opened(granted, alone)
         self.replicas = [
             Replica(self.pool, number, self._folder / f"{spec.deployment}-{number}", seat)
             for number, seat in enumerate(self._seats.take(spec.replicas, spec.resources, on))

@@ -46,6 +46,7 @@ class Size:
         self._devices = devices
         self._machine = 0  # bytes that were measured, of all replicas
         self._on_devices: dict[str, int] = {}  # of each replica, where it could be measured
+        self._granted: Sizes = {}  # what it may take to be loaded, by who had room for it
         self._before: dict[str, int] = {}  # what was used of a device before they were started there
         self._settles_at = float("inf")  # when it is to be measured for the first time after it was loaded
         self._most_before: Sizes = {}  # what a replica took at most, by what was known when it was loaded
@@ -121,13 +122,11 @@ class Size:
 
     # --- while it is loaded
 
-    def opened(self, on: Iterable[str], *, alone: Iterable[str]) -> None:
-        """Its processes are about to be started on these devices; on those of ``alone`` nothing else begins or
-        ends now."""
-        undisturbed = {*on} & {*alone}
-        self._before = {
-            name: used for name in undisturbed if (used := self._devices.used(name)) is not None
-        }
+    def opened(self, granted: Sizes, alone: Iterable[str]) -> None:
+        """Its processes are about to be started, and may take what was ``granted``; on the devices ``alone``
+        nothing else begins or ends now."""
+        self._granted = granted
+        self._before = {name: used for name in alone if (used := self._devices.used(name)) is not None}
 
     def disturbed(self, device: str) -> None:
         """Something else begins or ends there: what was used before its load says nothing any more."""
@@ -221,7 +220,7 @@ class Size:
             self._settles_at = float("inf")
         sizes = [each.machine for each in seen]
         self._machine = sum(sizes)
-        self._on_devices = {each.replica: each.device for each in seen if each.device is not None}
+        self._on_devices |= {each.replica: each.device for each in seen if each.device is not None}
         most = self._most(MACHINE, known.loaded, known.most, sizes, settled)
         devices = dict(known.devices)
         for kind, before in known.devices.items():
@@ -240,11 +239,13 @@ class Size:
         return max(loaded, *sizes, (int(self._most_before.get(of, 0)) + max(sizes)) // 2)
 
     def takes(self, replicas: Sequence["Replica"], *, awake: bool) -> Sizes:
-        """What counts for it now: what its processes take, or what they are known to grow to; while they are
-        loaded what that needs."""
+        """What counts for it now: what its processes take, or what they are known to grow to; until it was
+        measured what was granted."""
         known = self._learnt.footprint
         if not awake or known is None or not self._machine:
-            return self.needs([each.seat.device for each in replicas])
+            needs = self.needs([each.seat.device for each in replicas])
+            # Not if one starts on another device, because the first one fails.
+            return self._granted if self._granted.keys() == needs.keys() else needs
         sizes: Sizes = {MACHINE: max(self._machine, known.most * len(replicas))}
         for each in replicas:
             device = each.seat.device
