@@ -21,6 +21,7 @@ def main(descriptor: int, side: "int | None" = None) -> int:
     from modelyard_executor import forkserver, loop, wire
     from modelyard_executor.adapter import LoadError
     from modelyard_executor.adapters import create
+    from modelyard_executor.compute import device_bytes, is_out_of_memory
 
     _die_with_parent()
     channel = wire.Channel(socket.socket(fileno=descriptor))
@@ -43,7 +44,7 @@ def main(descriptor: int, side: "int | None" = None) -> int:
             "signature": adapter.signature(),
             "cost": adapter.cost(),
             "example": adapter.example(),
-            "resources": adapter.resources(),
+            "resources": dict({"device_bytes": device_bytes()}, **adapter.resources()),
             "memory": loop.memory_bytes(),
             "tolerance": loop.tolerance(adapter, options, start["device"]),
             "pid": os.getpid(),
@@ -59,10 +60,13 @@ def main(descriptor: int, side: "int | None" = None) -> int:
         # The process edge: whatever stopped the load, a model's sys.exit() too, is told to the node.
         traceback.print_exc()
         sys.stderr.flush()
+        code = "load_error" if isinstance(error, LoadError) else type(error).__name__
+        if any(is_out_of_memory(each) for each in (error, error.__cause__) if each is not None):
+            code = "out_of_memory"
         channel.send(
             {
                 "type": "FAILED",
-                "code": "load_error" if isinstance(error, LoadError) else type(error).__name__,
+                "code": code,
                 "message": str(error) or type(error).__name__,
                 "traceback": traceback.format_exc(),
             }

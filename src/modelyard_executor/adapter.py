@@ -11,7 +11,9 @@ Container are plain dictionaries of the shapes below, because they travel as JSO
     Cost       {"cost": "rows", "shape": "rows"}, or {"cost": "length" or "elements", "of": the input that
                 is measured, "shape": "padded", "ragged" or "quadratic"}: what an item costs, computed by
                 the node, and how the costs of a batch add up
-    Resources  {"memory_bytes": int, "device": "cpu"}: what loading needs, told before loading
+    Resources  {"memory_bytes": int, "device": "cpu"}: what loading needs, told before loading; and
+                "device_bytes": int, where the adapter knows what it took of the device at most to be loaded
+                (without it PyTorch is asked)
     Container  {"image": str, "system_packages": [...]}: what an image for it starts from
 """
 

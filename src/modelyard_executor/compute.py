@@ -122,15 +122,26 @@ def too_large() -> ItemError:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was wanting: Python's, PyTorch's, CUDA's or ONNX Runtime's way of saying it.
 
-    The frameworks share no class: PyTorch raises a RuntimeError of its own, ONNX Runtime one per status,
-    and both say it in their message.
+    The frameworks share no class: PyTorch raises a RuntimeError of its own (``torch.OutOfMemoryError``), ONNX
+    Runtime one per status, and both say it in their message.
     """
     if isinstance(error, MemoryError):
         return True
     if isinstance(error, ItemError):
         return False
+    if any(each.__name__ == "OutOfMemoryError" for each in type(error).__mro__):
+        return True
     message = str(error).lower()
     return any(sign in message for sign in _SIGNS)
+
+
+def device_bytes() -> int:
+    """What PyTorch held at most of its CUDA devices' memory so far, by its own allocator: without the driver's
+    context, and without what other libraries take. 0 when it was not used there."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_initialized():
+        return 0
+    return sum(torch.cuda.max_memory_reserved(each) for each in range(torch.cuda.device_count()))
 
 
 def free_memory(error: BaseException) -> None:

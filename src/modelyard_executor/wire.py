@@ -21,6 +21,7 @@
                                 "memory", "pid"}, where asked for {"modules"}, and from 2 {"depth",
                                 "streams", "slabs"}
                        FAILED  {"code", "message", "traceback"}     loading failed; it exits with 1
+                                (code "out_of_memory": for want of memory, of the device or the machine)
                        STREAM  {"batch", "index", "outputs": [tensor...]}     a piece        (from 2)
                        RESULT  {"batch", "compute_us", "items": [{"outputs": [tensor...]} or
                                 {"error": {"code", "message", "field"}}...]}

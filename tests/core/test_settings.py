@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.core.errors import InvalidInput
-from modelyard.core.settings import Home, load_settings
+from modelyard.core.settings import Home, device_budgets, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +75,24 @@ def test_vertex_tells_the_port_and_a_variable_of_ours_comes_before_it(
     monkeypatch.setenv("AIP_HTTP_PORT", "many")
     with pytest.raises(InvalidInput):
         load_settings(home=str(tmp_path))
+
+
+def test_the_memory_of_devices_is_told_for_each_or_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert device_budgets("80GiB") == 80 * 2**30
+    assert device_budgets(5000) == 5000
+    assert device_budgets("cuda:0=40GiB, cuda:GPU-3f=1GB") == {"cuda:0": 40 * 2**30, "cuda:GPU-3f": 10**9}
+    (tmp_path / "modelyard.toml").write_text("device_memory = 1_000_000_000\n")
+    assert load_settings().device_memory == 10**9
+    monkeypatch.setenv("MODELYARD_DEVICE_MEMORY", "cuda:0=1GB")
+    assert load_settings().device_memory == "cuda:0=1GB"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["much", "0", "cuda:0=", "cuda:0=0", "cuda=1GB", "gpu:0=1GB", "cuda:0=1GB,cuda:0=2GB", "cuda:0=1GB,"],
+)
+def test_a_memory_of_devices_that_cannot_be_is_refused(wrong: str) -> None:
+    with pytest.raises(InvalidInput, match=r"device_memory|size|more than nothing"):
+        load_settings(device_memory=wrong)

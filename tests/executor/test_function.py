@@ -42,6 +42,24 @@ def failure(tmp_path: Path, source: str, described: dict, entry: str = "predict"
         return failed["message"]
 
 
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        ("class OutOfMemoryError(RuntimeError): pass\nraise OutOfMemoryError('no more')", "out_of_memory"),
+        ("raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB')", "out_of_memory"),
+        ("raise MemoryError()", "out_of_memory"),
+        ("raise RuntimeError('no more')", "RuntimeError"),
+    ],
+)
+def test_a_model_that_has_no_memory_to_be_loaded_is_told_from_a_broken_one(tmp_path, raised, code):
+    described = signature([spec("x", "FP64")], [spec("output", "FP64")])
+    with ExecutorProcess(tmp_path) as executor:
+        failed = executor.start(
+            "function", write(tmp_path, f"{raised}\ndef predict(x):\n    return x\n"), options(described)
+        )
+    assert (failed["type"], failed["code"]) == ("FAILED", code), failed
+
+
 def test_text_comes_as_str_and_numbers_answer_as_declared(tmp_path):
     answer, _ = one(
         tmp_path,

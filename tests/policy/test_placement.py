@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.policy.placement import DeviceHealth, place
+from modelyard.policy.placement import DeviceHealth, place, spread, ways
 
 CORES = st.lists(st.integers(0, 255), min_size=1, max_size=64, unique=True)
 DEVICES = st.lists(st.sampled_from([f"cuda:{number}" for number in range(8)]), unique=True, max_size=8)
@@ -49,6 +49,40 @@ def test_the_cores_of_other_pools_are_taken_last(replicas, taken):
         (core,) = seat.cores or ()
         assert busy[core] == min(busy.values())
         busy[core] += 1
+
+
+def test_a_replica_goes_to_the_device_with_the_most_bytes_free():
+    free = {"a": 50.0, "b": 80.0, "c": 80.0}
+    assert spread(1, "abc", {"b": 2, "c": 1}, free, 10) == ("c",)
+    assert spread(1, "abc", {}, free, 10) == ("b",)
+    assert spread(1, "abc", {}, free, 90) == ("b",), "where it fits nowhere, where least is missing"
+    assert spread(1, "abcd", {}, free, 10) == ("d",), "no limit is known of d"
+
+
+def test_replicas_of_one_pool_share_a_device_only_where_they_fit_on_no_other():
+    assert spread(2, "ab", {}, {"a": 90.0, "b": 30.0}, 10) == ("a", "b")
+    assert spread(3, "ab", {}, {"a": 90.0, "b": 15.0}, 10) == ("a", "b", "a")
+    assert spread(2, "ab", {}, {"a": 90.0, "b": 5.0}, 10) == ("a", "a")
+
+
+@given(
+    replicas=st.integers(1, 6),
+    devices=DEVICES.filter(bool),
+    free=st.dictionaries(st.sampled_from([f"cuda:{number}" for number in range(8)]), st.integers(-5, 50)),
+    needs=st.integers(0, 30),
+)
+def test_no_replica_goes_where_it_does_not_fit_while_it_fits_elsewhere(replicas, devices, free, needs):
+    left = {device: free.get(device, float("inf")) for device in devices}
+    for device in spread(replicas, devices, {}, free, needs):
+        assert left[device] >= needs or max(left.values()) < needs
+        left[device] -= needs
+
+
+def test_the_ways_of_one_replica_are_all_devices_the_best_first():
+    now, later = {"a": 5.0, "b": 20.0, "c": 10.0}, {"a": 100.0, "b": 20.0, "c": 10.0}
+    assert ways(1, "abc", {}, [now, later], 50) == [("b",), ("a",), ("c",)]
+    assert ways(2, "abc", {}, [now, later], 50) == [("b", "c"), ("a", "a")]
+    assert ways(2, (), {}, [{}], 50) == [("cpu", "cpu")]
 
 
 @pytest.mark.parametrize("cores", [1, 2])

@@ -78,3 +78,27 @@ def test_a_model_that_finds_no_room_fails_with_the_reason(shell: Shell, tmp_path
     assert shell.json("predict", "first", "--set", "x=1") == {"output": 2.0}
     wrong = Shell(tmp_path / "other", MODELYARD_MEMORY="8 bananas").run("up")
     assert wrong.returncode != 0 and "8 bananas" in wrong.stderr
+
+
+def test_the_memory_of_devices_is_shared_out_and_the_command_line_says_so(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell.environment["MODELYARD_DEVICES"] = "cpu:0=500MB"
+    shell.json("up", "--device-memory", "cpu:0=220MB", "--memory", "4GiB")
+    assert shell.run("up", "--device-memory", "cpu:0=220MB", "--memory", "4GiB").returncode == 0
+    other = shell.run("up", "--device-memory", "1GB")
+    assert (other.returncode, "device memory cpu:0=220MB, not 1GB" in other.stderr) == (1, True)
+    for name in ("m0", "m1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.py").write_text(CODE)
+        shell.json("deploy", str(tmp_path / name), "--name", name)
+    assert sorted(state(shell, name) for name in ("m0", "m1")) == ["asleep", "ready"]
+    for name in ("m0", "m1"):
+        assert shell.json("predict", name, "--set", "x=1") == {"output": 2.0}
+    status = shell.run("status").stdout
+    assert "cpu:0 (simulated)" in status and "of 220.0 MB" in status
+    (device,) = shell.json("status")["budget"]["devices"]
+    assert 100_000_000 < device["used"] <= device["budget"]
+    assert "takes of simulated devices" in shell.run("endpoints", "m0").stdout
+    wrong = Shell(tmp_path / "other").run("up", "--device-memory", "cuda:0=8 bananas")
+    assert (wrong.returncode, "bananas" in wrong.stderr) == (1, True)

@@ -86,6 +86,13 @@ def _footprint(endpoint: EndpointInfo) -> list[tuple[str, str]]:
             "takes",
             f"{format_bytes(known.most)} at most, {format_bytes(known.loading)} while it is loaded (a copy)",
         ),
+        *(
+            (
+                f"takes of {'CUDA' if kind == 'cuda' else 'simulated'} devices",
+                f"{format_bytes(each.most)} at most, {format_bytes(each.loading)} while it is loaded (a copy)",
+            )
+            for kind, each in known.devices.items()
+        ),
         ("wakes in", format_seconds(known.seconds)),
     ]
 

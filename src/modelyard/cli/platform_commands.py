@@ -32,6 +32,13 @@ def up(
             help="What the node and its models may take, such as 8GiB (default: 80 % of the machine)."
         ),
     ] = None,
+    device_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="What models may take of each accelerator, such as 40GiB, or cuda:0=40GiB,cuda:1=20GiB "
+            "(default: 92 % of it)."
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     authentication: Annotated[
         bool, typer.Option("--authentication", help="Ask for the API key, which lies in the home's `key`.")
@@ -47,7 +54,9 @@ def up(
     from modelyard.cli.ticker import Ticker
 
     with Ticker(quiet=as_json) as ticker:
-        flags = Flags(port, node_port, host, authentication or None, grpc_port, processes, memory)
+        flags = Flags(
+            port, node_port, host, authentication or None, grpc_port, processes, memory, device_memory
+        )
         addresses = bring_up(flags, ticker.show)
     if as_json:
         print_json(addresses._asdict())

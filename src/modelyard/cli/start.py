@@ -34,6 +34,7 @@ class Flags(NamedTuple):
     grpc_port: int | None = None
     processes: int | None = None
     memory: str | None = None
+    device_memory: str | None = None
 
     def settings(self) -> dict[str, object]:
         """As settings of core, only the given ones."""
@@ -43,6 +44,7 @@ class Flags(NamedTuple):
             "grpc_port": self.grpc_port,
             "node_processes": self.processes,
             "memory": self.memory,
+            "device_memory": self.device_memory,
             "control_host": self.host,
             "node_host": self.host,
             "authentication": self.authentication,
@@ -77,7 +79,7 @@ def bring_up(flags: Flags, tell: Tell) -> Addresses:
     alive = [name for name in programs.MODULES if holder(home.run, name) is not None]
     former = read_json(home.run / "up.json")
     if alive or is_up(home):
-        _check_same(flags, former)
+        _check_same(flags, settings, former)
         values: dict[str, object] = former
     else:
         # In whole, so that a later supervisor, started without these flags, keeps to them.
@@ -142,7 +144,7 @@ def _spawn(home: Home, values: dict[str, object]) -> int:
 
 _KEPT = (
     "control_host", "control_port", "node_host", "node_port", "grpc_port", "node_processes", "authentication",
-    "memory",
+    "memory", "device_memory",
 )  # fmt: skip
 _CLIENT_VARIABLES = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
 
@@ -230,8 +232,9 @@ def _check_exposure(settings: Settings) -> None:
         )
 
 
-def _check_same(flags: Flags, former: dict[str, object]) -> None:
-    for name, value in flags.settings().items():
+def _check_same(flags: Flags, settings: Settings, former: dict[str, object]) -> None:
+    for name in flags.settings():
+        value = getattr(settings, name)  # as it is kept: 8GiB in bytes
         known = former.get(f"MODELYARD_{name.upper()}")
         if known != _text(value):
             raise Conflict(

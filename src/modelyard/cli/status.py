@@ -6,6 +6,7 @@ from typing import Any
 from modelyard.cli import programs
 from modelyard.cli.output import print_facts, print_table
 from modelyard.core.errors import ModelyardError
+from modelyard.core.routes import DeviceStatus
 from modelyard.core.units import format_bytes, format_seconds
 from modelyard.host.files import read_json
 from modelyard.host.lock import holder
@@ -122,6 +123,7 @@ def print_status(found: dict[str, Any]) -> None:
                 f"{format_bytes(budget.used)}{limit}; {budget.awake} awake, {budget.asleep} asleep",
             )
         )
+        facts += [_device(each) for each in budget.devices]
     print()
     print_facts(facts)
     if found["endpoints"]:
@@ -139,3 +141,14 @@ def print_status(found: dict[str, Any]) -> None:
     if found["problem"]:
         print()
         print(f"note: {found['problem']}")
+
+
+def _device(device: DeviceStatus) -> tuple[str, str]:
+    others = f"; others hold {format_bytes(device.others)}" if device.others else ""
+    how = {
+        "process": "",
+        "difference": "; what a model takes is measured by the difference before and after its load, one at a time",
+        "framework": "; what a model takes is what its framework says",
+    }[device.measured]
+    used = f"models take {format_bytes(device.used)} of {format_bytes(device.budget)}"
+    return f"{device.name} ({device.model})", used + others + how

@@ -90,7 +90,8 @@ class RouteTable(Noun):
 
 
 class ReplicaStatus(Noun):
-    """One replica as the node sees it. Times are seconds since the epoch, memory is bytes."""
+    """One replica as the node sees it. Times are seconds since the epoch, memory is bytes. ``device`` is where it
+    computes, and ``device_memory`` what it was last seen to take of it (None: that is not told)."""
 
     id: str
     state: Literal["starting", "ready", "backing_off", "stopping"]
@@ -98,17 +99,35 @@ class ReplicaStatus(Noun):
     since: float = 0.0
     restarts: int = 0
     memory: int | None = None
+    device: str | None = None
+    device_memory: int | None = None
+
+
+Measured = Literal["process", "difference", "framework"]
+
+
+class DeviceFootprint(Noun):
+    """What one replica takes of a device's memory, as in :class:`Footprint`. ``measured``: of its *process*,
+    by the driver; as the *difference* of all that is used of the device, before it was loaded and after; or,
+    where the driver tells neither, what its *framework* says that it took."""
+
+    loading: int
+    loaded: int
+    most: int
+    measured: Measured = "process"
 
 
 class Footprint(Noun):
     """What one replica was measured to take: ``loading`` is the peak until its first prediction was
     answered, ``loaded`` what it took then, ``most`` the most that it was seen to take since; bytes.
-    ``seconds`` from the start of its process to that answer."""
+    ``seconds`` from the start of its process to that answer. ``devices`` has the same of a device's memory, by
+    the kind of device that it was loaded on ("cuda"; "cpu" for a simulated one)."""
 
     loading: int
     loaded: int
     most: int
     seconds: float
+    devices: dict[str, DeviceFootprint] = {}
 
 
 PoolState = Literal["starting", "ready", "asleep", "waking", "failing", "draining"]
@@ -159,16 +178,31 @@ class RemoteStatus(Noun):
     latency: float | None = None
 
 
+class DeviceStatus(Noun):
+    """A device's memory in bytes: what models may take of it, what they take (of those that are loading: what
+    they are expected to), and what others hold of it (as of a second ago; None: that is not told). ``measured``
+    is how it is known what a model takes (see :class:`DeviceFootprint`). ``model`` is what the driver calls
+    the device."""
+
+    name: str
+    model: str
+    budget: int
+    used: int
+    others: int | None
+    measured: Measured
+
+
 class MemoryStatus(Noun):
     """The node's budget: bytes that it may take with all its models (None: no limit is known), what it and
     they take (of those that are loading: what they are expected to), and how many models are in memory,
-    asleep, or waiting for room."""
+    asleep, or waiting for room; and the same of each device whose memory is known."""
 
     budget: int | None
     used: int
     awake: int
     asleep: int
     waiting: int
+    devices: tuple[DeviceStatus, ...] = ()
 
 
 class NodeStatus(Noun):

@@ -5,6 +5,7 @@ node, command line, client) needs the same answer before it can do anything.
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +30,8 @@ class Settings(Noun):
     are sent to, of ``trace_ratio`` of the requests that come without a trace (0 to 1).
     ``job_expiry`` is how long the answer of a job is kept.
     ``memory`` is what the node and all of its models may take together (bytes, or a size such as "8GiB";
-    None: four fifths of the machine's).
+    None: four fifths of the machine's). ``device_memory`` is the same for accelerators: a size for each, or one for some
+    by name, as :func:`device_budgets` reads it (None: 92 % of what the driver says that each has).
     ``mirror`` is a folder (``s3://bucket/prefix``, ``https://…``) with the files of catalog entries, one folder
     each, that is looked into before anything is fetched.
     """
@@ -52,9 +54,15 @@ class Settings(Noun):
     job_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0
     log_level: str = "info"
     memory: int | str | None = None
+    device_memory: int | str | None = None
     mirror: str | None = None
 
     def __post_init__(self) -> None:
+        if self.device_memory is not None:
+            try:
+                device_budgets(self.device_memory)
+            except InvalidInput as error:
+                raise ValueError(error.message) from None
         if self.memory is None:
             return
         try:
@@ -64,6 +72,33 @@ class Settings(Noun):
         if size < LEAST_MEMORY:
             raise ValueError(f"memory is {self.memory}; a node needs {format_bytes(LEAST_MEMORY)} at least")
         msgspec.structs.force_setattr(self, "memory", size)
+
+
+def device_budgets(told: int | str) -> int | dict[str, int]:
+    """What ``device_memory`` says: bytes of each device ("80GiB"), or of some by name
+    ("cuda:0=40GiB,cuda:1=20GiB"; of those that are not named, as if nothing had been said).
+
+    Raises InvalidInput for what is neither, a name twice, or no bytes at all.
+    """
+    field = "device_memory"
+    if "=" not in str(told):
+        size = parse_bytes(str(told), field=field)
+        if size < 1:
+            raise InvalidInput("The memory of a device is to be more than nothing.", field=field)
+        return size
+    found: dict[str, int] = {}
+    for part in str(told).split(","):
+        name, _, size = (piece.strip() for piece in part.partition("="))
+        if not re.fullmatch(r"(cuda|cpu):[\w-]+", name) or name in found:
+            raise InvalidInput(
+                f"{part.strip()!r} of device_memory names no device, or one again; write 80GiB for each device, or "
+                "cuda:0=40GiB,cuda:1=20GiB.",
+                field=field,
+            )
+        found[name] = parse_bytes(size, field=field)
+        if found[name] < 1:
+            raise InvalidInput(f"The memory of {name} is to be more than nothing.", field=field)
+    return found
 
 
 class Home:

@@ -73,3 +73,21 @@ def send_signal(descriptor: int, number: int) -> None:
     """Send a signal to the process of a pidfd; nothing when it is gone."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(descriptor, number)
+
+
+def belongs(pid: int, leader: int) -> bool:
+    """Whether a process is ``leader``, is of its session, or was started by one that is."""
+    for _ in range(64):  # ids are used again: what was read of one may be another's by now
+        if pid == leader:
+            return True
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            parent, session = int(fields[1]), int(fields[3])
+        except (OSError, IndexError, ValueError):
+            return False
+        if session == leader:
+            return True
+        if parent <= 1:
+            return False
+        pid = parent
+    return False

@@ -28,11 +28,13 @@ def place(
     threads: int | None = None,
     on_device: Mapping[str, int] | None = None,
     on_core: Mapping[int, int] | None = None,
+    chosen: Sequence[str] | None = None,
 ) -> list[Seat]:
     """Seats of ``replicas`` executors.
 
     ``devices`` are those that may be used (none: the CPU), ``cores`` the machine's. ``on_device`` and
     ``on_core`` count the executors that sit there already, of other pools: the emptiest are taken first.
+    ``chosen`` is the device of each replica where that is decided already.
     Of more than two cores the first is the node's own. Each executor has as many threads as cores;
     ``threads`` is what a user said instead. On one or two cores, and where a user asks for more
     threads than there are cores, nobody is pinned: the node computes there too.
@@ -41,8 +43,8 @@ def place(
     """
     if replicas < 1 or not cores or (threads is not None and threads < 1):
         raise ValueError("a placement needs a replica, a core and, where they are given, a thread")
-    seated = dict.fromkeys(devices or (CPU,), 0)
-    seated.update({device: count for device, count in (on_device or {}).items() if device in seated})
+    if chosen is None:
+        chosen = spread(replicas, devices, on_device or {})
     usable = sorted(set(cores))
     pinned = len(usable) > 2
     if pinned:
@@ -55,14 +57,67 @@ def place(
         share, left = max(1, len(usable) // 2 // replicas), 0
     seats: list[Seat] = []
     for number in range(replicas):
-        device = min(seated, key=lambda each: seated[each])
-        seated[device] += 1
         count = threads or max(1, share + (number < left))
         own = sorted(busy, key=lambda core: (busy[core], core))[:count]
         for core in own:
             busy[core] += 1
-        seats.append(Seat(device, frozenset(own) if pinned else None, count))
+        seats.append(Seat(chosen[number], frozenset(own) if pinned else None, count))
     return seats
+
+
+def spread(
+    replicas: int,
+    devices: Sequence[str],
+    on_device: Mapping[str, int],
+    free: Mapping[str, float] | None = None,
+    needs: float = 0.0,
+) -> tuple[str, ...]:
+    """The device of each of ``replicas`` of one pool; the emptiest first, by ``on_device``.
+
+    ``free`` bytes of devices (of one that is not named they are not known, and no matter), and what a replica
+    ``needs`` there: then each goes where there is room for it; of those devices to one with the fewest of
+    its own mates, because two copies on one device compute no faster than one; of those to the one with
+    the most bytes free, and of those to the emptiest.
+    """
+    seated = {device: on_device.get(device, 0) for device in devices or (CPU,)}
+    left = {device: (free or {}).get(device, float("inf")) for device in seated}
+    mates = dict.fromkeys(seated, 0)
+    found: list[str] = []
+    for _ in range(replicas):
+        device = min(
+            seated,
+            key=lambda each: (
+                left[each] < needs,
+                free is not None and mates[each],
+                -left[each],
+                seated[each],
+            ),
+        )
+        seated[device] += 1
+        mates[device] += 1
+        left[device] -= needs
+        found.append(device)
+    return tuple(found)
+
+
+def ways(
+    replicas: int,
+    devices: Sequence[str],
+    on_device: Mapping[str, int],
+    frees: Sequence[Mapping[str, float]],
+    needs: float,
+) -> list[tuple[str, ...]]:
+    """Different ways to place ``replicas`` of one pool, the best first: by :func:`spread` for each of
+    ``frees`` (bytes free now, and when others sleep); one replica may also go to any other device.
+    """
+    found = dict.fromkeys(spread(replicas, devices, on_device, free, needs) for free in frees)
+    if replicas == 1:
+        rest = list(devices)
+        while rest:
+            (device,) = spread(1, rest, on_device, frees[0], needs)
+            rest.remove(device)
+            found[(device,)] = None
+    return list(found)
 
 
 class DeviceHealth:

@@ -1,21 +1,36 @@
 """Which models are in memory: who is let in, who sleeps for it, and who gives way between two batches.
 
-Memory is a budget. A model that is called and is not there waits until there is room; room is made by
-putting idle models to sleep, those first whose next load costs least per byte that they give back:
-reload time × call rate ÷ bytes (the *value* of GreedyDual-Size-Frequency, Cherkasova 1998, with seconds
-of loading for its cost). A model that computes is never stopped; but where all that could make room is busy
-for good, one whose turn is over takes no further batch, so that the one that waits has its turn: without
-that, two models under constant load that fit only one at a time would starve one of them.
+Memory is a budget, one for each *store*: the machine's memory and that of each device. A model takes bytes
+in one or more of them, and is loaded when all have room. A model that is called and is not there waits until
+there is; room is made by putting idle models to sleep, those first whose next load costs least for what they
+give back of the stores that are short: reload time × call rate ÷ the part of the budget (the *value* of
+GreedyDual-Size-Frequency, Cherkasova 1998, with seconds of loading for its cost; parts, because a byte of a
+small device is scarcer than one of the machine's). A model that computes is never stopped; but where all that
+could make room is busy for good, one whose turn is over takes no further batch, so that the one that waits
+has its turn: without that, two models under constant load that fit only one at a time would starve one of them.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+MACHINE = "machine"  # the store that every model takes bytes of; the others are named like the devices
 PATIENCE = 1.0  # seconds that a model waits for room among busy ones before one of them gives way
 TURN = 4.0  # how many times the loads of a change of turns a model computes before it gives way
 SHORTEST = 2.0  # seconds of a turn at least
 MEMORY = 120.0  # seconds after which a call counts for half in the rate
+
+Bytes = Mapping[str, float]  # by store; none of a store that is not named
+
+
+class Store(NamedTuple):
+    """A memory: what there is of it for models in all, ``free`` of it for those that are loaded (below 0:
+    none), ``coming`` with models that are stopping, and ``over``: to be given back in any case. Bytes."""
+
+    budget: float
+    free: float
+    coming: float = 0.0
+    over: float = 0.0
 
 
 class Resident(NamedTuple):
@@ -25,7 +40,7 @@ class Resident(NamedTuple):
     or still loading)."""
 
     name: str
-    bytes: int
+    bytes: Bytes
     reload: float
     rate: float
     unused: float
@@ -34,101 +49,152 @@ class Resident(NamedTuple):
     kept: bool = False
 
     @property
-    def value(self) -> tuple[float, float]:
-        """What a byte of it is worth; of two worth nothing the one that was used later is worth more."""
-        return self.reload * self.rate / max(1, self.bytes), -self.unused
+    def loss(self) -> float:
+        """Seconds of loading a second that its calls will wait for when it sleeps."""
+        return self.reload * self.rate
 
 
 class Waiting(NamedTuple):
-    """A model that is to be loaded: the bytes and the seconds that takes, and how long it has waited."""
+    """A model that is to be loaded: the bytes that takes, one of several ``ways`` (devices), the best first;
+    the seconds, and how long it has waited."""
 
     name: str
-    bytes: int
+    ways: tuple[Bytes, ...]
     reload: float
     waited: float
 
 
 class Plan(NamedTuple):
-    """Who is loaded now, and who stops: idle ones (``sleep``), and busy ones that take no further batch
-    (``give_way``)."""
+    """Who is loaded now, by which of its ways, and who stops: idle ones (``sleep``), and busy ones that take
+    no further batch (``give_way``)."""
 
-    load: tuple[str, ...] = ()
+    load: tuple[tuple[str, int], ...] = ()
     sleep: tuple[str, ...] = ()
     give_way: tuple[str, ...] = ()
 
 
-def plan(
-    free: float, coming: float, residents: Sequence[Resident], waiting: Sequence[Waiting], over: float = 0.0
-) -> Plan:
-    """The next step. ``free`` bytes may be taken by those that are loaded (below 0: none), ``coming`` are
-    those of models that are stopping, ``over`` those that are to be given back in any case. ``waiting`` is
-    in the order in which they are to be served: only the first that finds no room has some made, so that
-    one who needs much is not overtaken for ever; the others may have what is free beside it.
+def plan(stores: Mapping[str, Store], residents: Sequence[Resident], waiting: Sequence[Waiting]) -> Plan:
+    """The next step. A store that is not named has room for everything.
+
+    ``waiting`` is in the order in which they are to be served: of those that lack room in the same store
+    only the first has some made, so that one who needs much is not overtaken for ever; the others may
+    have what is free beside it.
     """
-    load: list[str] = []
-    sleep: list[Resident] = []
-    give_way: list[Resident] = []
-    if over > 0:
-        sleep += _cheapest(residents, over) or ()
-        coming += sum(each.bytes for each in sleep)
-    served = False  # whether one that lacks room has been seen to
+    budgets = {name: store.budget for name, store in stores.items()}
+    free = {name: store.free for name, store in stores.items()}
+    coming = {name: store.coming for name, store in stores.items()}
+    load: list[tuple[str, int]] = []
+    stopped: list[Resident] = []
+
+    def stop(found: Iterable[Resident]) -> None:
+        for each in found:
+            stopped.append(each)
+            for store in each.bytes.keys() & coming.keys():
+                coming[store] += each.bytes[store]
+
+    over = {name: store.over for name, store in stores.items() if store.over > 0}
+    idle = [each for each in residents if not each.busy and not each.kept]
+    stop(_cheapest(idle, {s: o for s, o in over.items() if o <= room(idle, s)}, budgets) or ())
+    spoken: set[str] = set()  # stores of which one that lacks room has been seen to
     for each in waiting:
-        if each.bytes <= free:
-            load.append(each.name)
-            free -= each.bytes
+        ways = [{store: size for store, size in way.items() if store in stores} for way in each.ways]
+        lacks = [{store for store, size in way.items() if size > free[store]} for way in ways]
+        if set() in lacks:
+            best = lacks.index(set())
+            load.append((each.name, best))
+            for store, size in ways[best].items():
+                free[store] -= size
             continue
-        if served:
-            continue
-        served = True
-        short = each.bytes - free - coming
-        if short > 0:
-            left = [other for other in residents if other not in sleep]
-            found = _cheapest(left, short)
-            if found is None and each.waited >= PATIENCE:
-                found = _cheapest(left, short, each)
-            if found is None:
-                continue  # all are busy: whoever needs no more than what is free may have it
-            sleep += [other for other in found if not other.busy]
-            give_way += [other for other in found if other.busy]
-        free = coming = 0.0  # all of it is for this one
-    return Plan(tuple(load), _names(sleep), _names(give_way))
+        left = [other for other in residents if other not in stopped]
+        options = [
+            (way, lack, {store: way[store] - free[store] - coming[store] for store in lack})
+            for way, lack in zip(ways, lacks, strict=True)
+            if not lack & spoken
+        ]
+        spoken |= set().union(*lacks)
+        chosen = _best(options, left, budgets, each)
+        if chosen is None:
+            continue  # all are busy: whoever needs no more than what is free may have it
+        way, lack, found = chosen
+        stop(found)
+        for store, size in way.items():
+            # Where it lacks room, all that is there or comes is for this one.
+            free[store] = 0.0 if store in lack else free[store] - size
+        coming.update(dict.fromkeys(lack, 0.0))
+    return Plan(
+        tuple(load),
+        tuple(each.name for each in stopped if not each.busy),
+        tuple(each.name for each in stopped if each.busy),
+    )
 
 
-def room(residents: Iterable[Resident]) -> float:
-    """The bytes of all that may stop, busy or not."""
-    return sum(each.bytes for each in residents if not each.kept)
+def room(residents: Iterable[Resident], store: str = MACHINE) -> float:
+    """The bytes of a store that come free when all stop that may, busy or not."""
+    return sum(each.bytes.get(store, 0) for each in residents if not each.kept)
 
 
-def _cheapest(
-    residents: Iterable[Resident], short: float, instead: Waiting | None = None
-) -> list[Resident] | None:
-    """Those to stop for ``short`` bytes, each of them needed for it; None when they are not enough.
+_Option = tuple[dict[str, float], set[str], dict[str, float]]
 
-    Idle ones; with ``instead`` also busy ones whose turn is over.
-    """
-    able = [each for each in residents if not each.kept and (not each.busy or _turn_over(each, instead))]
-    able.sort(key=lambda each: (each.busy, each.value))
+
+def _best(
+    options: Sequence[_Option], residents: Sequence[Resident], budgets: Bytes, waiting: Waiting
+) -> tuple[dict[str, float], set[str], list[Resident]] | None:
+    """The way to make room that costs least: what it takes, where it lacks room, who stops; None when none
+    is left. Idle ones stop; and where these do not suffice for any way, busy ones whose turn is over."""
+    able = [each for each in residents if not each.kept and not each.busy]
+    for patient in (True, False):
+        if not patient:
+            if waiting.waited < PATIENCE:
+                break
+            able += [
+                each for each in residents if not each.kept and each.busy and _turn_over(each, waiting)
+            ]
+        found = [
+            (sum(each.loss for each in stopping), way, lack, stopping)
+            for way, lack, short in options
+            if (stopping := _cheapest(able, short, budgets)) is not None
+        ]
+        if found:
+            return min(found, key=lambda each: each[0])[1:]
+    return None
+
+
+def _cheapest(able: Iterable[Resident], short: Bytes, budgets: Bytes) -> list[Resident] | None:
+    """Those of ``able`` to stop for all that is ``short`` of each store, each of them needed for it, idle ones
+    before busy ones; None when they are not enough."""
+    left = list(able)
+    missing = {store: size for store, size in short.items() if size > 0}
     chosen: list[Resident] = []
-    for each in able:
-        if short <= 0:
-            break
-        chosen.append(each)
-        short -= each.bytes
-    if short > 0:
-        return None
-    for each in reversed(chosen[:-1]):  # a large one that came last may do without some before it
-        if short + each.bytes <= 0:
+    while missing:
+        useful = [each for each in left if _gives(each, missing)]
+        if not useful:
+            return None
+        first = min(useful, key=lambda each: (each.busy, _value(each, missing, budgets), -each.unused))
+        left.remove(first)
+        chosen.append(first)
+        missing = {
+            store: rest for store, size in missing.items() if (rest := size - first.bytes.get(store, 0)) > 0
+        }
+    # A large one that came last may do without some before it.
+    spare = {store: sum(e.bytes.get(store, 0) for e in chosen) - size for store, size in short.items()}
+    for each in reversed(chosen[:-1]):
+        if all(each.bytes.get(store, 0) <= extra for store, extra in spare.items()):
             chosen.remove(each)
-            short += each.bytes
+            spare = {store: extra - each.bytes.get(store, 0) for store, extra in spare.items()}
     return chosen
 
 
-def _turn_over(each: Resident, instead: Waiting | None) -> bool:
-    return instead is not None and each.awake >= max(SHORTEST, TURN * (each.reload + instead.reload))
+def _gives(each: Resident, stores: Collection[str]) -> bool:
+    return any(each.bytes.get(store, 0) > 0 for store in stores)
 
 
-def _names(residents: Iterable[Resident]) -> tuple[str, ...]:
-    return tuple(each.name for each in residents)
+def _value(each: Resident, short: Collection[str], budgets: Bytes) -> float:
+    """What it is worth for what it gives back of the stores that are short (more than nothing)."""
+    return each.loss / sum(each.bytes.get(store, 0) / max(1.0, budgets[store]) for store in short)
+
+
+def _turn_over(each: Resident, instead: Waiting) -> bool:
+    return each.awake >= max(SHORTEST, TURN * (each.reload + instead.reload))
 
 
 class Rate:

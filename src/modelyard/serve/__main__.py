@@ -55,7 +55,11 @@ def main() -> int:
     # worth a twentieth of the throughput.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    uvloop.run(serve())
+    try:
+        uvloop.run(serve())
+    except ModelyardError as error:  # devices that cannot be as they were told
+        print(f"modelyard node: {error.message}", file=sys.stderr)
+        return 1
     lock.release()
     return 0
 

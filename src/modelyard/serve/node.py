@@ -32,10 +32,12 @@ from modelyard.serve.jobs.jobs import Jobs
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
 from modelyard.serve.pool import devices, limits, report
+from modelyard.serve.pool.device_memory import DeviceMemory
 from modelyard.serve.pool.executor import PACKAGE
 from modelyard.serve.pool.forks import ForkServers
 from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.memory import Memory
+from modelyard.serve.pool.nvml import Nvml
 from modelyard.serve.pool.pool import Pool
 from modelyard.serve.pool.seats import Seats
 from modelyard.serve.protocols import Router
@@ -68,9 +70,14 @@ class Node:
         self._remotes = RemoteRoutes()
         self._fronts: Fronts | None = None
         self._draining: dict[asyncio.Task[None], Pool] = {}
-        self._seats = Seats([each.name for each in devices.detect()], sorted(os.sched_getaffinity(0)))
+        found = devices.detect()
+        self._seats = Seats([each.name for each in found], sorted(os.sched_getaffinity(0)))
         budget = share_of_machine(PART) if settings.memory is None else int(settings.memory)
-        self._memory = Memory(budget, ForkServers(PACKAGE, self._home.run / "tmp"))
+        self._memory = Memory(
+            budget,
+            ForkServers(PACKAGE, self._home.run / "tmp"),
+            DeviceMemory(found, settings.device_memory, Nvml.open()),
+        )
         self._collector.memory = self._memory
         self._applying = asyncio.Lock()
         internal = Internal(node_key, self.status, self.apply, self._log_path)

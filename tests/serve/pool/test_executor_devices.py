@@ -18,6 +18,22 @@ def test_simulated_devices_stand_in(count, monkeypatch):
     assert [device.name for device in detect()] == [f"cpu:{number}" for number in range(count)]
 
 
+def test_a_simulated_device_may_have_a_memory():
+    assert [(each.name, each.memory) for each in simulated("cpu:0=300MB, cpu:1=1GiB,cpu:2")] == [
+        ("cpu:0", 300_000_000),
+        ("cpu:1", 2**30),
+        ("cpu:2", 0),
+    ]
+    with pytest.raises(InvalidInput, match="size"):
+        simulated("cpu:0=much")
+
+
+@pytest.mark.parametrize("names", ["cuda:0=1GB", "cpu:0=1GB,cpu:0"])
+def test_a_memory_makes_no_device_of_what_is_none(names):
+    with pytest.raises(InvalidInput, match="simulated devices"):
+        simulated(names)
+
+
 @pytest.mark.parametrize("names", ["cuda:0", "cpu", "cpu:0,cpu:0", "cpu:0;cpu:1", "cpu:-1"])
 def test_a_stand_in_that_would_lie_or_is_not_understood_is_refused(names):
     with pytest.raises(InvalidInput, match="simulated devices"):

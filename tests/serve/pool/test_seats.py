@@ -26,6 +26,17 @@ def test_an_executor_starts_elsewhere_when_its_device_failed_twice() -> None:
     assert {each.device for each in seats.take(2, Resources())} == {other.device}
 
 
+def test_it_starts_elsewhere_where_most_is_free() -> None:
+    seats = Seats(["cpu:0", "cpu:1", "cpu:2"], range(8))
+    (seat,) = seats.take(1, Resources(), ["cpu:0"])
+    assert seat.device == "cpu:0"
+    seats.failed(seat)
+    seats.failed(seat)
+    assert seats.again(seat, Resources(), {"cpu:1": 20.0, "cpu:2": 30.0}, 25.0).device == "cpu:2"
+    assert seats.ways(1, Resources(), [{"cpu:1": 20.0, "cpu:2": 30.0}], 25.0) == [("cpu:2",), ("cpu:1",)]
+    assert seats.ways(1, Resources(device="cpu"), [{}], 25.0) == [("cpu",)]
+
+
 def test_a_device_that_this_machine_lacks_is_told() -> None:
     seats = Seats(["cpu:0"], range(2))
     assert "none" in (seats.lacks(Resources(device="cuda")) or "")

@@ -193,6 +193,17 @@ def memory_families(memory: MemoryCounts) -> Iterator[Metric]:
     evictions = _counter("evictions", "Models that were put to sleep because others needed their memory.")
     evictions.add_metric([], memory.evictions)
     yield from (budget, used, models, loads, evictions)
+    budget = _gauge("device_budget_bytes", "What models may take of a device's memory.", "device")
+    used = _gauge(
+        "device_used_bytes", "What they take; of those that load, what they are expected to.", "device"
+    )
+    others = _gauge("device_others_bytes", "What others hold of it, where that is told.", "device")
+    for device in now.devices:
+        budget.add_metric([device.name], device.budget)
+        used.add_metric([device.name], device.used)
+        if device.others is not None:
+            others.add_metric([device.name], device.others)
+    yield from (budget, used, others)
 
 
 def edge_families(

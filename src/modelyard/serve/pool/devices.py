@@ -2,12 +2,13 @@
 
 ``MODELYARD_DEVICES`` stands in for them in tests: "cpu:0,cpu:1,…" are simulated devices, on each of which
 an executor computes on the CPU like on any other. It cannot name a real one: a framework would be lied to.
+"cpu:0=300MB" has a memory, of which an executor is said to take what its process takes of the machine's:
+that counts in both.
 
-NVML: https://docs.nvidia.com/deploy/nvml-api/; ``CUDA_VISIBLE_DEVICES``:
+``CUDA_VISIBLE_DEVICES``:
 https://docs.nvidia.com/cuda/cuda-c-programming-guide/#env-vars.
 """
 
-import ctypes
 import logging
 import os
 import re
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from modelyard.core.errors import InvalidInput
+from modelyard.core.units import parse_bytes
+from modelyard.serve.pool.nvml import Gpu, Nvml
 
 log = logging.getLogger("modelyard.devices")
 
@@ -25,20 +28,12 @@ VARIABLE: Final = "MODELYARD_DEVICES"
 
 class Device(NamedTuple):
     """``name`` is "cuda:" and what CUDA_VISIBLE_DEVICES calls it, or "cpu:" and a number (simulated).
-    ``memory`` in bytes."""
+    ``memory`` in bytes, 0 where it is not known; ``uuid`` is the driver's name for it."""
 
     name: str
     model: str
     memory: int
-
-
-class Gpu(NamedTuple):
-    """What the driver says of one GPU. ``number`` is NVML's: the order of the PCI bus."""
-
-    number: int
-    uuid: str
-    model: str
-    memory: int
+    uuid: str = ""
 
 
 def detect() -> tuple[Device, ...]:
@@ -52,15 +47,17 @@ def detect() -> tuple[Device, ...]:
 
 
 def simulated(names: str) -> tuple[Device, ...]:
-    """The devices of the stand-in: distinct names ``cpu:N``; of an empty text none."""
-    wanted = [name.strip() for name in names.split(",")] if names.strip() else []
-    for name in wanted:
-        if not re.fullmatch(r"cpu:\d{1,3}", name) or wanted.count(name) > 1:
+    """The devices of the stand-in: distinct names ``cpu:N``, or ``cpu:N=SIZE``; of an empty text none."""
+    found: dict[str, Device] = {}
+    for part in names.split(",") if names.strip() else []:
+        name, has_memory, size = (piece.strip() for piece in part.partition("="))
+        if not re.fullmatch(r"cpu:\d{1,3}", name) or name in found:
             raise InvalidInput(
-                f"{VARIABLE} has {name!r}; it takes different simulated devices, like cpu:0,cpu:1.",
+                f"{VARIABLE} has {name!r}; it takes different simulated devices, like cpu:0,cpu:1 or cpu:0=300MB.",
                 field=VARIABLE,
             )
-    return tuple(Device(name, "simulated", 0) for name in wanted)
+        found[name] = Device(name, "simulated", parse_bytes(size, field=VARIABLE) if has_memory else 0)
+    return tuple(found.values())
 
 
 def visible(gpus: Sequence[Gpu], chosen: str | None) -> tuple[Device, ...]:
@@ -70,7 +67,7 @@ def visible(gpus: Sequence[Gpu], chosen: str | None) -> tuple[Device, ...]:
     the list. Numbers are taken in the order of the driver.
     """
     if chosen is None:
-        return tuple(Device(f"cuda:{gpu.number}", gpu.model, gpu.memory) for gpu in gpus)
+        return tuple(Device(f"cuda:{gpu.number}", gpu.model, gpu.memory, gpu.uuid) for gpu in gpus)
     found: list[Device] = []
     for entry in (part.strip() for part in chosen.split(",")):
         if entry.isascii() and entry.isdigit():
@@ -82,46 +79,14 @@ def visible(gpus: Sequence[Gpu], chosen: str | None) -> tuple[Device, ...]:
         name = f"cuda:{entry}"
         if len(fitting) != 1 or any(device.name == name for device in found):
             break
-        found.append(Device(name, fitting[0].model, fitting[0].memory))
+        found.append(Device(name, fitting[0].model, fitting[0].memory, fitting[0].uuid))
     return tuple(found)
-
-
-class _Memory(ctypes.Structure):
-    """nvmlMemory_t, in bytes."""
-
-    _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
 
 
 def _from_nvml() -> list[Gpu]:
     """By the driver's library; none when there is no driver, or it does not answer."""
-    try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return []
-    if nvml.nvmlInit_v2() != 0:
-        log.warning("NVML is installed but does not start; no GPU is used")
-        return []
-    try:
-        count = ctypes.c_uint()
-        if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) != 0:
-            return []
-        gpus: list[Gpu] = []
-        for index in range(count.value):
-            handle, memory = ctypes.c_void_p(), _Memory()
-            uuid, model = ctypes.create_string_buffer(96), ctypes.create_string_buffer(96)
-            asked = (
-                nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle))
-                or nvml.nvmlDeviceGetUUID(handle, uuid, 96)
-                or nvml.nvmlDeviceGetName(handle, model, 96)
-                or nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory))
-            )
-            if asked != 0:
-                log.warning("a GPU does not answer; it is not used", extra={"index": index, "nvml": asked})
-                continue
-            gpus.append(Gpu(index, uuid.value.decode(), model.value.decode(), int(memory.total)))
-        return gpus
-    finally:
-        nvml.nvmlShutdown()
+    nvml = Nvml.open()
+    return [] if nvml is None else nvml.gpus()
 
 
 def _from_program() -> list[Gpu]:

@@ -1,4 +1,5 @@
-"""The node's memory, shared out between all of its models: the hands of :mod:`modelyard.policy.residency`."""
+"""The node's memory and that of its devices, shared out between all of its models: the hands of
+:mod:`modelyard.policy.residency`."""
 
 import asyncio
 import contextlib
@@ -6,44 +7,50 @@ import logging
 import math
 import os
 import time
+from collections.abc import Iterable
 
 from modelyard.core.errors import ModelyardError, Unavailable
 from modelyard.core.routes import MemoryStatus
 from modelyard.core.units import format_bytes
 from modelyard.host.memory import proportional_bytes
-from modelyard.policy.residency import PATIENCE, SHORTEST, TURN, Plan, Waiting, plan, room
+from modelyard.policy.residency import MACHINE, Plan, Waiting, plan
+from modelyard.serve.pool.device_memory import DeviceMemory
 from modelyard.serve.pool.forks import ForkServers
+from modelyard.serve.pool.ledger import Ledger, Way
 from modelyard.serve.pool.residence import Residence
 
 log = logging.getLogger("modelyard.memory")
 
 LOOK_EVERY = 1.0  # seconds
 TRY_EVERY = 0.05  # while somebody waits for room
-MARGIN = 0.98  # of the budget is what is given away: what is measured of a model comes and goes a little
-TOLERANCE = 1.02  # of the budget: how far models may grow over it before a busy one has to give way
+TOLERANCE = 1.02  # of a budget: how far models may grow over it before a busy one has to give way
 LOADING = 10.0  # seconds for which a model that loads has one of the places for those that do
 GROWTH = 0.2  # of what a model takes: what it has grown by at least to be blamed for it
 
 
 class Memory:
     """``budget`` bytes for the node's own process, its fork servers and all of its executors (infinity: no
-    limit). Fork servers go before a model has to wait.
+    limit), and the budgets of ``devices``. Fork servers go before a model has to wait.
 
     All methods run on the event loop's thread.
     """
 
-    def __init__(self, budget: float = math.inf, forks: ForkServers | None = None) -> None:
-        self.budget = budget
+    def __init__(
+        self,
+        budget: float = math.inf,
+        forks: ForkServers | None = None,
+        devices: DeviceMemory | None = None,
+    ) -> None:
         self.forks = forks
+        self.devices = DeviceMemory() if devices is None else devices
         self.places = max(
             4, len(os.sched_getaffinity(0))
         )  # models that load at a time: more are all the later
         self.loads = 0
         self.evictions = 0
-        self._members: dict[str, Residence] = {}
+        self._ledger = Ledger(budget, self.devices)
+        self._members = self._ledger.members
         self._waiting: dict[str, float] = {}  # since when
-        self._own = 0  # bytes of the node's own process
-        self._servers = 0  # and of its fork servers
         self._timer: asyncio.TimerHandle | None = None
         self._soon = False
         self._looking: asyncio.Task[None] | None = None
@@ -101,28 +108,26 @@ class Memory:
 
     def fits(self, residence: Residence) -> bool:
         """Whether there is room for what a new model was measured to take, when idle ones sleep for it."""
+        ledger = self._ledger
         self._plan()
-        if self._over() and self._shrink():
+        if MACHINE in ledger.over() and self._shrink():
             self._plan()
-        if not self._over():
+        if not ledger.over():
             return True
-        kept = sum(each.takes for each in self._members.values() if each.kept and each is not residence)
-        if residence.needs > self.budget * MARGIN - self._own - kept:
-            residence.crowded = self._crowded(residence)
+        others = (each for each in self._members.values() if each is not residence)
+        ways = ledger.ways(residence, ledger.left(ledger.most(others)))
+        if all(way.lacks for way in ways):
+            residence.crowded = ledger.crowded(residence, ways)
         return False
-
-    def _over(self, tolerance: float = 1.0) -> bool:
-        """Whether models take more than they may, those apart that are leaving."""
-        leaving = sum(each.takes for each in self._members.values() if each.state == "leaving")
-        return self._used() - leaving > self.budget * tolerance
 
     def refusal(self, residence: Residence, seconds: float) -> ModelyardError | None:
         """What a call hears that has no more than ``seconds``, if the model cannot be there by then."""
         now = time.monotonic()
         if residence.state == "waking":
             wait = max(0.0, residence.reload - (now - residence.since))
-        elif (wait := self._until_room(residence, now)) == math.inf:
-            return Unavailable(self._crowded(residence))
+        elif (wait := self._ledger.until_room(residence, now)) == math.inf:
+            ways = self._ledger.ways(residence, self._ledger.left())
+            return Unavailable(self._ledger.crowded(residence, ways))
         else:
             wait += residence.reload
         if wait <= seconds:
@@ -133,54 +138,38 @@ class Memory:
             retry_after=wait,
         )
 
-    def _crowded(self, residence: Residence) -> str:
-        return (
-            f"{residence.pool.spec.endpoint!r} needs {format_bytes(residence.needs)} to be loaded, and of the node's "
-            f"{format_bytes(int(self.budget))} its own process and models that may not sleep leave less; give the "
-            "node more memory (modelyard up --memory), or deploy one of them with --min-replicas 0."
-        )
+    def free_on_devices(self) -> dict[str, float]:
+        """Bytes of each device that may be taken now."""
+        now = self._ledger.now()
+        return {name: now[name].free for name in self.devices.budgets}
 
-    def _until_room(self, residence: Residence, now: float) -> float:
-        """Seconds until there is room for it, as far as that is known; infinity for never."""
-        short = (residence.needs if residence.proven else residence.needs / 2) - (
-            self.budget * MARGIN - self._own
-        )
-        awake = [each.resident(now) for each in self._members.values() if each.state == "awake"]
-        coming = sum(each.takes for each in self._members.values() if each.state in ("waking", "leaving"))
-        short += sum(each.bytes for each in awake if each.kept)
-        if short > 0:
-            return math.inf
-        free = self.budget * MARGIN - self._used()
-        if residence.needs <= free + room(each for each in awake if not each.busy) + coming:
-            return 0.0
-        turns = [
-            max(PATIENCE, SHORTEST - each.awake, TURN * (each.reload + residence.reload) - each.awake)
-            for each in awake
-            if each.busy and not each.kept
-        ]
-        return min(turns, default=0.0)
+    def disturbed(self, residence: Residence) -> None:
+        """It begins or ends on its devices: what others that load there are measured by counts that too."""
+        for device in residence.devices:
+            for other in self._members.values():
+                if other is not residence:
+                    other.size.disturbed(device)
 
     # --- for the node
-
-    def _used(self) -> int:
-        return self._own + self._servers + sum(each.takes for each in self._members.values())
 
     def _shrink(self) -> bool:
         """Let go of the fork servers; whether there were any."""
         found = self.forks is not None and self.forks.shrink()
         if found:
-            self._servers = 0
+            self._ledger.servers = 0
         return found
 
     def status(self) -> MemoryStatus:
         """What the control plane sees."""
         states = [each.state for each in self._members.values()]
+        budget = self._ledger.budget
         return MemoryStatus(
-            budget=None if self.budget == math.inf else int(self.budget),
-            used=self._used(),
+            budget=None if budget == math.inf else int(budget),
+            used=int(self._ledger.used()[MACHINE]),
             awake=states.count("awake"),
             asleep=states.count("asleep"),
             waiting=len(self._waiting),
+            devices=self._ledger.devices_now(),
         )
 
     # --- the hands
@@ -189,52 +178,73 @@ class Memory:
         """Load what there is room for; make room for what waits."""
         self._soon = False
         now = time.monotonic()
-        members = self._members
-        leaving = sum(each.takes for each in members.values() if each.state == "leaving")
-        awake = [each.resident(now) for each in members.values() if each.state == "awake"]
+        members, ledger = self._members, self._ledger
+        stores, left = ledger.now(), ledger.left()
         waiting: list[Waiting] = []
-        used = self._used()
-        free = self.budget * MARGIN - used
-        most = self.budget * MARGIN - self._own - sum(each.bytes for each in awake if each.kept)
+        ways: dict[str, list[Way]] = {}
         for name, since in list(self._waiting.items()):
             each = members[name]
             if each.state != "asleep":
                 if each.state != "leaving":
                     del self._waiting[name]
                 continue
-            # An estimate is generous: with half of it, it is tried.
-            if (each.needs if each.proven else each.needs / 2) > most:
+            found = ledger.ways(each, left)
+            able = [way for way in found if way.lacks is None]
+            if not able:
                 del self._waiting[name]
-                each.crowded = self._crowded(each)
+                each.crowded = ledger.crowded(each, found)
                 each.pool.turn_away()
                 continue
-            needs = each.needs if each.proven else min(each.needs, most)
-            if each.owed and each.proven and not each.kept and needs > free and not each.pool.busy:
+            fits = any(all(size <= stores[s].free for s, size in way.bytes.items()) for way in able)
+            if each.owed and each.proven and not each.kept and not fits and not each.pool.busy:
                 # It was in memory when the node stopped, and others were loaded first: it may sleep.
                 del self._waiting[name]
                 each.stay()
                 continue
-            waiting.append(Waiting(name, int(needs), each.reload, now - since))
-        found = plan(free, leaving, awake, waiting, max(0.0, used - leaving - self.budget))
+            ways[name] = able
+            waiting.append(Waiting(name, tuple(way.bytes for way in able), each.reload, now - since))
+        found = plan(stores, [each.resident(now) for each in ledger.awake()], waiting)
         loading = sum(
             each.state == "waking" and not each.pool.failing and now - each.since < LOADING
             for each in members.values()
         )
-        for name in found.load[: max(0, self.places - loading)]:
-            del self._waiting[name]
-            self.loads += 1
-            members[name].open()
+        for name, number in found.load[: max(0, self.places - loading)]:
+            self._open(members[name], ways[name][number])
         for name in (*found.sleep, *found.give_way):
+            if self._measured_now(members[name].devices):
+                continue  # a moment later
             self.evictions += 1
             log.info("a model is put to sleep for others", extra={"deployment": name})
             members[name].close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and found == Plan() and not leaving:
+        if self._waiting and found == Plan() and not any(store.coming for store in stores.values()):
             self._shrink()  # nobody makes room, and none is on its way
         if self._waiting:
             self._timer = asyncio.get_running_loop().call_later(TRY_EVERY, self._plan)
+
+    def _open(self, residence: Residence, way: Way) -> None:
+        """Load it there; later, where it is measured by what changes, and something else changes there now."""
+        taken = [device for device, size in way.bytes.items() if device != MACHINE and size > 0]
+        moving = self._devices_of(each for each in self._members.values() if each.moving)
+        leaving = self._devices_of(each for each in self._members.values() if each.state == "leaving")
+        if self._measured_now(taken) or any(self.devices.alone(device) for device in leaving & {*taken}):
+            return
+        del self._waiting[residence.name]
+        self.loads += 1
+        residence.open(way.on, way.bytes, [device for device in taken if device not in moving])
+        if taken:
+            self.disturbed(residence)
+
+    def _measured_now(self, devices: Iterable[str]) -> bool:
+        """Whether a load on one of them is measured by what changes there, which nothing else may do now."""
+        loading = self._devices_of(each for each in self._members.values() if each.loading)
+        return any(self.devices.alone(device) and device in loading for device in devices)
+
+    @staticmethod
+    def _devices_of(residences: Iterable[Residence]) -> set[str]:
+        return {device for each in residences for device in each.devices}
 
     async def _look(self) -> None:
         while True:
@@ -246,47 +256,73 @@ class Memory:
 
     async def _look_once(self) -> None:
         now = time.monotonic()
-        self._own = proportional_bytes(os.getpid()) or 0
-        self._servers = self.forks.look() if self.forks is not None else 0
+        ledger = self._ledger
+        ledger.own = proportional_bytes(os.getpid()) or 0
+        ledger.servers = self.forks.look() if self.forks is not None else 0
         for each in list(self._members.values()):
             if each.look(now):
                 await each.measure(now)
+        await self._look_at_devices()
         for each in list(self._members.values()):
             if each.state == "awake" and each.idle_too_long(now):
                 log.info("a model sleeps that nobody calls", extra={"deployment": each.name})
                 each.close()
-        if self._used() > self.budget:
+        if ledger.over():
             self._plan()
-            if self._over() and not self._shrink() and self._over(TOLERANCE):
-                self._end_growth()
+            if MACHINE in ledger.over() and self._shrink():
+                return
+            for store in ledger.over(TOLERANCE)[:1]:
+                self._end_growth(store)
 
-    def _end_growth(self) -> None:
+    async def _look_at_devices(self) -> None:
+        """See what others hold of them; where models come or go it cannot be told from theirs."""
+        used = await asyncio.to_thread(self.devices.look)
+        models = self._ledger.taken()
+        moving = self._devices_of(each for each in self._members.values() if each.moving)
+        for device, size in used.items():
+            if device not in moving:
+                self.devices.seen(device, size, models[device])
+
+    def _end_growth(self, store: str) -> None:
         """Where no model can be put to sleep, the one that grew most since it was loaded starts anew; where
         none grew, the one that came last turned out to be too large and has to leave."""
-        awake = [each for each in self._members.values() if each.state == "awake"]
+        awake = [each for each in self._ledger.awake() if each.takes.get(store)]
         if not awake:
             return
-        grown = max(awake, key=lambda each: each.grown)
-        if grown.grown > GROWTH * grown.takes:
-            self._start_anew(grown)
+        grown = max(awake, key=lambda each: each.grown(store))
+        if grown.grown(store) > GROWTH * grown.takes[store]:
+            self._start_anew(grown, store)
             return
         last = max(awake, key=lambda each: each.since)
         log.error(
             "a model turned out to be too large for what memory is left",
-            extra={"deployment": last.name, "takes": last.takes, "budget": self.budget},
+            extra={
+                "deployment": last.name,
+                "of": store,
+                "takes": last.takes[store],
+                "budget": self._ledger.budget_of(store),
+            },
         )
         last.close()
 
-    def _start_anew(self, grown: Residence) -> None:
+    def _start_anew(self, grown: Residence, store: str) -> None:
+        size = int(grown.grown(store))
         log.error(
             "the node's memory is used up; the model that grew most is started anew",
-            extra={"deployment": grown.name, "grown": grown.grown, "budget": self.budget},
+            extra={
+                "deployment": grown.name,
+                "of": store,
+                "grown": size,
+                "budget": self._ledger.budget_of(store),
+            },
+        )
+        whose = (
+            "the node has no memory left" if store == MACHINE else f"{store} has no memory left for models"
         )
         for replica in grown.replicas:
             grown.pool.log.note(
                 replica.id,
-                f"modelyard: it grew by {format_bytes(grown.grown)} since it was loaded, and the node has no memory "
-                "left; it is started anew",
+                f"modelyard: it grew by {format_bytes(size)} since it was loaded, and {whose}; it is started anew",
             )
             replica.kill()
         grown.started_anew()

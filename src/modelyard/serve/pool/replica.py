@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("modelyard.replica")
 
 State = Literal["starting", "ready", "backing_off", "stopping"]
+OUT_OF_MEMORY = "out_of_memory"  # the code of a load that failed for want of memory
 RESTART = 0.05  # seconds between the end of an executor that served and the next start
 HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
 
@@ -63,6 +64,7 @@ class Replica:
         self._backoff = Backoff(first=0.1, limit=30.0)
         self._executor: ExecutorProcess | None = None
         self._failed: Failed | None = None
+        self.device_bytes: int | None = None  # what its framework says that loading took of the device
         self._hung = False
         self._served = False  # this process answered its canary
         self._hello_at = 0.0  # when it was loaded
@@ -78,6 +80,11 @@ class Replica:
         """Its process; None while there is none."""
         return self._executor.pid if self._executor is not None and self.state != "backing_off" else None
 
+    @property
+    def answered(self) -> bool:
+        """Whether its process has answered its first prediction."""
+        return self._served
+
     def status(self) -> ReplicaStatus:
         """What the control plane sees."""
         pid = self.pid
@@ -88,6 +95,8 @@ class Replica:
             since=self._since,
             restarts=self.restarts,
             memory=resident_bytes(pid) if pid is not None else None,
+            device=self.seat.device,
+            device_memory=self._pool.residence.size.on_device(self.id),
         )
 
     async def _supervise(self) -> None:
@@ -97,8 +106,12 @@ class Replica:
                 return
             self.restarts += 1
             if not self._served:
-                self._pool.seats.failed(self.seat)
-                self.seat = self._pool.seats.again(self.seat, self._pool.spec.resources)
+                if self._failed is not None and self._failed.code == OUT_OF_MEMORY:
+                    if self._pool.residence.ran_out(self):
+                        return  # it is loaded again when there is more room
+                else:
+                    self._pool.seats.failed(self.seat)
+                self.seat = self._pool.residence.seat_again(self.seat)
             report = self._report(ending)
             # One that served is started again at once: its callers wait, and what killed it is told
             # apart call by call. One that never served is waited for longer and longer.
@@ -174,8 +187,16 @@ class Replica:
         blame = "SIGKILL" not in ending or self._hung
         self._pool.give_back(self, lost, others, ending, blame=blame)
         if self._failed is not None:
-            return f"loading failed: {self._failed.message}"
+            return f"loading failed: {self._why(self._failed)}"
         return "a call outlived its deadline and it was killed" if self._hung else ending
+
+    def _why(self, failed: Failed) -> str:
+        if failed.code != OUT_OF_MEMORY or not self._pool.residence.counted_on(self.seat.device):
+            return failed.message
+        return (
+            f"{self.seat.device} has not got the memory that it needs, with all models asleep there that may be: "
+            f"{failed.message.rstrip('.')}; deploy it with --device cpu, or where the device has more memory"
+        )
 
     def _report(self, ending: str) -> str:
         """The crash report: what happened, and the model's own words."""
@@ -190,6 +211,8 @@ class Replica:
         try:
             self._pool.learn(hello.signature, hello.cost)
             self.depth = hello.depth
+            told = hello.resources.get("device_bytes")
+            self.device_bytes = told if isinstance(told, int) and told > 0 else None
             example = self._pool.spec.example or hello.example
             self._made_up = example is None
             call = canary_call(hello.signature, example, self._pool.spec.serving.timeout * 2)
@@ -211,7 +234,8 @@ class Replica:
         result = future.result()
         if isinstance(result, ModelyardError):
             if not self._made_up or result.code not in ("invalid_input", "internal"):
-                self._not_ready(f"its first prediction failed: {result.message}")
+                code = OUT_OF_MEMORY if result.code == "too_large" else "canary"
+                self._not_ready(f"its first prediction failed: {result.message}", code)
                 return
             self._pool.log.note(
                 self.id,
@@ -263,8 +287,8 @@ class Replica:
         log.info("a replica is ready", extra={"replica": self.id, "endpoint": self._pool.spec.endpoint})
         self._pool.replica_ready(self, seconds)
 
-    def _not_ready(self, why: str) -> None:
-        self._failed = Failed("canary", why, "\n".join([why, *self._pool.log.last_lines(self.id)[-40:]]))
+    def _not_ready(self, why: str, code: str = "canary") -> None:
+        self._failed = Failed(code, why, "\n".join([why, *self._pool.log.last_lines(self.id)[-40:]]))
         self.kill()
 
     def _gone(self) -> None:

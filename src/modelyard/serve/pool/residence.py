@@ -2,17 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.routes import Footprint
-from modelyard.host.memory import peak_bytes, proportional_bytes
-from modelyard.host.process import resident_bytes
-from modelyard.policy.residency import Rate, Resident
+from modelyard.policy.placement import Seat
+from modelyard.policy.residency import MACHINE, Rate, Resident
 from modelyard.serve.pool.replica import Replica
+from modelyard.serve.pool.size import Size, Sizes
 
 if TYPE_CHECKING:
     from modelyard.serve.pool.learnt import Learnt
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
 
 State = Literal["asleep", "waking", "awake", "leaving"]
 
-UNKNOWN = 256 * 2**20  # bytes that a replica is thought to take of which nothing is known
-INFINITY = float("inf")
 IDLE_GRACE = 0.2  # seconds that an executor without work has to end by itself
-SETTLE = 1.0  # seconds after its first answer at which a model has grown to its usual size (an adapter may pack weights)
 MEASURE_EVERY = 5.0  # seconds between two looks at what a model takes that is called
 
 
@@ -53,12 +49,11 @@ class Residence:
         self._learnt = learnt
         self._folder = folder
         self._seats = seats
+        self.size = Size(pool.spec, learnt, memory.devices)
         self._rate = Rate(self.since)
-        self._measured = 0  # bytes, of all replicas
+        self._weighed = 0  # replicas that are weighed now
         self._measured_at = self.since
         self._called = False  # since it was measured
-        self._settles_at = INFINITY  # when it is to be measured for the first time after it was loaded
-        self._most_before = 0  # bytes that it took at most, by what was known when it was loaded
         self._ended = False
         self._ending: asyncio.Task[None] | None = None
         self._weighing: asyncio.Task[None] | None = None
@@ -97,23 +92,35 @@ class Residence:
         return 0.0 if self.footprint is None else self.footprint.seconds
 
     @property
-    def needs(self) -> int:
-        """Bytes that loading it takes."""
-        spec, known = self.pool.spec, self.footprint
-        each = (spec.memory or UNKNOWN) if known is None else max(known.loading, known.most)
-        if spec.resources.memory is not None:
-            each = min(each, spec.resources.memory)
-        return each * spec.replicas
+    def busy(self) -> bool:
+        """Whether calls wait for it or are computed."""
+        return self.pool.busy > 0
 
     @property
-    def takes(self) -> int:
-        """Bytes that count for it now: what its processes take, or what they are known to grow to."""
+    def devices(self) -> set[str]:
+        """Those of whose memory it takes."""
+        return {store for store, size in self.takes.items() if store != MACHINE and size > 0}
+
+    @property
+    def loading(self) -> bool:
+        """Whether it is being loaded, or what that took is being measured."""
+        return self._weighed > 0 or self.state == "waking"
+
+    @property
+    def moving(self) -> bool:
+        """Whether what it takes changes now, for it is being loaded or leaves."""
+        return self.loading or self.state == "leaving"
+
+    @property
+    def takes(self) -> Sizes:
+        """Bytes of each store that count for it now; none of one that it takes nothing of."""
         if self.state == "asleep" or self.pool.failing:
-            return 0
-        known = self.footprint
-        if self.state == "waking" or known is None or not self._measured:
-            return self.needs
-        return max(self._measured, known.most * len(self.replicas))
+            return {}
+        return self.size.takes(self.replicas, awake=self.state != "waking")
+
+    def grown(self, store: str) -> float:
+        """Bytes of a store that it takes more than when it was loaded."""
+        return self.size.grown(store, self.replicas)
 
     def resident(self, now: float) -> Resident:
         """What decides whether it stays."""
@@ -124,7 +131,7 @@ class Residence:
             rate=self._rate.at(now),
             unused=now - self._rate.last,
             awake=now - self.since,
-            busy=self.pool.busy > 0,
+            busy=self.busy,
             kept=self.kept,
         )
 
@@ -141,15 +148,47 @@ class Residence:
         if self.state == "asleep" and not self._ended:
             self._memory.ask(self)
 
-    def open(self) -> None:
-        """Start the replicas; there is room for them."""
+    def ways(self, frees: Sequence[Mapping[str, float]]) -> list[tuple[str, ...]]:
+        """The devices that its replicas may be placed on, the best first; ``frees`` as for Seats.ways."""
+        spec = self.pool.spec
+        return self._seats.ways(spec.replicas, spec.resources, frees, self.size.on_a_device)
+
+    def open(self, on: Sequence[str], granted: Sizes, alone: Sequence[str]) -> None:
+        """Start the replicas on these devices; there is room for what was ``granted``. On the devices ``alone``
+        nothing else begins or ends now."""
         spec = self.pool.spec
         self.crowded = None
         self._enter("waking")
+        self.size.opened(granted, alone)
         self.replicas = [
             Replica(self.pool, number, self._folder / f"{spec.deployment}-{number}", seat)
-            for number, seat in enumerate(self._seats.take(spec.replicas, spec.resources))
+            for number, seat in enumerate(self._seats.take(spec.replicas, spec.resources, on))
         ]
+
+    def counted_on(self, device: str) -> bool:
+        """Whether models share out the memory of ``device``."""
+        return device in self._memory.devices.budgets
+
+    def ran_out(self, replica: Replica) -> bool:
+        """A device had not got the memory to load ``replica``. True: it is tried once more, when others there
+        sleep; the replica is to end."""
+        device = replica.seat.device
+        if self.state != "waking" or not self.counted_on(device):
+            return False
+        if not self.size.ran_out(self._memory.free_on_devices()[device]):
+            return False
+        self.pool.log.note(
+            replica.id,
+            f"modelyard: {device} has not got the memory to load it; others that can sleep for it do",
+        )
+        self.close()
+        return True
+
+    def seat_again(self, seat: Seat) -> Seat:
+        """Where a replica starts next that could not be loaded on ``seat``."""
+        return self._seats.again(
+            seat, self.pool.spec.resources, self._memory.free_on_devices(), self.size.on_a_device
+        )
 
     async def wake(self, limit: float) -> None:
         """Have it in memory, within ``limit`` seconds. Raises Unavailable when it cannot be."""
@@ -197,29 +236,18 @@ class Residence:
         if known:
             self.owed = False
             replica.serve(seconds)
+        self._weighed += 1
         self._weighing = asyncio.create_task(
             self._weigh(replica, seconds, known), name=f"weigh {self.name}"
         )
 
     async def _weigh(self, replica: Replica, seconds: float, known: bool) -> None:
-        pid = replica.pid
-        if pid is None:
+        try:
+            weighed = await self.size.weigh(replica, self.replicas, seconds)
+        finally:
+            self._weighed -= 1
+        if not weighed:
             return
-        told = await asyncio.to_thread(
-            lambda: (proportional_bytes(pid), peak_bytes(pid), resident_bytes(pid))
-        )
-        loaded, peak, resident = (size or 0 for size in told)
-        loaded = loaded or UNKNOWN
-        former = self._learnt.footprint
-        self._most_before = 0 if former is None else former.most
-        self._settles_at = time.monotonic() + SETTLE
-        self._learnt.footprint = Footprint(
-            # Above what is resident now, which is counted as if nothing of it were shared.
-            loading=loaded + max(0, peak - resident),
-            loaded=loaded,
-            most=max(loaded, self._most_before),
-            seconds=seconds,
-        )
         self._learnt.awake = True
         self.pool.keep_learnt()
         await self.measure(time.monotonic())
@@ -239,6 +267,7 @@ class Residence:
             for replica in self.replicas:
                 replica.retire()
             self.pool.rest()
+            self._memory.disturbed(self)
             self._ending = asyncio.create_task(self._close(), name=f"put {self.name} to sleep")
 
     async def _close(self) -> None:
@@ -248,7 +277,7 @@ class Residence:
         self._learnt.awake = False
         self.pool.keep_learnt()
         self._enter("asleep")
-        if len(self.pool.queue) or self.kept:
+        if len(self.pool.queue) or self.kept or self.owed:
             self.ask()
         self._memory.changed()
 
@@ -266,7 +295,7 @@ class Residence:
         await asyncio.gather(*(replica.stop(grace) for replica in self.replicas))
         seats, self.replicas = [replica.seat for replica in self.replicas], []
         self._seats.give_back(seats)
-        self._measured = 0
+        self.size.ended()
 
     def _enter(self, state: State) -> None:
         self.state = state
@@ -279,35 +308,16 @@ class Residence:
         self._rate.add(self.calls, now)
         self._called = self._called or self.calls > 0
         self.calls = 0
-        due = now >= self._settles_at or (self._called and now - self._measured_at > MEASURE_EVERY)
+        due = self.size.due(now) or (self._called and now - self._measured_at > MEASURE_EVERY)
         return due and self.state == "awake"
 
     async def measure(self, now: float) -> None:
         """See what its processes take."""
-        pids = [pid for replica in self.replicas if (pid := replica.pid) is not None]
-        sizes = await asyncio.to_thread(lambda: [proportional_bytes(pid) or 0 for pid in pids])
-        if self.state != "awake" or not sizes:
-            return
-        self._measured, self._measured_at, self._called = sum(sizes), now, False
-        known = self._learnt.footprint
-        if known is None:
-            return
-        most = max(known.most, *sizes)
-        if now >= self._settles_at:
-            self._settles_at = INFINITY
-            # What one odd call made it grow to is forgotten by half with each load.
-            most = max(known.loaded, *sizes, (self._most_before + max(sizes)) // 2)
-        if most != known.most:
-            self._learnt.footprint = msgspec.structs.replace(known, most=most)
+        seen = await self.size.look(self.replicas)
+        if self.state == "awake":
+            self._measured_at, self._called = now, False
+            self.size.measured(seen, now)
 
     def started_anew(self) -> None:
         """It takes no more than when it was loaded, for its processes were ended."""
-        if (known := self.footprint) is not None:
-            self._measured = known.loaded * len(self.replicas)
-            self._learnt.footprint = msgspec.structs.replace(known, most=known.loaded)
-
-    @property
-    def grown(self) -> int:
-        """Bytes that it takes more than when it was loaded."""
-        known = self.footprint
-        return 0 if known is None else self._measured - known.loaded * len(self.replicas)
+        self.size.started_anew(self.replicas)

@@ -3,10 +3,10 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from modelyard.core.deployment import Resources
-from modelyard.policy.placement import DeviceHealth, Seat, place
+from modelyard.policy.placement import DeviceHealth, Seat, place, spread, ways
 
 log = logging.getLogger("modelyard.seats")
 
@@ -21,8 +21,16 @@ class Seats:
         self._on_device: Counter[str] = Counter()
         self._on_core: Counter[int] = Counter()
 
-    def take(self, replicas: int, resources: Resources) -> list[Seat]:
-        """Seats for the replicas of one pool, the emptiest first; devices that fail are left out."""
+    def ways(
+        self, replicas: int, resources: Resources, frees: Sequence[Mapping[str, float]], needs: float
+    ) -> list[tuple[str, ...]]:
+        """The devices that the replicas of one pool may be placed on, the best first; see
+        :func:`~modelyard.policy.placement.ways`. Devices that fail are left out."""
+        return ways(replicas, self._usable(resources), self._on_device, frees, needs)
+
+    def take(self, replicas: int, resources: Resources, chosen: Sequence[str] | None = None) -> list[Seat]:
+        """Seats for the replicas of one pool: on the devices that were ``chosen``, else the emptiest first,
+        without devices that fail."""
         seats = place(
             replicas,
             devices=self._usable(resources),
@@ -30,6 +38,7 @@ class Seats:
             threads=resources.threads,
             on_device=self._on_device,
             on_core=self._on_core,
+            chosen=chosen,
         )
         for seat in seats:
             self._sit(seat, 1)
@@ -54,16 +63,19 @@ class Seats:
         for seat in seats:
             self._sit(seat, -1)
 
-    def again(self, seat: Seat, resources: Resources) -> Seat:
-        """Where the executor of ``seat`` starts next: elsewhere when its device is left out."""
-        if seat.device in self._usable(resources) or not self._usable(resources):
+    def again(
+        self, seat: Seat, resources: Resources, free: Mapping[str, float] | None = None, needs: float = 0.0
+    ) -> Seat:
+        """Where the executor of ``seat`` starts next: elsewhere when its device is left out, by the ``free``
+        bytes of devices where they are known."""
+        usable = self._usable(resources)
+        if seat.device in usable or not usable:
             return seat
-        self._sit(seat, -1)
-        (other,) = self.take(1, resources)
+        self._on_device[seat.device] -= 1
         # Only the device changes: the cores were shared out with the pool's other replicas in view.
-        self._on_core.subtract(other.cores or ())
-        self._on_core.update(seat.cores or ())
-        return Seat(other.device, seat.cores, seat.threads)
+        (device,) = spread(1, usable, self._on_device, free, needs)
+        self._on_device[device] += 1
+        return Seat(device, seat.cores, seat.threads)
 
     def _sit(self, seat: Seat, change: int) -> None:
         self._on_device[seat.device] += change
