@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.core.errors import ModelyardError, NotFound, RejectedContent, Unavailable
-from modelyard.package.environment import Environments, base_python
+from modelyard.package.environment import Environments
+from modelyard.package.interpreter import base_python
 from modelyard.package.locks import hold
 
 SMALL = ["iniconfig>=2"]
@@ -44,6 +45,12 @@ def left_over(root: Path) -> list[str]:
     )
 
 
+def files_of(root: Path) -> list[tuple[Path, int, int]]:
+    """Everything, with what would change with it; but for the time of the last use."""
+    found = (path for path in sorted(root.rglob("*")) if path.parent.name != ".used")
+    return [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in found]
+
+
 def run(python: str, code: str) -> str:
     return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
@@ -70,15 +77,14 @@ def test_the_interpreter_is_the_one_that_modelyard_runs_on(root):
 
 def test_a_second_ensure_needs_no_network_and_touches_nothing(root, monkeypatch):
     first = Environments(root).ensure(SMALL)
-    before = [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(root.rglob("*"))]
+    before = files_of(root)
     unreachable(monkeypatch)
     monkeypatch.setenv("UV_CACHE_DIR", str(root.parent / "empty"))
     said: list[str] = []
     again = Environments(root).ensure(["Iniconfig >= 2   # the same", "", "# comment"], said.append)
     assert again == first
     assert said == []
-    after = [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(root.rglob("*"))]
-    assert after == before
+    assert files_of(root) == before
 
 
 def test_other_requirements_that_resolve_to_the_same_lock_share_the_environment(root):

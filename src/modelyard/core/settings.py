@@ -32,6 +32,8 @@ class Settings(Noun):
     None: four fifths of the machine's).
     ``mirror`` is a folder with the files of catalog entries, one folder each, that is looked into before
     anything is fetched.
+    ``environment_grace`` is how long an environment is kept that nothing uses any more; ``python_downloads``
+    has uv install a Python that a model asks for and this machine has not got.
     """
 
     home: str
@@ -53,6 +55,8 @@ class Settings(Noun):
     log_level: str = "info"
     memory: int | str | None = None
     mirror: str | None = None
+    environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
+    python_downloads: bool = False
 
     def __post_init__(self) -> None:
         if self.memory is None:

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.package import hub, sdist, uv
-from modelyard.package.environment import base_python
+from modelyard.package.interpreter import base_python
 from modelyard.package.locks import hold
 from modelyard.package.sources import read_sources
 

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from modelyard.core.errors import NotFound, RejectedContent, Unavailable
 from modelyard.package import uv
-from modelyard.package.environment import base_python
+from modelyard.package.interpreter import base_python
 from modelyard.package.sources import Sources
 
 _PROJECT = """\

@@ -43,11 +43,19 @@ class Unreachable(Unavailable):
     """An index that does not answer."""
 
 
+class Unsolvable(RejectedContent):
+    """Requirements that have no solution; ``reason`` is uv's, in one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(_no_solution(reason), field="requirements")
+        self.reason = _shortened(reason, 1500)
+
+
 def _run(
     arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress
 ) -> None:
     process = subprocess.Popen(
-        [_binary(), "--color", "never", "--no-progress", *arguments],
+        [binary(), "--color", "never", "--no-progress", *arguments],
         cwd=folder,
         env=sources.variables,
         stdin=subprocess.DEVNULL,
@@ -75,7 +83,7 @@ def _run(
 
 
 @functools.cache
-def _binary() -> str:
+def binary() -> str:
     return uv.find_uv_bin()
 
 
@@ -85,7 +93,7 @@ def _failure(status: int, said: Sequence[str]) -> ModelyardError:
     if "No space left on device" in text or "os error 28" in text:
         return disk_full()
     if "No solution found" in text and not _NETWORK.search(text):
-        return RejectedContent(_no_solution(reason), field="requirements")
+        return Unsolvable(reason)
     if _NETWORK.search(text):
         return Unreachable(
             f"The packages cannot be fetched: {_shortened(reason)} Check the network and the package index, "
