@@ -53,7 +53,7 @@ def serve(descriptor: int) -> Tuple[int, int]:
         except Exception:  # it was imported by a model in a way of its own
             missing.append(name)
     gc.collect()
-    gc.freeze()  # pages that the collector does not write to stay shared
+    getattr(gc, "freeze", gc.collect)()  # pages that the collector does not write to stay shared
     until = time.monotonic() + 1
     while (awake := _awake()) and time.monotonic() < until:
         time.sleep(0.01)

@@ -66,7 +66,7 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
             least = "0 or more" if name in _MAY_BE_ZERO else "more than 0"
             raise InvalidInput(f"{name} must be {least}, not {value}.", field=name)
         if name == "python":
-            python_versions(value)
+            python_versions(str(value))
         if name in _OF_ALL:
             given[name] = value
         else:

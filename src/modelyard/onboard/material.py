@@ -48,8 +48,9 @@ class Material(NamedTuple):
     requirement: str | None = None
 
 
-def bring(source: str, place: Path, *, progress: uv.Progress) -> Material:
-    """The files of ``source``, below ``place`` unless they are here already.
+def bring(source: str, place: Path, *, python: Path | None = None, progress: uv.Progress) -> Material:
+    """The files of ``source``, below ``place`` unless they are here already; of a package, those for the
+    interpreter ``python`` (None: the one that runs here).
 
     Raises InvalidInput for what is no source, NotFound for what is not there, Unavailable when it cannot
     be reached.
@@ -67,7 +68,7 @@ def bring(source: str, place: Path, *, progress: uv.Progress) -> Material:
             "belongs to.",
             field="source",
         )
-    return _package(source, place, progress)
+    return _package(source, place, python or base_python(), progress)
 
 
 def _hub(name: str, place: Path, progress: uv.Progress) -> Material:
@@ -133,7 +134,7 @@ def _run_git(arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def _package(source: str, place: Path, progress: uv.Progress) -> Material:
+def _package(source: str, place: Path, python: Path, progress: uv.Progress) -> Material:
     try:
         wanted = Requirement(source)
     except InvalidRequirement as error:
@@ -155,7 +156,7 @@ def _package(source: str, place: Path, progress: uv.Progress) -> Material:
             try:
                 uv.run(
                     ["pip", "install", "--no-deps", "--no-build", "--target", str(partial), "--python",
-                     str(base_python()), str(wanted)],
+                     str(python), str(wanted)],
                     sources=sources, folder=place, lock=lock, progress=progress,
                 )  # fmt: skip
             except uv.Unreachable:

@@ -29,7 +29,7 @@ from modelyard.core.errors import NotFound
 from modelyard.core.struct import Noun
 from modelyard.package import build, uv
 from modelyard.package.build import Wanted
-from modelyard.package.interpreter import Interpreters
+from modelyard.package.interpreter import Interpreter, Interpreters
 from modelyard.package.locks import hold, hold_if_free
 from modelyard.package.requirements import normalize
 from modelyard.package.sources import read_sources
@@ -38,6 +38,8 @@ from modelyard.package.torch_build import choose_torch
 _DESCRIPTION: Final = "environment.json"
 _BUILDING: Final = ".building-"
 _REMOVED: Final = ".removed-"
+# How many links of a file were met, by device and number.
+Links = dict[tuple[int, int], int]
 _USER: Final = ".user-"
 
 
@@ -111,6 +113,10 @@ class Environments:
             self.touch(environment.id)
             return environment
 
+    def interpreter(self, python: Sequence[str], progress: uv.Progress = _silent) -> Interpreter:
+        """The one that an environment for ``python`` has. Raises what :meth:`Interpreters.find` does."""
+        return self._interpreters.find(python, read_sources(), progress)
+
     def get(self, id: str) -> Environment:
         """Raises NotFound when there is no such environment, or its interpreter is gone."""
         environment = self._read(id)
@@ -165,13 +171,16 @@ class Environments:
         with hold_if_free(self._lock(id)) as free:
             if not free or self._read(id) is None or self._is_used(id):
                 return None
-            freed = bytes_alone(self._root / id)
+            freed = bytes_alone(self._root / id, {})
             self._forget(id)
             return freed
 
-    def alone(self, id: str) -> int:
-        """The bytes that the disk would get back without ``id``."""
-        return bytes_alone(self._root / id)
+    def freed_by(self, id: str, seen: Links) -> int | None:
+        """What :meth:`remove_if_free` would answer after all those that ``seen`` was given for were removed."""
+        with hold_if_free(self._lock(id)) as free:
+            if not free or self._read(id) is None or self._is_used(id):
+                return None
+            return bytes_alone(self._root / id, seen)
 
     def sweep(self) -> int:
         """Remove what killed processes left behind, and count it; what is being built stays."""
@@ -302,9 +311,8 @@ class Environments:
             shutil.rmtree(removed)
 
 
-def bytes_alone(folder: Path) -> int:
-    """The bytes of the files in ``folder`` that are linked from nowhere else."""
-    seen: dict[tuple[int, int], int] = {}
+def bytes_alone(folder: Path, seen: Links) -> int:
+    """The bytes of the files in ``folder`` that are linked from nowhere else but what was ``seen``."""
     alone = 0
     for path in folder.rglob("*"):
         status = path.lstat()

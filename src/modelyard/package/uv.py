@@ -127,7 +127,9 @@ def _no_solution(reason: str) -> str:
         or "building from source is disabled" in reason
     )
     advice = (
-        "Environments are built from wheels only: pin versions that have a wheel for this Python and platform."
+        "It needs another Python: name one with --python."
+        if "does not satisfy Python" in reason
+        else "Environments are built from wheels only: pin versions that have a wheel for this Python and platform."
         if wheels
         else "Loosen or correct one of them."
     )
