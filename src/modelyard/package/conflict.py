@@ -14,9 +14,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 _SPECIFIER = r"(?:[<>=!~]=?=?[^\s,()]+(?:,[<>=!~]=?=?[^\s,()]+)*)"
-_PACKAGE = rf"[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?{_SPECIFIER}?"
+_NAME = r"[A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?"
+_PACKAGE = rf"{_NAME}{_SPECIFIER}?"
 _DEPENDS = re.compile(
-    rf"(?P<who>{_PACKAGE}) depends? on (?:(?:one|all) of: )?(?P<what>{_PACKAGE}(?: {_PACKAGE})*)"
+    rf"(?P<who>{_PACKAGE}) depends? on (?:(?:one|all) of: (?P<list>{_NAME}{_SPECIFIER}(?: {_NAME}{_SPECIFIER})*)|(?P<what>{_PACKAGE}))"
 )
 _PYTHON = re.compile(rf"(?P<who>{_PACKAGE}) (?:depends on|requires) Python ?(?P<what>{_SPECIFIER})")
 _NO_WHEEL = re.compile(rf"(?:all versions of )?(?P<who>{_PACKAGE}) ha(?:s|ve) no (?:usable )?wheels")
@@ -122,14 +123,9 @@ def _of_wheels(
 def _bonds(reason: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Who depends on what (alternatives of one package), in the order of the proof."""
     for found in _DEPENDS.finditer(" ".join(reason.split())):
-        first, *more = found["what"].split(" ")
-        whats = [first.rstrip(".,")]
-        for each in more:  # of a list; a word that follows has no version
-            if _name(each) != _name(first) or _requirement(each) is None:
-                break
-            whats.append(each.rstrip(".,"))
-        if _name(first) != "python":
-            yield found["who"], tuple(whats)
+        whats = tuple(each.rstrip(".,") for each in (found["list"] or found["what"]).split(" "))
+        if len({_name(each) for each in whats} | {"python"}) == 2:
+            yield found["who"], whats
 
 
 def _exclude(one: _Need, other: _Need) -> bool:
