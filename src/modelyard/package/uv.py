@@ -1,7 +1,9 @@
 """uv, run as a process: its progress as lines for people, its failures as our errors."""
 
 import functools
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +14,11 @@ from modelyard.core.errors import Internal, ModelyardError, RejectedContent, Una
 from modelyard.package.sources import Sources
 
 Progress = Callable[[str], None]
+
+_NICENESS = 10
+_INSTALLS = max(
+    1, (os.cpu_count() or 1) // 2
+)  # threads that link or copy files; UV_CONCURRENT_INSTALLS is stronger
 
 _NETWORK = re.compile(
     r"Failed to fetch|Could not connect|error sending request|Request failed|network was disabled|"
@@ -55,9 +62,9 @@ def _run(
     arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress
 ) -> None:
     process = subprocess.Popen(
-        [binary(), "--color", "never", "--no-progress", *arguments],
+        [*_kindly(), binary(), "--color", "never", "--no-progress", *arguments],
         cwd=folder,
-        env=sources.variables,
+        env={"UV_CONCURRENT_INSTALLS": str(_INSTALLS)} | sources.variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -80,6 +87,14 @@ def _run(
             raise
     if status != 0:
         raise _failure(status, said)
+
+
+@functools.cache
+def _kindly() -> list[str]:
+    """What is put before a command that must not get in the way of models that serve. Its priority for the disk
+    follows from that for the processor (ioprio_set(2))."""
+    nice = shutil.which("nice")
+    return [] if nice is None else [nice, "-n", str(_NICENESS)]
 
 
 @functools.cache
