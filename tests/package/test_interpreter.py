@@ -150,3 +150,12 @@ def test_wheels_are_those_of_the_interpreter(tmp_path):
     assert f"cp{sys.version_info.major}{sys.version_info.minor}" in {
         tag.interpreter for tag in running().tags()
     }
+
+
+def test_an_interpreter_that_hangs_is_told(monkeypatch, tmp_path):
+    (tmp_path / "uv").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setattr("modelyard.package.uv.binary", lambda: str(tmp_path / "uv"))
+    monkeypatch.setattr("modelyard.package.interpreter._PATIENCE", 0.2)
+    with pytest.raises(Unavailable, match="may hang"):
+        find(tmp_path, "3.38")

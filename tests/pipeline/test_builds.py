@@ -149,6 +149,23 @@ def test_deployments_beside_an_eager_clean_up_lose_no_environment(running, funct
     assert running.endpoint("e")["wanted"]["environment"] == left.id
 
 
+@pytest.mark.parametrize("grace", [0, 3600])
+def test_what_nothing_uses_any_more_goes_by_itself_after_its_grace(yard, function, grace: int) -> None:
+    (yard.home / "modelyard.toml").write_text(f"environment_grace = {grace}\n")
+    yard.start("node", "control")
+    yard.deploy("e", function("return x"))
+    yard.deploy("other", model(function, "25.0", ()))
+    kept = yard.endpoint("e")["wanted"]["environment"]
+    yard.api("DELETE", "/endpoints/other")
+    if grace == 0:
+        yard.wait(lambda: [each["id"] for each in yard.api("GET", "/environments").json()] == [kept])
+    else:
+        yard.api("DELETE", "/models/other")
+        yard.wait(lambda: len(list((yard.home / "versions").iterdir())) == 1)  # it was looked after
+        assert len(yard.api("GET", "/environments").json()) == 2
+    assert yard.predict("e", {"x": 1.0}).json() == {"output": 1.0}
+
+
 def test_requirements_at_odds_are_told_with_who_asks_for_them(running, scale) -> None:
     declared = b"requirements: ['numpy<1.20']\n"
     job, _ = running.follow(running.submit("m", scale(2.0) | {"model.yaml": declared}, trust_pickle=True))

@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags, sys_tags
 from packaging.version import InvalidVersion, Version
 
-from modelyard.core.errors import Internal, RejectedContent
+from modelyard.core.errors import Internal, RejectedContent, Unavailable
 from modelyard.core.python import LEAST, python_versions
 from modelyard.package import uv
 from modelyard.package.locks import hold
@@ -159,10 +159,29 @@ def installed(sources: Sources) -> list[Interpreter]:
     """Those of this machine that an executor runs on, the best first: CPython before PyPy, then the newest; of
     several of one version the first on the path."""
     variables = {**sources.variables, "PATH": _search_path(sources.variables)}
-    listed = subprocess.run(
-        [uv.binary(), "--color", "never", "python", "list", "--only-installed", "--no-config", "--output-format", "json"],
-        env=variables, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE,
-    )  # fmt: skip
+    command = [
+        "--color",
+        "never",
+        "python",
+        "list",
+        "--only-installed",
+        "--no-config",
+        "--output-format",
+        "json",
+    ]
+    try:
+        listed = subprocess.run(
+            [uv.binary(), *command],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
+            f"uv took longer than {_PATIENCE:.0f} s to look for interpreters; one on the path may hang.",
+            retry_after=60.0,
+        ) from error
     try:
         told = msgspec.json.decode(listed.stdout, type=list[_Listed])
     except msgspec.DecodeError as error:
