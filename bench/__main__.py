@@ -29,6 +29,7 @@ QUESTIONS = (
     "deploy_time",
     "zoo",
     "thousand",
+    "environments",
     "gpu",
 )
 

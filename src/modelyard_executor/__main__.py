@@ -18,12 +18,15 @@ from pathlib import Path
 
 
 def main(descriptor: int, side: "int | None" = None) -> int:
-    from modelyard_executor import forkserver, loop, wire
+    from modelyard_executor import forkserver, loop, shared, wire
     from modelyard_executor.adapter import LoadError
     from modelyard_executor.adapters import create
     from modelyard_executor.compute import device_bytes, is_out_of_memory
 
     _die_with_parent()
+    if side is not None and not shared.USABLE:
+        os.close(side)
+        side = None
     channel = wire.Channel(socket.socket(fileno=descriptor))
     try:
         start, _ = channel.receive()
@@ -72,8 +75,8 @@ def main(descriptor: int, side: "int | None" = None) -> int:
             }
         )
         return 1
-    # A loaded model is not garbage: the collector need not walk it again and again.
-    gc.freeze()
+    # A loaded model is not garbage: the collector need not walk it again and again. (PyPy's cannot be told.)
+    getattr(gc, "freeze", gc.collect)()
     try:
         slabs = None if side is None else socket.socket(fileno=side)
         # What the device does is not done by the processor that packs the results.

@@ -69,7 +69,7 @@ def serve(descriptor: int) -> Tuple[int, int]:
     global _before
     _before = frozenset(sys.modules)
     gc.collect()
-    gc.freeze()  # pages that the collector does not write to stay shared
+    getattr(gc, "freeze", gc.collect)()  # pages that the collector does not write to stay shared
     until = time.monotonic() + 1
     while (awake := _awake()) and time.monotonic() < until:
         time.sleep(0.01)

@@ -22,6 +22,7 @@ import mmap
 import os
 import socket
 import struct
+import sys
 import weakref
 from collections import deque
 from typing import Any, Deque, Dict, List, Optional, Sequence
@@ -30,6 +31,10 @@ from typing import Any, Deque, Dict, List, Optional, Sequence
 SMALLEST = 64 * 1024
 # Bytes of slabs that one side keeps; a body that does not fit any more goes through the socket.
 KEPT = 64 * 1024 * 1024
+
+# Whether this interpreter can have slabs at all. A lease ends with its last reference: PyPy, which counts none,
+# would keep every slab until it happens to collect, and all bodies would go through the socket in the end.
+USABLE = sys.implementation.name == "cpython" and hasattr(os, "memfd_create")
 
 _MESSAGE = struct.Struct("<II")
 _ADD_SEALS, _GET_SEALS = 1033, 1034
@@ -52,7 +57,7 @@ class Lender:
         self._maps: List[mmap.mmap] = []
         self._free: List[int] = []
         self._bytes = 0
-        self._broken = not hasattr(os, "memfd_create")
+        self._broken = not USABLE
 
     def lend(self, chunks: Sequence[Any], size: int) -> Optional[int]:
         """The number of a slab that holds ``chunks`` (``size`` bytes in all); None: use the socket."""

@@ -61,6 +61,12 @@ def test_what_a_function_takes_is_a_parameter_where_its_author_says_so(files_of)
         ("example: {a: 1, c: 1}", "example has 'c'"),
         ("example: {a: 2020-01-01}", "a date"),
         ("adapter: onnx", "no file for it"),
+        ("python: snake", "no version of Python"),
+        ("python: '<3.9'", "allows no Python"),
+        ("python: 3.10", "put it in quotes"),
+        ("system_packages: [libGL]", "no name of a Debian package"),
+        ("system_packages: ['a; rm -rf /']", "no name of a Debian package"),
+        ("system_packages: ['--purge']", "no name of a Debian package"),
     ],
 )
 def test_what_is_wrong_is_told(files_of, text, why):
@@ -78,3 +84,18 @@ def test_names_of_a_graph_cannot_be_changed(files_of, onnx_bytes):
 def test_over_a_mebibyte_is_not_read(files_of):
     with pytest.raises(RejectedContent, match="at most 1048576"):
         analyze(files_of(FUNCTION | {"model.yaml": b"#" * (1024 * 1024 + 1)}))
+
+
+def test_python_and_system_packages_are_told(files_of):
+    text = b"python: '>=3.9,<3.11'\nsystem_packages: [libgl1, libGL.so.1, g++]\n"
+    analysis = analyze(files_of(FUNCTION | {"model.yaml": text}))
+    assert (analysis.python, analysis.system_packages) == (">=3.9,<3.11", ("libgl1", "libGL.so.1", "g++"))
+
+
+def test_who_asks_for_a_requirement_is_known(files_of):
+    files = FUNCTION | {"requirements.txt": b"numpy\n", "model.yaml": b"requirements: [tqdm]\n"}
+    assert analyze(files_of(files)).origins == {"numpy": "the model", "tqdm": "the model"}
+    text = b"adapter: vina\nrequirements: [tqdm]\n"
+    origins = analyze(files_of({"model.yaml": text})).origins
+    assert origins.pop("tqdm") == "the model"
+    assert set(origins.values()) == {"the adapter 'vina'"}

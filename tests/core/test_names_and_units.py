@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from modelyard.core.errors import InvalidInput
 from modelyard.core.names import check_name, suggest_name
-from modelyard.core.units import format_bytes, format_count, format_seconds, parse_bytes, parse_count
+from modelyard.core.units import (
+    format_bytes,
+    format_count,
+    format_seconds,
+    parse_bytes,
+    parse_count,
+    parse_seconds,
+)
 
 
 @pytest.mark.parametrize("name", ["a", "fraud", "all-minilm-l6-v2", "a.b_c", "0", "x" * 63])
@@ -68,3 +75,24 @@ def test_counts_of_parameters_are_read_and_written(text: str, count: int, told: 
     for wrong in ("many", "-1", "1 T", ""):
         with pytest.raises(InvalidInput):
             parse_count(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 90.0),
+        ("0s", 0.0),
+        ("30min", 1800.0),
+        ("1.5h", 5400.0),
+        ("7d", 604800.0),
+        (" 2 W ", 1209600.0),
+    ],
+)
+def test_lengths_of_time_are_read(text, seconds):
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1d", "1y", "1e9", "d", "1d2h", "9" * 20])
+def test_no_length_of_time(text):
+    with pytest.raises(InvalidInput, match="no length of time"):
+        parse_seconds(text)

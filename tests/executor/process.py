@@ -27,7 +27,7 @@ class ExecutorProcess:
         self.log_path = folder / "executor.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [python, "-s", str(FOLDER), str(theirs.fileno())],
+                [python, "-s", "-u", str(FOLDER), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

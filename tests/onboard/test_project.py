@@ -2,9 +2,11 @@
 
 import pytest
 
+from modelyard.analyze import analyze
 from modelyard.core.errors import InvalidInput
-from modelyard.onboard import Answers, bring
+from modelyard.onboard import Answers, bring, write
 from modelyard.onboard.project import Need, read_project
+from modelyard.store.files import FolderFiles
 from support.projects import MOODY, Project, looked
 
 
@@ -139,3 +141,66 @@ def test_a_list_that_is_there_is_believed(project: Project):
 def test_a_requirement_that_is_none_is_told(project: Project):
     with pytest.raises(InvalidInput, match="is not a requirement"):
         looked(project({**MOODY, "README.md": ""}), Answers(requirements=("numpy >> 3",)))
+
+
+DOCKERFILE = """
+FROM python:3.10
+RUN apt-get update && apt-get install -y --no-install-recommends \\
+    ffmpeg libgl1=1.6.0 \\
+    # what it is built with
+    build-essential libsndfile1-dev && rm -rf /var/lib/apt/lists/*
+RUN DEBIAN_FRONTEND=noninteractive apt -qq install "libsndfile1" ffmpeg; apt-get clean
+RUN apt-get install -y $EXTRA
+"""
+
+
+def test_system_packages_of_a_dockerfile_are_put_into_model_yaml(project: Project, tmp_path):
+    found = looked(project({**MOODY, "Dockerfile": DOCKERFILE, "README.md": README}))
+    assert [need.line for need in found.project.system_packages] == ["ffmpeg", "libgl1", "libsndfile1"]
+    assert any("build-essential, libsndfile1-dev" in warning for warning in found.report.warnings)
+    assert ("system", "ffmpeg, libgl1, libsndfile1") in [(f.about, f.value) for f in found.report.findings]
+    write(found, tmp_path / "model")
+    analysis = analyze(FolderFiles(tmp_path / "model"))
+    assert analysis.system_packages == ("ffmpeg", "libgl1", "libsndfile1")
+
+
+README = "```python\nfrom moody import score\nscore('so good')\n```\n" + " " * 300
+
+
+@pytest.mark.parametrize(
+    ("asked", "written", "doubt"),
+    [
+        (">=3.8", None, False),
+        (">=3.9,<3.10", ">=3.9,<3.10", False),
+        (">=2.7,<3.6", None, True),
+        ("three", None, True),
+    ],
+)
+def test_its_python_is_heeded_where_the_running_one_does_not_fulfil_it(
+    project: Project, tmp_path, asked: str, written: str | None, doubt: bool
+):
+    pyproject = f'[project]\nname = "moody"\nrequires-python = "{asked}"\n'
+    found = looked(project({**MOODY, "pyproject.toml": pyproject, "README.md": README}))
+    write(found, tmp_path / "model")
+    assert analyze(FolderFiles(tmp_path / "model")).python == written
+    assert any("is not heeded" in warning for warning in found.report.warnings) == doubt
+
+
+def test_the_python_that_the_user_names_is_taken(project: Project):
+    folder = project({**MOODY, "README.md": README})
+    assert looked(folder, Answers(python="3.10")).python == "3.10"
+    with pytest.raises(InvalidInput, match="no version of Python"):
+        looked(folder, Answers(python="snake"))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"setup.cfg": "[metadata]\nname = a\n[options]\npython_requires = >=3.9,<3.10\n"},
+        {"setup.py": "from setuptools import setup\nsetup(name='a', python_requires='>=3.9,<3.10')"},
+        {"pyproject.toml": '[tool.poetry]\nname = "a"\n[tool.poetry.dependencies]\npython = "~3.9"\n'},
+    ],
+    ids=["setup.cfg", "setup.py", "poetry"],
+)
+def test_where_its_python_is_said(project: Project, files: dict[str, str]):
+    assert looked(project({**files, "a.py": "x = 1"})).project.python == ">=3.9,<3.10"

@@ -7,6 +7,7 @@ import pytest
 from modelyard.core.errors import RejectedContent
 from modelyard.onboard import Trial, attempt, write
 from modelyard.package.environment import Environments
+from support.interpreters import another, minor
 from support.projects import MOODY, Project, looked
 
 
@@ -78,3 +79,23 @@ def test_it_sees_none_of_our_variables(project: Project, tmp_path: Path, monkeyp
     monkeypatch.setenv("MODELYARD_API_KEY", "very secret")
     trial = tried(project, tmp_path, CALL, core("import os; return sorted(os.environ)"))
     assert "MODELYARD_API_KEY" not in trial.answer["output"]
+
+
+def test_it_is_tried_on_the_python_that_it_is_to_run_on(project: Project, tmp_path: Path):
+    other = another()
+    body = "import platform; return platform.python_version()"
+    found = looked(project({**MOODY, "moody/core.py": core(body), "README.md": CALL + " " * 300}))
+    write(found, tmp_path / "model")
+    environments = Environments(tmp_path / "environments")
+    trial = attempt(tmp_path / "model", environments, python=minor(other), progress=lambda _: None)
+    assert trial.answer == {"output": other.version}
+    assert environments.get(trial.environment).interpreter == other.identity
+
+
+def test_what_the_machine_lacks_is_told_first(project: Project, tmp_path: Path):
+    found = looked(
+        project({**MOODY, "Dockerfile": "RUN apt-get install no-such-thing", "README.md": CALL + " " * 300})
+    )
+    write(found, tmp_path / "model")
+    with pytest.raises(RejectedContent, match="apt-get install no-such-thing"):
+        attempt(tmp_path / "model", Environments(tmp_path / "environments"), progress=lambda _: None)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.core.errors import ModelyardError, NotFound, RejectedContent, Unavailable
-from modelyard.package.environment import Environments, base_python
+from modelyard.package.environment import Environments, Links
+from modelyard.package.interpreter import base_python
 from modelyard.package.locks import hold
 
 SMALL = ["iniconfig>=2"]
@@ -44,6 +45,12 @@ def left_over(root: Path) -> list[str]:
     )
 
 
+def files_of(root: Path) -> list[tuple[Path, int, int]]:
+    """Everything, with what would change with it; but for the time of the last use."""
+    found = (path for path in sorted(root.rglob("*")) if path.parent.name != ".used")
+    return [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in found]
+
+
 def run(python: str, code: str) -> str:
     return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
@@ -70,15 +77,14 @@ def test_the_interpreter_is_the_one_that_modelyard_runs_on(root):
 
 def test_a_second_ensure_needs_no_network_and_touches_nothing(root, monkeypatch):
     first = Environments(root).ensure(SMALL)
-    before = [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(root.rglob("*"))]
+    before = files_of(root)
     unreachable(monkeypatch)
     monkeypatch.setenv("UV_CACHE_DIR", str(root.parent / "empty"))
     said: list[str] = []
     again = Environments(root).ensure(["Iniconfig >= 2   # the same", "", "# comment"], said.append)
     assert again == first
     assert said == []
-    after = [(path, path.lstat().st_mtime_ns, path.lstat().st_ino) for path in sorted(root.rglob("*"))]
-    assert after == before
+    assert files_of(root) == before
 
 
 def test_other_requirements_that_resolve_to_the_same_lock_share_the_environment(root):
@@ -180,7 +186,7 @@ def test_a_name_that_leaves_the_folder_is_not_an_environment(root):
 BUILD = """
 import sys
 from pathlib import Path
-from modelyard.package.environment import Environments
+from modelyard.package.environment import Environments, Links
 print(Environments(Path(sys.argv[1])).ensure(sys.argv[2:], lambda line: print(line, flush=True)).id, flush=True)
 """
 
@@ -283,3 +289,107 @@ def test_errors_hold_no_credentials(root, monkeypatch):
     with pytest.raises(ModelyardError) as caught:
         Environments(root).ensure(SMALL)
     assert "secret" not in caught.value.message
+
+
+def test_what_is_used_is_not_removed_by_whom_it_only_gets_in_the_way_of(root):
+    environments = Environments(root)
+    environment = environments.ensure(SMALL)
+    with environments.using(environment.id) as borrowed, environments.using(environment.id):
+        assert borrowed == environment
+        assert Environments(root).remove_if_free(environment.id) is None
+    with Environments(root).using(environment.id):
+        assert environments.remove_if_free(environment.id) is None
+    freed = environments.remove_if_free(environment.id)
+    assert freed is not None and 0 < freed <= environment.size
+    assert environments.list() == [] and environments.remove_if_free(environment.id) is None
+    with pytest.raises(NotFound), environments.using(environment.id):
+        pass
+    assert left_over(root) == []
+
+
+USE = """
+import sys, time
+from pathlib import Path
+from modelyard.package.environment import Environments, Links
+with Environments(Path(sys.argv[1])).using(sys.argv[2]):
+    print("using", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_user_that_was_killed_uses_nothing(root):
+    environments = Environments(root)
+    environment = environments.ensure(SMALL)
+    with builder(root, environment.id, code=USE) as process:
+        assert process.stdout is not None and process.stdout.readline() == "using\n"
+        assert environments.remove_if_free(environment.id) is None
+        process.kill()
+    assert environments.remove_if_free(environment.id) is not None
+    assert left_over(root) == []
+
+
+def test_what_is_being_built_is_not_removed(root):
+    environments = Environments(root)
+    environment = environments.ensure(SMALL)
+    with hold(root / ".locks" / environment.id, lambda: None):
+        assert environments.remove_if_free(environment.id) is None
+    assert environments.get(environment.id) == environment
+
+
+def test_the_last_use_is_the_last_time_that_it_was_asked_for(root):
+    environments = Environments(root)
+    environment = environments.ensure(SMALL)
+    os.utime(root / ".used" / environment.id, (1000, 1000))
+    assert environments.last_used(environment.id) == 1000
+    environments.ensure(SMALL)
+    last_used = environments.last_used(environment.id)
+    assert last_used is not None and last_used >= environment.created - 1
+    environments.delete(environment.id)
+    assert environments.last_used(environment.id) is None
+
+
+def test_what_a_removal_frees_is_told_before_and_after_alike(root, tmp_path):
+    """Files that uv's cache has too give nothing back; those that only two environments share do, at the end."""
+    environments = Environments(root)
+    one, two = environments.ensure(["iniconfig==2.1.0"]), environments.ensure(["iniconfig==2.0.0"])
+    shared = root / one.id / "shared"
+    shared.write_bytes(b"x" * 100_000)
+    os.link(shared, root / two.id / "shared")
+    seen: Links = {}
+    told = [environments.freed_by(each.id, seen) for each in (one, two)]
+    assert told == [environments.remove_if_free(each.id) for each in (one, two)]
+    assert told[0] is not None and told[1] is not None and told[0] < 100_000 <= told[1]
+
+
+def test_removing_and_asking_at_once_leaves_what_was_asked_for(root):
+    environments = Environments(root)
+    over = threading.Event()
+    wrong: list[BaseException] = []
+
+    def remove() -> None:
+        while not over.is_set():
+            for each in Environments(root).list():
+                Environments(root).remove_if_free(each.id)
+
+    def ask() -> None:
+        try:
+            for _ in range(8):
+                asked = Environments(root).ensure(SMALL)
+                try:
+                    with environments.using(asked.id) as environment:
+                        assert run(environment.python, "import iniconfig; print(1)") == "1"
+                except NotFound:
+                    pass  # removed in between: it is asked for again
+        except BaseException as error:
+            wrong.append(error)
+
+    askers = [threading.Thread(target=ask) for _ in range(2)]
+    remover = threading.Thread(target=remove)
+    for thread in (remover, *askers):
+        thread.start()
+    for thread in askers:
+        thread.join()
+    over.set()
+    remover.join()
+    assert wrong == []
+    assert left_over(root) == []

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.package.interpreter import running
 from modelyard.package.sources import read_sources
 from modelyard.package.torch_build import choose_torch
 
@@ -69,16 +70,22 @@ def test_without_a_device_the_newest_cpu_wheel_that_fits_is_taken(environ, tmp_p
     with_wheels = wheels(environ, tmp_path, "torch-2.6.0+cpu-py3-none-any.whl", "torch-2.7.0+cpu-py3-none-any.whl",
                          "torch-2.8.0-py3-none-any.whl", "torch-9.0.0+cpu-cp27-cp27m-win32.whl", "torch-bad.whl")  # fmt: skip
     sources = read_sources(with_wheels)
-    assert choose_torch(["torch>=2.6,<3"], sources, nvidia=False).constraint == "torch==2.7.0+cpu"
-    assert choose_torch(["torch<2.7"], sources, nvidia=False).constraint == "torch==2.6.0+cpu"
+    assert (
+        choose_torch(["torch>=2.6,<3"], sources, tags=running().tags, nvidia=False).constraint
+        == "torch==2.7.0+cpu"
+    )
+    assert (
+        choose_torch(["torch<2.7"], sources, tags=running().tags, nvidia=False).constraint
+        == "torch==2.6.0+cpu"
+    )
 
 
 def test_without_a_device_or_a_wheel_uv_looks_for_cpu_builds(environ):
-    build = choose_torch(["torch>=2.6"], read_sources(environ), nvidia=False)
+    build = choose_torch(["torch>=2.6"], read_sources(environ), tags=running().tags, nvidia=False)
     assert (build.constraint, build.arguments) == (None, ("--torch-backend", "cpu"))
 
 
 def test_with_a_device_nothing_is_constrained(environ, tmp_path):
     sources = read_sources(wheels(environ, tmp_path, "torch-2.6.0+cpu-py3-none-any.whl"))
-    build = choose_torch(["torch"], sources, nvidia=True)
+    build = choose_torch(["torch"], sources, tags=running().tags, nvidia=True)
     assert (build.constraint, build.arguments) == (None, ())

@@ -42,11 +42,13 @@ def analyze(files: Files) -> Analysis:
     )
     command_line.check(command, signature)
     size = sum(files.size(path) for path in files.paths)
+    requirements = read_requirements(files)
     return Analysis(
         format="command",
         adapter=NAME,
         signature=signature,
-        requirements=read_requirements(files),
+        requirements=requirements,
+        declared=requirements,
         options={"command": msgspec.to_builtins(command), "signature": plain(signature)},
         size_bytes=size,
         memory_bytes=estimate("function", size),

@@ -44,11 +44,13 @@ def analyze(files: Files) -> Analysis:
     documented = ast.get_docstring(predict) or ast.get_docstring(tree)
     if documented:
         details["description"] = documented.strip().splitlines()[0][:200]
+    requirements = read_requirements(files)
     return Analysis(
         format="python-function",
         adapter="function",
         signature=signature,
-        requirements=read_requirements(files),
+        requirements=requirements,
+        declared=requirements,
         options={"file": PATH, "entry": entry, "signature": plain(signature)},
         size_bytes=size,
         memory_bytes=estimate("function", size - files.size(PATH)),

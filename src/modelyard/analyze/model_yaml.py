@@ -1,6 +1,7 @@
 """model.yaml beside a model's files: what cannot be detected, said by its author. All of it optional."""
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, cast
 
@@ -12,15 +13,18 @@ from modelyard.analyze import families
 from modelyard.analyze.command_line import Command
 from modelyard.analyze.plain import plain
 from modelyard.core.datatypes import DATATYPES
-from modelyard.core.errors import RejectedContent
+from modelyard.core.errors import InvalidInput, RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
+from modelyard.core.python import python_versions
 from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
 from modelyard.core.struct import Noun
 
 PATH = "model.yaml"
 MAX_SIZE = 1024 * 1024
 MAX_DEPTH = 32
+# Debian's policy on names of packages (5.6.7), and names of shared libraries.
+_SYSTEM_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{1,98}|lib[\w+-]{1,90}\.so(\.[0-9]+)*")
 
 
 class DeclaredSignature(Noun, frozen=True):
@@ -51,13 +55,16 @@ ADAPTERS: Final = frozenset(_FORMATS) | families.names()
 
 
 class ModelYaml(Noun, frozen=True):
-    """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try; ``command`` makes a
-    program of it. ``tolerance``: how far answers may be apart that are computed alone and together, relative to
-    the largest number of an output."""
+    """The whole file. ``requirements`` are PEP 508 lines; ``python`` the versions of Python that it runs on;
+    ``system_packages`` are Debian packages (or libraries: libGL.so.1) that the machine must have; ``example`` is
+    one record to try; ``command`` makes a program of it. ``tolerance``: how far answers may be apart that are
+    computed alone and together, relative to the largest number of an output."""
 
     adapter: str | None = None
     signature: DeclaredSignature | None = None
     requirements: tuple[str, ...] = ()
+    python: str | None = None
+    system_packages: tuple[str, ...] = ()
     example: dict[str, Any] | None = None
     command: Command | None = None
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
@@ -94,9 +101,18 @@ def read(files: Files) -> ModelYaml:
     try:
         declared = msgspec.convert({} if value is None else value, ModelYaml)
     except msgspec.ValidationError as error:
-        raise _wrong(str(error)) from error
+        raise _wrong(_hinted(error, value)) from error
     _check(declared)
     return declared
+
+
+def _hinted(error: msgspec.ValidationError, value: object) -> str:
+    """The error, and what YAML made of a version without quotes: 3.10 is the number 3.1."""
+    version = cast("dict[str, object]", value).get("python") if isinstance(value, dict) else None
+    hint = (
+        ", because YAML takes it for a number: put it in quotes" if isinstance(version, int | float) else ""
+    )
+    return f"{error}{hint}"
 
 
 def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
@@ -114,6 +130,9 @@ def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
         signature=signature,
         options=options,
         requirements=(*analysis.requirements, *declared.requirements),
+        declared=(*analysis.declared, *declared.requirements),
+        python=declared.python,
+        system_packages=declared.system_packages,
         # A package may run code as soon as an interpreter starts beside it.
         executes="code" if declared.requirements and analysis.executes == "no" else analysis.executes,
         example=declared.example if declared.example is not None else analysis.example,
@@ -200,6 +219,18 @@ def _check(declared: ModelYaml) -> None:
             ) from error
         if requirement.url:
             raise _wrong(f"requirements[{index}] names an address; only packages of an index are installed")
+    if declared.python is not None:
+        try:
+            python_versions(declared.python)
+        except InvalidInput as error:
+            raise _wrong(error.message.rstrip("."), field="python") from error
+    for index, name in enumerate(declared.system_packages):
+        if _SYSTEM_PACKAGE.fullmatch(name) is None:
+            raise _wrong(
+                f"system_packages[{index}] is {name[:60]!r}, which is no name of a Debian package (libgl1) or of a "
+                "library (libGL.so.1)",
+                field="system_packages",
+            )
     _check_plain(declared.example, "example")
 
 

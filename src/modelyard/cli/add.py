@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +13,10 @@ from modelyard.cli.output import print_facts, print_json, say
 from modelyard.cli.predict import pair_of, show
 from modelyard.cli.ticker import Ticker
 from modelyard.client.location import find_home
+from modelyard.client.options import settings_of
 from modelyard.core.errors import InvalidInput, ModelyardError
 from modelyard.core.names import check_name
+from modelyard.core.settings import load_settings
 from modelyard.core.units import format_bytes, format_seconds
 from modelyard.onboard import (
     Added,
@@ -56,8 +59,11 @@ def run(
     """Raises what hinders a step; exits 1 with the questions when one is open that nobody here can answer."""
     home = find_home()
     root = home.root.absolute() / "added"
+    environments = Environments(home.environments, downloads=load_settings().python_downloads)
     with Ticker(quiet=as_json) as ticker:
-        material = bring(source, root, progress=ticker.show)
+        material = bring(
+            source, root, python=interpreter_of(answers, environments, ticker.show), progress=ticker.show
+        )
         ticker.show("reading it")
         found = look(source, material, answers)
     called = check_name(name or found.report.name)
@@ -90,8 +96,8 @@ def run(
     if steps.test:
         with Ticker(quiet=as_json) as ticker:
             trial = attempt(
-                folder, Environments(home.environments), timeout=timeout, network=network, trusted=trust_pickle,
-                progress=ticker.show,
+                folder, environments, timeout=timeout, network=network, trusted=trust_pickle,
+                python=answers.python, progress=ticker.show,
             )  # fmt: skip
         told["trial"] = msgspec.to_builtins(trial)
         remember(msgspec.structs.replace(added, answer=trial.answer), root)
@@ -101,7 +107,7 @@ def run(
         from modelyard.cli.deploy import run as deploy
 
         deploy(
-            folder, called, trust_pickle=trust_pickle, settings={}, reset=False, detach=False, as_json=as_json, told=told
+            folder, called, trust_pickle=trust_pickle, settings=settings_of({"python": answers.python}), reset=False, detach=False, as_json=as_json, told=told
         )  # fmt: skip
         return
     if as_json:
@@ -111,6 +117,13 @@ def run(
         print(f"Deploy it: modelyard deploy {folder} --name {called}")
     else:
         print(f"\nDeploy it: modelyard deploy {folder} --name {called}")
+
+
+def interpreter_of(
+    answers: Answers, environments: Environments, progress: Callable[[str], None]
+) -> Path | None:
+    """The interpreter that was asked for; None: the one that runs here."""
+    return None if answers.python is None else environments.interpreter([answers.python], progress).path
 
 
 def _written(found: Look, called: str, to: str | None, *, overwrite: bool, as_json: bool) -> Path:

@@ -41,6 +41,10 @@ def print_analysis(analysis: Analysis) -> None:
     facts += analysis.details.items()
     facts.append(("executes", _EXECUTES[analysis.executes]))
     facts.append(("dependencies", "\n".join(analysis.requirements) or "none"))
+    if analysis.python is not None:
+        facts.append(("Python", analysis.python))
+    if analysis.system_packages:
+        facts.append(("system packages", "\n".join(analysis.system_packages)))
     print_facts(facts)
     print()
     if analysis.signature is None:

@@ -30,6 +30,10 @@ def deploy(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
+    python: Annotated[
+        str | None,
+        typer.Option(metavar="VERSIONS", help="The Python it needs: '>=3.9,<3.11', or 3.10 (this one)."),
+    ] = None,
     replicas: Annotated[int | None, typer.Option(min=1, help="How many copies run (1).")] = None,
     min_replicas: Annotated[
         int | None,
@@ -101,6 +105,7 @@ def deploy(
         cache_bytes = parse_bytes(cache, field="--cache") if cache is not None else None
         settings = settings_of(
             {
+                "python": python,
                 "replicas": replicas,
                 "min_replicas": min_replicas,
                 "idle_timeout": idle_timeout,

@@ -1,4 +1,4 @@
-"""``modelyard environments``: what is built for the models, and for which; or one with its packages."""
+"""What ``modelyard environments`` does: what is built for the models, and for which; and cleaning up."""
 
 from modelyard.cli.common import client
 from modelyard.cli.output import format_date, print_facts, print_json, print_table
@@ -53,6 +53,45 @@ def show(id: str, *, as_json: bool) -> None:
             ("packages", f"{count}\n" + "\n".join(environment.packages)),
         ]
     )
+
+
+def clean(older_than: float | None, *, dry_run: bool, as_json: bool) -> None:
+    """Raises Unavailable when it cannot be told what is in use."""
+    with client() as platform:
+        told = platform.clean_environments(older_than=older_than, dry_run=dry_run)
+    if as_json:
+        print_json(told)
+        return
+    if told.removed:
+        print_table(
+            ["ENVIRONMENT", "SIZE", "FREED", "LAST USED"],
+            [
+                [
+                    each.id[:16],
+                    format_bytes(each.size),
+                    format_bytes(each.freed),
+                    format_date(each.last_used),
+                ]
+                for each in told.removed
+            ],
+            right=(1, 2),
+        )
+        print()
+    done = "would be removed" if dry_run else "removed"
+    shared = sum(each.size for each in told.removed) - told.freed
+    note = f" ({format_bytes(shared)} more are shared with other files: uv cache prune)" if shared else ""
+    print(f"{len(told.removed)} {done}; that frees {format_bytes(told.freed)}{note}.")
+    stay = [
+        f"{len(ids)} {why}"
+        for ids, why in (
+            (told.used, "in use"),
+            (told.recent, "unused for a short time only (--older-than)"),
+            (told.busy, "being built or tried"),
+        )
+        if ids
+    ]
+    if stay:
+        print(f"The others stay: {', '.join(stay)}.")
 
 
 def _row(environment: EnvironmentInfo) -> list[str]:

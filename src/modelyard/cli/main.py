@@ -9,6 +9,7 @@ from modelyard.cli import (
     catalog_commands,
     deploy_commands,
     endpoint_commands,
+    environment_commands,
     model_commands,
     onboard_commands,
     platform_commands,
@@ -53,6 +54,7 @@ deploy_commands.add_to(app)
 endpoint_commands.add_to(app)
 remote_commands.add_to(app)
 model_commands.add_to(app)
+environment_commands.add_to(app)
 catalog_commands.add_to(app)
 onboard_commands.add_to(app)
 

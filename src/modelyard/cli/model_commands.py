@@ -1,4 +1,4 @@
-"""``modelyard models``, ``environments``: the registry, and what is built for it."""
+"""``modelyard models``: the registry."""
 
 from typing import Annotated
 
@@ -65,22 +65,5 @@ def delete(
         print(f"The model {name} is deleted.")
 
 
-def environments(
-    id: Annotated[
-        str | None,
-        typer.Argument(metavar="[ID]", help="Show this one (the beginning is enough), with its packages."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the environments that models run in, with their size and who uses them."""
-    from modelyard.cli import environments as room
-
-    if id is None:
-        room.list_environments(as_json=as_json)
-    else:
-        room.show(id, as_json=as_json)
-
-
 def add_to(app: typer.Typer) -> None:
     app.add_typer(group)
-    app.command()(environments)

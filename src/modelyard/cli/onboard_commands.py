@@ -56,6 +56,10 @@ def add(
         str | None,
         typer.Option(metavar="HEX", help="The checksum that the file at an address must have."),
     ] = None,
+    python: Annotated[
+        str | None,
+        typer.Option(metavar="VERSIONS", help="The Python that it needs: '>=3.9,<3.11', or 3.10."),
+    ] = None,
     network: Annotated[bool, typer.Option("--network", help="Let it use the network in --test.")] = False,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
@@ -80,6 +84,7 @@ def add(
         call=call,
         examples=dict(pair_of(pair, "--example") for pair in example or ()),
         requirements=tuple(requirement or ()),
+        python=python,
     )
     if analyze and (create_adapter or test or deploy):
         analyze = False  # the steps are taken up to the last that is asked for

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import typer
 
-from modelyard.cli.add import print_questions, print_trial
+from modelyard.cli.add import interpreter_of, print_questions, print_trial
 from modelyard.cli.output import print_json, say
 from modelyard.cli.ticker import Ticker
 from modelyard.client.location import find_home
+from modelyard.client.options import settings_of
+from modelyard.core.settings import load_settings
 from modelyard.onboard import attempt, bring, look, put_in_place, recall, remember, write, written
 from modelyard.package.environment import Environments
 
@@ -33,8 +35,10 @@ def run(
     source = added.at(version)
     if not overwrite:
         added.check_unchanged()
+    environments = Environments(home.environments, downloads=load_settings().python_downloads)
     with Ticker(quiet=as_json) as ticker:
-        found = look(source, bring(source, root, progress=ticker.show), added.answers)
+        python = interpreter_of(added.answers, environments, ticker.show)
+        found = look(source, bring(source, root, python=python, progress=ticker.show), added.answers)
     if not found.report.ready:
         if as_json:
             print_json({"report": msgspec.to_builtins(found.report)})
@@ -52,8 +56,8 @@ def run(
             candidate = folder = found.material.folder
         with Ticker(quiet=as_json) as ticker:
             trial = attempt(
-                candidate, Environments(home.environments), timeout=timeout, network=network, trusted=trust_pickle,
-                progress=ticker.show,
+                candidate, environments, timeout=timeout, network=network, trusted=trust_pickle,
+                python=added.answers.python, progress=ticker.show,
             )  # fmt: skip
         if candidate is partial:
             put_in_place(partial, folder)
@@ -84,7 +88,7 @@ def run(
         folder,
         name,
         trust_pickle=trust_pickle,
-        settings={},
+        settings=settings_of({"python": added.answers.python}),
         reset=False,
         detach=False,
         as_json=as_json,

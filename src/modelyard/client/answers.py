@@ -98,6 +98,26 @@ class EnvironmentInfo(Answer, frozen=True):
     last_used: float | None = None
 
 
+class EnvironmentFreed(Answer, frozen=True):
+    """An environment that was removed (or would be), and the bytes that the disk gets back."""
+
+    id: str
+    size: int
+    freed: int
+    last_used: float
+
+
+class EnvironmentsFreed(Answer, frozen=True):
+    """What a clean-up removed, and the environments that stay: used by a deployment or a job, unused for a short
+    time only, being built or tried."""
+
+    removed: tuple[EnvironmentFreed, ...] = ()
+    used: tuple[str, ...] = ()
+    recent: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    freed: int = 0
+
+
 class ModelInfo(Answer, frozen=True):
     """One model; ``version_list`` holds its versions when a single model was asked for."""
 

@@ -6,7 +6,14 @@ from types import TracebackType
 from typing import Any, Unpack
 
 from modelyard.client import deploy_flow, flows, prediction_jobs, records
-from modelyard.client.answers import EndpointInfo, EnvironmentInfo, ModelInfo, PlatformInfo, RemotesInfo
+from modelyard.client.answers import (
+    EndpointInfo,
+    EnvironmentInfo,
+    EnvironmentsFreed,
+    ModelInfo,
+    PlatformInfo,
+    RemotesInfo,
+)
 from modelyard.client.async_transport import AsyncTransport
 from modelyard.client.flows import Session
 from modelyard.client.options import Options, settings_of
@@ -297,6 +304,14 @@ class AsyncClient:
     async def environments(self) -> list[EnvironmentInfo]:
         """All environments that are built, the oldest first."""
         return await self._run(flows.environments(self._session))
+
+    async def clean_environments(
+        self, *, older_than: float | None = None, dry_run: bool = False
+    ) -> EnvironmentsFreed:
+        """Remove the environments that nothing uses and nobody asked for within ``older_than`` seconds (None: the
+        platform's ``environment_grace``); with ``dry_run`` only say which. Raises Unavailable while the node does
+        not answer, because then nobody knows what is in use."""
+        return await self._run(flows.clean_environments(self._session, older_than, dry_run))
 
     async def status(self) -> PlatformInfo:
         """The platform as a whole: programs, addresses, memory."""

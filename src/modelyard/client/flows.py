@@ -11,6 +11,7 @@ from modelyard.client import records
 from modelyard.client.answers import (
     EndpointInfo,
     EnvironmentInfo,
+    EnvironmentsFreed,
     ModelInfo,
     PlatformInfo,
     RemotesInfo,
@@ -109,6 +110,13 @@ def endpoint(session: Session, name: str) -> Flow[EndpointInfo]:
 
 def environments(session: Session) -> Flow[list[EnvironmentInfo]]:
     return (yield from session.ask(list[EnvironmentInfo], "/environments"))
+
+
+def clean_environments(
+    session: Session, older_than: float | None, dry_run: bool
+) -> Flow[EnvironmentsFreed]:
+    asked = {"older_than": older_than, "dry_run": dry_run}
+    return decode((yield from session.api("POST", "/environments/clean", asked)).body, EnvironmentsFreed)
 
 
 def delete(session: Session, name: str) -> Flow[None]:

@@ -5,10 +5,12 @@ from typing import Any, Literal, TypedDict
 
 from modelyard.core.deployment import DeploymentSettings, Scaling
 from modelyard.core.errors import InvalidInput
+from modelyard.core.python import python_versions
 from modelyard.core.units import format_bytes, format_seconds
 
 Device = Literal["auto", "cpu", "cuda"]
 _RESOURCES = ("memory", "threads", "device")
+_OF_ALL = ("replicas", "python")
 _SCALING = ("min_replicas", "idle_timeout")
 _MAY_BE_ZERO = ("max_wait", "cache", *_SCALING)
 
@@ -16,6 +18,7 @@ _MAY_BE_ZERO = ("max_wait", "cache", *_SCALING)
 class Options(TypedDict, total=False):
     """What may be given; what is not (or None) stays as the endpoint has it, or is the default.
 
+    ``python``: the versions of Python that its environment may have (``>=3.9,<3.11``, ``3.10``).
     ``replicas``: how many copies. ``min_replicas``: with 1 or more the model is always in memory;
     ``idle_timeout``: seconds without a call after which it sleeps (0: only when others need its memory). Of
     each copy: ``memory`` in bytes, ``threads`` for computing, ``device``.
@@ -26,6 +29,7 @@ class Options(TypedDict, total=False):
     seconds; ``fallback``: the endpoint that answers when this one cannot.
     """
 
+    python: str | None
     replicas: int | None
     min_replicas: int | None
     idle_timeout: float | None
@@ -61,7 +65,9 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, int | float) and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)):
             least = "0 or more" if name in _MAY_BE_ZERO else "more than 0"
             raise InvalidInput(f"{name} must be {least}, not {value}.", field=name)
-        if name == "replicas":
+        if name == "python":
+            python_versions(str(value))
+        if name in _OF_ALL:
             given[name] = value
         else:
             part = "resources" if name in _RESOURCES else "scaling" if name in _SCALING else "serving"
@@ -74,6 +80,7 @@ def describe(settings: DeploymentSettings) -> list[tuple[str, str]]:
     resources, scaling, serving = settings.resources, settings.scaling, settings.serving
     return [
         ("replicas", str(settings.replicas)),
+        ("python", settings.python or "as the model's files say"),
         ("sleeps", _when_it_sleeps(scaling)),
         ("device", resources.device),
         ("memory", format_bytes(resources.memory) if resources.memory is not None else "no limit"),

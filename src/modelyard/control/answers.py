@@ -84,7 +84,7 @@ class EnvironmentUser(Noun):
 
 class EnvironmentAnswer(Noun):
     """One environment. ``packages`` are those of its lock (name==version), ``size`` is bytes, ``last_used``
-    when the newest deployment in it was made, seconds since the epoch."""
+    when it was last asked for or seen in use (at least hourly), seconds since the epoch."""
 
     id: str
     requirements: tuple[str, ...]
@@ -94,6 +94,27 @@ class EnvironmentAnswer(Noun):
     created: float
     used_by: tuple[EnvironmentUser, ...]
     last_used: float | None
+
+
+class EnvironmentFreed(Noun):
+    """An environment that was removed (or would be): ``freed`` are the bytes that the disk gets back, which are
+    fewer than its ``size`` where the package cache or another environment has the same files."""
+
+    id: str
+    size: int
+    freed: int
+    last_used: float
+
+
+class EnvironmentsAnswer(Noun):
+    """What a clean-up removed, and why the others stay: ``used`` by a deployment, a replica or a job, ``recent``
+    (unused for less than was asked for), ``busy`` (a process builds or tries it)."""
+
+    removed: tuple[EnvironmentFreed, ...] = ()
+    used: tuple[str, ...] = ()
+    recent: tuple[str, ...] = ()
+    busy: tuple[str, ...] = ()
+    freed: int = 0
 
 
 class ControlAnswer(Noun):

@@ -1,31 +1,110 @@
-"""What an environment looks like to people: the folder's word, and who needs it."""
+"""Environments as people see them, and the end of those that nobody needs any more."""
 
-from modelyard.control.answers import EnvironmentAnswer, EnvironmentUser
+import time
+
+from modelyard.control.answers import (
+    EnvironmentAnswer,
+    EnvironmentFreed,
+    EnvironmentsAnswer,
+    EnvironmentUser,
+)
 from modelyard.control.platform import Platform
 from modelyard.core.deployment import Deployment
-from modelyard.package.environment import Environment
+from modelyard.core.errors import Unavailable
+from modelyard.package.environment import Environment, Links
 
 
 def describe(platform: Platform, id: str) -> EnvironmentAnswer:
     """One environment. Raises NotFound."""
-    return _describe(platform.environments.get(id), _deployments(platform))
+    return _describe(platform, platform.environments.get(id), _current(platform))
 
 
 def describe_all(platform: Platform) -> list[EnvironmentAnswer]:
     """All environments, the oldest first."""
-    deployments = _deployments(platform)
-    return [_describe(environment, deployments) for environment in platform.environments.list()]
+    current = _current(platform)
+    return [_describe(platform, environment, current) for environment in platform.environments.list()]
 
 
-def _deployments(platform: Platform) -> list[tuple[Deployment, bool]]:
-    """Every deployment, and whether its endpoint wants or serves it."""
+def clean(platform: Platform, *, older_than: float, dry_run: bool = False) -> EnvironmentsAnswer:
+    """Remove every environment that no deployment, replica or job needs, that no process builds or tries, and
+    that was not asked for within ``older_than`` seconds; with ``dry_run`` only say which.
+
+    Raises Unavailable when it cannot be told what is in use.
+    """
+    removed: list[EnvironmentFreed] = []
+    used: list[str] = []
+    recent: list[str] = []
+    busy: list[str] = []
+    environments, seen = platform.environments, Links()
+    # A deployment is created under the same lock, and makes sure there that its environment still is.
+    with platform.changes:
+        needed = in_use(platform)
+        now = time.time()
+        for each in environments.list():
+            if each.id in needed:
+                environments.touch(each.id)
+                used.append(each.id)
+                continue
+            last_used = max(each.created, environments.last_used(each.id) or 0.0)
+            if now - last_used < older_than:
+                recent.append(each.id)
+                continue
+            freed = (
+                environments.freed_by(each.id, seen) if dry_run else environments.remove_if_free(each.id)
+            )
+            if freed is None:
+                busy.append(each.id)
+            else:
+                removed.append(
+                    EnvironmentFreed(id=each.id, size=each.size, freed=freed, last_used=last_used)
+                )
+    return EnvironmentsAnswer(
+        removed=tuple(removed),
+        used=tuple(used),
+        recent=tuple(recent),
+        busy=tuple(busy),
+        freed=sum(each.freed for each in removed),
+    )
+
+
+def in_use(platform: Platform) -> set[str]:
+    """The environments of what is wanted, of what the node runs (what drains, too), and of jobs on their way.
+
+    Raises Unavailable when the node does not answer, or drains what was deleted.
+    """
+    status = platform.node_status()
+    if status is None:
+        raise Unavailable(
+            "The node does not answer, so nobody knows which environments its replicas run in; nothing was removed. "
+            "Try again when it does: modelyard status",
+            retry_after=10.0,
+        )
+    endpoints, deployments = platform.endpoints.snapshot()
+    needed = {id for endpoint in endpoints for id in (endpoint.wanted, endpoint.serving)}
+    needed |= {pool.deployment for pool in status.pools}
+    known = {each.id: each for each in deployments}
+    if any(pool.deployment not in known for pool in status.pools):
+        raise Unavailable(
+            "The node still drains an endpoint that was deleted; nothing was removed. Try again in some seconds.",
+            retry_after=5.0,
+        )
+    found = {known[id].environment for id in needed if id in known}
+    for state in ("queued", "running"):
+        for job in platform.jobs.list(1000, state):
+            for event in platform.jobs.events(job.id, 0):
+                if event.kind == "stage_done" and event.stage == "environment":
+                    found.add(str(event.data["environment"]))
+    return {each for each in found if each is not None}
+
+
+def _current(platform: Platform) -> list[Deployment]:
+    """The deployments that an endpoint wants or serves."""
     endpoints, deployments = platform.endpoints.snapshot()
     current = {id for endpoint in endpoints for id in (endpoint.wanted, endpoint.serving)}
-    return [(deployment, deployment.id in current) for deployment in deployments]
+    return [each for each in deployments if each.id in current]
 
 
-def _describe(environment: Environment, deployments: list[tuple[Deployment, bool]]) -> EnvironmentAnswer:
-    of_it = [each for each in deployments if each[0].environment == environment.id]
+def _describe(platform: Platform, environment: Environment, current: list[Deployment]) -> EnvironmentAnswer:
     return EnvironmentAnswer(
         id=environment.id,
         requirements=environment.requirements,
@@ -37,8 +116,8 @@ def _describe(environment: Environment, deployments: list[tuple[Deployment, bool
         created=environment.created,
         used_by=tuple(
             EnvironmentUser(endpoint=each.endpoint, model=each.model, version=each.version)
-            for each, current in of_it
-            if current
+            for each in current
+            if each.environment == environment.id
         ),
-        last_used=max((each.created for each, _ in of_it), default=None),
+        last_used=platform.environments.last_used(environment.id),
     )

@@ -1,5 +1,6 @@
 """Collects what nothing uses any more: laid-out versions, environments, blobs, uploads, leftovers."""
 
+import contextlib
 import logging
 import shutil
 import threading
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from modelyard.core.errors import Unavailable
 from modelyard.core.struct import Noun
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ class Janitor:
 
     A folder is in use while an endpoint wants or serves it, while the node has a pool of it (draining
     ones too), and while a job is under way. When the node does not answer nobody knows which
-    replicas live, so versions and environments stay.
+    replicas live, so versions and environments stay. An environment stays for ``environment_grace``
+    after its last use: building it again costs more than its place on the disk.
     """
 
     EVERY = 3600.0
@@ -75,26 +78,24 @@ class Janitor:
 
     def collect(self) -> Collected:
         """Remove what nothing uses; safe beside uploads and jobs."""
+        from modelyard.control.environments import clean
         from modelyard.registry.upload import collect_garbage
 
         platform = self._platform
         uploads = platform.uploads.expire(time.time())
         leftovers = platform.blobs.sweep() + platform.environments.sweep()
         versions = environments = 0
+        with contextlib.suppress(Unavailable):  # the versions' turn says that it could not be told
+            environments = len(clean(platform, older_than=platform.settings.environment_grace).removed)
         # A deployment is created under the same lock, and a job that is under way keeps all.
         with platform.changes:
             used = self._in_use()
             self._settled = used is not None
             if used is not None:
-                folders, environment_ids = used
                 for folder in self._laid_out():
-                    if folder.name not in folders:
+                    if folder.name not in used:
                         remove_folder(folder)
                         versions += 1
-                for environment in platform.environments.list():
-                    if environment.id not in environment_ids:
-                        platform.environments.delete(environment.id)
-                        environments += 1
         blobs = collect_garbage(platform.blobs, platform.uploads, platform.versions)
         return Collected(
             uploads=uploads, blobs=blobs, versions=versions, environments=environments, leftovers=leftovers
@@ -103,8 +104,8 @@ class Janitor:
     def _laid_out(self) -> list[Path]:
         return [path for path in sorted(self._platform.home.versions.iterdir()) if path.is_dir()]
 
-    def _in_use(self) -> tuple[set[str], set[str]] | None:
-        """Digests and environments in use; None when that is not known or about to change."""
+    def _in_use(self) -> set[str] | None:
+        """The digests of versions in use; None when that is not known or about to change."""
         platform = self._platform
         status = platform.node_status()
         if status is None:
@@ -116,7 +117,6 @@ class Janitor:
         }
         wanted |= {pool.deployment for pool in status.pools}
         digests: set[str] = set()
-        environments: set[str] = set()
         known = {deployment.id: deployment for deployment in platform.endpoints.deployments()}
         for pool in status.pools:
             if pool.deployment not in known:
@@ -125,9 +125,7 @@ class Janitor:
         for deployment in known.values():
             if deployment.id in wanted:
                 digests.add(platform.versions.get(deployment.model, deployment.version).digest)
-                if deployment.environment is not None:
-                    environments.add(deployment.environment)
-        return digests, environments
+        return digests
 
 
 def remove_folder(folder: Path) -> None:

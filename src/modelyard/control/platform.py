@@ -57,7 +57,7 @@ class Platform:
         self.jobs = Jobs(self.database)
         self.audit = Audit(self.database)
         self.blobs = BlobStore(self.home.blobs)
-        self.environments = Environments(self.home.environments)
+        self.environments = Environments(self.home.environments, downloads=settings.python_downloads)
         self.target = LocalTarget(self.home)
         self.hub = JobHub()
         self.changes = threading.RLock()

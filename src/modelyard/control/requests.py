@@ -83,8 +83,10 @@ class ScalingRequest(Strict):
 
 class SettingsRequest(Strict):
     """Everything that can be set on a deployment. What is left out is as the endpoint has it now; in an
-    endpoint's first deployment, or with ``reset``, it is the default."""
+    endpoint's first deployment, or with ``reset``, it is the default. ``python``: the versions that its
+    environment may have."""
 
+    python: Annotated[str, Field(max_length=200, description=">=3.9,<3.11, or 3.10")] | None = None
     replicas: Annotated[int, Field(ge=1, le=256)] = 1
     resources: ResourcesRequest = ResourcesRequest()
     scaling: ScalingRequest = ScalingRequest()
@@ -94,6 +96,14 @@ class SettingsRequest(Strict):
     def given(self) -> dict[str, Any]:
         """What the request says, without the defaults."""
         return self.model_dump(exclude_unset=True)
+
+
+class CleanRequest(Strict):
+    """Remove what nothing uses and nobody asked for within ``older_than`` seconds (null: the setting
+    ``environment_grace``); with ``dry_run`` only say which."""
+
+    older_than: Annotated[float, Field(ge=0, le=100 * 365 * 86400)] | None = None
+    dry_run: bool = False
 
 
 class DeploymentRequest(Strict):

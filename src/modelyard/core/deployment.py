@@ -6,6 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from modelyard.core.errors import InvalidInput
+from modelyard.core.python import python_versions
 from modelyard.core.struct import Noun
 
 DeploymentState = Literal["pending", "starting", "ready", "failed", "retired"]
@@ -53,9 +54,11 @@ class Scaling(Noun):
 
 
 class DeploymentSettings(Noun):
-    """Everything that a user may set on a deployment. A change makes a new revision."""
+    """Everything that a user may set on a deployment. A change makes a new revision. ``python``: the versions
+    of Python that its environment may have, beside what the model's files say of it (see ``core/python.py``)."""
 
     replicas: int = 1
+    python: str | None = None
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     serving: ServingOptions = ServingOptions()
@@ -69,11 +72,14 @@ class DeploymentSettings(Noun):
             known = told.get(name)
             told[name] = known | value if isinstance(known, dict) and isinstance(value, dict) else value
         try:
-            return msgspec.convert(told, DeploymentSettings)
+            changed = msgspec.convert(told, DeploymentSettings)
         except msgspec.ValidationError as error:
             raise InvalidInput(
                 f"These options of a deployment cannot be: {error}.", field="settings"
             ) from error
+        if changed.python is not None:
+            python_versions(changed.python, field="settings.python")
+        return changed
 
 
 class Deployment(Noun):

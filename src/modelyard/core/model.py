@@ -19,7 +19,9 @@ class Analysis(Noun):
 
     ``format`` is what the files are, ``adapter`` the code that serves them. ``signature`` is None
     when only loading can tell it (a pickle): then the executor says. ``requirements`` are PEP 508
-    lines of what the model needs *beyond* nothing: the adapter's least is included. ``executes``
+    lines of what the model needs *beyond* nothing: the adapter's least is included; ``declared`` are those of
+    them that the model's author wrote. ``python`` are the versions of Python that it runs on (see
+    ``core/python.py``; None: any), ``system_packages`` what it needs of the machine. ``executes``
     is True when loading runs code from the model's files (pickle, ``model.py``).
     ``details`` holds facts for people (opset, producer, layers), by label.
     """
@@ -28,6 +30,9 @@ class Analysis(Noun):
     adapter: str
     signature: Signature | None = None
     requirements: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
+    python: str | None = None
+    system_packages: tuple[str, ...] = ()
     options: dict[str, object] = {}
     example: dict[str, object] | None = None
     parameters: int | None = None
@@ -36,6 +41,14 @@ class Analysis(Noun):
     executes: Literal["no", "pickle", "code"] = "no"
     details: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Who asks for each of the requirements, for people."""
+        return {
+            line: "the model" if line in self.declared else f"the adapter {self.adapter!r}"
+            for line in self.requirements
+        }
 
 
 class Version(Noun):

@@ -34,6 +34,8 @@ class Settings(Noun):
     by name, as :func:`device_budgets` reads it (None: 92 % of what the driver says that each has).
     ``mirror`` is a folder (``s3://bucket/prefix``, ``https://…``) with the files of catalog entries, one folder
     each, that is looked into before anything is fetched.
+    ``environment_grace`` is how long an environment is kept that nothing uses any more; ``python_downloads``
+    has uv install a Python that a model asks for and this machine has not got.
     """
 
     home: str
@@ -56,6 +58,8 @@ class Settings(Noun):
     memory: int | str | None = None
     device_memory: int | str | None = None
     mirror: str | None = None
+    environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
+    python_downloads: bool = False
 
     def __post_init__(self) -> None:
         if self.device_memory is not None:

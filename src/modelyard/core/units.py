@@ -47,6 +47,17 @@ def format_count(count: int) -> str:
     return str(count)
 
 
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+
+
+def parse_seconds(text: str, *, field: str = "time") -> float:
+    """Seconds in ``text``: a number with s, min, h, d or w (``12h``), or without. Raises InvalidInput."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([a-z]*)", text.strip().lower())
+    if match is None or match[2] not in _SECONDS:
+        raise InvalidInput(f"{text!r} is no length of time; write 90s, 30min, 12h or 7d.", field=field)
+    return float(match[1]) * _SECONDS[match[2]]
+
+
 def format_seconds(seconds: float) -> str:
     """``350 µs``, ``12.3 ms``, ``1.20 s``, ``3 min 20 s``."""
     if seconds < 1e-3:

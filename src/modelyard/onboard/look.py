@@ -15,6 +15,7 @@ from modelyard.analyze.detect import identify
 from modelyard.core.errors import InvalidInput, ModelyardError
 from modelyard.core.model import Analysis
 from modelyard.core.names import suggest_name
+from modelyard.core.python import python_versions
 from modelyard.core.struct import Noun
 from modelyard.core.units import format_bytes
 from modelyard.onboard.api import usages_of_api
@@ -28,6 +29,7 @@ from modelyard.onboard.project import Need, Project, read_project
 from modelyard.onboard.report import Finding, Question, Report
 from modelyard.onboard.snippets import documents
 from modelyard.onboard.usage import MISSING, Input, Usage, score
+from modelyard.package.interpreter import running
 from modelyard.store.files import FolderFiles
 
 _WEIGHTS = (
@@ -46,16 +48,18 @@ _ENOUGH = 95  # points from which on nobody needs to be asked whether this is th
 
 class Answers(Noun):
     """What the user said. ``call`` is a number or a part of a call's text; ``examples`` are JSON values by
-    input; ``requirements`` are added."""
+    input; ``requirements`` are added; ``python`` are the versions that it is to run on."""
 
     call: str | None = None
     examples: dict[str, Any] = {}
     requirements: tuple[str, ...] = ()
+    python: str | None = None
 
 
 class Look(NamedTuple):
     """``known``: a format that is served as it is, then there is no ``usage``. ``usages``: all calls that were
-    found, the likeliest first; ``usage`` is the one that is served. ``example`` is one record."""
+    found, the likeliest first; ``usage`` is the one that is served. ``example`` is one record. ``python`` are the
+    versions that it has to run on, where the interpreter that runs here is none of them."""
 
     report: Report
     material: Material
@@ -66,6 +70,7 @@ class Look(NamedTuple):
     requirements: tuple[Need, ...]
     packages: Mapping[str, str]
     example: dict[str, Any]
+    python: str | None
 
 
 def look(source: str, material: Material, answers: Answers) -> Look:
@@ -75,6 +80,7 @@ def look(source: str, material: Material, answers: Answers) -> Look:
     project = read_project(material)
     name = suggest_name(material.name)
     findings = list(_facts(material, project, code, known))
+    python, doubts = _python(project, answers)
     if known is not None:
         report = Report(
             source=source,
@@ -82,7 +88,7 @@ def look(source: str, material: Material, answers: Answers) -> Look:
             findings=tuple(findings),
             warnings=(*project.warnings, *known.warnings),
         )
-        return Look(report, material, project, known, (), None, (), {}, known.example or {})
+        return Look(report, material, project, known, (), None, (), {}, known.example or {}, python)
     usages = _usages(material, project, code)
     usage, questions = _chosen(usages, answers)
     needs = _needs(material, project, code, usage, answers)
@@ -92,13 +98,30 @@ def look(source: str, material: Material, answers: Answers) -> Look:
         findings += _of_usage(usage)
         example, open_ones = _example(material.folder, usage, answers)
         questions += open_ones
-    warnings = [*project.warnings]
+    warnings = [*project.warnings, *doubts]
     for line, place in code.fetches():
         warnings.append(f"It may fetch something when it runs: {line} ({place})")
     report = Report(
         source=source, name=name, findings=tuple(findings), questions=tuple(questions), warnings=tuple(warnings[:12])
     )  # fmt: skip
-    return Look(report, material, project, None, tuple(usages), usage, tuple(needs), code.packages, example)
+    return Look(
+        report, material, project, None, tuple(usages), usage, tuple(needs), code.packages, example, python
+    )
+
+
+def _python(project: Project, answers: Answers) -> tuple[str | None, list[str]]:
+    """The versions that it has to run on, and what is doubtful of what it says of them. Raises InvalidInput."""
+    ours = running().version
+    asked = answers.python or project.python
+    if asked is None:
+        return None, []
+    try:
+        fits = python_versions(asked).contains(ours)
+    except InvalidInput as error:
+        if answers.python is not None:
+            raise
+        return None, [f"Its Python is not heeded: {error.message} It is tried on {ours}."]
+    return (asked if answers.python or not fits else None), []
 
 
 def _served_as_it_is(folder: Path) -> Analysis | None:
@@ -139,6 +162,9 @@ def _facts(material: Material, project: Project, code: Code, known: Analysis | N
         yield Finding(about="GPU", value=value, confidence="likely" if either else "guess", reason=place)
     if project.python:
         yield Finding(about="Python", value=project.python, confidence="sure", reason="its metadata")
+    if project.system_packages:
+        names = ", ".join(each.line for each in project.system_packages)
+        yield Finding(about="system", value=names, confidence="likely", reason="Dockerfile")
 
 
 def _weights(folder: Path) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from modelyard.core.errors import Internal, InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.package import hub, sdist, uv
-from modelyard.package.environment import base_python
+from modelyard.package.interpreter import base_python
 from modelyard.package.locks import hold
 from modelyard.package.source import bring as bring_address
 from modelyard.package.source import is_address
@@ -38,8 +38,9 @@ class Material(NamedTuple):
     requirement: str | None = None
 
 
-def bring(source: str, place: Path, *, progress: uv.Progress) -> Material:
-    """The files of ``source``, below ``place`` unless they are here already.
+def bring(source: str, place: Path, *, python: Path | None = None, progress: uv.Progress) -> Material:
+    """The files of ``source``, below ``place`` unless they are here already; of a package, those for the
+    interpreter ``python`` (None: the one that runs here).
 
     Raises InvalidInput for what is no source, NotFound for what is not there, Unavailable when it cannot
     be reached.
@@ -58,7 +59,7 @@ def bring(source: str, place: Path, *, progress: uv.Progress) -> Material:
             "belongs to.",
             field="source",
         )
-    return _package(source, place, progress)
+    return _package(source, place, python or base_python(), progress)
 
 
 def _hub(name: str, place: Path, progress: uv.Progress) -> Material:
@@ -73,7 +74,7 @@ def _hub(name: str, place: Path, progress: uv.Progress) -> Material:
     )
 
 
-def _package(source: str, place: Path, progress: uv.Progress) -> Material:
+def _package(source: str, place: Path, python: Path, progress: uv.Progress) -> Material:
     try:
         wanted = Requirement(source)
     except InvalidRequirement as error:
@@ -95,7 +96,7 @@ def _package(source: str, place: Path, progress: uv.Progress) -> Material:
             try:
                 uv.run(
                     ["pip", "install", "--no-deps", "--no-build", "--target", str(partial), "--python",
-                     str(base_python()), str(wanted)],
+                     str(python), str(wanted)],
                     sources=sources, folder=place, lock=lock, progress=progress,
                 )  # fmt: skip
             except uv.Unreachable:

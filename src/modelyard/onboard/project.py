@@ -47,6 +47,13 @@ _CLASSIFIERS = {
     "ISC License (ISCL)": "ISC", "The Unlicense (Unlicense)": "Unlicense",
 }  # fmt: skip
 
+# What a Dockerfile installs to fetch and build: wheels need none of it.
+_BUILDS = re.compile(
+    r".*-dev|build-essential|gcc.*|g\+\+.*|clang.*|cmake|make|ninja-build|pkg-config|autoconf|automake|git|git-lfs|curl|wget|"
+    r"ca-certificates|gnupg2?|software-properties-common|apt-.*|apt|sudo|unzip|zip|bzip2|xz-utils|vim|nano|less|htop|tmux|"
+    r"openssh-.*|locales|tzdata|dpkg.*|python3?|python3?[.-].*|python-is-python3|cuda.*|nvidia.*|libcu.*|libnv.*"
+)
+
 
 class Need(NamedTuple):
     """A requirement, and where it was read."""
@@ -63,7 +70,8 @@ class Prose(NamedTuple):
 
 
 class Project(NamedTuple):
-    """``python``: what it says of the versions of Python that it runs on."""
+    """``python``: what it says of the versions of Python that it runs on; ``system_packages``: those of Debian
+    that its Dockerfile installs, without what only building needs."""
 
     name: str
     version: str | None
@@ -71,6 +79,7 @@ class Project(NamedTuple):
     licence: Finding | None
     needs: tuple[Need, ...]
     python: str | None
+    system_packages: tuple[Need, ...]
     readme: Prose | None
     warnings: tuple[str, ...]
 
@@ -94,10 +103,13 @@ class _Reader:
         config = self._setup_cfg()
         name = metadata.get("name") or project.get("name") or setup.get("name") or config.get("name")
         version = metadata.get("version") or project.get("version") or setup.get("version")
+        poetry = ((pyproject.get("tool") or {}).get("poetry") or {}).get("dependencies") or {}
         python = (
             metadata.get("requires-python")
             or project.get("requires-python")
             or setup.get("python_requires")
+            or config.get("python_requires")
+            or ",".join(map(_constraint, str(poetry.get("python", "")).split(",")))
         )
         summary = metadata.get("summary") or project.get("description") or setup.get("description") or ""
         return Project(
@@ -107,6 +119,7 @@ class _Reader:
             licence=self._licence(metadata, place, project, setup),
             needs=tuple(self._needs(metadata, place, pyproject, setup, config)),
             python=str(python) if python else None,
+            system_packages=tuple(self._system_packages()),
             readme=self._readme(metadata, place),
             warnings=tuple(self._warnings),
         )
@@ -248,6 +261,24 @@ class _Reader:
             if not any(word in ("-r", "--requirement", "-e", ".") for word in words):
                 lines += [word.strip("'\"") for word in words if not word.startswith("-")]
         yield "Dockerfile", lines
+
+    def _system_packages(self) -> Iterator[Need]:
+        text = self._text(self._root / "Dockerfile")
+        if text is None:
+            return
+        told, needed, built = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE), [], []
+        for command in re.findall(
+            r"\bapt(?:-get)?\s(?:\S+\s)*?install\s([^&|;\n]+)", told.replace("\\\n", " ")
+        ):
+            for word in command.split():
+                name = re.split(r"[=:/]", word.strip("'\""))[0]
+                if re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name) and name not in (*needed, *built):
+                    (built if _BUILDS.fullmatch(name) else needed).append(name)
+        if built:
+            self._warnings.append(
+                f"Its Dockerfile installs {', '.join(built[:12])} too; taken for what building needs, and left out."
+            )
+        yield from (Need(name, "Dockerfile") for name in needed)
 
     def _licence(
         self, metadata: dict[str, Any], place: str, project: dict[str, Any], setup: dict[str, Any]

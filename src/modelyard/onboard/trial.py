@@ -27,6 +27,7 @@ from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 from modelyard.onboard.packages import package_of
 from modelyard.package.environment import Environment, Environments
+from modelyard.package.system import check_system
 from modelyard.serve.codec import unpack_record
 from modelyard.serve.pool.canary import canary_call
 from modelyard.serve.pool.environment import environment as variables_of
@@ -60,19 +61,28 @@ def attempt(
     timeout: float = 600.0,
     network: bool = False,
     trusted: bool = False,
+    python: str | None = None,
     progress: Callable[[str], None],
 ) -> Trial:
-    """Try the model in ``folder``. Raises RejectedContent with the model's own words when it does not load
-    or answer, and what :meth:`Environments.ensure` raises."""
+    """Try the model in ``folder``, on a Python that is ``python`` too. Raises RejectedContent with the model's
+    own words when it does not load or answer, and what :func:`check_system` and :meth:`Environments.ensure` do."""
     analysis = analyze(FolderFiles(folder))
     begin = time.monotonic()
-    environment = environments.ensure(analysis.requirements, progress)
+    if unknown := check_system(analysis.system_packages):
+        progress(f"whether {', '.join(unknown)} is installed could not be checked: there is no dpkg here")
+    environment = environments.ensure(
+        analysis.requirements,
+        progress,
+        python=[each for each in (analysis.python, python) if each is not None],
+        origins=analysis.origins,
+    )
     built = time.monotonic() - begin
     place = Path(tempfile.mkdtemp(prefix="modelyard-trial-"))
     try:
-        return _Process(folder, analysis, environment, place, network=network, trusted=trusted).run(
-            timeout, built, progress
-        )
+        with environments.using(environment.id):
+            return _Process(folder, analysis, environment, place, network=network, trusted=trusted).run(
+                timeout, built, progress
+            )
     finally:
         shutil.rmtree(place, ignore_errors=True)
 

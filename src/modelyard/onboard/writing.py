@@ -238,8 +238,12 @@ def _requirements(look: Look) -> str:
 
 
 def _model_yaml(look: Look) -> str:
-    head = f"{_MARK} {look.report.source}`. What may stand here: docs/guides/model-yaml.md.\n"
+    head = f"{_MARK} {look.report.source}`. What may stand here: docs/model-yaml.md.\n"
     body: dict[str, Any] = {"adapter": "function"}
+    if look.python is not None:
+        body["python"] = look.python
+    if look.project.system_packages:
+        body["system_packages"] = [each.line for each in look.project.system_packages]
     if look.example:
         body["example"] = look.example
     return head + yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=120)

@@ -2,6 +2,7 @@
 
     <root>/<id>/                   a whole environment, never changed: bin/python, lock.txt, environment.json
     <root>/.resolutions/<key>.json the lock that some requirements were resolved to
+    <root>/.used/<id>              empty; its time is when the environment was last asked for
     <root>/.building-<id or key>/  work in progress; only who holds the lock of that name touches it
     <root>/.removed-<id>/          on its way out
     <root>/.locks/                 one file per lock that is held
@@ -10,32 +11,36 @@ An environment appears by one rename, so it is whole or not there; a builder tha
 ``.building-`` folder that the next builder, or :meth:`Environments.sweep`, removes.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
-import platform
 import shutil
-import sys
-import sysconfig
 import time
-from collections.abc import Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from modelyard.core.errors import Internal, NotFound
+from modelyard.core.errors import NotFound
 from modelyard.core.struct import Noun
-from modelyard.package import uv
+from modelyard.package import build, uv
+from modelyard.package.build import Wanted
+from modelyard.package.interpreter import Interpreter, Interpreters
 from modelyard.package.locks import hold, hold_if_free
 from modelyard.package.requirements import normalize
-from modelyard.package.sources import Sources, read_sources
-from modelyard.package.torch_build import TorchBuild, choose_torch
+from modelyard.package.sources import read_sources
+from modelyard.package.torch_build import choose_torch
 
 _DESCRIPTION: Final = "environment.json"
 _BUILDING: Final = ".building-"
 _REMOVED: Final = ".removed-"
+# How many links of a file were met, by device and number.
+Links = dict[tuple[int, int], int]
+_USER: Final = ".user-"
 
 
 class Environment(Noun):
@@ -58,54 +63,80 @@ class _Resolution(msgspec.Struct, forbid_unknown_fields=True):
     torch_arguments: tuple[str, ...]
 
 
-class _Asked(msgspec.Struct):
-    """What is to be resolved; ``key`` is another where the answer may be."""
-
-    wanted: tuple[str, ...]
-    sources: Sources
-    torch: TorchBuild
-    key: str
-
-
-def _asked(requirements: Sequence[str]) -> _Asked:
-    wanted, sources = normalize(requirements), read_sources()
-    torch = choose_torch(wanted, sources)
-    key = _digest(wanted, _interpreter(), sources.digest, torch.constraint, torch.arguments)
-    return _Asked(wanted=wanted, sources=sources, torch=torch, key=key)
-
-
 def _silent(_: str) -> None:
     """Progress that nobody asked for."""
 
 
 class Environments:
-    """The environments below ``root``. Safe with several processes and threads at once."""
+    """The environments below ``root``. Safe with several processes and threads at once. ``downloads``: whether
+    uv may install a Python that is asked for and is not on this machine."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, downloads: bool = False) -> None:
         self._root = root.absolute()
+        self._interpreters = Interpreters(self._root, downloads=downloads)
 
-    def ensure(self, requirements: Sequence[str], progress: uv.Progress = _silent) -> Environment:
+    def ensure(
+        self,
+        requirements: Sequence[str],
+        progress: uv.Progress = _silent,
+        *,
+        python: Sequence[str] = (),
+        origins: Mapping[str, str] | None = None,
+    ) -> Environment:
         """The environment that fulfils ``requirements``; built when there is none yet.
 
-        ``progress`` is called with short lines ("resolving", "installing 12 packages"). A second call
-        with requirements that mean the same takes milliseconds and no network. Raises RejectedContent
-        when the requirements cannot be fulfilled, Unavailable when an index cannot be reached or the
-        disk is full; nothing half built is left.
+        ``python`` are the versions that its interpreter may have (all of them; see ``core/python.py``; none:
+        the running one's). ``origins`` says who asks for a requirement ("the model"), for the sentence that
+        tells of two that are at odds. ``progress`` is called with short lines ("resolving", "installing 12
+        packages"). A second call with requirements that mean the same takes milliseconds and no network.
+        Raises RejectedContent when the requirements cannot be fulfilled, Unavailable when an index cannot be
+        reached or the disk is full; nothing half built is left.
         """
-        asked = _asked(requirements)
-        known = self._resolved(asked.key)
-        if known is not None:
-            environment = self._read(known.environment)
+        key, wanted = self._wanted(requirements, progress, python, origins)
+        resolution = self._resolved(key)
+        if resolution is not None:
+            environment = self._read(resolution.environment)
             if environment is not None:
+                self.touch(environment.id)
                 return environment
         with _told_of_full_disk():
-            return self._build(known or self._resolve(asked, progress), asked.sources, progress)
+            self._root.mkdir(parents=True, exist_ok=True)
+            if resolution is None:
+                resolution = self._resolve(key, wanted, progress)
+            environment = self._build(resolution, wanted, progress)
+            self.touch(environment.id)
+            return environment
 
-    def resolve(self, requirements: Sequence[str], progress: uv.Progress = _silent) -> str:
-        """The exact versions that :meth:`ensure` would install, one a line; nothing is installed. Raises as it does."""
-        asked = _asked(requirements)
+    def resolve(
+        self, requirements: Sequence[str], progress: uv.Progress = _silent, *, python: Sequence[str] = ()
+    ) -> str:
+        """The exact versions that :meth:`ensure` would install, one a line; nothing is installed. Raises as it
+        does."""
+        key, wanted = self._wanted(requirements, progress, python, None)
         with _told_of_full_disk():
-            return (self._resolved(asked.key) or self._resolve(asked, progress)).lock
+            self._root.mkdir(parents=True, exist_ok=True)
+            return (self._resolved(key) or self._resolve(key, wanted, progress)).lock
+
+    def _wanted(
+        self,
+        requirements: Sequence[str],
+        progress: uv.Progress,
+        python: Sequence[str],
+        origins: Mapping[str, str] | None,
+    ) -> tuple[str, Wanted]:
+        """What is asked for, and the key that its resolution is kept by."""
+        sources = read_sources()
+        normal = normalize(requirements)
+        interpreter = self._interpreters.find(python, sources, progress)
+        torch = choose_torch(normal, sources, tags=interpreter.tags)
+        named = {normalize([line])[0]: who for line, who in (origins or {}).items() if normalize([line])}
+        wanted = Wanted(normal, named, interpreter, tuple(python), sources, torch)
+        key = _digest(normal, interpreter.identity, sources.digest, torch.constraint, torch.arguments)
+        return key, wanted
+
+    def interpreter(self, python: Sequence[str], progress: uv.Progress = _silent) -> Interpreter:
+        """The one that an environment for ``python`` has. Raises what :meth:`Interpreters.find` does."""
+        return self._interpreters.find(python, read_sources(), progress)
 
     def get(self, id: str) -> Environment:
         """Raises NotFound when there is no such environment, or its interpreter is gone."""
@@ -123,15 +154,54 @@ class Environments:
             (each for each in found if each is not None), key=lambda each: (each.created, each.id)
         )
 
+    def touch(self, id: str) -> None:
+        """Note that ``id`` is used now."""
+        path = self._root / ".used" / id
+        with contextlib.suppress(OSError):  # a full disk loses a time, not a deployment
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+
+    def last_used(self, id: str) -> float | None:
+        """When ``id`` was last asked for, or seen in use; seconds since the epoch. None: never."""
+        try:
+            return (self._root / ".used" / id).stat().st_mtime
+        except OSError:
+            return None
+
+    @contextmanager
+    def using(self, id: str) -> Iterator[Environment]:
+        """While it lasts, no process removes ``id`` by :meth:`remove_if_free`. Raises NotFound."""
+        with contextlib.ExitStack() as stack:
+            # Under the lock that a remover holds from its look at the users to the end of the environment.
+            with hold(self._lock(id), _nothing):
+                stack.enter_context(hold(self._lock(f"{id}{_USER}{uuid.uuid4().hex}"), _nothing))
+                environment = self.get(id)
+            yield environment
+            self.touch(id)
+
     def delete(self, id: str) -> None:
         """Remove an environment and the resolutions that lead to it. Raises NotFound."""
         self.get(id)
         with hold(self._lock(id), _nothing):
-            for path in self._resolutions():
-                resolution = self._resolved(path.stem)
-                if resolution is None or resolution.environment == id:
-                    path.unlink(missing_ok=True)
-            self._remove(id)
+            self._forget(id)
+
+    def remove_if_free(self, id: str) -> int | None:
+        """Delete ``id`` unless a process builds or uses it (:meth:`using`): the bytes that the disk got back,
+        which are fewer than its size where uv's cache or another environment has the same files; None: it
+        stays, or is gone already."""
+        with hold_if_free(self._lock(id)) as free:
+            if not free or self._read(id) is None or self._is_used(id):
+                return None
+            freed = bytes_alone(self._root / id, {})
+            self._forget(id)
+            return freed
+
+    def freed_by(self, id: str, seen: Links) -> int | None:
+        """What :meth:`remove_if_free` would answer after all those that ``seen`` was given for were removed."""
+        with hold_if_free(self._lock(id)) as free:
+            if not free or self._read(id) is None or self._is_used(id):
+                return None
+            return bytes_alone(self._root / id, seen)
 
     def sweep(self) -> int:
         """Remove what killed processes left behind, and count it; what is being built stays."""
@@ -147,30 +217,38 @@ class Environments:
                             removed += 1
         return removed
 
-    def _resolve(self, asked: _Asked, progress: uv.Progress) -> _Resolution:
-        """The exact versions for what is asked, remembered under its key."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        with hold(self._lock(asked.key), lambda: progress("waiting for another process")) as lock:
-            known = self._resolved(asked.key)
+    def _is_used(self, id: str) -> bool:
+        for path in (self._root / ".locks").glob(f"{id}{_USER}*"):
+            with hold_if_free(
+                path
+            ) as free:  # the file of a process that was killed is free, and goes with it
+                if not free:
+                    return True
+        return False
+
+    def _resolve(self, key: str, wanted: Wanted, progress: uv.Progress) -> _Resolution:
+        """The exact versions of what is wanted, remembered under ``key``."""
+        with hold(self._lock(key), lambda: progress("waiting for another process")) as lock:
+            known = self._resolved(key)
             if known is not None:
                 return known
             text = ""
-            if asked.wanted:
+            if wanted.requirements:
                 progress("resolving")
-                with self._workplace(asked.key) as folder:
-                    text = _compile(folder, asked, lock, progress)
+                with self._workplace(key) as folder:
+                    text = build.resolve(folder, wanted, lock, progress)
             resolution = _Resolution(
-                requirements=asked.wanted,
+                requirements=wanted.requirements,
                 lock=text,
-                environment=_digest(text, _interpreter())[:32],
-                torch_arguments=asked.torch.arguments,
+                environment=_digest(text, wanted.interpreter.identity)[:32],
+                torch_arguments=wanted.torch.arguments,
             )
             folder = self._root / ".resolutions"
             folder.mkdir(exist_ok=True)
-            _write(folder / f"{asked.key}.json", msgspec.json.format(msgspec.json.encode(resolution)))
+            _write(folder / f"{key}.json", msgspec.json.format(msgspec.json.encode(resolution)))
             return resolution
 
-    def _build(self, resolution: _Resolution, sources: Sources, progress: uv.Progress) -> Environment:
+    def _build(self, resolution: _Resolution, wanted: Wanted, progress: uv.Progress) -> Environment:
         """Install the lock into a new virtual environment, unless it is there."""
         id = resolution.environment
         with hold(
@@ -181,13 +259,13 @@ class Environments:
                 return environment
             self._remove(id)
             with self._workplace(id) as folder:
-                _install(folder, resolution, sources, lock, progress)
+                build.install(folder, resolution.lock, resolution.torch_arguments, wanted, lock, progress)
                 environment = Environment(
                     id=id,
                     python=str(self._python(id)),
                     requirements=resolution.requirements,
                     lock=resolution.lock,
-                    interpreter=_interpreter(),
+                    interpreter=wanted.interpreter.identity,
                     size=_size(folder),
                     created=time.time(),
                 )
@@ -226,7 +304,7 @@ class Environments:
         return self._root / ".locks" / name
 
     @contextmanager
-    def _workplace(self, name: str):
+    def _workplace(self, name: str) -> Iterator[Path]:
         """A new folder for work under the lock ``name``; whatever is in it at the end is removed."""
         folder = self._root / (_BUILDING + name)
         shutil.rmtree(folder, ignore_errors=True)
@@ -235,6 +313,15 @@ class Environments:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _forget(self, id: str) -> None:
+        """The environment, and all that leads to it. Under the lock of ``id``."""
+        for path in self._resolutions():
+            resolution = self._resolved(path.stem)
+            if resolution is None or resolution.environment == id:
+                path.unlink(missing_ok=True)
+        self._remove(id)
+        (self._root / ".used" / id).unlink(missing_ok=True)
 
     def _remove(self, id: str) -> None:
         """Out of sight at once, then from the disk. Under the lock of ``id``."""
@@ -245,53 +332,18 @@ class Environments:
             shutil.rmtree(removed)
 
 
-def base_python() -> Path:
-    """The interpreter that Modelyard runs on, outside of any virtual environment."""
-    folder = Path(sys.base_prefix) / "bin"
-    names = (f"python{sys.version_info.major}.{sys.version_info.minor}", "python3", "python")
-    for name in names:
-        if (folder / name).exists():
-            return folder / name
-    raise Internal(f"There is no interpreter in {folder}; reinstall Python.")
-
-
-def _compile(folder: Path, asked: _Asked, lock: int, progress: uv.Progress) -> str:
-    (folder / "requirements.in").write_text("\n".join(asked.wanted) + "\n")
-    (folder / "constraints.txt").write_text((asked.torch.constraint or "") + "\n")
-    uv.run(
-        [
-            "pip", "compile", "requirements.in", "--constraints", "constraints.txt", "--output-file", "lock.txt",
-            "--no-header", "--no-annotate", "--no-build", "--python", str(base_python()), *asked.torch.arguments,
-        ],
-        sources=asked.sources, folder=folder, lock=lock, progress=progress,
-    )  # fmt: skip
-    return (folder / "lock.txt").read_text()
-
-
-def _install(
-    folder: Path, resolution: _Resolution, sources: Sources, lock: int, progress: uv.Progress
-) -> None:
-    """A relocatable environment in ``folder``, because it is moved once it is whole."""
-    uv.run(
-        ["venv", "--quiet", "--relocatable", "--allow-existing", "--no-project", "--python", str(base_python()),
-         str(folder)],
-        sources=sources, folder=folder.parent, lock=lock, progress=progress,
-    )  # fmt: skip
-    (folder / "lock.txt").write_text(resolution.lock)
-    count = len([line for line in resolution.lock.splitlines() if line and line[0] not in "#- "])
-    if not count:
-        return
-    progress(f"installing {count} package{'s' if count > 1 else ''}")
-    uv.run(
-        ["pip", "install", "--no-deps", "--no-build", "--requirements", "lock.txt", "--link-mode", "hardlink",
-         "--python", str(folder / "bin" / "python"), *resolution.torch_arguments],
-        sources=sources, folder=folder, lock=lock, progress=progress,
-    )  # fmt: skip
-
-
-def _interpreter() -> str:
-    """What makes two interpreters different for an environment."""
-    return f"{platform.python_implementation()} {platform.python_version()} {sysconfig.get_platform()}"
+def bytes_alone(folder: Path, seen: Links) -> int:
+    """The bytes of the files in ``folder`` that are linked from nowhere else but what was ``seen``."""
+    alone = 0
+    for path in folder.rglob("*"):
+        status = path.lstat()
+        if path.is_dir() and not path.is_symlink():
+            continue
+        which = (status.st_dev, status.st_ino)
+        seen[which] = seen.get(which, 0) + 1
+        if seen[which] == status.st_nlink:
+            alone += status.st_size
+    return alone
 
 
 def _digest(*values: object) -> str:
@@ -328,7 +380,7 @@ def _nothing() -> None:
 
 
 @contextmanager
-def _told_of_full_disk():
+def _told_of_full_disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:

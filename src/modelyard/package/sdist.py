@@ -18,7 +18,7 @@ from modelyard.core.errors import NotFound, RejectedContent, Unavailable
 from modelyard.package import uv
 from modelyard.package.archive import unpack as unpack_archive
 from modelyard.package.download import download
-from modelyard.package.environment import base_python
+from modelyard.package.interpreter import base_python
 from modelyard.package.sources import Sources
 
 _PROJECT = """\

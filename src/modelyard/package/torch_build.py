@@ -4,14 +4,13 @@ The default index' build brings gigabytes of CUDA along, of no use on such a mac
 lies in a configured folder is taken as it is; otherwise uv is told to look for CPU builds.
 """
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.tags import Tag, sys_tags
+from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
@@ -26,9 +25,14 @@ class TorchBuild(msgspec.Struct, frozen=True):
 
 
 def choose_torch(
-    requirements: Sequence[str], sources: Sources, *, nvidia: bool | None = None
+    requirements: Sequence[str],
+    sources: Sources,
+    *,
+    tags: Callable[[], frozenset[Tag]],
+    nvidia: bool | None = None,
 ) -> TorchBuild:
-    """The build for this machine (``nvidia``: whether it has such a device; None: look)."""
+    """The build for this machine (``nvidia``: whether it has such a device; None: look) and an interpreter that
+    takes wheels of ``tags``."""
     if sources.variables.get("UV_TORCH_BACKEND") or (has_nvidia() if nvidia is None else nvidia):
         return TorchBuild()
     asked = [Requirement(line) for line in requirements]
@@ -38,7 +42,7 @@ def choose_torch(
             if requirement.url:
                 return TorchBuild()
             wanted &= requirement.specifier
-    version = _cpu_wheel(sources.folders, wanted)
+    version = _cpu_wheel(sources.folders, wanted, tags)
     if version is not None:
         return TorchBuild(constraint=f"torch=={version}")
     return TorchBuild(arguments=("--torch-backend", "cpu"))
@@ -49,19 +53,16 @@ def has_nvidia() -> bool:
     return Path("/proc/driver/nvidia").exists() or any(Path("/dev").glob("nvidia[0-9]*"))
 
 
-def _cpu_wheel(folders: Sequence[Path], wanted: SpecifierSet) -> Version | None:
-    """The newest ``torch-*+cpu`` wheel in ``folders`` that suits this interpreter and ``wanted``."""
+def _cpu_wheel(
+    folders: Sequence[Path], wanted: SpecifierSet, suitable: Callable[[], frozenset[Tag]]
+) -> Version | None:
+    """The newest ``torch-*+cpu`` wheel in ``folders`` that is ``suitable``, and ``wanted``."""
     found: list[Version] = []
     for path in (path for folder in folders for path in folder.glob("torch-*.whl")):
         try:
             _, version, _, tags = parse_wheel_filename(path.name)
         except InvalidWheelFilename:
             continue
-        if version.local == "cpu" and version in wanted and tags & _our_tags():
+        if version.local == "cpu" and version in wanted and tags & suitable():
             found.append(version)
     return max(found, default=None)
-
-
-@functools.cache
-def _our_tags() -> frozenset[Tag]:
-    return frozenset(sys_tags())

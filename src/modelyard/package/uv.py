@@ -1,7 +1,9 @@
 """uv, run as a process: its progress as lines for people, its failures as our errors."""
 
 import functools
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +14,11 @@ from modelyard.core.errors import Internal, ModelyardError, RejectedContent, Una
 from modelyard.package.sources import Sources
 
 Progress = Callable[[str], None]
+
+_NICENESS = 10
+_INSTALLS = max(
+    1, (os.cpu_count() or 1) // 2
+)  # threads that link or copy files; UV_CONCURRENT_INSTALLS is stronger
 
 _NETWORK = re.compile(
     r"Failed to fetch|Could not connect|error sending request|Request failed|network was disabled|"
@@ -43,13 +50,21 @@ class Unreachable(Unavailable):
     """An index that does not answer."""
 
 
+class Unsolvable(RejectedContent):
+    """Requirements that have no solution; ``reason`` is uv's, in one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(_no_solution(reason), field="requirements")
+        self.reason = _shortened(reason, 1500)
+
+
 def _run(
     arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress
 ) -> None:
     process = subprocess.Popen(
-        [_binary(), "--color", "never", "--no-progress", *arguments],
+        [*_kindly(), binary(), "--color", "never", "--no-progress", *arguments],
         cwd=folder,
-        env=sources.variables,
+        env={"UV_CONCURRENT_INSTALLS": str(_INSTALLS)} | sources.variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -75,7 +90,15 @@ def _run(
 
 
 @functools.cache
-def _binary() -> str:
+def _kindly() -> list[str]:
+    """What is put before a command that must not get in the way of models that serve. Its priority for the disk
+    follows from that for the processor (ioprio_set(2))."""
+    nice = shutil.which("nice")
+    return [] if nice is None else [nice, "-n", str(_NICENESS)]
+
+
+@functools.cache
+def binary() -> str:
     return uv.find_uv_bin()
 
 
@@ -85,7 +108,7 @@ def _failure(status: int, said: Sequence[str]) -> ModelyardError:
     if "No space left on device" in text or "os error 28" in text:
         return disk_full()
     if "No solution found" in text and not _NETWORK.search(text):
-        return RejectedContent(_no_solution(reason), field="requirements")
+        return Unsolvable(reason)
     if _NETWORK.search(text):
         return Unreachable(
             f"The packages cannot be fetched: {_shortened(reason)} Check the network and the package index, "
@@ -119,7 +142,9 @@ def _no_solution(reason: str) -> str:
         or "building from source is disabled" in reason
     )
     advice = (
-        "Environments are built from wheels only: pin versions that have a wheel for this Python and platform."
+        "It needs another Python: name one with --python."
+        if "does not satisfy Python" in reason
+        else "Environments are built from wheels only: pin versions that have a wheel for this Python and platform."
         if wheels
         else "Loosen or correct one of them."
     )

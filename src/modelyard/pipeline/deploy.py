@@ -28,6 +28,7 @@ from modelyard.core.struct import Noun
 from modelyard.deploy.reconciler import Reconciler
 from modelyard.deploy.signal import Signal
 from modelyard.package.environment import Environments
+from modelyard.package.system import check_system
 from modelyard.pipeline import options
 from modelyard.pipeline.run import Run
 from modelyard.registry.versions import NeedsTrust, register
@@ -119,7 +120,7 @@ class DeployPipeline:
         """Do it; the result names endpoint, version, deployment and the addresses to call."""
         parameters = msgspec.convert(run.job.parameters, DeployParameters)
         version = self._register(run, parameters)
-        self._environment(run, version)
+        self._environment(run, parameters, version)
         deployment = self._start(run, parameters, version)
         try:
             self._ready(run, deployment)
@@ -186,13 +187,27 @@ class DeployPipeline:
         same = latest.digest == manifest.digest and latest.trusted == parameters.trusted
         return latest if same else None
 
-    def _environment(self, run: Run, version: Version) -> None:
+    def _environment(self, run: Run, parameters: DeployParameters, version: Version) -> None:
         if run.brought("environment") is not None:
             return
         with run.stage("environment", "Python environment") as result:
-            requirements = version.analysis.requirements
-            environment = self._environments.ensure(requirements, self._build_progress(run))
-            result |= {"environment": environment.id, "message": f"environment {environment.id[:12]}"}
+            if unknown := check_system(version.analysis.system_packages):
+                run.warning(
+                    f"Whether this machine has {', '.join(unknown)}, which the model needs, could not be checked: "
+                    "there is no dpkg here."
+                )
+            environment = self._build(run, version, self._settings(parameters))
+            result |= {"environment": environment, "message": f"environment {environment[:12]}"}
+
+    def _build(self, run: Run, version: Version, settings: DeploymentSettings) -> str:
+        """The environment of a version that is deployed with ``settings``."""
+        analysis = version.analysis
+        return self._environments.ensure(
+            analysis.requirements,
+            self._build_progress(run),
+            python=[each for each in (analysis.python, settings.python) if each is not None],
+            origins=analysis.origins,
+        ).id
 
     @staticmethod
     def _build_progress(run: Run) -> Callable[[str], None]:
@@ -218,13 +233,15 @@ class DeployPipeline:
         while True:
             run.check()
             self._blobs.lay_out(version.manifest, folder)
-            requirements = version.analysis.requirements
-            environment = self._environments.ensure(requirements, self._build_progress(run)).id
+            settings = self._settings(parameters)
+            environment = self._build(run, version, settings)
             with self._changes:
                 # The janitor removes under this lock what no revision uses yet.
                 if not folder.is_dir() or not self._is_there(environment):
                     continue
                 self._refuse_when_outrun(run, parameters)
+                if self._settings(parameters).python != settings.python:
+                    continue  # another deployment of the endpoint came between
                 settings = self._settings(parameters)
                 return self._endpoints.deploy(
                     parameters.endpoint, version.model, version.number, settings, environment

@@ -22,7 +22,7 @@ from modelyard.core.errors import Internal, NotFound, RejectedContent, Unavailab
 from modelyard.host.files import read_json, write_json
 from modelyard.package import git, hub, sdist, url, uv
 from modelyard.package.address import file_address
-from modelyard.package.environment import base_python
+from modelyard.package.interpreter import base_python
 from modelyard.package.locks import hold
 from modelyard.package.pages import page_at
 from modelyard.package.sources import read_sources

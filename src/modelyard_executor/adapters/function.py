@@ -48,8 +48,6 @@ class Adapter:
 
     def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
         """``options``: ``file`` (relative), ``entry`` (``predict`` or ``Model``), ``signature``."""
-        # Prints belong into the log when they are made, not when a buffer is full.
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         path = files / str(options["file"])
         self._size = sum(file.stat().st_size for file in files.rglob("*") if file.is_file())
         self._signature: Signature = dict(options["signature"])

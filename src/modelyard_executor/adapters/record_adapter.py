@@ -1,7 +1,6 @@
 """What adapters share whose models take records of Python values and give such: calls to records and back."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
@@ -29,7 +28,6 @@ class RecordAdapter:
 
     def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
         """``options``: ``signature``, ``threads``."""
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         # Before the framework is imported, which is when its libraries read it.
         os.environ["OMP_NUM_THREADS"] = str(options["threads"])
         self._signature: Signature = dict(options["signature"])

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from modelyard.control.answers import EnvironmentAnswer
+from modelyard.control.answers import EnvironmentAnswer, EnvironmentsAnswer
 from modelyard.control.api.common import PREFIX, Here
-from modelyard.control.environments import describe, describe_all
+from modelyard.control.environments import clean, describe, describe_all
 from modelyard.control.openapi import NounResponse, answers
+from modelyard.control.requests import CleanRequest
 
 router = APIRouter(prefix=PREFIX, tags=["environments"])
 
@@ -16,6 +17,16 @@ router = APIRouter(prefix=PREFIX, tags=["environments"])
 def list_environments(here: Here) -> NounResponse:
     """All environments, the oldest first."""
     return NounResponse(describe_all(here))
+
+
+@router.post(
+    "/environments/clean", responses=answers(EnvironmentsAnswer, "unavailable"), response_model=None
+)
+def clean_environments(here: Here, request: CleanRequest) -> NounResponse:
+    """Remove the environments that nothing uses. Refused while the node does not answer: nobody knows then
+    which replicas live."""
+    older_than = request.older_than if request.older_than is not None else here.settings.environment_grace
+    return NounResponse(clean(here, older_than=older_than, dry_run=request.dry_run))
 
 
 @router.get("/environments/{id}", responses=answers(EnvironmentAnswer, "not_found"), response_model=None)
