@@ -8,7 +8,7 @@ import msgspec
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 
-from modelyard.analyze import families
+from modelyard.analyze import adapters
 from modelyard.analyze.command_line import Command
 from modelyard.analyze.plain import plain
 from modelyard.core.datatypes import DATATYPES
@@ -33,21 +33,7 @@ class DeclaredSignature(Noun, frozen=True):
     max_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-_FORMATS = (
-    "onnx",
-    "sklearn",
-    "sentence_embedding",
-    "transformers",
-    "esm2",
-    "image",
-    "audio",
-    "gguf",
-    "xgboost",
-    "lightgbm",
-    "function",
-    "command",
-)
-ADAPTERS: Final = frozenset(_FORMATS) | families.names()
+ADAPTERS: Final = adapters.names()
 
 
 class ModelYaml(Noun, frozen=True):

@@ -20,7 +20,8 @@ class Analysis(Noun):
     ``format`` is what the files are, ``adapter`` the code that serves them. ``signature`` is None
     when only loading can tell it (a pickle): then the executor says. ``requirements`` are PEP 508
     lines of what the model needs *beyond* nothing: the adapter's least is included. ``executes``
-    is True when loading runs code from the model's files (pickle, ``model.py``).
+    says whether loading runs code from the model's files (a pickle, ``model.py``), and ``because`` in a sentence
+    what that would be, where the format alone does not say it.
     ``details`` holds facts for people (opset, producer, layers), by label.
     """
 
@@ -34,6 +35,7 @@ class Analysis(Noun):
     size_bytes: int = 0
     memory_bytes: Interval | None = None
     executes: Literal["no", "pickle", "code"] = "no"
+    because: str = ""
     details: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
 
