@@ -13,6 +13,8 @@ from modelyard.analyze import (
     onnx,
     perception,
     sklearn,
+    torch_export,
+    torchscript,
     transformers,
     transformers_task,
     xgboost,
@@ -45,7 +47,7 @@ GROUPS: tuple[tuple[Format, ...], ...] = (
     (transformers_task,),
     (transformers,),
     (gguf,),
-    (onnx, sklearn, xgboost, lightgbm),
+    (onnx, sklearn, xgboost, lightgbm, torch_export, torchscript),
 )
 
 

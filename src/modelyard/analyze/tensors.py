@@ -21,16 +21,16 @@ class Value(NamedTuple):
     description: str = ""
 
 
-def signature(inputs: Sequence[Value], outputs: Sequence[Value]) -> Signature:
+def signature(inputs: Sequence[Value], outputs: Sequence[Value], *, exact: bool = False) -> Signature:
     """Inputs and outputs, with the batch axis taken off where there is one.
 
-    Batched means: every input and output has a first axis of any length, and that of all inputs has
-    the same symbol (exporters that write none mean one; the executor proves it with two records). A
+    Batched means: every input and output has a first axis of any length, and that of all inputs (with ``exact``, of
+    outputs too) has the same symbol (exporters that write none mean one; the executor proves it with two records). A
     graph whose first axes are all exactly 1 takes one record a call and still shows its batch axis.
     """
     everything = [*inputs, *outputs]
     firsts = [value.shape[0] if value.shape else -1 for value in everything]
-    symbols = {value.shape[0] for value in inputs if value.shape}
+    symbols = {value.shape[0] for value in (everything if exact else inputs) if value.shape}
     dynamic = not any(isinstance(first, int) for first in firsts) and len(symbols) == 1
     single = all(first == 1 for first in firsts)
     batched = dynamic or single

@@ -26,8 +26,8 @@ class Graph:
         self._signature: Signature = dict(options["signature"] or {})
         self._size = 0
         self.open(files, device, options)
-        if self._signature["batched"] and self._signature.get("max_batch") != 1:
-            self._signature["batched"] = self._batches()
+        if self._together and not self._batches():
+            self._take_apart()
 
     def open(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
         """Load the model; set ``_size``, and ``_signature`` where the analysis told none. Raises LoadError."""
@@ -75,6 +75,17 @@ class Graph:
             return all(self._rows(output) == rows for output in self.run(self.made_up(rows), {}).values())
         except Exception:
             return True
+
+    def _take_apart(self) -> None:
+        """Say what a graph takes whose rows cannot be put together: one, or none, where its answers have no rows."""
+        if all(self._rows(output) == 1 for output in self.run(self.made_up(1), {}).values()):
+            self._signature["max_batch"] = 1
+            return
+        self._signature["batched"] = False
+        for place in ("inputs", "outputs"):
+            self._signature[place] = [
+                dict(spec, shape=[-1, *spec["shape"]]) for spec in self._signature[place]
+            ]
 
     def _alike(self, rows: int) -> bool:
         """Whether the last of several records comes out as it does among copies of itself."""
