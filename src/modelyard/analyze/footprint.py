@@ -15,11 +15,15 @@ BASES = {
     "torch": 500 * _MB,
     "function": 12 * _MB,
     "boosted": 110 * _MB,
+    "tensorflow": 500 * _MB,
+    "tflite": 60 * _MB,
 }
 FACTORS = {
     "onnx": 2.5,  # weights as stored, packed again for the kernels, and activations
     "sklearn": 3.0,  # numbers in compressed or text form grow; trees are copied while loading
     "torch": 2.0,  # the weights once more while loading
+    "tensorflow": 2.5,  # not measured over many
+    "tflite": 1.5,  # mapped, and packed again where a kernel wants it so
     "boosted": 4.0,  # text and numbers of trees become nodes; not measured over many
     "function": 3.0,  # nothing is known but the size of the files
 }

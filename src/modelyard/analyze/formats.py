@@ -13,6 +13,7 @@ from modelyard.analyze import (
     onnx,
     perception,
     sklearn,
+    tflite,
     torch_export,
     torchscript,
     transformers,
@@ -47,7 +48,7 @@ GROUPS: tuple[tuple[Format, ...], ...] = (
     (transformers_task,),
     (transformers,),
     (gguf,),
-    (onnx, sklearn, xgboost, lightgbm, torch_export, torchscript),
+    (onnx, sklearn, xgboost, lightgbm, torch_export, torchscript, tflite),
 )
 
 
