@@ -13,6 +13,7 @@ from modelyard.analyze import (
     onnx,
     perception,
     sklearn,
+    tensorflow,
     tflite,
     torch_export,
     torchscript,
@@ -47,6 +48,7 @@ GROUPS: tuple[tuple[Format, ...], ...] = (
     (perception.image, perception.audio),
     (transformers_task,),
     (transformers,),
+    (tensorflow,),
     (gguf,),
     (onnx, sklearn, xgboost, lightgbm, torch_export, torchscript, tflite),
 )

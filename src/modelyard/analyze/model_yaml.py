@@ -36,15 +36,22 @@ class DeclaredSignature(Noun, frozen=True):
 ADAPTERS: Final = adapters.names()
 
 
+class Options(Noun, frozen=True):
+    """What an adapter has to be told. ``signature``: which of a SavedModel's is served."""
+
+    signature: str | None = None
+
+
 class ModelYaml(Noun, frozen=True):
     """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try; ``command`` makes a
-    program of it."""
+    program of it; ``options`` are the adapter's."""
 
     adapter: str | None = None
     signature: DeclaredSignature | None = None
     requirements: tuple[str, ...] = ()
     example: dict[str, Any] | None = None
     command: Command | None = None
+    options: Options = Options()
 
 
 def schema() -> dict[str, Any]:
@@ -85,6 +92,10 @@ def read(files: Files) -> ModelYaml:
 
 def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
     """The analysis, refined by what the author declared. Raises RejectedContent where they disagree."""
+    if declared.options.signature is not None and analysis.adapter != "tensorflow":
+        raise _wrong(
+            f"the adapter {analysis.adapter} has no option 'signature'; tensorflow has", field="options.signature"
+        )
     signature = _merge(declared.signature, analysis)
     if declared.example is not None and signature is not None:
         _check_example(declared.example, signature)

@@ -67,6 +67,8 @@ class Adapter(Graph):
         except AssertionError as error:
             # Lengths of several inputs that have to fit together; the program's own check says which.
             raise InvalidInput("inputs", "The inputs do not fit the program: %s." % str(error).rstrip(".")) from error
+        except IndexError as error:
+            raise InvalidInput("inputs", "The program cannot take this: %s." % error) from error
         leaves = pytree.tree_leaves(answer, is_leaf=lambda value: value is None)
         return {name: to_numpy(leaf) for name, leaf in zip(self._results, leaves) if name is not None}
 

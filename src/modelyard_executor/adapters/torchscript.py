@@ -67,8 +67,11 @@ class Adapter(Graph):
                     given[name] = None
             elif parameters.get(name) is not None:
                 given[name] = parameters[name]
-        with self._torch.no_grad():
-            answer = self._module(**given)
+        try:
+            with self._torch.no_grad():
+                answer = self._module(**given)
+        except IndexError as error:
+            raise InvalidInput("inputs", "The module cannot take this: %s." % error) from error
         found: Dict[str, Any] = {}
         self._flatten(answer, "", found)
         return found
