@@ -80,10 +80,10 @@ class Table:
         position = self._followed(field)
         return None if position is None else Table(self._buffer, position)
 
-    def text(self, field: int) -> str:
-        """A text; empty when there is none."""
+    def text(self, field: int, longest: int = _LONGEST_TEXT) -> str:
+        """A text of at most so many bytes; empty when there is none."""
         begin, length = self._vector(field, 1)
-        if length > _LONGEST_TEXT:
+        if length > longest:
             raise self._buffer.malformed(f"a text in it has {length} bytes")
         return self._buffer.read(begin, length).decode("utf-8", "replace") if length else ""
 

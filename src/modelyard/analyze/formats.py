@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from modelyard.analyze import (
+    catboost,
     command,
     esm2,
     families,
@@ -50,7 +51,7 @@ GROUPS: tuple[tuple[Format, ...], ...] = (
     (transformers,),
     (tensorflow,),
     (gguf,),
-    (onnx, sklearn, xgboost, lightgbm, torch_export, torchscript, tflite),
+    (onnx, sklearn, xgboost, lightgbm, catboost, torch_export, torchscript, tflite),
 )
 
 
