@@ -111,6 +111,10 @@ def _example(model: Boosted) -> dict[str, object]:
     if not model.names:
         return {"features": [0.0] * model.columns}
     return {
-        name: model.categories[name][0] if model.categories.get(name) else "" if name in model.texts else 0.0
+        name: model.categories[name][0]
+        if model.categories.get(name)
+        else ""
+        if name in model.texts
+        else 0.0
         for name in model.names
     }

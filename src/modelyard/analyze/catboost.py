@@ -85,7 +85,9 @@ def analyze(files: Files) -> Analysis:
             field=path,
         ) from error
     if not 0 < threshold < 1:
-        raise RejectedContent(f"{path} is corrupt: its threshold of probability is {threshold}.", field=path)
+        raise RejectedContent(
+            f"{path} is corrupt: its threshold of probability is {threshold}.", field=path
+        )
     size = files.size(path)
     described = boosted.described(model, path, format="CatBoost", adapter=NAME, requirements=REQUIREMENTS)
     details = {
@@ -114,7 +116,9 @@ def _binary(files: Files, path: str) -> _Core:
     root = FlatBuffer(files, path, "a CatBoost model", 8).root()
     version, trees = root.text(0), root.table(1)
     if version != "FlabuffersModel_v1" or trees is None:
-        raise RejectedContent(f"{path} is of a form of CatBoost's that is not known ({version[:40]!r}).", field=path)
+        raise RejectedContent(
+            f"{path} is of a form of CatBoost's that is not known ({version[:40]!r}).", field=path
+        )
     columns: list[_Column] = []
     for field, kind in ((5, "float"), (4, "categorical"), (12, "text")):
         columns += [_column(each, field, kind) for each in trees.tables(field)]
@@ -149,8 +153,10 @@ def _json(files: Files, path: str) -> _Core:
         ("text_features", "text"),
         ("embedding_features", "embedding"),
     ):
-        for each in features.get(group, ()):
-            columns.append(_Column(int(each["flat_feature_index"]), str(each.get("feature_id", "")), kind))
+        columns += [
+            _Column(int(each["flat_feature_index"]), str(each.get("feature_id", "")), kind)
+            for each in features.get(group, ())
+        ]
     for name in _INFO:
         if isinstance(info.get(name), str):
             info[name] = json.loads(info[name])
@@ -168,12 +174,14 @@ def _model(core: _Core, loss: str, path: str) -> Boosted:
                 field=path,
             )
     if [column.place for column in columns] != list(range(len(columns))):
-        raise RejectedContent(f"{path} is corrupt: the places of its columns are not 0, 1, 2, ….", field=path)
+        raise RejectedContent(
+            f"{path} is corrupt: the places of its columns are not 0, 1, 2, ….", field=path
+        )
     texts = frozenset(index for index, column in enumerate(columns) if column.kind == "categorical")
     names: tuple[str, ...] = ()
     if texts or any(column.name and column.name != str(column.place) for column in columns):
         names = tuple(column.name or f"f{column.place}" for column in columns)
-    task = _TASKS.get(loss, "numbers")
+    task: Task = _TASKS.get(loss, "numbers")
     labels = _labels(core.info.get("class_params")) if task in ("binary", "classes") else ()
     width = max(1, core.dimensions)
     if task == "binary":
@@ -181,7 +189,15 @@ def _model(core: _Core, loss: str, path: str) -> Boosted:
     elif task == "classes" and labels:
         width = len(labels)
     return Boosted(
-        task, width, len(columns), "FP64", names, {}, frozenset(), frozenset(names[index] for index in texts), labels
+        task,
+        width,
+        len(columns),
+        "FP64",
+        names,
+        {},
+        frozenset(),
+        frozenset(names[index] for index in texts),
+        labels,
     )
 
 

@@ -51,7 +51,9 @@ class FlatBuffer:
 
     def malformed(self, why: str) -> RejectedContent:
         """The error for content that is not the format."""
-        return RejectedContent(f"{self.path} is not {self._what}, or it is corrupt: {why}.", field=self.path)
+        return RejectedContent(
+            f"{self.path} is not {self._what}, or it is corrupt: {why}.", field=self.path
+        )
 
 
 class Table:

@@ -94,7 +94,8 @@ def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
     """The analysis, refined by what the author declared. Raises RejectedContent where they disagree."""
     if declared.options.signature is not None and analysis.adapter != "tensorflow":
         raise _wrong(
-            f"the adapter {analysis.adapter} has no option 'signature'; tensorflow has", field="options.signature"
+            f"the adapter {analysis.adapter} has no option 'signature'; tensorflow has",
+            field="options.signature",
         )
     signature = _merge(declared.signature, analysis)
     if declared.example is not None and signature is not None:

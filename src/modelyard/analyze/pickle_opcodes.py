@@ -10,7 +10,15 @@ import io
 import pickletools
 from collections.abc import Callable
 
-from modelyard.analyze.objects import Array, Global, Instance, Opaque, Persistent, attributes, refuse_harmful
+from modelyard.analyze.objects import (
+    Array,
+    Global,
+    Instance,
+    Opaque,
+    Persistent,
+    attributes,
+    refuse_harmful,
+)
 from modelyard.analyze.streams import Stream
 from modelyard.core.errors import RejectedContent
 

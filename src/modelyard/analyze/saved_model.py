@@ -85,7 +85,11 @@ class MetaGraph:
 
 def read(reader: Reader) -> list[MetaGraph]:
     """The graphs of the file. Raises RejectedContent when it is none or is corrupt."""
-    graphs = [_meta_graph(reader, reader.message(item)) for item in reader.fields(reader.whole()) if item.number == 2]
+    graphs = [
+        _meta_graph(reader, reader.message(item))
+        for item in reader.fields(reader.whole())
+        if item.number == 2
+    ]
     if not graphs:
         raise reader.malformed("it has no graph")
     return graphs

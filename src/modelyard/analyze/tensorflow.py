@@ -54,7 +54,8 @@ def analyze(files: Files) -> Analysis:
     path = FILE if FILE in found else found[0]
     if len(found) > 1 and path != FILE:
         raise RejectedContent(
-            f"There are {len(found)} SavedModel folders: {', '.join(found[:8])}. Deploy one of them alone.", field=found[0]
+            f"There are {len(found)} SavedModel folders: {', '.join(found[:8])}. Deploy one of them alone.",
+            field=found[0],
         )
     reader = Reader(files, path, "a TensorFlow SavedModel")
     graph = _serving(saved_model.read(reader), path)
@@ -83,7 +84,9 @@ def analyze(files: Files) -> Analysis:
         size_bytes=weights + files.size(path),
         memory_bytes=estimate("tensorflow", weights + files.size(path)),
         executes="code" if more else "no",
-        because=f"{path} is a program that uses the operator {more}, which reaches for files." if more else "",
+        because=f"{path} is a program that uses the operator {more}, which reaches for files."
+        if more
+        else "",
         details={
             "TensorFlow": graph.version or "not told",
             "signature": key[:100],
@@ -113,7 +116,8 @@ def _serving(graphs: list[MetaGraph], path: str) -> MetaGraph:
     chosen = min(serving or graphs, key=lambda graph: len(graph.tags))
     if not serving and len(graphs) > 1:
         raise RejectedContent(
-            f"{path} has {len(graphs)} graphs, and none with the tag 'serve'. Save the one to be served alone.", field=path
+            f"{path} has {len(graphs)} graphs, and none with the tag 'serve'. Save the one to be served alone.",
+            field=path,
         )
     return chosen
 
@@ -153,7 +157,11 @@ def _check_variables(files: Files, folder: str, graph: MetaGraph) -> None:
     """What the graph restores has to be there, every part of it."""
     if not graph.restore or not any(node.operator in _VARIABLES for node in graph.nodes.values()):
         return
-    present = {path.removeprefix(folder + "variables/") for path in files.paths if path.startswith(folder + "variables/")}
+    present = {
+        path.removeprefix(folder + "variables/")
+        for path in files.paths
+        if path.startswith(folder + "variables/")
+    }
     shards = [match for name in present if (match := _SHARD.fullmatch(name))]
     complete = shards and {int(match[1]) for match in shards} == set(range(int(shards[0][2])))
     if "variables.index" not in present or not complete:

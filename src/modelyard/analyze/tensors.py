@@ -52,7 +52,9 @@ def check(path: str, inputs: Sequence[Value], outputs: Sequence[Value], again: s
             raise RejectedContent(f"{path} has no {place}, so there is nothing to predict.", field=path)
         names = [value.name for value in values]
         if "" in names or len(set(names)) != len(names):
-            raise RejectedContent(f"{path} has {place} without names, or two of one name. {again}.", field=path)
+            raise RejectedContent(
+                f"{path} has {place} without names, or two of one name. {again}.", field=path
+            )
         for value in values:
             if value.shape is None and place == "inputs":
                 raise RejectedContent(
@@ -62,7 +64,8 @@ def check(path: str, inputs: Sequence[Value], outputs: Sequence[Value], again: s
             lengths = [axis for axis in value.shape or () if isinstance(axis, int)]
             if len(value.shape or ()) > MAX_AXES or not all(0 <= axis <= MAX_LENGTH for axis in lengths):
                 raise RejectedContent(
-                    f"{path} is corrupt: the shape of {value.name[:100]!r} is not possible. {again}.", field=path
+                    f"{path} is corrupt: the shape of {value.name[:100]!r} is not possible. {again}.",
+                    field=path,
                 )
 
 

@@ -134,7 +134,9 @@ def _names(model: Table) -> tuple[dict[int, str], dict[int, str]]:
 def _values(graph: Table, path: str, field: int, names: dict[int, str]) -> list[tuple[int, Value]]:
     """The inputs (field 1) or outputs (2) of the graph, each with the number of its tensor."""
     if graph.length(field) > _MOST:
-        raise RejectedContent(f"{path} is corrupt: it has {graph.length(field)} inputs or outputs.", field=path)
+        raise RejectedContent(
+            f"{path} is corrupt: it has {graph.length(field)} inputs or outputs.", field=path
+        )
     wanted = graph.numbers(field)
     every = dict(_tensors(graph, frozenset(wanted)))
     found: list[tuple[int, Value]] = []

@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import msgspec
+
 from modelyard.analyze import detect as content
 from modelyard.analyze import tensors, torch_pickles, torch_program
 from modelyard.analyze.archive import Archive
@@ -16,8 +18,7 @@ from modelyard.analyze.candidates import choose
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.plain import plain
 from modelyard.analyze.tensors import Value
-from modelyard.analyze.torch_program import Program, Range
-from modelyard.core.errors import RejectedContent
+from modelyard.analyze.torch_program import Program
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
 from modelyard.core.signature import Signature, TensorSpec
@@ -29,10 +30,21 @@ SUFFIXES = (".pt2",)
 _AGAIN: Final = "Save it again with torch.export.save"
 _PROGRAM, _OLD_PROGRAM = "models/model.json", "serialized_exported_program.json"
 _LARGEST_PROGRAM: Final = 256 * 1024 * 1024
-_OLD_PICKLES: Final = ("serialized_state_dict.pt", "serialized_constants.pt", "serialized_example_inputs.pt")
+_OLD_PICKLES: Final = (
+    "serialized_state_dict.pt",
+    "serialized_constants.pt",
+    "serialized_example_inputs.pt",
+)
 _PICKLES: Final = ("data/sample_inputs/model.pt", "data/weights/model.pt", "data/constants/model.pt")
 _CONFIGS: Final = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
-_PLAIN: Final = ("archive_format", "archive_version", "byteorder", ".data/", "extra/", "data/weights/weight_")
+_PLAIN: Final = (
+    "archive_format",
+    "archive_version",
+    "byteorder",
+    ".data/",
+    "extra/",
+    "data/weights/weight_",
+)
 _MOST_EXAMPLE: Final = 4096  # numbers of an example that is made up
 
 
@@ -51,7 +63,9 @@ def analyze(files: Files) -> Analysis:
     archive = Archive(files, path, "a program of torch.export", _AGAIN)
     old = _OLD_PROGRAM in archive.sizes
     parts = _old_parts(archive) if old else _parts(archive)
-    told = torch_program.read(archive.read(parts[_OLD_PROGRAM if old else _PROGRAM], _LARGEST_PROGRAM), archive.corrupt)
+    told = torch_program.read(
+        archive.read(parts[_OLD_PROGRAM if old else _PROGRAM], _LARGEST_PROGRAM), archive.corrupt
+    )
     program = told.program
     more = told.more or next(_beside(archive, parts, old, path), "")
     tensors.check(path, program.inputs, program.outputs, "Export it again")
@@ -136,9 +150,13 @@ def _signature(program: Program) -> tuple[Signature, dict[str, list[list[int]]],
     held = [_sendable(value) for value in program.inputs]
     signature = tensors.signature(held, [_sendable(value) for value in program.outputs], exact=True)
     first = program.inputs[0].shape
-    batch = program.ranges.get(str(first[0])) if first and signature.batched and signature.max_batch is None else None
+    batch = (
+        program.ranges.get(str(first[0]))
+        if first and signature.batched and signature.max_batch is None
+        else None
+    )
     if batch is not None and batch.most:
-        signature = _bounded(signature, batch.most)
+        signature = msgspec.structs.replace(signature, max_batch=batch.most)
     ranges: dict[str, list[list[int]]] = {}
     inputs: list[TensorSpec] = []
     for value, spec in zip(program.inputs, signature.inputs, strict=True):
@@ -146,13 +164,15 @@ def _signature(program: Program) -> tuple[Signature, dict[str, list[list[int]]],
         bounds = [
             [index, each.least, -1 if each.most is None else each.most]
             for index, axis in enumerate(axes)
-            if isinstance(axis, str) and (each := program.ranges.get(axis)) and (each.least > 1 or each.most is not None)
+            if isinstance(axis, str)
+            and (each := program.ranges.get(axis))
+            and (each.least > 1 or each.most is not None)
         ]
         if bounds:
             ranges[value.name] = bounds
         inputs.append(_described(spec, bounds))
     least = batch.least if batch is not None else 1
-    return _with_inputs(signature, tuple(inputs)), ranges, max(1, least)
+    return msgspec.structs.replace(signature, inputs=tuple(inputs)), ranges, max(1, least)
 
 
 def _sendable(value: Value) -> Value:
@@ -160,19 +180,12 @@ def _sendable(value: Value) -> Value:
     return value._replace(datatype="FP32") if value.datatype == "BF16" else value
 
 
-def _bounded(signature: Signature, most: int) -> Signature:
-    return Signature(signature.inputs, signature.outputs, signature.parameters, signature.batched, most)
-
-
-def _with_inputs(signature: Signature, inputs: tuple[TensorSpec, ...]) -> Signature:
-    return Signature(inputs, signature.outputs, signature.parameters, signature.batched, signature.max_batch)
-
-
 def _described(spec: TensorSpec, bounds: list[list[int]]) -> TensorSpec:
     told = ", ".join(
-        f"axis {axis}: {f'{least} to {most}' if most >= 0 else f'{least} or more'}" for axis, least, most in bounds
+        f"axis {axis}: {f'{least} to {most}' if most >= 0 else f'{least} or more'}"
+        for axis, least, most in bounds
     )
-    return TensorSpec(spec.name, spec.datatype, spec.shape, spec.kind, spec.optional, told)
+    return msgspec.structs.replace(spec, description=told)
 
 
 def _example(signature: Signature, ranges: Mapping[str, list[list[int]]]) -> dict[str, object] | None:
@@ -182,7 +195,9 @@ def _example(signature: Signature, ranges: Mapping[str, list[list[int]]]) -> dic
     example: dict[str, object] = {}
     for spec in signature.inputs:
         least = {axis: low for axis, low, _ in ranges.get(spec.name, ())}
-        shape = [max(1, least.get(index, 1)) if length < 0 else length for index, length in enumerate(spec.shape)]
+        shape = [
+            max(1, least.get(index, 1)) if length < 0 else length for index, length in enumerate(spec.shape)
+        ]
         count = 1
         for length in shape:
             count *= length
@@ -197,7 +212,9 @@ def _example(signature: Signature, ranges: Mapping[str, list[list[int]]]) -> dic
 
 def _not_sent(program: Program) -> tuple[str, ...]:
     lost = program.results.count(None)
-    return (f"{lost} of the values that the program gives are no tensors, and are not sent.",) if lost else ()
+    return (
+        (f"{lost} of the values that the program gives are no tensors, and are not sent.",) if lost else ()
+    )
 
 
 def _details(program: Program, old: bool, size: int) -> dict[str, str]:

@@ -6,6 +6,8 @@ names into the source of a function (torch/_export/serde/serialize.py, torch/exp
 
 import ast
 import re
+import warnings
+from collections.abc import Callable
 from typing import Final
 
 _LONGEST: Final = 20_000  # characters
@@ -21,13 +23,69 @@ _OPERATOR: Final = re.compile(
 )
 _FILES: Final = re.compile(r"from_file|\bsave\b|\bload\b")  # operators that touch files
 _SIZES: Final = frozenset(
-    {"Symbol", "Integer", "Float", "Rational", "Add", "Mul", "Pow", "Max", "Min", "Abs", "Mod", "floor", "ceiling"}
-    | {"Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not", "Equality", "Unequality", "StrictLessThan", "LessThan"}
-    | {"StrictGreaterThan", "GreaterThan", "FloorDiv", "ModularIndexing", "Where", "PythonMod", "CleanDiv", "CeilToInt"}
-    | {"FloorToInt", "CeilDiv", "LShift", "RShift", "PowByNatural", "FloatPow", "FloatTrueDiv", "IntTrueDiv", "ToFloat"}
-    | {"IsNonOverlappingAndDenseIndicator", "TruncToFloat", "TruncToInt", "RoundToInt", "RoundDecimal", "Identity"}
+    {
+        "Symbol",
+        "Integer",
+        "Float",
+        "Rational",
+        "Add",
+        "Mul",
+        "Pow",
+        "Max",
+        "Min",
+        "Abs",
+        "Mod",
+        "floor",
+        "ceiling",
+    }
+    | {
+        "Eq",
+        "Ne",
+        "Lt",
+        "Le",
+        "Gt",
+        "Ge",
+        "And",
+        "Or",
+        "Not",
+        "Equality",
+        "Unequality",
+        "StrictLessThan",
+        "LessThan",
+    }
+    | {
+        "StrictGreaterThan",
+        "GreaterThan",
+        "FloorDiv",
+        "ModularIndexing",
+        "Where",
+        "PythonMod",
+        "CleanDiv",
+        "CeilToInt",
+    }
+    | {
+        "FloorToInt",
+        "CeilDiv",
+        "LShift",
+        "RShift",
+        "PowByNatural",
+        "FloatPow",
+        "FloatTrueDiv",
+        "IntTrueDiv",
+        "ToFloat",
+    }
+    | {
+        "IsNonOverlappingAndDenseIndicator",
+        "TruncToFloat",
+        "TruncToInt",
+        "RoundToInt",
+        "RoundDecimal",
+        "Identity",
+    }
 )
-_CONDITIONS: Final = frozenset({"size", "stride", "dim", "storage_offset", "numel", "item", "max", "min", "abs", "int"})
+_CONDITIONS: Final = frozenset(
+    {"size", "stride", "dim", "storage_offset", "numel", "item", "max", "min", "abs", "int"}
+)
 _ARITHMETIC: Final = (
     ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop,
     ast.expr_context, ast.Tuple,
@@ -54,14 +112,15 @@ def is_condition(text: str) -> bool:
     return _holds(text, _is_condition)
 
 
-def _holds(text: str, allowed: object) -> bool:
+def _holds(text: str, allowed: Callable[[ast.AST], bool]) -> bool:
     if len(text) > _LONGEST or not text.isascii():
         return False
     try:
-        nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of no use in our log
+            nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    assert callable(allowed)
     return all(isinstance(node, _ARITHMETIC) or allowed(node) for node in nodes)
 
 
@@ -71,7 +130,9 @@ def _is_size(node: ast.AST) -> bool:
     if isinstance(node, ast.keyword):
         return node.arg is not None
     if isinstance(node, ast.Constant):
-        return isinstance(node.value, bool | int | float) or (isinstance(node.value, str) and node.value.isidentifier())
+        return isinstance(node.value, bool | int | float) or (
+            isinstance(node.value, str) and node.value.isidentifier()
+        )
     return isinstance(node, ast.Name)
 
 
@@ -85,5 +146,9 @@ def _is_condition(node: ast.AST) -> bool:
         return node.attr in _CONDITIONS | {"ndim", "shape", "inf", "floor", "ceil", "trunc"}
     if isinstance(node, ast.Constant):
         value = node.value
-        return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and is_name(value))
+        return (
+            value is None
+            or isinstance(value, bool | int | float)
+            or (isinstance(value, str) and is_name(value))
+        )
     return isinstance(node, ast.Name | ast.Subscript)

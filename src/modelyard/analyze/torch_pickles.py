@@ -65,4 +65,3 @@ class _One:
     def read(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
         self._file.seek(offset)
         return self._file.read(-1 if length is None else length)
-

@@ -23,7 +23,15 @@ _TREES: Final = {"builtins.tuple", "builtins.list", "builtins.dict", "collection
     "torch.fx.immutable_collections.immutable_list", "torch.fx.immutable_collections.immutable_dict",
 }  # fmt: skip
 _CONSTANTS: Final = ("as_none", "as_int", "as_float", "as_bool", "as_string")
-_NAMES: Final = ("name", "as_name", "parameter_name", "buffer_name", "tensor_constant_name", "fqn", "user_input_name")
+_NAMES: Final = (
+    "name",
+    "as_name",
+    "parameter_name",
+    "buffer_name",
+    "tensor_constant_name",
+    "fqn",
+    "user_input_name",
+)
 _DEEPEST: Final = 64
 _NO: Final = object()
 
@@ -76,7 +84,9 @@ class _Malformed(Exception):
 def _program(held: Any) -> Program:
     version = held["schema_version"]
     if version["major"] not in _MAJORS:
-        raise _Malformed(f"it is of the form {version['major']}, and {_MAJORS[0]} and {_MAJORS[1]} are known")
+        raise _Malformed(
+            f"it is of the form {version['major']}, and {_MAJORS[0]} and {_MAJORS[1]} are known"
+        )
     module = held["graph_module"]
     tensors, told = module["graph"]["tensor_values"], module["signature"]
     top = next(entry["signature"] for entry in module["module_call_graph"] if entry["fqn"] == "")
@@ -124,7 +134,9 @@ def _program(held: Any) -> Program:
 def _value(name: Any, meta: Any) -> Value:
     datatype = _DATATYPES.get(meta["dtype"])
     if datatype is None:
-        raise _Malformed(f"{str(name)[:100]!r} is of a type (number {str(meta['dtype'])[:20]}) that cannot be sent")
+        raise _Malformed(
+            f"{str(name)[:100]!r} is of a type (number {str(meta['dtype'])[:20]}) that cannot be sent"
+        )
     return Value(str(name), datatype, tuple(_axis(size) for size in meta["sizes"]))
 
 
@@ -144,7 +156,9 @@ def _whole(value: object) -> int:
 
 def _bound(value: object) -> int | None:
     """A bound of a range; None for none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31 else None
+    return (
+        value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31 else None
+    )
 
 
 def _least(value: object) -> int:
@@ -177,7 +191,9 @@ def _check_keys(tree: Any) -> None:
     keys = json.loads(tree["context"]) if tree["type"] is not None else None
     for key in keys if isinstance(keys, list) else ():
         if not is_name(str(key)):
-            raise _Malformed(f"it takes a dictionary with the key {str(key)[:100]!r}; use letters, digits and underscores")
+            raise _Malformed(
+                f"it takes a dictionary with the key {str(key)[:100]!r}; use letters, digits and underscores"
+            )
     for child in tree["children_spec"]:
         _check_keys(child)
 
@@ -232,7 +248,13 @@ def _more_in(held: Mapping[str, object]) -> str:
         if isinstance(name := held.get(key), str) and not is_name(name):
             return f"the name {name[:100]!r}"
     names: list[object] = []
-    for key in ("forward_arg_names", "tensor_values", "sym_int_values", "sym_bool_values", "sym_float_values"):
+    for key in (
+        "forward_arg_names",
+        "tensor_values",
+        "sym_int_values",
+        "sym_bool_values",
+        "sym_float_values",
+    ):
         each = held.get(key)
         names += each if isinstance(each, list) else list(each) if isinstance(each, dict) else ()
     for name in names:

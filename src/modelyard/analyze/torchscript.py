@@ -7,7 +7,9 @@ shapes are there for a traced model (the inputs that it was traced with), for a 
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
+
+import msgspec
 
 from modelyard.analyze import detect as content
 from modelyard.analyze import model_yaml, tensors, torch_pickles
@@ -20,7 +22,7 @@ from modelyard.analyze.torchscript_code import Argument, Forward, Traced, forwar
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
-from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
+from modelyard.core.signature import ParameterSpec, Signature
 from modelyard.core.units import format_bytes
 
 NAME = "torchscript"
@@ -29,7 +31,12 @@ SUFFIXES = (".pt", ".pth", ".ts", ".torchscript")
 _AGAIN: Final = "Save it again with torch.jit.save"
 _LARGEST: Final = 64 * 1024 * 1024  # bytes of a pickle, or of all code
 _TAIL: Final = 1024 * 1024  # bytes of the end in which the directory is looked for
-_PARAMETERS: Final = {"int": "int", "float": "float", "bool": "bool", "str": "string"}
+_PARAMETERS: Final[Mapping[str, Literal["int", "float", "bool", "string"]]] = {
+    "int": "int",
+    "float": "float",
+    "bool": "bool",
+    "str": "string",
+}
 
 
 def detect(files: Files) -> bool:
@@ -80,7 +87,9 @@ def analyze(files: Files) -> Analysis:
             "file": path,
             "arguments": [[each.name, each.kind, each.has_default] for each in forward.arguments],
             "defaults": {each.name: each.default for each in forward.arguments if each.has_default},
-            "traced": None if shown is None or signature is not None else [[each.datatype, each.shape] for each in shown],
+            "traced": None
+            if shown is None or signature is not None
+            else [[each.datatype, list(each.shape)] for each in shown],
             "signature": plain(signature),
         },
         size_bytes=size,
@@ -122,7 +131,9 @@ def _forward(archive: Archive, parts: Mapping[str, str], path: str) -> tuple[For
                 field=path,
             )
     if not any(each.is_tensor for each in forward.arguments):
-        raise RejectedContent(f"{path}: forward takes no tensor, so there is nothing to predict.", field=path)
+        raise RejectedContent(
+            f"{path}: forward takes no tensor, so there is nothing to predict.", field=path
+        )
     return forward, kind.name
 
 
@@ -157,14 +168,17 @@ def _declared(declared: model_yaml.DeclaredSignature, forward: Forward, path: st
             "in this order, with types and shapes.",
             field="model.yaml:signature.outputs",
         )
-    specs = tuple(_spec(spec, takes[spec.name]) for spec in inputs)
-    batched = True if declared.batched is None else declared.batched
-    return Signature(specs, declared.outputs, _parameters(forward), batched, declared.max_batch)
-
-
-def _spec(spec: TensorSpec, argument: Argument) -> TensorSpec:
-    optional = spec.optional or _spared(argument)
-    return TensorSpec(spec.name, spec.datatype, spec.shape, spec.kind, optional, spec.description)
+    specs = tuple(
+        msgspec.structs.replace(spec, optional=spec.optional or _spared(takes[spec.name]))
+        for spec in inputs
+    )
+    return Signature(
+        inputs=specs,
+        outputs=declared.outputs,
+        parameters=_parameters(forward),
+        batched=True if declared.batched is None else declared.batched,
+        max_batch=declared.max_batch,
+    )
 
 
 def _spared(argument: Argument) -> bool:
@@ -173,19 +187,23 @@ def _spared(argument: Argument) -> bool:
 
 
 def _parameters(forward: Forward) -> tuple[ParameterSpec, ...]:
-    parameters: list[ParameterSpec] = []
-    for each in forward.arguments:
-        kind = _PARAMETERS.get(each.kind)
-        if kind is not None:
-            default = each.default if each.has_default else None
-            assert default is None or isinstance(default, bool | int | float | str)
-            parameters.append(ParameterSpec(each.name, kind, default))  # pyright: ignore[reportArgumentType]
-    return tuple(parameters)
+    """Numbers and texts of forward; one without a default has to be sent."""
+    return tuple(
+        ParameterSpec(
+            name=each.name, type=_PARAMETERS[each.kind], default=each.default if each.has_default else None
+        )
+        for each in forward.arguments
+        if each.kind in _PARAMETERS
+    )
 
 
 def _more(archive: Archive, parts: Mapping[str, str]) -> str:
     """What of all its code is more than computing, in a few words."""
-    code = [(name, member) for name, member in parts.items() if name.startswith("code/") and name.endswith(".py")]
+    code = [
+        (name, member)
+        for name, member in parts.items()
+        if name.startswith("code/") and name.endswith(".py")
+    ]
     if sum(archive.sizes[member] for _, member in code) > _LARGEST:
         return f"more than {format_bytes(_LARGEST)} of code, which is not read"
     return next((told for _, member in code if (told := reaches_for(archive.read(member, _LARGEST)))), "")
@@ -198,7 +216,9 @@ def _told(forward: Forward) -> str:
 def _ask(path: str, forward: Forward) -> RejectedContent:
     """The question for what a scripted model does not say, with the answer's form."""
     inputs = "".join(
-        f"    - {{name: {each.name[:100]}, datatype: FP32, shape: [-1]}}\n" for each in forward.arguments if each.is_tensor
+        f"    - {{name: {each.name[:100]}, datatype: FP32, shape: [-1]}}\n"
+        for each in forward.arguments
+        if each.is_tensor
     )
     names = ["output"]
     if match := re.fullmatch(r"Tuple\[(.*)\]", forward.gives):

@@ -6,6 +6,7 @@ which is all that is parsed here.
 
 import ast
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -13,27 +14,30 @@ from modelyard.analyze.objects import Global, Instance, Persistent
 
 _LONGEST: Final = 64 * 1024  # characters of a header
 _CLASS: Final = r"^class %s\((?:Module|NamedTuple)\):\n"
-_FORWARD: Final = re.compile(r"^  def forward\(self: [\w.]+(.*?)\) -> ([^\n]*):\n", re.DOTALL | re.MULTILINE)
+_FORWARD: Final = re.compile(
+    r"^  def forward\(self: [\w.]+(.*?)\) -> ([^\n]*):\n", re.DOTALL | re.MULTILINE
+)
 _NEXT: Final = re.compile(r"^class ", re.MULTILINE)
 # Operators of PyTorch that reach for files, as the text calls them; others that do come with packages of their own.
 _HARMFUL: Final = re.compile(rb"\b(save|from_file)\b")
 _CLASSES: Final = re.compile(rb"\btorch\s*\.\s*classes\s*\.\s*(\w+)")
 _FOREIGN: Final = re.compile(rb"\bops\s*\.\s*(\w+)")
-_OWN: Final = frozenset({b"prim", b"aten", b"quantized", b"prepacked", b"mkldnn", b"mkldnn_prepacked", b"xnnpack"})
+_OWN: Final = frozenset(
+    {b"prim", b"aten", b"quantized", b"prepacked", b"mkldnn", b"mkldnn_prepacked", b"xnnpack"}
+)
 _STORAGES: Final = {
     "FloatStorage": "FP32", "DoubleStorage": "FP64", "HalfStorage": "FP16", "BFloat16Storage": "BF16", "ByteStorage": "UINT8",
     "CharStorage": "INT8", "ShortStorage": "INT16", "IntStorage": "INT32", "LongStorage": "INT64", "BoolStorage": "BOOL",
 }  # fmt: skip
-REQUIRED: Final = "required"
 _PLAIN: Final = (bool, int, float, str, type(None))
 
 
 class Argument(NamedTuple):
-    """One argument of ``forward``: its type as written, and its default (REQUIRED where there is none)."""
+    """One argument of ``forward``: its type as written, and its default where it has one."""
 
     name: str
     kind: str
-    default: object = REQUIRED
+    default: bool | int | float | str | None = None
     has_default: bool = False
 
     @property
@@ -66,9 +70,16 @@ def forward_of(text: str, name: str) -> Forward | None:
     if header is None or header.end() - header.start() > _LONGEST:
         return None
     try:
-        parsed = ast.parse(f"def forward(_{header[1]}) -> {header[2]}: pass")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return _parsed(header[1], header[2])
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return None
+
+
+def _parsed(arguments_text: str, gives: str) -> Forward | None:
+    """Raises what ``ast`` raises of texts that it cannot read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of no use in our log
+        parsed = ast.parse(f"def forward(_{arguments_text}) -> {gives}: pass")
     if len(parsed.body) != 1 or not isinstance(function := parsed.body[0], ast.FunctionDef):
         return None
     told = function.args
@@ -80,16 +91,10 @@ def forward_of(text: str, name: str) -> Forward | None:
     arguments: list[Argument] = []
     for argument, default in zip(given, defaults, strict=True):
         kind = ast.unparse(argument.annotation) if argument.annotation else "Tensor"
-        if default is None:
-            arguments.append(Argument(argument.arg, kind))
-            continue
-        try:
-            value = ast.literal_eval(default)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            return None
+        value = None if default is None else ast.literal_eval(default)
         if not isinstance(value, _PLAIN):
             return None
-        arguments.append(Argument(argument.arg, kind, value, True))
+        arguments.append(Argument(argument.arg, kind, value, default is not None))
     return Forward(tuple(arguments), ast.unparse(function.returns) if function.returns else "Tensor")
 
 
@@ -116,7 +121,11 @@ def traced(root: object) -> tuple[Traced, ...] | None:
 
 def _untagged(value: object) -> object:
     """Without the type that PyTorch's pickler puts around containers."""
-    if isinstance(value, Instance) and isinstance(value.made_by, Global) and value.made_by.name == "restore_type_tag":
+    if (
+        isinstance(value, Instance)
+        and isinstance(value.made_by, Global)
+        and value.made_by.name == "restore_type_tag"
+    ):
         return value.arguments[0] if value.arguments else None
     return value
 
@@ -128,7 +137,12 @@ def _tensor(value: object) -> Traced | None:
     if value.made_by.path != "torch._utils._rebuild_tensor_v2" or not isinstance(storage, Persistent):
         return None
     place = storage.name
-    if not isinstance(place, tuple) or len(place) < 2 or not isinstance(place[1], Global) or not isinstance(shape, tuple):
+    if (
+        not isinstance(place, tuple)
+        or len(place) < 2
+        or not isinstance(place[1], Global)
+        or not isinstance(shape, tuple)
+    ):
         return None
     lengths = tuple(length for length in shape if isinstance(length, int) and 0 <= length < 1 << 31)
     datatype = _STORAGES.get(place[1].name)

@@ -1,5 +1,6 @@
 """CatBoost models, saved in its binary form or as JSON."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any, List, Mapping, Sequence
 
@@ -12,7 +13,7 @@ class Adapter(Boosted):
 
     def open(self, path: Path, options: Mapping[str, Any]) -> None:
         """``options``, beside those of all: ``form`` (cbm or json), ``threshold``, ``texts`` (which columns are categories)."""
-        import catboost
+        catboost: Any = import_module("catboost")  # not this file
 
         self._catboost = catboost
         kind = catboost.CatBoostRegressor if options["task"] == "numbers" else catboost.CatBoostClassifier

@@ -59,7 +59,9 @@ class Graph:
                 continue
             dtype = DATATYPES[spec["datatype"]][1]
             drawn = seed and spec["datatype"].startswith("FP")
-            feeds[spec["name"]] = (random.standard_normal(shape) if drawn else numpy.zeros(shape)).astype(dtype)
+            feeds[spec["name"]] = (random.standard_normal(shape) if drawn else numpy.zeros(shape)).astype(
+                dtype
+            )
         return feeds
 
     def _batches(self) -> bool:
@@ -99,7 +101,9 @@ class Graph:
             last, wanted = output[-1], alone[name][-1]
             if last.shape != wanted.shape:
                 return False
-            if last.dtype.kind == "f" and not numpy.allclose(last, wanted, rtol=1e-3, atol=1e-4, equal_nan=True):
+            if last.dtype.kind == "f" and not numpy.allclose(
+                last, wanted, rtol=1e-3, atol=1e-4, equal_nan=True
+            ):
                 return False
         return True
 

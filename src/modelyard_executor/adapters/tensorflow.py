@@ -1,6 +1,7 @@
 """TensorFlow SavedModels: one signature of one graph, in a session."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -15,7 +16,7 @@ class Adapter(Graph):
         """``options``: ``file`` (saved_model.pb), ``tags`` of the graph, ``inputs`` and ``outputs`` (the graph's name of
         each tensor by that of the signature)."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        import tensorflow
+        tensorflow: Any = import_module("tensorflow")  # not this file
 
         folder = (files / str(options["file"])).parent
         self._size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -36,7 +36,9 @@ class Adapter(Graph):
             self._structure = program.call_spec.in_spec
         except Exception as error:
             # What a program of another release raises has no class in common.
-            raise LoadError("PyTorch %s cannot load %s: %s" % (self._torch.__version__, path.name, error)) from error
+            raise LoadError(
+                "PyTorch %s cannot load %s: %s" % (self._torch.__version__, path.name, error)
+            ) from error
 
     def validate(self, item: Item) -> None:
         """Lengths between the bounds that the program was exported with."""
@@ -48,7 +50,12 @@ class Adapter(Graph):
                     raise InvalidInput(
                         "inputs." + name,
                         "Axis %d of %r is %d long; the program takes %s."
-                        % (axis, name, length, "%d to %d" % (least, most) if most >= 0 else "%d or more" % least),
+                        % (
+                            axis,
+                            name,
+                            length,
+                            "%d to %d" % (least, most) if most >= 0 else "%d or more" % least,
+                        ),
                     )
 
     def run(self, feeds: Arrays, parameters: Mapping[str, Any]) -> Arrays:
@@ -66,7 +73,9 @@ class Adapter(Graph):
                 answer = self._module(*positional, **named)
         except AssertionError as error:
             # Lengths of several inputs that have to fit together; the program's own check says which.
-            raise InvalidInput("inputs", "The inputs do not fit the program: %s." % str(error).rstrip(".")) from error
+            raise InvalidInput(
+                "inputs", "The inputs do not fit the program: %s." % str(error).rstrip(".")
+            ) from error
         except IndexError as error:
             raise InvalidInput("inputs", "The program cannot take this: %s." % error) from error
         leaves = pytree.tree_leaves(answer, is_leaf=lambda value: value is None)

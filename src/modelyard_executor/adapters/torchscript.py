@@ -132,6 +132,13 @@ class Adapter(Graph):
 
 def _specs(names: List[str], datatypes: List[str], shapes: List[List[int]]) -> List[Dict[str, Any]]:
     return [
-        {"name": name, "datatype": datatype, "shape": shape, "kind": "tensor", "optional": False, "description": ""}
+        {
+            "name": name,
+            "datatype": datatype,
+            "shape": shape,
+            "kind": "tensor",
+            "optional": False,
+            "description": "",
+        }
         for name, datatype, shape in zip(names, datatypes, shapes)
     ]
