@@ -76,7 +76,7 @@ class Archive:
         size = self._window.size
         end = self._window.read(max(size - 22, 0), min(22, size))
         if end[:4] != _END:
-            raise self.corrupt("something lies behind its directory")
+            raise self.corrupt("it is truncated, or something lies behind its directory")
         length, offset = struct.unpack_from("<II", end, 12)
         behind = 22
         if size >= 42 and self._window.read(size - 42, 4) == _LOCATOR:

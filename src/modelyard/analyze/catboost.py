@@ -79,7 +79,9 @@ def analyze(files: Files) -> Analysis:
         loss = str(core.info.get("params", {}).get("loss_function", {}).get("type", ""))
         model = _model(core, loss, path)
         threshold = float(core.info.get("binclass_probability_threshold", 0.5))
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (
+        ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
+    ) as error:  # fmt: skip
         raise RejectedContent(
             f"{path} is not a CatBoost model that can be read ({str(error)[:100]}). Save it again with save_model.",
             field=path,

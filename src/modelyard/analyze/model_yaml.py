@@ -228,6 +228,7 @@ def _merge(declared: DeclaredSignature | None, analysis: Analysis) -> Signature 
         _check_same("inputs", declared.inputs, found.inputs, types=not free)
         if not free:
             _check_same("outputs", declared.outputs, found.outputs, types=True)
+            declared = msgspec.structs.replace(declared, inputs=_spared(declared.inputs, found.inputs))
         elif declared.batched:
             raise _wrong(
                 "a Python function takes one record at a time; leave out batched", field="signature.batched"
@@ -238,6 +239,16 @@ def _merge(declared: DeclaredSignature | None, analysis: Analysis) -> Signature 
         parameters=found.parameters if declared.parameters is None else declared.parameters,
         batched=found.batched if declared.batched is None else declared.batched,
         max_batch=found.max_batch if declared.max_batch is None else declared.max_batch,
+    )
+
+
+def _spared(
+    declared: tuple[TensorSpec, ...] | None, found: tuple[TensorSpec, ...]
+) -> tuple[TensorSpec, ...] | None:
+    """What the model can do without stays such, though the author does not say so again."""
+    optional = {spec.name for spec in found if spec.optional}
+    return declared and tuple(
+        msgspec.structs.replace(spec, optional=spec.optional or spec.name in optional) for spec in declared
     )
 
 
