@@ -70,8 +70,13 @@ class Adapter(Graph):
         try:
             with self._torch.no_grad():
                 answer = self._module(**given)
-        except IndexError as error:
-            raise InvalidInput("inputs", "The module cannot take this: %s." % error) from error
+        except (RuntimeError, IndexError) as error:
+            # The interpreter tells the class of an error in its text alone.
+            if "index out of range" not in str(error):
+                raise
+            raise InvalidInput(
+                "inputs", "The module cannot take this: an index is out of range."
+            ) from error
         found: Dict[str, Any] = {}
         self._flatten(answer, "", found)
         return found
