@@ -73,7 +73,7 @@ def read(text: bytes, corrupt: Callable[[str], RejectedContent]) -> Told:
         raise corrupt(f"its program is not valid JSON ({str(error)[:100]})") from error
     except _Malformed as error:
         raise corrupt(f"its program cannot be read: {error}") from error
-    except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError, StopIteration) as error:
         raise corrupt(f"its program cannot be read ({type(error).__name__}: {str(error)[:100]})") from error
 
 
