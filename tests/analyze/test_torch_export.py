@@ -48,6 +48,13 @@ def test_the_form_before_pytorch_2_8(files_of) -> None:
         analyze(files_of({"m.pt2": both}))
 
 
+def test_weights_that_are_a_pickle_are_looked_into(files_of) -> None:
+    good = exported(beside={"data/weights/model.pt": sample_inputs()})
+    assert analyze(files_of({"m.pt2": good})).executes == "no"
+    other = exported(beside={"data/weights/model.pt": sample_inputs(b"\x80\x02cmine\nf\n)R.")})
+    assert "mine.f (in data/weights/model.pt)" in analyze(files_of({"m.pt2": other})).because
+
+
 @pytest.mark.parametrize(
     ("sizes", "batched", "most", "shape"),
     [

@@ -1,6 +1,6 @@
 """Reads the program of a ``torch.export`` file: what it takes, what it gives, and what of it would be run.
 
-The form is the JSON of torch/_export/serde/schema.py, of which major versions 7 and 8 are known (PyTorch 2.5 to 2.13).
+The form is the JSON of torch/_export/serde/schema.py, whose major version has to be that of the PyTorch that loads it.
 """
 
 import json
@@ -13,7 +13,7 @@ from modelyard.analyze.tensors import Axis, Value
 from modelyard.analyze.torch_expressions import is_condition, is_name, is_operator, is_size
 from modelyard.core.errors import RejectedContent
 
-_MAJORS: Final = (7, 8)
+_MAJOR: Final = 8
 _DATATYPES: Final = {
     1: "UINT8", 2: "INT8", 3: "INT16", 4: "INT32", 5: "INT64", 6: "FP16", 7: "FP32", 8: "FP64", 12: "BOOL", 13: "BF16",
     28: "UINT16", 34: "UINT32", 35: "UINT64",
@@ -83,9 +83,9 @@ class _Malformed(Exception):
 
 def _program(held: Any) -> Program:
     version = held["schema_version"]
-    if version["major"] not in _MAJORS:
+    if version["major"] != _MAJOR:
         raise _Malformed(
-            f"it is of the form {version['major']}, and {_MAJORS[0]} and {_MAJORS[1]} are known"
+            f"it is of the form {str(version['major'])[:20]}, and PyTorch reads {_MAJOR} today"
         )
     module = held["graph_module"]
     tensors, told = module["graph"]["tensor_values"], module["signature"]

@@ -65,12 +65,12 @@ class Graph:
         return feeds
 
     def _batches(self) -> bool:
-        """Whether two records put together come out as two: shapes alone do not prove it.
+        """Whether three records put together come out as three: shapes alone do not prove it.
 
         A graph that cannot be run on zeros (an index out of range, say) keeps what its shapes say;
         every answer's length is checked in ``predict`` all the same.
         """
-        rows = max(2, self.least)
+        rows = max(3, self.least)
         try:
             if self.careful:
                 return self._alike(rows)
