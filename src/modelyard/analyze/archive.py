@@ -62,17 +62,19 @@ class Archive:
             raise self.corrupt(f"its member {name[:100]!r} is over {format_bytes(limit)}")
         return data
 
-    def require_one_reading(self) -> None:
+    def require_one_reading(self, *, folder: bool = True) -> None:
         """Refuse what PyTorch's reader (miniz) could take for something else than Python's does.
 
         That one ignores case, goes to the directory by its offset, and takes the first member's folder for that of
-        all. Raises RejectedContent.
+        all; without a ``folder`` none may be there, and PyTorch's reader takes nothing. Raises RejectedContent.
         """
         folders = {name.split("/", 1)[0] for name in self.sizes if "/" in name}
         if len({name.lower() for name in self.sizes}) != len(self.sizes):
             raise self.corrupt("two of its members differ in case alone")
-        if len(folders) != 1 or not all("/" in name for name in self.sizes):
+        if folder and (len(folders) != 1 or not all("/" in name for name in self.sizes)):
             raise self.corrupt("its members do not lie in one folder")
+        if folders and not folder:
+            raise self.corrupt("it is of the form before PyTorch 2.8, with folders inside")
         size = self._window.size
         end = self._window.read(max(size - 22, 0), min(22, size))
         if end[:4] != _END:

@@ -3,7 +3,7 @@
 The bounds are honest, not tight: once a replica runs, what the platform measures replaces them. The
 bases are resident memory of a Python 3.11 process on Linux x86-64 after its imports and one small
 prediction: ONNX Runtime 1.31 with NumPy 72 MB, scikit-learn 1.9 139 MB; PyTorch (CPU) with
-transformers is taken as 500 MB.
+transformers is taken as 500 MB; TensorFlow 2.21 530 MB, LiteRT 2.3 55 MB.
 """
 
 from modelyard.core.model import Interval

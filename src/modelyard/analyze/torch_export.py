@@ -111,8 +111,7 @@ def _parts(archive: Archive) -> Mapping[str, str]:
 
 
 def _old_parts(archive: Archive) -> Mapping[str, str]:
-    if any("/" in name for name in archive.sizes):
-        raise archive.corrupt("it is of the form before PyTorch 2.8, with folders inside")
+    archive.require_one_reading(folder=False)
     return {name: name for name in archive.sizes}
 
 

@@ -65,12 +65,12 @@ class Graph:
         return feeds
 
     def _batches(self) -> bool:
-        """Whether three records put together come out as three: shapes alone do not prove it.
+        """Whether three records (or as many as it takes) come out as so many: shapes alone do not prove it.
 
         A graph that cannot be run on zeros (an index out of range, say) keeps what its shapes say;
         every answer's length is checked in ``predict`` all the same.
         """
-        rows = max(3, self.least)
+        rows = max(self.least, min(3, self._signature.get("max_batch") or 3))
         try:
             if self.careful:
                 return self._alike(rows)

@@ -110,7 +110,7 @@ class Adapter(Graph):
         self._signature = {"outputs": [], "parameters": [], "max_batch": None, "batched": False}
         if len(firsts) == 1 and -1 not in firsts:
             self._signature["inputs"] = _specs(names, datatypes, [shape[1:] for shape in shapes])
-            rows = 3 if firsts == {2} else 2
+            rows = 4 if firsts == {3} else 3
             try:
                 self._signature["outputs"] = self._outputs(rows, batched=True)
                 self._signature["batched"] = self._alike(rows)
