@@ -1,5 +1,7 @@
 """TorchScript is told by the text of its code; what that does not say is asked, with the form of the answer."""
 
+import time
+
 import pytest
 
 from modelyard.analyze import analyze
@@ -140,3 +142,10 @@ def test_the_header_of_the_right_class_is_read() -> None:
     assert forward is not None
     assert [each.name for each in forward.arguments] == ["b", "c"]
     assert forward_of(text, "N") is None
+
+
+def test_a_text_of_headers_without_an_end_is_read_once() -> None:
+    text = "class M(Module):\n" + "  def forward(self: __torch__.M,\n" * 500_000
+    begin = time.thread_time()
+    assert forward_of(text, "M") is None
+    assert time.thread_time() - begin < 2

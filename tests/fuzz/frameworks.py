@@ -5,16 +5,13 @@ from collections.abc import Callable, Sequence
 
 from fuzz.engine import Harness
 from fuzz.files import Files, file_harness
-from modelyard.analyze import analyze
+from modelyard.analyze import analyze, torch_pickles
+from modelyard.analyze.torchscript_code import forward_of, reaches_for, traced
 from modelyard.core.errors import RejectedContent
 from support import model_files
 
 _ZIP = [b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04", b"../", b"m/"]
 _FLAT = [b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"\x04\x00\x00\x00", b"\x01\x00\x00\x00", b"\x00\x00"]
-_YAML = (
-    b"signature:\n  inputs:\n    - {name: x, datatype: FP32, shape: [4]}\n    - {name: ids, datatype: INT64}\n"
-    b"  outputs:\n    - {name: a, datatype: FP32, shape: [4]}\n    - {name: b, datatype: INT64}\n"
-)
 
 
 def _inside(
@@ -42,10 +39,21 @@ def torchscript_harness() -> Harness:
 
 def torchscript_code_harness() -> Harness:
     """What ``forward`` takes, as the text of the code tells it."""
+
+    def fuzz_one(data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        found = forward_of(text, "M")
+        assert reaches_for(data).isprintable()
+        for each in found.arguments if found is not None else ():
+            assert each.name.isidentifier()
+            assert each.has_default or each.default is None
+
+    header = "class M(Module):\n  training : bool\n  def forward(self: __torch__.M,\n    "
     seeds = [
-        model_files.FORWARD.encode(),
-        b"x: Tensor,\n    ids: Tensor,\n    k: float=1.5,\n    m: Optional[Tensor]=None) -> Dict[str, Tensor]",
+        f"{header}{model_files.FORWARD}:\n    return (x, ids)\n".encode(),
+        f"{header}x: Tensor,\n    k: float=1.5,\n    m: Optional[Tensor]=None) -> Dict[str, Tensor]:\n    return x\n".encode(),
     ]
+    assert forward_of(seeds[1].decode(), "M") is not None
     tokens = [
         b"Tensor",
         b"Optional[",
@@ -62,15 +70,23 @@ def torchscript_code_harness() -> Harness:
         b"int",
         b"save",
     ]
-    return _inside(
-        "torchscript_code", seeds, tokens,
-        lambda data: {"m.pt": model_files.torchscript(data.decode("latin-1")), "model.yaml": _YAML},
-    )  # fmt: skip
+    return Harness("torchscript_code", fuzz_one, seeds, tokens)
 
 
 def torchscript_pickle_harness() -> Harness:
     """What a model was traced with."""
+
+    def fuzz_one(data: bytes) -> None:
+        try:
+            found = traced(torch_pickles.walk(data, "m.pt").root)
+        except RejectedContent as error:
+            assert error.message.endswith((".", ").")), error.message
+            return
+        for each in found or ():
+            assert all(length >= 0 for length in each.shape)
+
     seeds = [model_files.traced_inputs(), model_files.traced_inputs([(b"BFloat16Storage", ())] * 2)]
+    assert traced(torch_pickles.walk(seeds[0], "m.pt").root) is not None
     tokens = [
         b"cos\nsystem\n",
         b"R",
@@ -83,12 +99,7 @@ def torchscript_pickle_harness() -> Harness:
         b"K\xff",
         b"J\xff\xff\xff\xff",
     ]
-    return _inside(
-        "torchscript_pickle",
-        seeds,
-        tokens,
-        lambda data: {"m.pt": model_files.torchscript(traced=data), "model.yaml": _YAML},
-    )
+    return Harness("torchscript_pickle", fuzz_one, seeds, tokens)
 
 
 def torch_export_harness() -> Harness:

@@ -42,6 +42,28 @@ class _Column(NamedTuple):
     kind: str  # float, categorical, text or embedding
 
 
+class _Feature(msgspec.Struct):
+    flat_feature_index: int
+    feature_id: str = ""
+
+
+class _Features(msgspec.Struct):
+    float_features: list[_Feature] = []
+    categorical_features: list[_Feature] = []
+    text_features: list[_Feature] = []
+    embedding_features: list[_Feature] = []
+
+
+class _Saved(msgspec.Struct):
+    """The JSON form; what is not named here is passed over without being made."""
+
+    features_info: _Features
+    model_info: dict[str, msgspec.Raw]
+    scale_and_bias: tuple[float, list[float] | float]
+    oblivious_trees: list[msgspec.Raw] = []
+    trees: list[msgspec.Raw] = []
+
+
 class _Core(NamedTuple):
     """``dimensions``: how many numbers the trees give. ``info``: what training wrote down, decoded."""
 
@@ -146,24 +168,27 @@ def _json(files: Files, path: str) -> _Core:
             "Save it as model.cbm, which is smaller and loads faster.",
             field=path,
         )
-    held = json.loads(files.read(path))
-    features, info = held["features_info"], dict(held["model_info"])
-    columns: list[_Column] = []
-    for group, kind in (
-        ("float_features", "float"),
-        ("categorical_features", "categorical"),
-        ("text_features", "text"),
-        ("embedding_features", "embedding"),
-    ):
-        columns += [
-            _Column(int(each["flat_feature_index"]), str(each.get("feature_id", "")), kind)
-            for each in features.get(group, ())
-        ]
-    for name in _INFO:
-        if isinstance(info.get(name), str):
-            info[name] = json.loads(info[name])
-    trees = held.get("oblivious_trees", held.get("trees", ()))
-    return _Core(tuple(columns), len(held["scale_and_bias"][1]), len(trees), info)
+    held = msgspec.json.decode(files.read(path), type=_Saved)
+    features = held.features_info
+    columns = [
+        _Column(each.flat_feature_index, each.feature_id, kind)
+        for group, kind in (
+            (features.float_features, "float"),
+            (features.categorical_features, "categorical"),
+            (features.text_features, "text"),
+            (features.embedding_features, "embedding"),
+        )
+        for each in group
+    ]
+    info = {name: msgspec.json.decode(held.model_info[name]) for name in _INFO if name in held.model_info}
+    info = {name: json.loads(value) if isinstance(value, str) else value for name, value in info.items()}
+    biases = held.scale_and_bias[1]
+    return _Core(
+        tuple(columns),
+        len(biases) if isinstance(biases, list) else 1,
+        len(held.oblivious_trees or held.trees),
+        info,
+    )
 
 
 def _model(core: _Core, loss: str, path: str) -> Boosted:

@@ -29,7 +29,7 @@ REQUIREMENTS = ("torch>=2.6,<3", "numpy>=1.26,<3")
 SUFFIXES = (".pt2",)
 _AGAIN: Final = "Save it again with torch.export.save"
 _PROGRAM, _OLD_PROGRAM = "models/model.json", "serialized_exported_program.json"
-_LARGEST_PROGRAM: Final = 256 * 1024 * 1024
+_LARGEST_PROGRAM: Final = 64 * 1024 * 1024
 _OLD_PICKLES: Final = (
     "serialized_state_dict.pt",
     "serialized_constants.pt",

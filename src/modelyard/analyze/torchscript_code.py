@@ -14,9 +14,8 @@ from modelyard.analyze.objects import Global, Instance, Persistent
 
 _LONGEST: Final = 64 * 1024  # characters of a header
 _CLASS: Final = r"^class %s\((?:Module|NamedTuple)\):\n"
-_FORWARD: Final = re.compile(
-    r"^  def forward\(self: [\w.]+(.*?)\) -> ([^\n]*):\n", re.DOTALL | re.MULTILINE
-)
+_BEGIN: Final = re.compile(r"^  def forward\(self: [\w.]+", re.MULTILINE)
+_REST: Final = re.compile(r"(.*?)\) -> ([^\n]*):\n", re.DOTALL)
 _NEXT: Final = re.compile(r"^class ", re.MULTILINE)
 # Operators of PyTorch that reach for files, as the text calls them; others that do come with packages of their own.
 _HARMFUL: Final = re.compile(rb"\b(save|from_file)\b")
@@ -66,8 +65,9 @@ def forward_of(text: str, name: str) -> Forward | None:
     if begin is None:
         return None
     following = _NEXT.search(text, begin.end())
-    header = _FORWARD.search(text, begin.end(), following.start() if following else len(text))
-    if header is None or header.end() - header.start() > _LONGEST:
+    start = _BEGIN.search(text, begin.end(), following.start() if following else len(text))
+    header = start and _REST.match(text, start.end(), start.end() + _LONGEST)
+    if header is None:
         return None
     try:
         return _parsed(header[1], header[2])
