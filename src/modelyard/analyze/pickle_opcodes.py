@@ -8,6 +8,7 @@ between the opcodes, behind the state of a ``NumpyArrayWrapper``; they are passe
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable
 
 from modelyard.analyze.objects import (
@@ -47,7 +48,9 @@ class Unpickling:
         self._persistent = persistent
         self._left = MAX_OPCODES
         self._kept = 0
-        self.root = self._load(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools' readers have opinions on backslashes
+            self.root = self._load(0)
 
     def _load(self, depth: int) -> object:
         if depth > 4:
