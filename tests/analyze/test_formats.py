@@ -56,11 +56,6 @@ def test_an_unknown_file_is_told_with_what_is_served(files_of):
         analyze(files_of({"weights.h5": b"\x89HDF\r\n\x1a\n\x00"}))
 
 
-def test_a_saved_model_folder_is_named(files_of):
-    with pytest.raises(RejectedContent, match="part of a TensorFlow SavedModel"):
-        analyze(files_of({"saved_model.pb": b"\x08\x01\x12", "variables/variables.index": b"\x01"}))
-
-
 def test_no_file_at_all(files_of):
     with pytest.raises(RejectedContent, match="no file"):
         analyze(files_of({}))

@@ -30,6 +30,11 @@ NAMES = st.sampled_from(
         "model.yaml",
         "requirements.txt",
         "config.json",
+        "m.pt",
+        "m.pt2",
+        "m.tflite",
+        "m.cbm",
+        "saved_model.pb",
         "x",
     ]
 )

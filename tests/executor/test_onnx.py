@@ -53,3 +53,29 @@ def test_calls_of_different_lengths_are_answered_in_one_batch(tmp_path: Path) ->
         answers = process.batch(*[{"x": call} for call in calls])
         for call, answer in zip(calls, answers, strict=True):
             assert (answer["y"] == 2 * call).all()
+
+
+@pytest.mark.parametrize(
+    ("copies", "batched", "most", "shape"), [(1, True, 1, [4]), (2, False, None, [-1, 4])]
+)
+def test_rows_that_do_not_stay_apart_are_computed_alone(
+    tmp_path: Path, copies: int, batched: bool, most: int | None, shape: list[int]
+) -> None:
+    """The mean over all rows, once or twice: the graph's shapes promise more than it keeps."""
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[0], keepdims=1),
+        helper.make_node("Concat", ["m"] * copies, ["y"], axis=0),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in "xy"]
+    graph = helper.make_graph(nodes, "mean", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 9
+    onnx.save(model, tmp_path / "model.onnx")
+    told = signature([spec("x", "FP32", (4,))], [spec("y", "FP32", (4,))], batched=True)
+    with ExecutorProcess(tmp_path) as process:
+        hello = process.start("onnx", tmp_path, {"file": "model.onnx", "signature": told})
+        found = hello["signature"]
+        assert (found["batched"], found["max_batch"], found["inputs"][0]["shape"]) == (batched, most, shape)
+        one, two = (np.full((1, 4), value, "float32") for value in (1, 5))
+        for answer, call in zip(process.batch({"x": one}, {"x": two}), (one, two), strict=True):
+            assert (answer["y"] == np.repeat(call, copies, axis=0)).all()

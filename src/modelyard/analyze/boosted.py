@@ -22,7 +22,8 @@ MOST_COLUMNS = 1_000_000
 class Boosted(NamedTuple):
     """A model. ``width``: how many classes or numbers it answers a record with. ``names``: of the columns, empty
     when they have none. ``categories``: the texts that a column's codes stand for, by the column's name.
-    ``coded``: names of columns that take a category's code."""
+    ``coded``: names of columns that take a category's code, ``texts``: that take any text. ``labels``: what the
+    classes are called; without them they are numbers from 0."""
 
     task: Task
     width: int
@@ -31,6 +32,8 @@ class Boosted(NamedTuple):
     names: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = {}
     coded: frozenset[str] = frozenset()
+    texts: frozenset[str] = frozenset()
+    labels: tuple[str, ...] | tuple[int, ...] = ()
 
 
 def described(
@@ -60,6 +63,8 @@ def described(
             "columns": list(model.names),
             "categories": {name: list(texts) for name, texts in model.categories.items()},
             "coded": [index for index, name in enumerate(model.names) if name in model.coded],
+            "texts": [index for index, name in enumerate(model.names) if name in model.texts],
+            "labels": list(model.labels),
             "signature": plain(signature),
         },
         example=_example(model),
@@ -76,6 +81,8 @@ def _column(model: Boosted, name: str) -> TensorSpec:
     if texts := model.categories.get(name):
         told = ", ".join(texts[:20]) + (" …" if len(texts) > 20 else "")
         return TensorSpec(name=name, datatype="BYTES", kind="label", description=f"one of {told}"[:500])
+    if name in model.texts:
+        return TensorSpec(name=name, datatype="BYTES", kind="label", description="a category")
     what = "the code of a category, from 0" if name in model.coded else ""
     return TensorSpec(name=name, datatype=model.datatype, kind="table", description=what)
 
@@ -86,14 +93,15 @@ def _outputs(model: Boosted) -> tuple[TensorSpec, ...]:
         return (
             TensorSpec(name="prediction", datatype=model.datatype, shape=many if model.width > 1 else ()),
         )
-    over = "1 where its probability is over 0.5"
+    over = "1 where its probability is over 0.5" if not model.labels else ""
+    datatype = "BYTES" if model.labels and isinstance(model.labels[0], str) else "INT64"
     label, probabilities = {
-        "binary": (TensorSpec(name="label", datatype="INT64", kind="label", description=over), (2,)),
+        "binary": (TensorSpec(name="label", datatype=datatype, kind="label", description=over), (2,)),
         "labels": (
             TensorSpec(name="label", datatype="INT64", shape=many, kind="label", description=over),
             many,
         ),
-        "classes": (TensorSpec(name="label", datatype="INT64", kind="label"), many),
+        "classes": (TensorSpec(name="label", datatype=datatype, kind="label"), many),
     }[model.task]
     return (label, TensorSpec(name="probabilities", datatype=model.datatype, shape=probabilities))
 
@@ -102,4 +110,11 @@ def _example(model: Boosted) -> dict[str, object]:
     assert model.datatype in DATATYPES
     if not model.names:
         return {"features": [0.0] * model.columns}
-    return {name: model.categories[name][0] if model.categories.get(name) else 0.0 for name in model.names}
+    return {
+        name: model.categories[name][0]
+        if model.categories.get(name)
+        else ""
+        if name in model.texts
+        else 0.0
+        for name in model.names
+    }

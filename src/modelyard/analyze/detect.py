@@ -6,9 +6,10 @@ from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 
 SERVED = (
-    "Modelyard serves today: ONNX (.onnx), scikit-learn (.skops; .joblib or .pkl with trust), a "
-    "transformers folder with safetensors (text, images, recordings), a sentence-transformers folder, an ESM-2 folder "
-    "with safetensors, a language model in GGUF, XGBoost (.ubj, .json), LightGBM (.txt), a Python function (model.py), and packages such as AntiBERTy "
+    "Modelyard serves today: ONNX (.onnx), PyTorch (.pt2 of torch.export, .pt of torch.jit), TensorFlow (a SavedModel folder, "
+    ".tflite), scikit-learn (.skops; .joblib or .pkl with trust), XGBoost (.ubj, .json), LightGBM (.txt), CatBoost (.cbm, "
+    ".json), a transformers folder with safetensors (text, images, recordings), a sentence-transformers folder, an ESM-2 "
+    "folder with safetensors, a language model in GGUF, a Python function (model.py), and packages such as AntiBERTy "
     "(modelyard catalog list)"
 )
 HEAD = 4096
@@ -121,6 +122,8 @@ def _named(path: str) -> str | None:
 
 
 def _zip(head: bytes) -> str:
+    if b"/models/model.json" in head or b"/data/weights/" in head:
+        return "a program of torch.export (named *.pt2)"
     if b"/data.pkl" in head or b"/version" in head[:200] or b"/constants.pkl" in head:
         return "a PyTorch checkpoint (a zip with a pickle inside)"
     if b"schema.json" in head:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from modelyard.analyze import (
+    catboost,
     command,
     esm2,
     families,
@@ -13,6 +14,10 @@ from modelyard.analyze import (
     onnx,
     perception,
     sklearn,
+    tensorflow,
+    tflite,
+    torch_export,
+    torchscript,
     transformers,
     transformers_task,
     xgboost,
@@ -44,8 +49,9 @@ GROUPS: tuple[tuple[Format, ...], ...] = (
     (perception.image, perception.audio),
     (transformers_task,),
     (transformers,),
+    (tensorflow,),
     (gguf,),
-    (onnx, sklearn, xgboost, lightgbm),
+    (onnx, sklearn, xgboost, lightgbm, catboost, torch_export, torchscript, tflite),
 )
 
 

@@ -9,7 +9,7 @@ import msgspec
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 
-from modelyard.analyze import families
+from modelyard.analyze import adapters
 from modelyard.analyze.command_line import Command
 from modelyard.analyze.plain import plain
 from modelyard.core.datatypes import DATATYPES
@@ -37,28 +37,20 @@ class DeclaredSignature(Noun, frozen=True):
     max_batch: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
-_FORMATS = (
-    "onnx",
-    "sklearn",
-    "sentence_embedding",
-    "transformers",
-    "esm2",
-    "image",
-    "audio",
-    "gguf",
-    "xgboost",
-    "lightgbm",
-    "function",
-    "command",
-)
-ADAPTERS: Final = frozenset(_FORMATS) | families.names()
+ADAPTERS: Final = adapters.names()
+
+
+class Options(Noun, frozen=True):
+    """What an adapter has to be told. ``signature``: which of a SavedModel's is served."""
+
+    signature: str | None = None
 
 
 class ModelYaml(Noun, frozen=True):
     """The whole file. ``requirements`` are PEP 508 lines; ``python`` the versions of Python that it runs on;
     ``system_packages`` are Debian packages (or libraries: libGL.so.1) that the machine must have; ``example`` is
     one record to try; ``command`` makes a program of it. ``tolerance``: how far answers may be apart that are
-    computed alone and together, relative to the largest number of an output."""
+    computed alone and together, relative to the largest number of an output. ``options`` are the adapter's."""
 
     adapter: str | None = None
     signature: DeclaredSignature | None = None
@@ -68,6 +60,7 @@ class ModelYaml(Noun, frozen=True):
     example: dict[str, Any] | None = None
     command: Command | None = None
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    options: Options = Options()
 
 
 def schema() -> dict[str, Any]:
@@ -117,6 +110,11 @@ def _hinted(error: msgspec.ValidationError, value: object) -> str:
 
 def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
     """The analysis, refined by what the author declared. Raises RejectedContent where they disagree."""
+    if declared.options.signature is not None and analysis.adapter != "tensorflow":
+        raise _wrong(
+            f"the adapter {analysis.adapter} has no option 'signature'; tensorflow has",
+            field="options.signature",
+        )
     signature = _merge(declared.signature, analysis)
     if declared.example is not None and signature is not None:
         _check_example(declared.example, signature)
@@ -269,6 +267,7 @@ def _merge(declared: DeclaredSignature | None, analysis: Analysis) -> Signature 
         _check_same("inputs", declared.inputs, found.inputs, types=not free)
         if not free:
             _check_same("outputs", declared.outputs, found.outputs, types=True)
+            declared = msgspec.structs.replace(declared, inputs=_spared(declared.inputs, found.inputs))
         elif declared.batched:
             raise _wrong(
                 "a Python function takes one record at a time; leave out batched", field="signature.batched"
@@ -279,6 +278,16 @@ def _merge(declared: DeclaredSignature | None, analysis: Analysis) -> Signature 
         parameters=found.parameters if declared.parameters is None else declared.parameters,
         batched=found.batched if declared.batched is None else declared.batched,
         max_batch=found.max_batch if declared.max_batch is None else declared.max_batch,
+    )
+
+
+def _spared(
+    declared: tuple[TensorSpec, ...] | None, found: tuple[TensorSpec, ...]
+) -> tuple[TensorSpec, ...] | None:
+    """What the model can do without stays such, though the author does not say so again."""
+    optional = {spec.name for spec in found if spec.optional}
+    return declared and tuple(
+        msgspec.structs.replace(spec, optional=spec.optional or spec.name in optional) for spec in declared
     )
 
 

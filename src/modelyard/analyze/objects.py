@@ -35,6 +35,12 @@ class Opaque(NamedTuple):
     size: int
 
 
+class Persistent(NamedTuple):
+    """What lies outside of the pickle, by what the pickle calls it."""
+
+    name: object
+
+
 @dataclass(eq=False, slots=True)
 class Array:
     """A NumPy array's header; ``dtype`` as in NumPy's array interface without byte order (``i8``, ``U3``,

@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Sequence
 
 from modelyard.analyze import detect as content
+from modelyard.analyze import tensors
 from modelyard.analyze.candidates import choose
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.onnx_graph import ELEMENT_TYPES, Graph, Value, read_graph
@@ -12,7 +13,7 @@ from modelyard.analyze.protobuf import Reader
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
-from modelyard.core.signature import Signature, TensorSpec
+from modelyard.core.signature import Signature
 from modelyard.core.units import format_bytes
 
 NAME = "onnx"
@@ -58,7 +59,7 @@ def analyze(files: Files) -> Analysis:
         size_bytes=size,
         memory_bytes=estimate("onnx", weight_bytes(graph)),
         details=_details(graph),
-        warnings=_warnings(signature),
+        warnings=tensors.warnings(signature),
     )
 
 
@@ -133,29 +134,15 @@ def check_external(files: Files, path: str, graph: Graph) -> None:
 
 
 def signature_of(graph: Graph, path: str) -> Signature:
-    """Inputs and outputs, with the batch axis taken off where there is one.
-
-    Batched means: every input and output has a first axis of any length, and that of all inputs has
-    the same symbol (exporters that write none mean one; the executor proves it with two records). A
-    graph whose first axes are all exactly 1 takes one record a call and still shows its batch axis.
-    """
+    """Inputs and outputs, with the batch axis taken off where there is one (:mod:`modelyard.analyze.tensors`)."""
     inputs = [value for value in graph.inputs if value.name not in graph.initializers]
     if not inputs or not graph.outputs:
         lacking = "inputs" if not inputs else "outputs"
         raise RejectedContent(f"{path} has no {lacking}, so there is nothing to predict.", field=path)
     for place, values in (("inputs", inputs), ("outputs", graph.outputs)):
         _check_values(values, place)
-    everything = [*inputs, *graph.outputs]
-    firsts = [value.shape[0] if value.shape else -1 for value in everything]
-    symbols = {value.shape[0] for value in inputs if value.shape}
-    dynamic = not any(isinstance(first, int) for first in firsts) and len(symbols) == 1
-    single = all(first == 1 for first in firsts)
-    batched = dynamic or single
-    return Signature(
-        inputs=tuple(_spec(value, batched) for value in inputs),
-        outputs=tuple(_spec(value, batched) for value in graph.outputs),
-        batched=batched,
-        max_batch=1 if single else None,
+    return tensors.signature(
+        [_value(value) for value in inputs], [_value(value) for value in graph.outputs]
     )
 
 
@@ -213,17 +200,8 @@ def _check_values(values: Sequence[Value], place: str) -> None:
             )
 
 
-def _spec(value: Value, batched: bool) -> TensorSpec:
-    # An output of unknown rank is told as one axis of any length; answers carry their real shape.
-    shape = (None,) if value.shape is None else value.shape
-    axes = shape[1:] if batched else shape
-    datatype = ELEMENT_TYPES[value.element].datatype or ""
-    return TensorSpec(
-        name=value.name,
-        datatype=datatype,
-        shape=tuple(axis if isinstance(axis, int) else -1 for axis in axes),
-        kind="text" if datatype == "BYTES" else "tensor",
-    )
+def _value(value: Value) -> tensors.Value:
+    return tensors.Value(value.name, ELEMENT_TYPES[value.element].datatype or "", value.shape)
 
 
 def _details(graph: Graph) -> dict[str, str]:
@@ -244,12 +222,3 @@ def _details(graph: Graph) -> dict[str, str]:
     if graph.external:
         details["external data"] = ", ".join(sorted({item.location for item in graph.external})[:20])
     return {label: value for label, value in details.items() if value}
-
-
-def _warnings(signature: Signature) -> tuple[str, ...]:
-    if signature.max_batch == 1:
-        return (
-            "The model was exported for exactly one record a call; export it with a dynamic first axis to "
-            "let calls be computed together.",
-        )
-    return ()

@@ -8,9 +8,18 @@ between the opcodes, behind the state of a ``NumpyArrayWrapper``; they are passe
 
 import io
 import pickletools
+import warnings
 from collections.abc import Callable
 
-from modelyard.analyze.objects import Array, Global, Instance, Opaque, attributes, refuse_harmful
+from modelyard.analyze.objects import (
+    Array,
+    Global,
+    Instance,
+    Opaque,
+    Persistent,
+    attributes,
+    refuse_harmful,
+)
 from modelyard.analyze.streams import Stream
 from modelyard.core.errors import RejectedContent
 
@@ -26,18 +35,22 @@ _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 class Unpickling:
     """One walk over a stream. ``globals``: every class and function named, in order.
 
-    ``complete`` is False when the walk stopped at its limit; ``root`` is then what was known so far.
+    ``complete`` is False when the walk stopped at its limit; ``root`` is then what was known so far. ``persistent``:
+    parts may lie outside of the pickle, as PyTorch keeps its tensors' numbers; they are :class:`Persistent` then.
     """
 
-    def __init__(self, stream: Stream, path: str) -> None:
+    def __init__(self, stream: Stream, path: str, *, persistent: bool = False) -> None:
         self.path = path
         self.globals: dict[str, Global] = {}
         self.complete = True
         self.raw_arrays = False
         self._stream = stream
+        self._persistent = persistent
         self._left = MAX_OPCODES
         self._kept = 0
-        self.root = self._load(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools' readers have opinions on backslashes
+            self.root = self._load(0)
 
     def _load(self, depth: int) -> object:
         if depth > 4:
@@ -73,6 +86,8 @@ class Unpickling:
                     stack.append(memo[argument if isinstance(argument, int) else -1])
                 elif name in ("GLOBAL", "INST", "STACK_GLOBAL"):
                     self._global(name, stack, argument)
+                elif name == "BINPERSID" and self._persistent:
+                    stack.append(Persistent(stack.pop()))
                 elif name in ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER"):
                     raise self._foreign(name)
                 else:

@@ -39,12 +39,12 @@ _KNOWN_ROOTS = frozenset(
     | {"pathlib", "typing", "fractions", "uuid", "random", "array"}
 )
 _OTHERS = {
-    "torch": "a PyTorch object: export it to ONNX, or save its weights as safetensors",
+    "torch": "a PyTorch object: save it with torch.export.save, export it to ONNX, or save its weights as safetensors",
     "xgboost": "an XGBoost model: save it with save_model('model.ubj')",
     "lightgbm": "a LightGBM model: save it with booster_.save_model('model.txt')",
-    "catboost": "a CatBoost model: save it as ONNX (save_model(format='onnx'))",
-    "tensorflow": "a TensorFlow object: convert the model to ONNX (tf2onnx)",
-    "keras": "a Keras object: convert the model to ONNX (tf2onnx)",
+    "catboost": "a CatBoost model: save it with save_model('model.cbm')",
+    "tensorflow": "a TensorFlow object: save it with tf.saved_model.save",
+    "keras": "a Keras object: save it with model.export(folder)",
     "transformers": "a transformers object: save it as a folder with save_pretrained",
     "sentence_transformers": "a sentence-transformers object: save it as a folder with save_pretrained",
     "statsmodels": "a statsmodels result: serve it as a Python function (model.py)",

@@ -5,31 +5,18 @@ each with ``__class__``, ``__module__``, ``__loader__``) and one ``.npy`` file p
 """
 
 import ast
-import io
 import json
-import lzma
 import re
-import struct
-import zipfile
-import zlib
 
 import msgspec
 
+from modelyard.analyze.archive import Archive
 from modelyard.analyze.objects import Array, Global, Instance, refuse_harmful
-from modelyard.analyze.window import Window
-from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
-from modelyard.core.units import format_bytes
 
-MAX_DIRECTORY = 8 * 1024 * 1024
 MAX_SCHEMA = 32 * 1024 * 1024
-MAX_EXPANDED = 1024**3
 MAX_DEPTH = 100
 MAX_LENGTH = 1 << 48  # of one axis of an array
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError, EOFError, RuntimeError,
-    zlib.error, lzma.LZMAError, OverflowError, KeyError, IndexError, TypeError,
-)  # fmt: skip
 
 
 class SkopsFile:
@@ -39,44 +26,16 @@ class SkopsFile:
         self.path = path
         self.globals: dict[str, Global] = {}
         self._seen: dict[int, object] = {}
-        try:
-            self._zip = zipfile.ZipFile(_File(Window(files, path)))
-        except _ZIP_ERRORS as error:
-            raise self._corrupt(f"its zip directory cannot be read ({error})") from error
-        self._check_members()
-        schema = self._member("schema.json", MAX_SCHEMA)
+        self._archive = Archive(files, path, "a skops file", "Save it again with skops.io.dump")
+        self._corrupt = self._archive.corrupt
+        if "schema.json" not in self._archive.sizes:
+            raise self._corrupt("it has no schema.json")
+        schema = self._archive.read("schema.json", MAX_SCHEMA)
         try:
             tree = msgspec.json.decode(schema)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._corrupt(f"its schema.json is not valid ({error})") from error
         self.root = self._node(tree, 0)
-
-    def _check_members(self) -> None:
-        names: set[str] = set()
-        expanded = stored = 0
-        for member in self._zip.infolist():
-            name = member.filename
-            if name in names:
-                raise self._corrupt(f"it has two members named {name[:100]!r}")
-            if name.startswith("/") or "\\" in name or ".." in name.split("/") or ":" in name[:2]:
-                raise self._corrupt(f"its member {name[:100]!r} would lie outside of the file")
-            names.add(name)
-            expanded += member.file_size
-            stored += member.compress_size
-        if expanded > MAX_EXPANDED and expanded > 100 * max(stored, 1):
-            raise self._corrupt(f"it would expand from {format_bytes(stored)} to {format_bytes(expanded)}")
-        if "schema.json" not in names:
-            raise self._corrupt("it has no schema.json")
-
-    def _member(self, name: str, limit: int, exact: bool = True) -> bytes:
-        try:
-            with self._zip.open(name) as file:
-                data = file.read(limit + 1) if exact else file.read(limit)
-        except _ZIP_ERRORS as error:
-            raise self._corrupt(f"its member {name[:100]!r} cannot be read ({error})") from error
-        if exact and len(data) > limit:
-            raise self._corrupt(f"its member {name!r} is over {format_bytes(limit)}")
-        return data
 
     def _node(self, node: object, depth: int) -> object:
         """One node of the schema as an object's description."""
@@ -138,7 +97,7 @@ class SkopsFile:
 
     def _npy(self, name: str) -> Array:
         """The header of a ``.npy`` member (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html)."""
-        head = self._member(name, 10_000, exact=False)
+        head = self._archive.read(name, 10_000, exact=False)
         if head[:6] != b"\x93NUMPY" or len(head) < 12:
             raise self._corrupt(f"its member {name[:100]!r} is not an array")
         width = 2 if head[6] == 1 else 4
@@ -161,42 +120,3 @@ class SkopsFile:
         if len(lengths) != len(shape) or len(shape) > 64:
             raise self._corrupt("an array of it has an impossible shape")
         return tuple(lengths)
-
-    def _corrupt(self, why: str) -> RejectedContent:
-        return RejectedContent(
-            f"{self.path} is not a skops file, or it is corrupt: {why}. Save it again with skops.io.dump.",
-            field=self.path,
-        )
-
-
-class _File(io.RawIOBase):
-    """A file of ``Files`` as zipfile wants it; a read is at most 8 MiB."""
-
-    def __init__(self, window: Window) -> None:
-        self._window = window
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        base = (0, self._position, self._window.size)[whence]
-        if base + offset < 0:
-            raise ValueError("a negative place in the file")
-        self._position = base + offset
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(self._window.size - self._position, 0)
-        length = left if size < 0 else min(size, left)
-        if length > MAX_DIRECTORY:
-            raise ValueError("its directory is too large")
-        data = self._window.read(self._position, length)
-        self._position += length
-        return data

@@ -39,7 +39,7 @@ def print_analysis(analysis: Analysis) -> None:
         low, high = analysis.memory_bytes.low, analysis.memory_bytes.high
         facts.append(("memory, estimated", f"{format_bytes(low)} to {format_bytes(high)}"))
     facts += analysis.details.items()
-    facts.append(("executes", _EXECUTES[analysis.executes]))
+    facts.append(("executes", analysis.because or _EXECUTES[analysis.executes]))
     facts.append(("dependencies", "\n".join(analysis.requirements) or "none"))
     if analysis.python is not None:
         facts.append(("Python", analysis.python))

@@ -22,7 +22,8 @@ class Analysis(Noun):
     lines of what the model needs *beyond* nothing: the adapter's least is included; ``declared`` are those of
     them that the model's author wrote. ``python`` are the versions of Python that it runs on (see
     ``core/python.py``; None: any), ``system_packages`` what it needs of the machine. ``executes``
-    is True when loading runs code from the model's files (pickle, ``model.py``).
+    says whether loading runs code from the model's files (a pickle, ``model.py``), and ``because`` in a sentence
+    what that would be, where the format alone does not say it.
     ``details`` holds facts for people (opset, producer, layers), by label.
     """
 
@@ -39,6 +40,7 @@ class Analysis(Noun):
     size_bytes: int = 0
     memory_bytes: Interval | None = None
     executes: Literal["no", "pickle", "code"] = "no"
+    because: str = ""
     details: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
 

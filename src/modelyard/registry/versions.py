@@ -27,6 +27,11 @@ def register(
     check_name(model, field="model")
     require_blobs(blobs, manifest)
     analysis = analyze(blobs.files(manifest))
+    if analysis.because and analysis.executes != "no" and not trusted:
+        raise NeedsTrust(
+            f"{analysis.because} When you trust who made it, deploy it with --trust-pickle.",
+            field=str(analysis.options.get("file", manifest.files[0].path)),
+        )
     if analysis.executes == "pickle" and not trusted:
         raise NeedsTrust(
             "This model is a pickle, and loading one runs whatever code is in it. Save it in a format that "

@@ -13,8 +13,11 @@ class Boosted:
     """A subclass opens its library's model and computes a matrix; NaN in it is a value that is missing.
 
     ``options``: ``file``, ``task`` (see ``answer``), ``columns`` (their names, or none), ``categories`` (the texts
-    of a column, in the order of their codes), ``signature``, ``threads``.
+    of a column, in the order of their codes), ``labels`` (what the classes are called, or none), ``signature``,
+    ``threads``.
     """
+
+    threshold = 0.5  # of a probability, over which a label holds
 
     infinity = True  # whether the library takes it
 
@@ -30,6 +33,9 @@ class Boosted:
             for name, texts in options["categories"].items()
         }
         self._task = options["task"]
+        labels = options.get("labels")
+        text = bool(labels) and isinstance(labels[0], str)
+        self._labels = numpy.array(labels, dtype=object if text else "int64") if labels else None
         self._dtype = "float32" if self._signature["outputs"][-1]["datatype"] == "FP32" else "float64"
         path = files / str(options["file"])
         self._size = path.stat().st_size
@@ -88,9 +94,14 @@ class Boosted:
         if self._task == "binary":
             computed = computed.reshape(-1)
             probabilities = numpy.stack([1 - computed, computed], axis=1)
-            return {"label": (computed > 0.5).astype("int64"), "probabilities": probabilities}
-        label = computed > 0.5 if self._task == "labels" else computed.argmax(axis=1)
-        return {"label": label.astype("int64"), "probabilities": computed}
+            return {"label": self._named(computed > self.threshold), "probabilities": probabilities}
+        if self._task == "labels":
+            return {"label": (computed > self.threshold).astype("int64"), "probabilities": computed}
+        return {"label": self._named(computed.argmax(axis=1)), "probabilities": computed}
+
+    def _named(self, codes: Any) -> Any:
+        codes = codes.astype("int64")
+        return codes if self._labels is None else self._labels[codes]
 
     def _matrix(self, items: Sequence[Item]) -> Any:
         """[rows of all items, columns of the model]."""
