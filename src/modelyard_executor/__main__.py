@@ -1,7 +1,8 @@
-"""Start of an executor: ``python -s <this folder> <number of the inherited socket> [<another>]``; or, with
-``--fork-server <number>``, of a process that forks executors (:mod:`modelyard_executor.forkserver`).
+"""Start of an executor: ``python -S -s <this folder> <number of the inherited socket> [<another>] [--join <group>…]``;
+or, with ``--fork-server <number>``, of a process that forks executors (:mod:`modelyard_executor.forkserver`).
 
-The other socket is the one on which slabs of shared memory are shown; without it there are none.
+The other socket is the one on which slabs of shared memory are shown; without it there are none. A group is the
+descriptor of a control group's list of members, into which it goes.
 
 The folder is run by its path and puts itself, and nothing that lies beside it, where the package is
 found: whatever is installed next to Modelyard stays invisible to the model's environment.
@@ -14,16 +15,20 @@ import socket
 import sys
 import traceback
 from pathlib import Path
+from typing import Sequence
 
 
-def main(descriptor: int, side: "int | None" = None) -> int:
-    from modelyard_executor import forkserver, loop, wire
+def main(sockets: "Sequence[int]", groups: "Sequence[int]") -> int:
+    from modelyard_executor import confine, forkserver, loop, wire
     from modelyard_executor.adapter import LoadError
     from modelyard_executor.adapters import create
+    from modelyard_executor.adapters.program import adopt
 
     _die_with_parent()
-    channel = wire.Channel(socket.socket(fileno=descriptor))
+    side = sockets[1] if len(sockets) > 1 else None
+    channel = wire.Channel(socket.socket(fileno=sockets[0]))
     try:
+        confine.join(groups)
         start, _ = channel.receive()
         spoken = set(start["versions"]) & set(wire.VERSIONS)
         if not spoken:
@@ -31,6 +36,11 @@ def main(descriptor: int, side: "int | None" = None) -> int:
                 "the node speaks versions %s of the wire, this executor %s"
                 % (start["versions"], list(wire.VERSIONS))
             )
+        if start.get("adopt"):
+            adopt()
+        confined = start.get("confine")
+        held = {} if confined is None else confine.enter(confined, start["device"])
+        confine.packages()
         adapter = create(start["adapter"])
         options = dict(start["options"], threads=start["threads"], trusted=start["trusted"])
         adapter.load(Path(start["files"]), start["device"], options)
@@ -45,6 +55,7 @@ def main(descriptor: int, side: "int | None" = None) -> int:
             "resources": adapter.resources(),
             "memory": loop.memory_bytes(),
             "pid": os.getpid(),
+            "held": held,
         }
         if start.get("modules"):
             hello["modules"] = forkserver.modules()
@@ -61,7 +72,7 @@ def main(descriptor: int, side: "int | None" = None) -> int:
             {
                 "type": "FAILED",
                 "code": "load_error" if isinstance(error, LoadError) else type(error).__name__,
-                "message": str(error) or type(error).__name__,
+                "message": (str(error) or type(error).__name__) + confine.hint(error),
                 "traceback": traceback.format_exc(),
             }
         )
@@ -123,4 +134,5 @@ if __name__ == "__main__":
 
         _die_with_parent()
         sys.exit(main(*serve(int(sys.argv[2]))))
-    sys.exit(main(*map(int, sys.argv[1:3])))
+    _sockets, _, _groups = " ".join(sys.argv[1:]).partition("--join")
+    sys.exit(main([int(each) for each in _sockets.split()], [int(each) for each in _groups.split()]))

@@ -52,13 +52,14 @@ ADAPTERS: Final = frozenset(_FORMATS) | families.names()
 
 class ModelYaml(Noun, frozen=True):
     """The whole file. ``requirements`` are PEP 508 lines; ``example`` is one record to try; ``command`` makes a
-    program of it."""
+    program of it; ``network``: it needs the network, which models do not have otherwise."""
 
     adapter: str | None = None
     signature: DeclaredSignature | None = None
     requirements: tuple[str, ...] = ()
     example: dict[str, Any] | None = None
     command: Command | None = None
+    network: bool = False
 
 
 def schema() -> dict[str, Any]:
@@ -113,6 +114,7 @@ def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
         # A package may run code as soon as an interpreter starts beside it.
         executes="code" if declared.requirements and analysis.executes == "no" else analysis.executes,
         example=declared.example if declared.example is not None else analysis.example,
+        network=declared.network,
     )
 
 

@@ -69,6 +69,7 @@ def show(name: str, *, as_json: bool) -> None:
             ("p50, p99", f"{p50}, {p99}"),
             ("errors", errors),
             *_footprint(endpoint),
+            *_confinement(endpoint),
             *options.items(),
         ]
     )
@@ -86,6 +87,22 @@ def _footprint(endpoint: EndpointInfo) -> list[tuple[str, str]]:
             f"{format_bytes(known.most)} at most, {format_bytes(known.loading)} while it is loaded (a copy)",
         ),
         ("wakes in", format_seconds(known.seconds)),
+    ]
+
+
+def _confinement(endpoint: EndpointInfo) -> list[tuple[str, str]]:
+    """What holds the model's code; of several copies the first that told."""
+    known = next((each.confinement for each in endpoint.replicas if each.confinement is not None), None)
+    if known is None:
+        return []
+    if known.files is None and known.network is None:
+        return [("confined", "no: its code may do what the platform's user may")]
+    network = "by leave" if known.network == "open" else known.network or "NOT HELD: it may use the network"
+    return [
+        (
+            "confined",
+            f"files: {known.files or 'NOT HELD'}; network: {network}; processes: {known.processes or 'no limit'}",
+        )
     ]
 
 

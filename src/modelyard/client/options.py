@@ -1,6 +1,6 @@
 """The options of a deployment: as a program or a command line gives them, and as people read them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from modelyard.core.deployment import DeploymentSettings, Scaling
@@ -10,6 +10,7 @@ from modelyard.core.units import format_bytes, format_seconds
 Device = Literal["auto", "cpu", "cuda"]
 _RESOURCES = ("memory", "threads", "device")
 _SCALING = ("min_replicas", "idle_timeout")
+_LEAVE = ("network", "folders")
 _MAY_BE_ZERO = ("max_wait", "cache", *_SCALING)
 
 
@@ -23,7 +24,9 @@ class Options(TypedDict, total=False):
     unit; ``max_wait``: seconds that a call may wait for mates although a copy is idle;
     ``latency_target``: seconds that a batch may compute; ``max_queue``: most calls that wait;
     ``timeout``: seconds of one call, ``job_timeout`` of one whose caller does not wait; ``cache``: bytes of answers kept (0: none), each for ``cache_ttl``
-    seconds; ``fallback``: the endpoint that answers when this one cannot.
+    seconds; ``fallback``: the endpoint that answers when this one cannot. ``network``: whether
+    the model may use it (not given: as its model.yaml says); ``folders``: absolute paths that it may read, and
+    write where ``:rw`` follows.
     """
 
     replicas: int | None
@@ -42,6 +45,8 @@ class Options(TypedDict, total=False):
     cache: int | None
     cache_ttl: float | None
     fallback: str | None
+    network: bool | None
+    folders: Sequence[str] | None
 
 
 def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,14 +63,19 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
             )
         if value is None:
             continue
-        if isinstance(value, int | float) and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)):
+        if (
+            isinstance(value, int | float)
+            and name not in _LEAVE
+            and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO))
+        ):
             least = "0 or more" if name in _MAY_BE_ZERO else "more than 0"
             raise InvalidInput(f"{name} must be {least}, not {value}.", field=name)
         if name == "replicas":
             given[name] = value
         else:
-            part = "resources" if name in _RESOURCES else "scaling" if name in _SCALING else "serving"
-            given.setdefault(part, {})[name] = value
+            parts = {"resources": _RESOURCES, "scaling": _SCALING, "leave": _LEAVE}
+            part = next((part for part, names in parts.items() if name in names), "serving")
+            given.setdefault(part, {})[name] = list(value) if name == "folders" else value
     return given
 
 
@@ -94,6 +104,8 @@ def describe(settings: DeploymentSettings) -> list[tuple[str, str]]:
             else "off",
         ),
         ("fallback", serving.fallback or "none"),
+        ("network", {None: "as its model.yaml says", True: "yes", False: "no"}[settings.leave.network]),
+        ("folders", ", ".join(settings.leave.folders) or "its own"),
     ]
 
 

@@ -20,7 +20,8 @@ class Analysis(Noun):
     ``format`` is what the files are, ``adapter`` the code that serves them. ``signature`` is None
     when only loading can tell it (a pickle): then the executor says. ``requirements`` are PEP 508
     lines of what the model needs *beyond* nothing: the adapter's least is included. ``executes``
-    is True when loading runs code from the model's files (pickle, ``model.py``).
+    is True when loading runs code from the model's files (pickle, ``model.py``). ``network``: its author
+    says that it needs the network.
     ``details`` holds facts for people (opset, producer, layers), by label.
     """
 
@@ -34,6 +35,7 @@ class Analysis(Noun):
     size_bytes: int = 0
     memory_bytes: Interval | None = None
     executes: Literal["no", "pickle", "code"] = "no"
+    network: bool = False
     details: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ node, command line, client) needs the same answer before it can do anything.
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -30,6 +30,8 @@ class Settings(Noun):
     ``job_expiry`` is how long the answer of a job is kept.
     ``memory`` is what the node and all of its models may take together (bytes, or a size such as "8GiB";
     None: four fifths of the machine's).
+    ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can,
+    "required" refuses to start what cannot be, "off" not at all.
     ``mirror`` is a folder with the files of catalog entries, one folder each, that is looked into before
     anything is fetched.
     """
@@ -52,6 +54,7 @@ class Settings(Noun):
     job_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0
     log_level: str = "info"
     memory: int | str | None = None
+    confine: Literal["auto", "required", "off"] = "auto"
     mirror: str | None = None
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ from modelyard.serve.jobs.jobs import Jobs
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
 from modelyard.serve.pool import devices, limits, report
-from modelyard.serve.pool.executor import PACKAGE
+from modelyard.serve.pool.executor import command
 from modelyard.serve.pool.forks import ForkServers
 from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.memory import Memory
@@ -70,7 +70,7 @@ class Node:
         self._draining: dict[asyncio.Task[None], Pool] = {}
         self._seats = Seats([each.name for each in devices.detect()], sorted(os.sched_getaffinity(0)))
         budget = share_of_machine(PART) if settings.memory is None else int(settings.memory)
-        self._memory = Memory(budget, ForkServers(PACKAGE, self._home.run / "tmp"))
+        self._memory = Memory(budget, ForkServers(command, self._home.run / "tmp"))
         self._collector.memory = self._memory
         self._applying = asyncio.Lock()
         internal = Internal(node_key, self.status, self.apply, self._log_path)
@@ -162,6 +162,7 @@ class Node:
             Learnt(self._home.run / "learnt" / f"{spec.deployment}.json", spec.digest),
             self._seats,
             self._memory,
+            self._settings.confine,
         )
 
     def _gauges(self) -> list[PoolGauge]:

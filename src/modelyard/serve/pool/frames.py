@@ -9,6 +9,7 @@ import msgspec
 from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
 from modelyard.core.signature import Signature
 from modelyard.serve.call import Answer, Call, RawTensor, Result
+from modelyard.serve.pool.bounds import Bounds
 
 Size = Annotated[int, msgspec.Meta(ge=0)]
 WireTensor = tuple[str, str, tuple[Size, ...], Size]
@@ -18,7 +19,8 @@ SHAPES = ("rows", "padded", "ragged", "quadratic")
 
 
 class Start(msgspec.Struct, tag="START"):
-    """The first frame: what to load, and how."""
+    """The first frame: what to load, and how; what it may touch, and whether it is to adopt what its
+    model lets go of."""
 
     versions: tuple[int, ...]
     adapter: str
@@ -31,6 +33,8 @@ class Start(msgspec.Struct, tag="START"):
     computed: bool = False
     modules: bool = False
     progress: bool = False
+    confine: Bounds | None = None
+    adopt: bool = False
 
 
 class _Item(msgspec.Struct, omit_defaults=True):
@@ -57,7 +61,8 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Hello(msgspec.Struct, tag="HELLO"):
     """What an executor says once its model is loaded. Memory in bytes, resident. ``depth``: batches that
-    it takes, the one that it computes included. ``streams``: its model answers in pieces. ``modules`` of installed packages it has imported."""
+    it takes, the one that it computes included. ``streams``: its model answers in pieces. ``modules`` of installed packages it has imported.
+    ``held``: what it is confined by."""
 
     version: int
     adapter: str
@@ -71,6 +76,7 @@ class Hello(msgspec.Struct, tag="HELLO"):
     streams: bool = False
     slabs: bool = False
     modules: list[str] = []
+    held: dict[str, str] = {}
 
 
 class Free(msgspec.Struct, tag="FREE"):
