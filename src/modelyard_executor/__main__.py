@@ -1,5 +1,6 @@
 """Start of an executor: ``python -S -s <this folder> <number of the inherited socket> [<another>] [--join <group>…]``;
-or, with ``--fork-server <number>``, of a process that forks executors (:mod:`modelyard_executor.forkserver`).
+with ``--fork-server <number>`` of a process that forks executors (:mod:`modelyard_executor.forkserver`); with
+``--held`` of one that only says what it could be confined by, as JSON.
 
 The other socket is the one on which slabs of shared memory are shown; without it there are none. A group is the
 descriptor of a control group's list of members, into which it goes.
@@ -10,6 +11,7 @@ found: whatever is installed next to Modelyard stays invisible to the model's en
 
 import gc
 import importlib.util
+import json
 import os
 import socket
 import sys
@@ -134,5 +136,11 @@ if __name__ == "__main__":
 
         _die_with_parent()
         sys.exit(main(*serve(int(sys.argv[2]))))
+    if sys.argv[1] == "--held":
+        from modelyard_executor import confine
+
+        nothing = {"required": False, "network": False, "read": [], "write": []}
+        print(json.dumps(confine.enter(nothing)))
+        sys.exit()
     _sockets, _, _groups = " ".join(sys.argv[1:]).partition("--join")
     sys.exit(main([int(each) for each in _sockets.split()], [int(each) for each in _groups.split()]))

@@ -141,6 +141,8 @@ def enter(asked: Mapping[str, Any], device: str = "cpu") -> Dict[str, str]:
         for name in ("files", "network")
         if name not in held and (name != "network" or not asked["network"])
     ]
+    if lacking and not asked["required"]:
+        print("modelyard_executor: this machine cannot hold its %s" % ", ".join(lacking), file=sys.stderr)
     if asked["required"] and (lacking or "alone" in held.get("network", "")):
         raise LoadError(
             "this machine cannot confine it (%s), and the setting confine is 'required'. Files need Landlock (Linux "

@@ -91,18 +91,14 @@ def _footprint(endpoint: EndpointInfo) -> list[tuple[str, str]]:
 
 
 def _confinement(endpoint: EndpointInfo) -> list[tuple[str, str]]:
-    """What holds the model's code; of several copies the first that told."""
-    known = next((each.confinement for each in endpoint.replicas if each.confinement is not None), None)
+    known = endpoint.confinement
     if known is None:
         return []
-    if known.files is None and known.network is None:
-        return [("confined", "no: its code may do what the platform's user may")]
-    network = "by leave" if known.network == "open" else known.network or "NOT HELD: it may use the network"
+    told = "by leave" if known.network == "open" else known.network or "NOT HELD"
     return [
-        (
-            "confined",
-            f"files: {known.files or 'NOT HELD'}; network: {network}; processes: {known.processes or 'no limit'}",
-        )
+        ("files held by", known.files or "NOT HELD"),
+        ("network held by", told),
+        ("processes held by", known.processes or "NOT HELD"),
     ]
 
 

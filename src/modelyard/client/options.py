@@ -63,6 +63,9 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
             )
         if value is None:
             continue
+        if name == "folders":
+            given.setdefault("leave", {})[name] = [str(folder) for folder in value]
+            continue
         if (
             isinstance(value, int | float)
             and name not in _LEAVE
@@ -75,7 +78,7 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
         else:
             parts = {"resources": _RESOURCES, "scaling": _SCALING, "leave": _LEAVE}
             part = next((part for part, names in parts.items() if name in names), "serving")
-            given.setdefault(part, {})[name] = list(value) if name == "folders" else value
+            given.setdefault(part, {})[name] = value
     return given
 
 

@@ -103,6 +103,12 @@ class Confinement(Noun):
     memory: str | None = None
     processes: str | None = None
 
+    @property
+    def lacks(self) -> list[str]:
+        """What its code should be kept from, and is not or in part."""
+        network = self.network is None or "alone" in self.network
+        return ["files"] * (self.files is None) + ["the network"] * network
+
 
 class ReplicaStatus(Noun):
     """One replica as the node sees it. Times are seconds since the epoch, memory is bytes. ``confinement`` is

@@ -28,6 +28,7 @@ import msgspec
 from modelyard.core.errors import Internal, NotFound
 from modelyard.core.struct import Noun
 from modelyard.package import uv
+from modelyard.package.bytecode import compile_behind, stop
 from modelyard.package.locks import hold, hold_if_free
 from modelyard.package.requirements import normalize
 from modelyard.package.sources import Sources, read_sources
@@ -76,6 +77,11 @@ class Environments:
         when the requirements cannot be fulfilled, Unavailable when an index cannot be reached or the
         disk is full; nothing half built is left.
         """
+        environment = self._ensure(requirements, progress)
+        compile_behind(self._root / environment.id)
+        return environment
+
+    def _ensure(self, requirements: Sequence[str], progress: uv.Progress) -> Environment:
         wanted = normalize(requirements)
         sources = read_sources()
         torch = choose_torch(wanted, sources)
@@ -226,6 +232,7 @@ class Environments:
         removed = self._root / (_REMOVED + id)
         shutil.rmtree(removed, ignore_errors=True)
         if (self._root / id).exists():
+            stop(self._root / id)
             (self._root / id).rename(removed)
             shutil.rmtree(removed)
 

@@ -11,7 +11,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
@@ -36,7 +36,7 @@ def ended(pid: int) -> None:
 
 
 @contextlib.contextmanager
-def birth() -> Iterator[None]:
+def birth() -> Generator[None]:
     """While a child may be there that the node does not know yet."""
     global _births
     _births += 1
