@@ -51,7 +51,9 @@ def add(
         list[str] | None,
         typer.Option("--requirement", metavar="LINE", help="A package that it needs as well."),
     ] = None,
-    network: Annotated[bool, typer.Option("--network", help="Let it use the network in --test.")] = False,
+    network: Annotated[
+        bool, typer.Option("--network", help="Let it use the network, in --test and when it serves.")
+    ] = False,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
@@ -104,7 +106,7 @@ def update(
         bool, typer.Option("--overwrite", help="Write over files that were changed by hand.")
     ] = False,
     network: Annotated[
-        bool, typer.Option("--network", help="Let it use the network while it is tried.")
+        bool, typer.Option("--network", help="Let it use the network, while it is tried and from then on.")
     ] = False,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
