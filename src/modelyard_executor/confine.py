@@ -237,8 +237,11 @@ def _readable(asked: Mapping[str, Any]) -> List[str]:
     paths += ["/etc"] if os.geteuid() else ["/etc/" + name for name in _ETC]
     paths += [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]
     paths += [os.path.realpath(sys.executable), str(Path(__file__).resolve().parent)]
+    own = os.path.join(*asked["write"][:1], "")
     for name in ("PATH", "LD_LIBRARY_PATH"):
-        paths += [each for each in os.environ.get(name, "").split(os.pathsep) if each.startswith("/")]
+        places = [each.rstrip("/") for each in os.environ.get(name, "").split(os.pathsep)]
+        # Not one in which the platform's files lie, too.
+        paths += [each for each in places if each.startswith("/") and not own.startswith(each + "/")]
     if asked["network"]:
         paths.append(os.path.realpath("/etc/resolv.conf"))
     paths += asked["read"]

@@ -188,6 +188,19 @@ def test_abstract_sockets_of_others_cannot_be_reached(model: Hostile) -> None:
     assert "PermissionError" in said
 
 
+def test_the_owner_of_the_pools_answers_its_fronts_alone(tmp_path: Path) -> None:
+    """A socket in the file system is one that a model's user may open, and no Landlock keeps it from that yet."""
+    pool = function_pool(tmp_path / "m", HOSTILE, name="hostile", inputs=TEXT, leave=NONE)
+    with NodeProcess(tmp_path / "home", MODELYARD_NODE_PROCESSES="2").serve(pool) as node:
+        model = Hostile(node)
+        place = node.home.run / "node.sock"
+        assert place.exists() or len(str(place)) > 100
+        asked = "s = socket.socket(socket.AF_UNIX); s.connect({!r}); s.sendall(b'GET /v2 HTTP/1.1\\r\\nhost: x\\r\\n\\r\\n')"
+        said = model.does(f"{asked.format(str(place))}\nsaid = s.recv(100).decode() or 'closed'")
+        assert said == "closed" or "Error" in said
+        assert model.does("said = 1") == 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="its user could do that anyway")
 def test_a_model_of_root_has_none_of_roots_rights(model: Hostile) -> None:
     needs(model, "files")
