@@ -12,6 +12,11 @@ from modelyard.package.environment import Environments
 SMALL = ["iniconfig>=2"]
 
 
+def until_done(folder: Path) -> None:
+    """Return when it is compiled, and nobody is at it."""
+    until(lambda: (folder / ".bytecode").exists() and folder not in bytecode._running)
+
+
 def until(condition) -> None:
     end = time.monotonic() + 60
     while not condition():
@@ -24,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     """An environment that is compiled."""
     root = tmp_path / "environments"
     folder = root / Environments(root).ensure(SMALL).id
-    until((folder / ".bytecode").exists)
+    until_done(folder)
     return folder
 
 
@@ -44,7 +49,7 @@ def test_what_it_did_not_come_to_is_done_the_next_time(folder: Path) -> None:
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
     Environments(folder.parent).ensure(SMALL)
-    until((folder / ".bytecode").exists)
+    until_done(folder)
     assert "__init__" in compiled(folder)
 
 
@@ -56,7 +61,7 @@ def test_nothing_is_run_and_what_is_no_python_is_left(folder: Path) -> None:
     (package / "bytes.py").write_bytes(b"\xff\0")
     (folder / ".bytecode").unlink()
     bytecode.compile_behind(folder)
-    until((folder / ".bytecode").exists)
+    until_done(folder)
     assert not (folder / "ran").exists()
     assert "harmful" in compiled(folder)
     assert not {"template", "bytes"} & set(compiled(folder))

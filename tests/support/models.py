@@ -148,6 +148,7 @@ def simulated_pool(
         executor=ExecutorSpec(python=sys.executable, adapter="simulated", files=str(folder), options=told),
         replicas=replicas,
         serving=serving or ServingOptions(),
+        leave=Leave(folders=(f"{folder}:rw",)),  # where replicas agree on who has which of the speeds
         signature=signature,
     )
 

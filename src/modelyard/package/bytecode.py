@@ -22,7 +22,8 @@ _lock = threading.Lock()
 def compile_behind(folder: Path) -> None:
     """See to it that the environment in ``folder`` is compiled, some time; returns at once."""
     with _lock:
-        if (folder / _DONE).exists() or folder in _running:
+        running = _running.get(folder)
+        if (folder / _DONE).exists() or (running is not None and running.poll() is None):
             return
         with contextlib.suppress(OSError):  # without it everything goes on, a little slower
             _running[folder] = process = subprocess.Popen(
@@ -48,7 +49,8 @@ def stop(folder: Path) -> None:
 def _wait(folder: Path, process: "subprocess.Popen[bytes]") -> None:
     process.wait()
     with _lock:
-        _running.pop(folder, None)
+        if _running.get(folder) is process:
+            del _running[folder]
 
 
 def main(parent: int) -> None:
