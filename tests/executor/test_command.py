@@ -173,6 +173,8 @@ def test_it_says_how_far_it_is_and_ends_when_nobody_waits(tmp_path: Path) -> Non
             {"type": "BATCH", "batch": 7, "items": [{"inputs": [], "parameters": {"hang": True}}]}
         )
         told, _ = executor.channel.receive()
+        while told.get("fraction", 0) is None:  # it has not printed anything yet
+            told, _ = executor.channel.receive()
         assert (told["type"], told["batch"], round(told["fraction"], 2)) == ("PROGRESS", 7, 0.33)
         child = wait_until(lambda: children(executor.process.pid), what="the program")[0]
         executor.channel.send({"type": "CANCEL", "batch": 7, "items": [0]})

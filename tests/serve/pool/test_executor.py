@@ -353,7 +353,7 @@ OUTPUT = "outputs=[['output', 'FP32', [1], 4]]"
         ("take(); answer(1, alike=1, outputs=[['output', 'FP32', [1], -4]])", "broke the wire protocol"),
         ("say({'type': 'STREAM', 'batch': 1, 'index': 0, 'outputs': []})", "a piece for item 0 of batch 1"),
         ("take(); say({'type': 'STREAM', 'batch': 1, 'index': 0, 'outputs': []})", "a piece for item 0"),
-        ("say({'type': 'PROGRESS', 'batch': 1, 'fraction': 0.5})", "progress of batch 1, which it does not have"),
+        ("say({'type': 'PROGRESS', 'batch': 2, 'fraction': 0.5})", "progress of batch 2, which it does not have"),
         ("take(); say({'type': 'PROGRESS', 'batch': 1, 'fraction': 1.5})", "broke the wire protocol"),
         ("say({'type': 'PONG'})", "nobody asked for"),
         ("say({'type': 'HELLO'})", "broke the wire protocol"),
