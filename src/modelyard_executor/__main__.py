@@ -1,7 +1,9 @@
-"""Start of an executor: ``python -s <this folder> <number of the inherited socket> [<another>]``; or, with
-``--fork-server <number>``, of a process that forks executors (:mod:`modelyard_executor.forkserver`).
+"""Start of an executor: ``python -S -s <this folder> <number of the inherited socket> [<another>] [--join <group>…]``;
+with ``--fork-server <number>`` of a process that forks executors (:mod:`modelyard_executor.forkserver`); with
+``--held`` of one that only says what it could be confined by, as JSON.
 
-The other socket is the one on which slabs of shared memory are shown; without it there are none.
+The other socket is the one on which slabs of shared memory are shown; without it there are none. A group is the
+descriptor of a control group's list of members, into which it goes.
 
 The folder is run by its path and puts itself, and nothing that lies beside it, where the package is
 found: whatever is installed next to Modelyard stays invisible to the model's environment.
@@ -10,25 +12,30 @@ found: whatever is installed next to Modelyard stays invisible to the model's en
 import contextlib
 import gc
 import importlib.util
+import json
 import os
 import socket
 import sys
 import traceback
 from pathlib import Path
+from typing import Sequence
 
 
-def main(descriptor: int, side: "int | None" = None) -> int:
-    from modelyard_executor import forkserver, loop, shared, wire
+def main(sockets: "Sequence[int]", groups: "Sequence[int]") -> int:
+    from modelyard_executor import confine, forkserver, loop, shared, wire
     from modelyard_executor.adapter import LoadError
     from modelyard_executor.adapters import create
+    from modelyard_executor.adapters.program import adopt
     from modelyard_executor.compute import device_bytes, is_out_of_memory
 
     _die_with_parent()
+    side = sockets[1] if len(sockets) > 1 else None
     if side is not None and not shared.USABLE:
         os.close(side)
         side = None
-    channel = wire.Channel(socket.socket(fileno=descriptor))
+    channel = wire.Channel(socket.socket(fileno=sockets[0]))
     try:
+        confine.join(groups)
         start, _ = channel.receive()
         spoken = set(start["versions"]) & set(wire.VERSIONS)
         if not spoken:
@@ -36,6 +43,11 @@ def main(descriptor: int, side: "int | None" = None) -> int:
                 "the node speaks versions %s of the wire, this executor %s"
                 % (start["versions"], list(wire.VERSIONS))
             )
+        if start.get("adopt"):
+            adopt()
+        confined = start.get("confine")
+        held = {} if confined is None else confine.enter(confined, start["device"])
+        confine.packages()
         adapter = create(start["adapter"])
         options = dict(start["options"], threads=start["threads"], trusted=start["trusted"])
         adapter.load(Path(start["files"]), start["device"], options)
@@ -51,6 +63,7 @@ def main(descriptor: int, side: "int | None" = None) -> int:
             "memory": loop.memory_bytes(),
             "tolerance": loop.tolerance(adapter, options, start["device"]),
             "pid": os.getpid(),
+            "held": held,
         }
         if start.get("modules"):
             hello["modules"] = forkserver.modules()
@@ -70,7 +83,7 @@ def main(descriptor: int, side: "int | None" = None) -> int:
             {
                 "type": "FAILED",
                 "code": code,
-                "message": str(error) or type(error).__name__,
+                "message": (str(error) or type(error).__name__) + confine.hint(error),
                 "traceback": traceback.format_exc(),
             }
         )
@@ -147,4 +160,11 @@ if __name__ == "__main__":
 
         _die_with_parent()
         _end(main(*serve(int(sys.argv[2]))))
-    _end(main(*map(int, sys.argv[1:3])))
+    if sys.argv[1] == "--held":
+        from modelyard_executor import confine
+
+        nothing = {"required": False, "network": False, "read": [], "write": []}
+        print(json.dumps(confine.enter(nothing)))
+        sys.exit()
+    _sockets, _, _groups = " ".join(sys.argv[1:]).partition("--join")
+    _end(main([int(each) for each in _sockets.split()], [int(each) for each in _groups.split()]))

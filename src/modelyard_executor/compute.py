@@ -5,6 +5,7 @@ import sys
 import traceback
 from typing import Any, List, Sequence, Union
 
+from . import confine
 from .adapter import Adapter, Item, ItemError, Outputs
 from .frames import Work
 
@@ -100,14 +101,15 @@ def _predict(
     _predict(adapter, items, indexes[middle:], results, halve)
 
 
-def as_item_error(error: Exception) -> ItemError:
+def as_item_error(error: BaseException) -> ItemError:
     """The error that the caller sees: the adapter's own, or the model's exception in one line."""
     if isinstance(error, ItemError):
         return error
     if is_out_of_memory(error):
         free_memory(error)
         return too_large()
-    return ItemError("The model raised %s: %s" % (type(error).__name__, str(error)[:500] or "no message"))
+    said = str(error)[:500] or "no message"
+    return ItemError("The model raised %s: %s%s" % (type(error).__name__, said, confine.hint(error)))
 
 
 def too_large() -> ItemError:

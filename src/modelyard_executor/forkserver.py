@@ -2,14 +2,17 @@
 
 Asked over a SOCK_SEQPACKET socket, one JSON object a message:
 
-    node -> server   {"modules": [name...]}                      first: what to import, in this order
+    node -> server   {"modules": [name...], "confine": {}}       first: what to import, in this order, and what it
+                                                                 and all of its executors may touch at most
     server -> node   {"awake": n, "missing": [name...]}          ready; with other threads that do not sleep it
                                                                  is of no use
     node -> server   {"environment": {}, "folder": path}         with the descriptors of an executor's socket, of
-                                                                 the one beside it, and of where its output goes
+                                                                 the one beside it, of where its output goes, and
+                                                                 of the control groups that it goes into
     server -> node   {"pid": n}
 
-No code of a model runs here: only packages that are installed in the environment are imported. A forked
+No code of a model runs here: only packages that are installed in the environment are imported, confined as far
+as all that is forked here may be (:mod:`modelyard_executor.confine`); each fork confines itself further. A forked
 executor is not the server's child but the node's (which is a subreaper, prctl(2)): it lives on when the
 server ends, and the node hears how it ended.
 """
@@ -20,12 +23,13 @@ import json
 import os
 import socket
 import sys
-import sysconfig
 import tempfile
 import time
 import weakref
 from pathlib import Path
 from typing import FrozenSet, List, Tuple
+
+from . import confine
 
 _MOST = 1 << 20  # bytes of a message
 _OURS = "modelyard_executor."
@@ -37,6 +41,8 @@ _before: FrozenSet[str] = frozenset()  # what was imported in the server that th
 def modules() -> List[str]:
     """The modules of installed packages, and of this one, that are imported now, in the order in which they
     were; without those that the server had which this process was forked from."""
+    import sysconfig  # it remembers where packages are when it is imported: not before they can be
+
     paths = sysconfig.get_paths()
     roots = tuple({paths[name] + os.sep for name in ("purelib", "platlib")})
     found = []
@@ -55,11 +61,14 @@ def modules() -> List[str]:
     return found[:5000]
 
 
-def serve(descriptor: int) -> Tuple[int, int]:
+def serve(descriptor: int) -> Tuple[List[int], List[int]]:
     """Fork executors until the node is gone, which ends the process. Returns in each fork: with the
-    descriptors of its two sockets."""
+    descriptors of its two sockets, and of its groups."""
     control = socket.socket(fileno=descriptor)
     asked = json.loads(control.recv(_MOST))
+    if asked["confine"] is not None:
+        confine.enter(asked["confine"], asked["device"])
+    confine.packages()
     missing = []
     for name in asked["modules"]:
         try:
@@ -75,7 +84,7 @@ def serve(descriptor: int) -> Tuple[int, int]:
         time.sleep(0.01)
     control.send(json.dumps({"awake": awake, "missing": missing[:20]}).encode())
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, _MOST, 3)
+        message, descriptors, _, _ = socket.recv_fds(control, _MOST, 8)
         if not message:
             os._exit(0)
         asked = json.loads(message)
@@ -89,7 +98,7 @@ def serve(descriptor: int) -> Tuple[int, int]:
                 os.close(theirs)
                 control.close()
                 _become(asked, descriptors, between)
-                return descriptors[0], descriptors[1]
+                return descriptors[:2], descriptors[3:]
             os.write(theirs, b"%d" % second)
             os._exit(0)
         os.close(theirs)

@@ -19,21 +19,26 @@ FOLDER = Path(str(modelyard_executor.__file__)).parent
 
 
 class ExecutorProcess:
-    """Start with ``with``; whatever happens, the process is gone at the end."""
+    """Start with ``with``; whatever happens, the process is gone at the end.
+
+    It is confined like one of a node: it writes in ``folder`` alone, and reads its environment and its files.
+    """
 
     def __init__(self, folder: Path, *, python: str = sys.executable, timeout: float = 120.0) -> None:
+        self.folder = folder
+        self.environment = Path(python).parent.parent
         ours, theirs = socket.socketpair()
         ours.settimeout(timeout)
         self.log_path = folder / "executor.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [python, "-s", "-u", str(FOLDER), str(theirs.fileno())],
+                [python, "-S", "-s", "-u", str(FOLDER), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=folder,
-                env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+                env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)},
             )
         theirs.close()
         self.socket = ours
@@ -76,6 +81,12 @@ class ExecutorProcess:
                 "options": options,
                 "trusted": trusted,
                 "computed": computed,
+                "confine": {
+                    "required": False,
+                    "network": False,
+                    "read": [str(self.environment), str(files)],
+                    "write": [str(self.folder)],
+                },
             }
         )
         return self.channel.receive()[0]

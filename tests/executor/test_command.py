@@ -173,7 +173,10 @@ def test_it_says_how_far_it_is_and_ends_when_nobody_waits(tmp_path: Path) -> Non
             {"type": "BATCH", "batch": 7, "items": [{"inputs": [], "parameters": {"hang": True}}]}
         )
         told, _ = executor.channel.receive()
-        assert (told["type"], told["batch"], round(told["fraction"], 2)) == ("PROGRESS", 7, 0.33)
+        while told.get("fraction", 0) is None:  # it has not printed anything yet
+            told, _ = executor.channel.receive()
+        assert (told["type"], told["batch"]) == ("PROGRESS", 7)
+        assert round(told["fraction"], 2) in (0.33, 0.67, 1.0)  # not every step is told of
         child = wait_until(lambda: children(executor.process.pid), what="the program")[0]
         executor.channel.send({"type": "CANCEL", "batch": 7, "items": [0]})
         while (header := executor.channel.receive()[0])["type"] == "PROGRESS":

@@ -19,7 +19,7 @@ from modelyard.serve.call import Result
 from modelyard.serve.codec import raw_size_fits, unpack
 from modelyard.serve.pool.executor import ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult
-from modelyard.serve.pool.limits import MemoryLimit
+from modelyard.serve.pool.limits import Limits
 from modelyard_executor import wire
 from modelyard_executor.loop import serve
 from modelyard_executor.tensor import split_bytes
@@ -151,7 +151,7 @@ def wire_node_harness() -> Harness:
             taken.add(len(results))
 
         process = ExecutorProcess(
-            spec, threads=1, device="cpu", cores=None, limit=MemoryLimit("fuzz", None), folder=Path("/nonexistent"),
+            spec, threads=1, device="cpu", cores=None, limits=Limits("fuzz", None), bounds=None, folder=Path("/nonexistent"),
             on_hello=lambda hello: None, on_failed=lambda failed: None, on_result=result,
             on_stream=lambda batch, index, answer: None, on_gone=lambda: None, on_exit=lambda how: None, on_output=lambda text: None,
             on_computed=lambda: None, on_progress=lambda batch, fraction, message: None,

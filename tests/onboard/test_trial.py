@@ -69,10 +69,26 @@ def test_what_answers_differently_is_noted(project: Project, tmp_path: Path):
 
 
 def test_it_has_no_network_where_this_machine_can_take_it_away(project: Project, tmp_path: Path):
-    body = "import socket; return sorted(name for _, name in socket.if_nameindex())"
+    asked = "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()"
+    body = f"""
+    import socket
+    try:
+        {asked}
+    except PermissionError:
+        return 'refused'
+    return 'had'"""
     trial = tried(project, tmp_path, CALL, core(body))
-    if not trial.network:
-        assert trial.answer == {"output": ["lo"]}
+    assert trial.answer == {"output": "had" if trial.network else "refused"}
+
+
+def test_it_reads_nothing_but_its_own(project: Project, tmp_path: Path):
+    (tmp_path / "secret").write_text("very")
+    body = f"import os; return open({str(tmp_path / 'secret')!r}).read()"
+    held = tried(project, tmp_path / "held", CALL, core("return open('/proc/self/status').read()"))
+    if "NoNewPrivs:\t1" not in held.answer["output"]:
+        pytest.skip("this machine cannot hold files")
+    with pytest.raises(RejectedContent, match="PermissionError"):
+        tried(project, tmp_path, CALL, core(body))
 
 
 def test_it_sees_none_of_our_variables(project: Project, tmp_path: Path, monkeypatch):

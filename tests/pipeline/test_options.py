@@ -15,6 +15,7 @@ from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.versions import Versions
 
+HOME = Path("/nowhere")
 Deploy = Callable[..., DeploymentSettings]
 
 
@@ -29,11 +30,11 @@ def endpoints(tmp_path: Path) -> Iterator[Endpoints]:
 
 
 @pytest.fixture
-def deploy(endpoints: Endpoints) -> Deploy:
+def deploy(endpoints: Endpoints, tmp_path: Path) -> Deploy:
     """Deploys with some options, and says what the revision is set to."""
 
     def deploy(endpoint: str, *, reset: bool = False, **given: Any) -> DeploymentSettings:
-        settings = settled(endpoints, endpoint, given, reset=reset)
+        settings = settled(endpoints, endpoint, given, home=tmp_path / "home", reset=reset)
         return endpoints.deploy(endpoint, "m", 1, settings, "e").settings
 
     return deploy
@@ -117,5 +118,38 @@ def test_a_fallback_of_others_is_not_deleted(deploy: Deploy, endpoints: Endpoint
 def test_remotes_alone_can_be_a_fallback(endpoints: Endpoints) -> None:
     given = {"serving": {"fallback": "far"}}
     with pytest.raises(InvalidInput, match="the others are: near"):
-        settled(endpoints, "a", given, elsewhere=["near"])
-    assert settled(endpoints, "a", given, elsewhere=["far"]).serving.fallback == "far"
+        settled(endpoints, "a", given, home=HOME, elsewhere=["near"])
+    assert settled(endpoints, "a", given, home=HOME, elsewhere=["far"]).serving.fallback == "far"
+
+
+def test_leave_for_folders_is_kept_until_it_is_said_otherwise(deploy: Deploy, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    folders = [str(tmp_path / "data"), f"{tmp_path / 'data'}:rw"]
+    assert deploy("a", leave={"folders": folders, "network": True}).leave.folders == tuple(folders)
+    assert deploy("a").leave.network is True
+    assert deploy("a", leave={"network": None}).leave.network is None
+    assert deploy("a", leave={"folders": []}).leave.folders == ()
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [
+        ("data", "absolute"),
+        ("{tmp}/data/../home", "absolute"),
+        ("{tmp}/nowhere:rw", "no folder"),
+        ("{tmp}/file", "no folder"),
+        ("{tmp}/home/versions", "platform's own files"),
+        ("{tmp}/link:rw", "platform's own files"),
+        ("{tmp}", "platform's own files"),
+        ("/", "platform's own files"),
+    ],
+)
+def test_a_folder_that_no_model_may_reach_is_refused(
+    deploy: Deploy, tmp_path: Path, folder: str, why: str
+) -> None:
+    (tmp_path / "home" / "versions").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "home" / "versions")
+    with pytest.raises(InvalidInput, match=why) as caught:
+        deploy("a", leave={"folders": [folder.format(tmp=tmp_path)]})
+    assert caught.value.field == "settings.leave.folders"

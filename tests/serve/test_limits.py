@@ -1,4 +1,4 @@
-"""Memory limits: the mechanism that a machine has, and a process that really runs into it."""
+"""Limits: the mechanism that a machine has, and processes that really run into it."""
 
 import os
 import subprocess
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.serve.pool.limits import CGROUP_ROOT, MemoryLimit, sweep
+from modelyard.serve.pool.limits import CGROUP_ROOT, Limits, sweep
 
-HOARD = "import sys; sys.stdin.readline(); hoard = bytearray(300 * 2**20); print(len(hoard))"
+HOARD = "import sys; groups = sys.stdin.readline().split(); [open(each, 'w').write('0') for each in groups]; hoard = bytearray(300 * 2**20); print(len(hoard))"
 LIMIT = 64 * 2**20
 
 
-def hoarder(limit: MemoryLimit) -> subprocess.CompletedProcess[str]:
+def hoarder(limit: Limits) -> subprocess.CompletedProcess[str]:
     """A process that takes 300 MiB once it is under ``limit``."""
     with subprocess.Popen(
         [sys.executable, "-c", HOARD],
@@ -23,19 +23,19 @@ def hoarder(limit: MemoryLimit) -> subprocess.CompletedProcess[str]:
         text=True,
     ) as process:
         limit.apply(process.pid)
-        out, err = process.communicate("go\n")
+        out, err = process.communicate(" ".join(limit.groups) + "\n")
         return subprocess.CompletedProcess([], process.returncode, out, err)
 
 
 def test_without_a_limit_nothing_is_limited() -> None:
-    limit = MemoryLimit("free", None)
-    assert limit.mechanism == "none"
+    limit = Limits("free", None)
+    assert "memory" not in limit.held
     assert hoarder(limit).stdout.strip() == str(300 * 2**20)
 
 
 def test_where_no_control_group_can_be_had_an_rlimit_holds(tmp_path: Path) -> None:
-    limit = MemoryLimit("replica", LIMIT, root=tmp_path)
-    assert limit.mechanism == "RLIMIT_DATA"
+    limit = Limits("replica", LIMIT, root=tmp_path)
+    assert limit.held["memory"] == "RLIMIT_DATA"
     done = hoarder(limit)
     assert done.returncode != 0
     assert "MemoryError" in done.stderr
@@ -43,8 +43,8 @@ def test_where_no_control_group_can_be_had_an_rlimit_holds(tmp_path: Path) -> No
 
 
 def test_a_control_group_holds_and_tells_that_it_had_to() -> None:
-    limit = MemoryLimit("tests-of-limits", LIMIT)
-    if not limit.mechanism.startswith("cgroup"):
+    limit = Limits("tests-of-limits", LIMIT)
+    if not limit.held["memory"].startswith("cgroup"):
         pytest.skip("this machine lets us make no control group")
     try:
         done = hoarder(limit)
@@ -58,9 +58,9 @@ def test_a_control_group_holds_and_tells_that_it_had_to() -> None:
 def test_the_unified_hierarchy_is_written_as_the_kernel_wants_it(tmp_path: Path) -> None:
     """Files as of cgroup v2 (https://docs.kernel.org/admin-guide/cgroup-v2.html); no kernel behind them."""
     (tmp_path / "cgroup.controllers").write_text("cpu memory pids\n")
-    limit = MemoryLimit("replica", LIMIT, root=tmp_path)
+    limit = Limits("replica", LIMIT, root=tmp_path)
     group = tmp_path / "modelyard" / f"{os.getpid()}.replica"
-    assert limit.mechanism == "cgroup v2"
+    assert limit.held == {"memory": "cgroup v2", "processes": "cgroup v2"}
     assert (group / "memory.max").read_text() == str(LIMIT)
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
     assert not limit.exceeded()

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from modelyard.core.deployment import Resources, ServingOptions
+from modelyard.core.deployment import Leave, Resources, ServingOptions
 from modelyard.core.routes import ExecutorSpec, Pool
 from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
 from modelyard_executor.adapters.esm2_alphabet import VOCABULARY
@@ -87,8 +87,10 @@ def function_pool(
     max_batch: int = 32,
     max_queue: int = 1024,
     entry: str = "predict",
+    leave: Leave | None = None,
 ) -> Pool:
-    """A pool of a ``model.py`` with ``code``."""
+    """A pool of a ``model.py`` with ``code``. By default it may write beside ``folder``, where tests look for what
+    it did."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.py").write_text(code)
     signature = Signature(inputs=inputs, outputs=outputs, parameters=parameters, batched=False)
@@ -107,6 +109,7 @@ def function_pool(
         replicas=replicas,
         resources=Resources(memory=memory),
         serving=ServingOptions(max_batch=max_batch, max_queue=max_queue, timeout=timeout),
+        leave=Leave(folders=(f"{folder.parent}:rw",)) if leave is None else leave,
         signature=signature,
     )
 
@@ -145,6 +148,7 @@ def simulated_pool(
         executor=ExecutorSpec(python=sys.executable, adapter="simulated", files=str(folder), options=told),
         replicas=replicas,
         serving=serving or ServingOptions(),
+        leave=Leave(folders=(f"{folder}:rw",)),  # where replicas agree on who has which of the speeds
         signature=signature,
     )
 

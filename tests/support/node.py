@@ -32,7 +32,10 @@ def wait_until(condition, *, timeout: float = 120.0, what: str = "the condition"
 class NodeProcess:
     """Start with :meth:`start`; a context manager that leaves no process behind."""
 
-    def __init__(self, root: Path, **environment: str) -> None:
+    def __init__(
+        self, root: Path, *, program: tuple[str, ...] = ("-m", "modelyard.serve"), **environment: str
+    ) -> None:
+        self.program = program
         self.home = Home(root)
         self.home.run.mkdir(parents=True, exist_ok=True)
         self.home.node_key.write_text(KEY)
@@ -54,7 +57,7 @@ class NodeProcess:
         self.home.address("grpc").unlink(missing_ok=True)
         with (self.home.root / "node.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "modelyard.serve"],
+                [sys.executable, *self.program],
                 env={
                     "PATH": os.environ["PATH"],
                     "MODELYARD_HOME": str(self.home.root),

@@ -50,7 +50,8 @@ class ModelYaml(Noun, frozen=True):
     """The whole file. ``requirements`` are PEP 508 lines; ``python`` the versions of Python that it runs on;
     ``system_packages`` are Debian packages (or libraries: libGL.so.1) that the machine must have; ``example`` is
     one record to try; ``command`` makes a program of it. ``tolerance``: how far answers may be apart that are
-    computed alone and together, relative to the largest number of an output. ``options`` are the adapter's."""
+    computed alone and together, relative to the largest number of an output. ``options`` are the adapter's.
+    ``network``: it needs the network, which models do not have otherwise."""
 
     adapter: str | None = None
     signature: DeclaredSignature | None = None
@@ -61,6 +62,7 @@ class ModelYaml(Noun, frozen=True):
     command: Command | None = None
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     options: Options = Options()
+    network: bool = False
 
 
 def schema() -> dict[str, Any]:
@@ -134,6 +136,7 @@ def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
         # A package may run code as soon as an interpreter starts beside it.
         executes="code" if declared.requirements and analysis.executes == "no" else analysis.executes,
         example=declared.example if declared.example is not None else analysis.example,
+        network=declared.network,
     )
 
 

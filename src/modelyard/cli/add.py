@@ -107,7 +107,9 @@ def run(
         from modelyard.cli.deploy import run as deploy
 
         deploy(
-            folder, called, trust_pickle=trust_pickle, settings=settings_of({"python": answers.python}), reset=False, detach=False, as_json=as_json, told=told
+            folder, called, trust_pickle=trust_pickle,
+            settings={**settings_of({"python": answers.python}), **leave(network)},
+            reset=False, detach=False, as_json=as_json, told=told,
         )  # fmt: skip
         return
     if as_json:
@@ -116,7 +118,12 @@ def run(
         print(f"\nRun it:    modelyard add {source} --test{'' if to is None else f' --to {to}'}")
         print(f"Deploy it: modelyard deploy {folder} --name {called}")
     else:
-        print(f"\nDeploy it: modelyard deploy {folder} --name {called}")
+        print(f"\nDeploy it: modelyard deploy {folder} --name {called}{' --network' if network else ''}")
+
+
+def leave(network: bool) -> dict[str, Any]:
+    """The options of a deployment for a model that was tried with the network: it needs it to serve, too."""
+    return {"leave": {"network": True}} if network else {}
 
 
 def interpreter_of(

@@ -101,6 +101,8 @@ def show_endpoint(
     version = f"{info.current.model} version {info.current.version}"
     print(f"\n{info.name} is serving {version}, after {format_seconds(seconds)}.")
     print(f"  {info.predict_url}\n")
+    if info.confinement is not None and (lacks := info.confinement.lacks):
+        print(f"note: nothing keeps its code from {' and '.join(lacks)} here; see `modelyard doctor`.\n")
     if line is None:
         return
     if "@record.json" in line:

@@ -79,6 +79,18 @@ def deploy(
     fallback: Annotated[
         str | None, typer.Option(metavar="NAME", help="The endpoint that answers when this one cannot.")
     ] = None,
+    network: Annotated[
+        bool | None,
+        typer.Option(
+            "--network/--no-network", help="Let the model use the network (as its model.yaml says: no)."
+        ),
+    ] = None,
+    folder: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="PATH[:rw]", help="A folder that it may read, with :rw write; may be repeated."
+        ),
+    ] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="Begin from the defaults, not from the options it has.")
     ] = False,
@@ -122,6 +134,8 @@ def deploy(
                 "cache": cache_bytes,
                 "cache_ttl": cache_ttl,
                 "fallback": fallback,
+                "network": network,
+                "folders": [str(each.absolute()) for each in folder] if folder else None,
             }
         )
     except InvalidInput as error:

@@ -1,8 +1,10 @@
-"""``modelyard doctor``: print what the control plane's examination of a home finds, and repair it."""
+"""``modelyard doctor``: print what the control plane's examination of a home finds, and repair it; and what this
+machine can hold models by."""
 
 from modelyard.cli.output import print_json
 from modelyard.client.location import find_home
-from modelyard.control.doctor import Finding, examine, repair
+from modelyard.control.doctor import Finding, examine, held_here, repair
+from modelyard.core.routes import Confinement
 
 
 def run(*, fix: bool, thorough: bool, as_json: bool) -> bool:
@@ -13,8 +15,11 @@ def run(*, fix: bool, thorough: bool, as_json: bool) -> bool:
     home = find_home()
     repaired = repair(home) if fix and home.root.is_dir() else []
     findings = examine(home, thorough=thorough) if home.root.is_dir() else []
+    held = held_here()
     if as_json:
-        print_json({"healthy": not findings, "findings": findings, "repaired": repaired})
+        print_json(
+            {"healthy": not findings, "findings": findings, "repaired": repaired, "confinement": held}
+        )
         return not findings
     for finding in repaired:
         print(f"repaired: {_line(finding)}")
@@ -24,7 +29,26 @@ def run(*, fix: bool, thorough: bool, as_json: bool) -> bool:
         print(
             f"{home.root} is in order." if home.root.is_dir() else f"There is no home at {home.root} yet."
         )
+    for line in _confinement(held):
+        print(line)
     return not findings
+
+
+def _confinement(held: Confinement) -> list[str]:
+    """What holds the code of models here, and what does not."""
+    names = (
+        ("files", "files that are not theirs"),
+        ("modes", "modes, owners and times of files"),
+        ("network", "the network"),
+        ("signals", "signals to other programs"),
+        ("processes", "more processes than they may have"),
+    )
+    kept = [f"{what} ({how})" for name, what in names if (how := getattr(held, name)) is not None]
+    loose = [what for name, what in names if getattr(held, name) is None]
+    return [
+        *([f"Models are kept here from: {', '.join(kept)}."] if kept else []),
+        *([f"This machine cannot keep them from: {', '.join(loose)}."] if loose else []),
+    ]
 
 
 def _line(finding: Finding) -> str:

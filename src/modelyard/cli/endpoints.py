@@ -70,6 +70,7 @@ def show(name: str, *, as_json: bool) -> None:
             ("errors", errors),
             *_footprint(endpoint),
             *([("batches", f"none: {endpoint.apart}")] if endpoint.apart else []),
+            *_confinement(endpoint),
             *options.items(),
         ]
     )
@@ -94,6 +95,18 @@ def _footprint(endpoint: EndpointInfo) -> list[tuple[str, str]]:
             for kind, each in known.devices.items()
         ),
         ("wakes in", format_seconds(known.seconds)),
+    ]
+
+
+def _confinement(endpoint: EndpointInfo) -> list[tuple[str, str]]:
+    known = endpoint.confinement
+    if known is None:
+        return []
+    told = "by leave" if known.network == "open" else known.network or "NOT HELD"
+    return [
+        ("files held by", known.files or "NOT HELD"),
+        ("network held by", told),
+        ("processes held by", known.processes or "NOT HELD"),
     ]
 
 

@@ -60,7 +60,9 @@ def add(
         str | None,
         typer.Option(metavar="VERSIONS", help="The Python that it needs: '>=3.9,<3.11', or 3.10."),
     ] = None,
-    network: Annotated[bool, typer.Option("--network", help="Let it use the network in --test.")] = False,
+    network: Annotated[
+        bool, typer.Option("--network", help="Let it use the network, in --test and when it serves.")
+    ] = False,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
@@ -115,7 +117,7 @@ def update(
         bool, typer.Option("--overwrite", help="Write over files that were changed by hand.")
     ] = False,
     network: Annotated[
-        bool, typer.Option("--network", help="Let it use the network while it is tried.")
+        bool, typer.Option("--network", help="Let it use the network, while it is tried and from then on.")
     ] = False,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")

@@ -80,6 +80,7 @@ def _endpoint(info: Any) -> dict[str, Any]:
         "ready": sum(replica.state == "ready" for replica in info.replicas),
         "replicas": info.current.settings.replicas,
         "url": info.predict_url,
+        "unconfined": info.confinement.lacks if info.confinement is not None else None,
     }
 
 
@@ -138,6 +139,11 @@ def print_status(found: dict[str, Any]) -> None:
                 for endpoint in found["endpoints"]
             ],
         )  # fmt: skip
+    if loose := [endpoint["name"] for endpoint in found["endpoints"] if endpoint["unconfined"]]:
+        print()
+        print(
+            f"note: not all that should hold the code of {', '.join(loose)} does; see `modelyard doctor`."
+        )
     if found["problem"]:
         print()
         print(f"note: {found['problem']}")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import typer
 
-from modelyard.cli.add import interpreter_of, print_questions, print_trial
+from modelyard.cli.add import interpreter_of, leave, print_questions, print_trial
 from modelyard.cli.output import print_json, say
 from modelyard.cli.ticker import Ticker
 from modelyard.client.location import find_home
@@ -88,7 +88,7 @@ def run(
         folder,
         name,
         trust_pickle=trust_pickle,
-        settings=settings_of({"python": added.answers.python}),
+        settings={**settings_of({"python": added.answers.python}), **leave(network)},
         reset=False,
         detach=False,
         as_json=as_json,

@@ -9,6 +9,7 @@ from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.routes import (
+    Confinement,
     EndpointTraffic,
     Footprint,
     MemoryStatus,
@@ -51,6 +52,11 @@ class EndpointInfo(Answer, frozen=True):
     def predict_url(self) -> str:
         """Where a record is posted to."""
         return f"{self.url}/predict"
+
+    @property
+    def confinement(self) -> Confinement | None:
+        """What holds the model's code: of several replicas the first that told; None while there is none."""
+        return next((each.confinement for each in self.replicas if each.confinement is not None), None)
 
     @property
     def current(self) -> Deployment:

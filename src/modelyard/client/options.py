@@ -1,6 +1,6 @@
 """The options of a deployment: as a program or a command line gives them, and as people read them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from modelyard.core.deployment import DeploymentSettings, Scaling
@@ -12,6 +12,7 @@ Device = Literal["auto", "cpu", "cuda"]
 _RESOURCES = ("memory", "threads", "device")
 _OF_ALL = ("replicas", "python")
 _SCALING = ("min_replicas", "idle_timeout")
+_LEAVE = ("network", "folders")
 _MAY_BE_ZERO = ("max_wait", "cache", *_SCALING)
 
 
@@ -26,7 +27,9 @@ class Options(TypedDict, total=False):
     unit; ``max_wait``: seconds that a call may wait for mates although a copy is idle;
     ``latency_target``: seconds that a batch may compute; ``max_queue``: most calls that wait;
     ``timeout``: seconds of one call, ``job_timeout`` of one whose caller does not wait; ``cache``: bytes of answers kept (0: none), each for ``cache_ttl``
-    seconds; ``fallback``: the endpoint that answers when this one cannot.
+    seconds; ``fallback``: the endpoint that answers when this one cannot. ``network``: whether
+    the model may use it (not given: as its model.yaml says); ``folders``: absolute paths that it may read, and
+    write where ``:rw`` follows.
     """
 
     python: str | None
@@ -46,6 +49,8 @@ class Options(TypedDict, total=False):
     cache: int | None
     cache_ttl: float | None
     fallback: str | None
+    network: bool | None
+    folders: Sequence[str] | None
 
 
 def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +67,14 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
             )
         if value is None:
             continue
-        if isinstance(value, int | float) and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO)):
+        if name == "folders":
+            given.setdefault("leave", {})[name] = [str(folder) for folder in value]
+            continue
+        if (
+            isinstance(value, int | float)
+            and name not in _LEAVE
+            and not (value > 0 or (value == 0 and name in _MAY_BE_ZERO))
+        ):
             least = "0 or more" if name in _MAY_BE_ZERO else "more than 0"
             raise InvalidInput(f"{name} must be {least}, not {value}.", field=name)
         if name == "python":
@@ -70,7 +82,8 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
         if name in _OF_ALL:
             given[name] = value
         else:
-            part = "resources" if name in _RESOURCES else "scaling" if name in _SCALING else "serving"
+            parts = {"resources": _RESOURCES, "scaling": _SCALING, "leave": _LEAVE}
+            part = next((part for part, names in parts.items() if name in names), "serving")
             given.setdefault(part, {})[name] = value
     return given
 
@@ -101,6 +114,8 @@ def describe(settings: DeploymentSettings) -> list[tuple[str, str]]:
             else "off",
         ),
         ("fallback", serving.fallback or "none"),
+        ("network", {None: "as its model.yaml says", True: "yes", False: "no"}[settings.leave.network]),
+        ("folders", ", ".join(settings.leave.folders) or "its own"),
     ]
 
 

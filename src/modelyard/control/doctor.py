@@ -8,16 +8,23 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import ModelyardError
+from modelyard.core.routes import Confinement
 from modelyard.core.settings import Home
 from modelyard.core.struct import Noun
 from modelyard.host.lock import ProgramLock, holder, is_held
+from modelyard.serve.pool.executor import command
+from modelyard.serve.pool.limits import Limits
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
@@ -66,6 +73,17 @@ def repair(home: Home) -> list[Finding]:
     finally:
         lock.release()
     return findings
+
+
+def held_here() -> Confinement:
+    """What can hold a model's code on this machine: a process that lets itself be held, and says by what."""
+    done = subprocess.run([*command(sys.executable), "--held"], capture_output=True, timeout=30)
+    limits = Limits("doctor", None)
+    limits.close()
+    try:
+        return msgspec.convert({**msgspec.json.decode(done.stdout), **limits.held}, Confinement)
+    except msgspec.DecodeError:
+        return Confinement(**limits.held)
 
 
 def _examine(home: Home, thorough: bool, *, busy: bool) -> list[Finding]:

@@ -81,6 +81,16 @@ class ScalingRequest(Strict):
     idle_timeout: Annotated[float, Field(ge=0, le=365 * 86400)] = 0.0
 
 
+class LeaveRequest(Strict):
+    """What the model may touch beside what every model may: the network (left out: as its model.yaml says), and
+    folders by their absolute paths, to be written too where ``:rw`` follows."""
+
+    network: bool | None = None
+    folders: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(max_length=64)
+    ] = []
+
+
 class SettingsRequest(Strict):
     """Everything that can be set on a deployment. What is left out is as the endpoint has it now; in an
     endpoint's first deployment, or with ``reset``, it is the default. ``python``: the versions that its
@@ -91,6 +101,7 @@ class SettingsRequest(Strict):
     resources: ResourcesRequest = ResourcesRequest()
     scaling: ScalingRequest = ScalingRequest()
     serving: ServingRequest = ServingRequest()
+    leave: LeaveRequest = LeaveRequest()
     target: Annotated[str, Field(pattern="^local$")] = "local"
 
     def given(self) -> dict[str, Any]:

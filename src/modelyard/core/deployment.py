@@ -21,6 +21,14 @@ class Resources(Noun):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class Leave(Noun):
+    """What a model may touch beside what every model may. ``network``: whether it may use the network (None: as
+    its model.yaml says). ``folders``: absolute paths that it may read, and write where ``:rw`` follows."""
+
+    network: bool | None = None
+    folders: tuple[str, ...] = ()
+
+
 class ServingOptions(Noun):
     """How calls are queued, batched, cached and saved. Times in seconds.
 
@@ -62,6 +70,7 @@ class DeploymentSettings(Noun):
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     serving: ServingOptions = ServingOptions()
+    leave: Leave = Leave()
     target: Literal["local"] = "local"
 
     def changed(self, given: Mapping[str, object]) -> "DeploymentSettings":

@@ -23,7 +23,8 @@ class Analysis(Noun):
     them that the model's author wrote. ``python`` are the versions of Python that it runs on (see
     ``core/python.py``; None: any), ``system_packages`` what it needs of the machine. ``executes``
     says whether loading runs code from the model's files (a pickle, ``model.py``), and ``because`` in a sentence
-    what that would be, where the format alone does not say it.
+    what that would be, where the format alone does not say it. ``network``: its author
+    says that it needs the network.
     ``details`` holds facts for people (opset, producer, layers), by label.
     """
 
@@ -41,6 +42,7 @@ class Analysis(Noun):
     memory_bytes: Interval | None = None
     executes: Literal["no", "pickle", "code"] = "no"
     because: str = ""
+    network: bool = False
     details: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
 

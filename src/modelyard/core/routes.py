@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from modelyard.core.deployment import Resources, Scaling, ServingOptions
+from modelyard.core.deployment import Leave, Resources, Scaling, ServingOptions
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 
@@ -31,6 +31,7 @@ class Pool(Noun):
     resources: Resources = Resources()
     scaling: Scaling = Scaling()
     serving: ServingOptions = ServingOptions()
+    leave: Leave = Leave()
     memory: int | None = None
     signature: Signature | None = None
     example: dict[str, object] | None = None
@@ -89,9 +90,30 @@ class RouteTable(Noun):
     keys: tuple[str, ...] | None = None
 
 
+class Confinement(Noun):
+    """What holds the code of a replica, by the mechanism that does; None: nothing. ``files``: it reads and writes
+    what it may alone; ``modes``: nor can it change modes, owners and times of other files; ``network``: it has
+    none ("open": it has leave); ``signals``: it can send none to other programs; ``memory`` (only where it has a
+    limit) and ``processes``: it can have no more than so much, so many."""
+
+    files: str | None = None
+    modes: str | None = None
+    network: str | None = None
+    signals: str | None = None
+    memory: str | None = None
+    processes: str | None = None
+
+    @property
+    def lacks(self) -> list[str]:
+        """What its code should be kept from, and is not or in part."""
+        network = self.network is None or "alone" in self.network
+        return ["files"] * (self.files is None) + ["the network"] * network
+
+
 class ReplicaStatus(Noun):
     """One replica as the node sees it. Times are seconds since the epoch, memory is bytes. ``device`` is where it
-    computes, and ``device_memory`` what it was last seen to take of it (None: that is not told)."""
+    computes, and ``device_memory`` what it was last seen to take of it (None: that is not told). ``confinement``
+    is None until it has said what it could do."""
 
     id: str
     state: Literal["starting", "ready", "backing_off", "stopping"]
@@ -101,6 +123,7 @@ class ReplicaStatus(Noun):
     memory: int | None = None
     device: str | None = None
     device_memory: int | None = None
+    confinement: Confinement | None = None
 
 
 Measured = Literal["process", "difference", "framework"]

@@ -8,7 +8,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -36,6 +36,8 @@ class Settings(Noun):
     each, that is looked into before anything is fetched.
     ``environment_grace`` is how long an environment is kept that nothing uses any more; ``python_downloads``
     has uv install a Python that a model asks for and this machine has not got.
+    ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can,
+    "required" refuses to start what cannot be, "off" not at all.
     """
 
     home: str
@@ -57,6 +59,7 @@ class Settings(Noun):
     log_level: str = "info"
     memory: int | str | None = None
     device_memory: int | str | None = None
+    confine: Literal["auto", "required", "off"] = "auto"
     mirror: str | None = None
     environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
     python_downloads: bool = False

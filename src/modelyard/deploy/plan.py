@@ -1,6 +1,8 @@
 """What a deployment asks of a node: the pool of its replicas."""
 
-from modelyard.core.deployment import Deployment
+import msgspec
+
+from modelyard.core.deployment import Deployment, Leave
 from modelyard.core.model import Version
 from modelyard.core.routes import ExecutorSpec, Pool
 
@@ -32,7 +34,15 @@ def pool_of(version: Version, deployment: Deployment, environment_python: str, f
         resources=deployment.settings.resources,
         scaling=deployment.settings.scaling,
         serving=deployment.settings.serving,
+        leave=_leave(deployment.settings.leave, version),
         memory=analysis.memory_bytes.high if analysis.memory_bytes is not None else None,
         signature=analysis.signature if known else None,
         example=analysis.example,
     )
+
+
+def _leave(given: Leave, version: Version) -> Leave:
+    """Who deploys has the word; where he says nothing of the network, the model's author has it."""
+    if given.network is not None:
+        return given
+    return msgspec.structs.replace(given, network=version.analysis.network)

@@ -1,11 +1,10 @@
 """A model loaded in its environment, in a process of its own, and asked for its example: before it is deployed.
 
-The process has a folder of its own as its home, a limit on its memory and its time, none of our variables,
-and no network where this machine lets us take it away (``unshare``).
+The process has a folder of its own as its home, a limit on its memory and its time, none of our variables, and
+is confined like an executor that serves: no network, no files but its own, where this machine can hold that.
 """
 
 import contextlib
-import functools
 import os
 import re
 import shutil
@@ -21,18 +20,21 @@ from typing import Any
 import msgspec
 
 from modelyard.analyze import analyze
+from modelyard.core.deployment import Leave
 from modelyard.core.errors import RejectedContent
 from modelyard.core.model import Analysis
+from modelyard.core.routes import ExecutorSpec
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 from modelyard.onboard.packages import package_of
 from modelyard.package.environment import Environment, Environments
 from modelyard.package.system import check_system
 from modelyard.serve.codec import unpack_record
+from modelyard.serve.pool.bounds import bounds_of
 from modelyard.serve.pool.canary import canary_call
 from modelyard.serve.pool.environment import environment as variables_of
-from modelyard.serve.pool.executor import PACKAGE
-from modelyard.serve.pool.limits import MemoryLimit
+from modelyard.serve.pool.executor import command
+from modelyard.serve.pool.limits import Limits
 from modelyard.store.files import FolderFiles
 from modelyard_executor import wire
 
@@ -103,24 +105,25 @@ class _Process:
         self._environment = environment
         self._place = place
         self._trusted = trusted
-        self._without = [] if network else _without_network()
-        self._network = not self._without
+        self._leave = Leave(network=network or analysis.network)
 
     def run(self, timeout: float, built: float, progress: Callable[[str], None]) -> Trial:
         ours, theirs = socket.socketpair()
         ours.settimeout(timeout)
         log = self._place / "log"
-        limit = MemoryLimit(f"trial-{self._place.name}", _MEMORY)
+        limits = Limits(f"trial-{self._place.name}", _MEMORY)
+        groups = limits.open()
         with ours, log.open("wb") as output:
             with theirs:
                 process = subprocess.Popen(
-                    [*self._without, self._environment.python, "-s", "-u", "-X", "faulthandler", str(PACKAGE),
-                     str(theirs.fileno())],
-                    pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                    command(self._environment.python, [theirs.fileno()], groups),
+                    pass_fds=(theirs.fileno(), *groups), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     cwd=self._place, env=variables_of(self._place, THREADS, "cpu"), start_new_session=True,
                 )  # fmt: skip
+            for group in groups:
+                os.close(group)
             try:
-                limit.apply(process.pid)
+                limits.apply(process.pid)
                 return self._talk(ours, built, progress, lambda: _tail(log))
             except (EOFError, OSError) as error:
                 why = (
@@ -128,7 +131,7 @@ class _Process:
                     if isinstance(error, TimeoutError)
                     else "its process ended"
                 )
-                if limit.exceeded():
+                if limits.exceeded():
                     why = f"it needed more than {_MEMORY >> 30} GiB of memory"
                 raise RejectedContent(
                     f"The model could not be tried: {why}.\n{_tail(log)}".rstrip()
@@ -137,18 +140,32 @@ class _Process:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                limit.close()
+                limits.end()
+                limits.close()
 
     def _talk(
-        self, ours: socket.socket, built: float, progress: Callable[[str], None], log: Callable[[], str]
+        self,
+        ours: socket.socket,
+        built: float,
+        progress: Callable[[str], None],
+        log: Callable[[], str],
     ) -> Trial:
         channel = wire.Channel(ours)
+        files = str(self._folder.resolve())
+        spec = ExecutorSpec(
+            python=self._environment.python,
+            adapter=self._analysis.adapter,
+            files=files,
+            trusted=self._trusted,
+        )
+        bounds = bounds_of(spec, self._leave, self._place, "auto")
         progress("loading the model")
         begin = time.monotonic()
         channel.send(
             {
-                "type": "START", "versions": [1], "adapter": self._analysis.adapter, "files": str(self._folder.resolve()),
+                "type": "START", "versions": [1], "adapter": self._analysis.adapter, "files": files,
                 "device": "cpu", "threads": THREADS, "options": self._analysis.options, "trusted": self._trusted,
+                "confine": msgspec.to_builtins(bounds),
             }
         )  # fmt: skip
         hello, _ = channel.receive()
@@ -172,7 +189,7 @@ class _Process:
             memory=hello["memory"],
             answer=answer,
             repeatable=answer == again,
-            network=self._network,
+            network="network" not in hello["held"],
             log=log(),
         )
 
@@ -203,17 +220,6 @@ class _Process:
             answer[name] = unpack_record(specs.get(name), datatype, shape, data, signature.batched)
             start += size
         return answer
-
-
-@functools.cache
-def _without_network() -> list[str]:
-    """What is put before a command to run it without a network; nothing where this machine does not let us."""
-    for command in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            done = subprocess.run([*command, "true"], capture_output=True, timeout=10)
-            if done.returncode == 0:
-                return command
-    return []
 
 
 def _missing(log: str) -> str:

@@ -29,6 +29,7 @@ from modelyard.core.errors import NotFound
 from modelyard.core.struct import Noun
 from modelyard.package import build, uv
 from modelyard.package.build import Wanted
+from modelyard.package.bytecode import compile_behind, stop
 from modelyard.package.interpreter import Interpreter, Interpreters
 from modelyard.package.locks import hold, hold_if_free
 from modelyard.package.requirements import normalize
@@ -92,7 +93,11 @@ class Environments:
         Raises RejectedContent when the requirements cannot be fulfilled, Unavailable when an index cannot be
         reached or the disk is full; nothing half built is left.
         """
-        key, wanted = self._wanted(requirements, progress, python, origins)
+        environment = self._ensure(*self._wanted(requirements, progress, python, origins), progress)
+        compile_behind(self._root / environment.id)
+        return environment
+
+    def _ensure(self, key: str, wanted: Wanted, progress: uv.Progress) -> Environment:
         resolution = self._resolved(key)
         if resolution is not None:
             environment = self._read(resolution.environment)
@@ -328,6 +333,7 @@ class Environments:
         removed = self._root / (_REMOVED + id)
         shutil.rmtree(removed, ignore_errors=True)
         if (self._root / id).exists():
+            stop(self._root / id)
             (self._root / id).rename(removed)
             shutil.rmtree(removed)
 

@@ -252,6 +252,7 @@ class DeployPipeline:
             self._endpoints,
             parameters.endpoint,
             parameters.settings,
+            home=self._home.root,
             elsewhere=[route.endpoint for route in self._remotes.list()],
             reset=parameters.reset,
         )

@@ -1,6 +1,7 @@
 """The options of a new revision: what is given, over what the endpoint has; and fallbacks that can work."""
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Conflict, InvalidInput
@@ -14,6 +15,7 @@ def settled(
     endpoint: str,
     given: Mapping[str, object],
     *,
+    home: Path,
     elsewhere: Collection[str] = (),
     reset: bool = False,
 ) -> DeploymentSettings:
@@ -21,7 +23,8 @@ def settled(
 
     Options that are not given are as in the deployment that the endpoint wants, also when that failed;
     with ``reset``, or without such a deployment, they are the defaults. Raises InvalidInput for an
-    option that cannot be, and for a fallback that is no other endpoint or leads back to this one.
+    option that cannot be, for a fallback that is no other endpoint or leads back to this one, and for a folder
+    that the model is to reach and that is none, or holds the platform's ``home`` or lies in it.
     """
     wanted = _wanted(endpoints)
     former = wanted.get(endpoint)
@@ -30,6 +33,8 @@ def settled(
     fallback = settings.serving.fallback
     if fallback is not None:
         _check_fallback(endpoint, fallback, wanted, elsewhere)
+    for folder in settings.leave.folders:
+        _check_folder(folder, home.resolve())
     return settings
 
 
@@ -74,6 +79,21 @@ def _check_fallback(
             f"This fallback leads in a circle: {' -> '.join(way)}. Name an endpoint that does not fall back "
             f"on {way[-1]!r}.",
             field=_FIELD,
+        )
+
+
+def _check_folder(told: str, home: Path) -> None:
+    path = Path(told.removesuffix(":rw"))
+    wrong = None
+    if not path.is_absolute() or ".." in path.parts:
+        wrong = "it must be an absolute path"
+    elif not path.is_dir():
+        wrong = "it is no folder of this machine"
+    elif path.resolve().is_relative_to(home) or home.is_relative_to(path.resolve()):
+        wrong = f"the platform's own files are there ({home}); put what the model needs elsewhere"
+    if wrong is not None:
+        raise InvalidInput(
+            f"The model cannot have leave for the folder {told!r}: {wrong}.", field="settings.leave.folders"
         )
 
 

@@ -60,7 +60,10 @@ class Fronts:
         self._run = run
         self._table = table
         # Raw tensors may be longer than their JSON ("0," is eight bytes as INT64).
-        self._server = Server(handler, 8 * max_body + (1 << 20), max_connections=most_connections())
+        # A model may open sockets of its user's files: what is behind this one is for fronts alone.
+        self._server = Server(
+            handler, 8 * max_body + (1 << 20), max_connections=most_connections(), callers=self.pids
+        )
         self._told = FrontTable(generation=-1)
         self._number = 0
         self._path = run

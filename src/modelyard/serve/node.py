@@ -33,7 +33,7 @@ from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
 from modelyard.serve.pool import devices, limits, report
 from modelyard.serve.pool.device_memory import DeviceMemory
-from modelyard.serve.pool.executor import PACKAGE
+from modelyard.serve.pool.executor import command
 from modelyard.serve.pool.forks import ForkServers
 from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.memory import Memory
@@ -75,7 +75,7 @@ class Node:
         budget = share_of_machine(PART) if settings.memory is None else int(settings.memory)
         self._memory = Memory(
             budget,
-            ForkServers(PACKAGE, self._home.run / "tmp"),
+            ForkServers(command, self._home.run / "tmp"),
             DeviceMemory(found, settings.device_memory, Nvml.open()),
         )
         self._collector.memory = self._memory
@@ -169,6 +169,7 @@ class Node:
             Learnt(self._home.run / "learnt" / f"{spec.deployment}.json", spec.digest),
             self._seats,
             self._memory,
+            self._settings.confine,
         )
 
     def _gauges(self) -> list[PoolGauge]:

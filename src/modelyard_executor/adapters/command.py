@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
+from .. import confine
 from ..adapter import InvalidInput, ItemError, LoadError, progress
 from .program import Ended, adopt, run
 from .record_adapter import Record, RecordAdapter
@@ -90,7 +91,9 @@ class Adapter(RecordAdapter):
             try:
                 ended = run(arguments, folder, environment, filled, self._line, self._tick)
             except OSError as error:
-                raise ItemError("The program cannot be started: %s." % error) from error
+                raise ItemError(
+                    "The program cannot be started: %s.%s" % (error, confine.hint(error))
+                ) from error
             self._check_end(ended)
             return {
                 name: self._take(name, output, folder, ended)
@@ -133,7 +136,7 @@ class Adapter(RecordAdapter):
         message = "The program %s%s" % (how, ": " + said if said else ", and said nothing.")
         if ended.status in self._command.get("wrong_input", ()):
             raise InvalidInput("inputs", message)
-        raise ItemError(message)
+        raise ItemError(message + confine.hint(said))
 
     # --- what it is given
 

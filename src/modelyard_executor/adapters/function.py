@@ -36,7 +36,7 @@ from ..adapter import (
     Resources,
     Signature,
 )
-from ..compute import is_out_of_memory, too_large
+from ..compute import as_item_error, is_out_of_memory, too_large
 from .rows import Rows
 from .streaming import joined, pieces_of
 
@@ -240,9 +240,7 @@ def _guarded(function: Any, *args: Any, **values: Any) -> Any:
             raise
         traceback.print_exc()
         sys.stderr.flush()
-        raise ItemError(
-            "The model raised %s: %s" % (type(error).__name__, str(error)[:500] or "no message")
-        ) from error
+        raise as_item_error(error) from error
     if inspect.iscoroutine(result):
         result.close()
         raise ItemError("The model answered a coroutine; predict must return its result, not await it.")

@@ -20,7 +20,7 @@ from modelyard.core.routes import ExecutorSpec
 from modelyard.serve.call import Answer, Call, RawTensor, Result
 from modelyard.serve.pool.executor import ExecutorGone, ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
-from modelyard.serve.pool.limits import MemoryLimit
+from modelyard.serve.pool.limits import Limits
 from modelyard_executor import shared
 
 VECTOR = {"name": "rows", "datatype": "FP32", "shape": [-1], "kind": "tensor"}
@@ -76,7 +76,8 @@ def process(folder: Path, events: Events, spec: ExecutorSpec, **more: Any) -> Ex
     given: dict[str, Any] = {"threads": 1, "device": "cpu", "cores": None} | more
     return ExecutorProcess(
         spec,
-        limit=MemoryLimit("test", None),
+        limits=Limits("test", None),
+        bounds=None,
         folder=folder / "private",
         on_hello=lambda hello: events.tell("hello", hello),
         on_failed=lambda failed: events.tell("failed", failed),
@@ -122,7 +123,7 @@ async def rude(folder: Path, lines: str) -> AsyncIterator[tuple[ExecutorProcess,
     script.write_text(
         f"#!{sys.executable}\n"
         "import array, fcntl, json, mmap, os, socket, struct, sys, time\n"
-        "s, side = (socket.socket(fileno=int(each)) for each in sys.argv[-2:])\n"
+        "s, side = (socket.socket(fileno=int(each)) for each in sys.argv[7:9])\n"
         "def read(n):\n"
         "    data = b''\n"
         "    while len(data) < n: data += s.recv(n - len(data))\n"
@@ -352,7 +353,7 @@ OUTPUT = "outputs=[['output', 'FP32', [1], 4]]"
         ("take(); answer(1, alike=1, outputs=[['output', 'FP32', [1], -4]])", "broke the wire protocol"),
         ("say({'type': 'STREAM', 'batch': 1, 'index': 0, 'outputs': []})", "a piece for item 0 of batch 1"),
         ("take(); say({'type': 'STREAM', 'batch': 1, 'index': 0, 'outputs': []})", "a piece for item 0"),
-        ("say({'type': 'PROGRESS', 'batch': 9, 'fraction': 0.5})", "progress of batch 9, which it does not have"),
+        ("say({'type': 'PROGRESS', 'batch': 2, 'fraction': 0.5})", "progress of batch 2, which it does not have"),
         ("take(); say({'type': 'PROGRESS', 'batch': 1, 'fraction': 1.5})", "broke the wire protocol"),
         ("say({'type': 'PONG'})", "nobody asked for"),
         ("say({'type': 'HELLO'})", "broke the wire protocol"),

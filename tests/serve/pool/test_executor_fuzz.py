@@ -15,7 +15,7 @@ from modelyard.core.routes import ExecutorSpec
 from modelyard.serve.call import Call, RawTensor
 from modelyard.serve.pool import frames
 from modelyard.serve.pool.executor import ExecutorProcess
-from modelyard.serve.pool.limits import MemoryLimit
+from modelyard.serve.pool.limits import Limits
 from modelyard_executor import wire
 from modelyard_executor.frames import read_batch, unpack_items
 
@@ -74,7 +74,7 @@ class Unconnected(ExecutorProcess):
 def node_end(told: list[Any]) -> ExecutorProcess:
     spec = ExecutorSpec("/bin/false", "x", "/")
     return Unconnected(
-        spec, threads=1, device="cpu", cores=None, limit=MemoryLimit("fuzz", None), folder=Path("/nowhere"),
+        spec, threads=1, device="cpu", cores=None, limits=Limits("fuzz", None), bounds=None, folder=Path("/nowhere"),
         on_hello=nobody, on_failed=nobody, on_stream=lambda *piece: told.append(piece), on_progress=nobody, on_gone=nobody, on_exit=nobody, on_computed=lambda: told.append("computed"),
         on_output=nobody, on_result=lambda _, results: told.append(results),
     )  # fmt: skip

@@ -1,6 +1,8 @@
 """The first bytes of a connection tell what it speaks: HTTP/2 begins with its preface, all else is HTTP/1.1."""
 
 import asyncio
+import socket
+import struct
 from typing import cast
 
 from modelyard.serve.edge import connection as http1
@@ -22,6 +24,9 @@ class Opening(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client connected."""
         self._transport = cast(asyncio.Transport, transport)
+        if self._shared.callers is not None and _caller(self._transport) not in self._shared.callers():
+            self._transport.abort()
+            return
         if not self._shared.join(self):
             self._hand_over(Connection(self._shared), b"")  # which says why, and closes
 
@@ -59,3 +64,9 @@ class Opening(asyncio.Protocol):
         """Nothing was asked: close."""
         if self._transport is not None:
             self._transport.close()
+
+
+def _caller(transport: asyncio.Transport) -> int:
+    """The process at the other end of a Unix socket (unix(7), SO_PEERCRED)."""
+    credentials = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int(struct.unpack("3i", credentials)[0])

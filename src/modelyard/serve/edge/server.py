@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import resource
 import socket
+from collections.abc import Callable, Collection
 
 from modelyard.serve.edge.opening import Opening
 from modelyard.serve.edge.rpc import Rpc
@@ -13,7 +14,7 @@ CHECK_EVERY = 5.0  # seconds
 
 
 class Server:
-    """A server on sockets that are bound already."""
+    """A server on sockets that are bound already; with ``callers``, on Unix sockets and for those processes only."""
 
     def __init__(
         self,
@@ -23,9 +24,11 @@ class Server:
         admit: Admission = lambda request: None,
         max_connections: int = 10_000,
         rpc: Rpc | None = None,
+        callers: Callable[[], Collection[int]] | None = None,
     ) -> None:
         self._shared = Shared(handler, max_body, admit, max_connections)
         self._shared.rpc = rpc
+        self._shared.callers = callers
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
 

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from modelyard.serve.edge.rpc import Rpc
@@ -31,6 +31,7 @@ class Shared:
         self.max_connections = max_connections
         self.connections: set[Peer] = set()
         self.rpc: Rpc | None = None  # what answers calls of gRPC
+        self.callers: Callable[[], Collection[int]] | None = None  # the only processes that may connect
         self.empty = asyncio.Event()  # set while there is no connection
         self.empty.set()
         self._prefix = os.urandom(4).hex()

@@ -20,11 +20,12 @@ from modelyard.core.errors import Unavailable
 from modelyard.core.routes import ExecutorSpec
 from modelyard.host.process import cpu_ticks
 from modelyard.serve.call import Answer, Call, Result
-from modelyard.serve.pool import frames
+from modelyard.serve.pool import frames, offspring
+from modelyard.serve.pool.bounds import Bounds, around
 from modelyard.serve.pool.environment import environment
-from modelyard.serve.pool.forks import Forked, ForkServers, Key, reap_group
+from modelyard.serve.pool.forks import Descriptors, Forked, ForkServers, Key
 from modelyard.serve.pool.frames import BatchResult, Computed, Failed, Hello, Pong, Progress, Stream
-from modelyard.serve.pool.limits import MemoryLimit
+from modelyard.serve.pool.limits import Limits
 from modelyard_executor import wire
 from modelyard_executor.shared import SMALLEST, Borrower, Lender, SlabMissing
 
@@ -44,6 +45,13 @@ class ExecutorGone(Exception):
 PACKAGE: Final = Path(str(importlib.util.find_spec("modelyard_executor").origin)).parent  # type: ignore[union-attr]
 
 
+def command(python: str, sockets: Sequence[int] = (), groups: Sequence[int] = ()) -> list[str]:
+    """The command line of an executor with these descriptors. Of its environment's packages nothing is looked at
+    before it is confined (``-S``)."""
+    line = [python, "-S", "-s", "-u", "-X", "faulthandler", str(PACKAGE), *map(str, sockets)]
+    return [*line, "--join", *map(str, groups)] if groups else line
+
+
 class ExecutorProcess(asyncio.Protocol):
     """One executor. Call :meth:`start`, then :meth:`send_batch`; events come through the callbacks, all
     on the loop's thread: ``on_hello``, ``on_failed``, ``on_stream`` (batch, index, a piece of that item's
@@ -51,7 +59,7 @@ class ExecutorProcess(asyncio.Protocol):
     with a sentence on how the process ended.
 
     ``device`` is "cpu", or "cuda:" and what CUDA_VISIBLE_DEVICES calls the one device that it is to see;
-    ``cores`` are those that it may run on (None: all). Once it has said HELLO, ``hello.depth`` batches
+    ``cores`` are those that it may run on (None: all); ``bounds`` what it may touch (None: all). Once it has said HELLO, ``hello.depth`` batches
     may be in flight. They are answered in the order in which they were sent, one result per call; the
     list is empty when ``message.out_of_memory``. The result of a call with ``stream`` is (), its answer
     came in pieces before; a model that does not stream gives it in one.
@@ -64,7 +72,8 @@ class ExecutorProcess(asyncio.Protocol):
         threads: int,
         device: str,
         cores: frozenset[int] | None,
-        limit: MemoryLimit,
+        limits: Limits,
+        bounds: Bounds | None,
         folder: Path,
         forks: ForkServers | None = None,
         on_hello: Callable[[Hello], None],
@@ -82,7 +91,8 @@ class ExecutorProcess(asyncio.Protocol):
         self._threads = threads
         self._device = device
         self._cores = cores
-        self._limit = limit
+        self._limits = limits
+        self._bounds = bounds
         self._folder = folder
         self._forks = forks
         self._on_hello = on_hello
@@ -118,23 +128,27 @@ class ExecutorProcess(asyncio.Protocol):
 
     @property
     def _key(self) -> Key:
-        return Key(self._spec.python, self._threads, self._device)
+        return Key(self._spec.python, self._threads, self._device, around(self._bounds))
 
     async def start(self) -> None:
         """Spawn the process and tell it what to load. Raises OSError when it cannot be spawned."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         side, their_side = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        passed = (theirs.fileno(), their_side.fileno())
+        sockets = (theirs.fileno(), their_side.fileno())
+        groups: tuple[int, ...] = ()
         try:
+            groups = self._limits.open()
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._forks is not None:
-                self._process = await self._forks.fork(self._key, self._folder, passed)
+                self._process = await self._forks.fork(
+                    self._key, self._folder, Descriptors(sockets, groups)
+                )
             if self._process is None:
                 # Spawning takes a millisecond; asyncio's own subprocess would reap it behind our back.
                 self._process = subprocess.Popen(  # noqa: ASYNC220
-                    [self._spec.python, "-s", "-u", "-X", "faulthandler", str(PACKAGE), *map(str, passed)],
-                    pass_fds=passed,
+                    command(self._spec.python, sockets, groups),
+                    pass_fds=sockets + groups,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -150,12 +164,16 @@ class ExecutorProcess(asyncio.Protocol):
         finally:
             theirs.close()
             their_side.close()
+            for group in groups:
+                os.close(group)
         self._side = side
+        offspring.started(self._process.pid)
         try:
             ended = os.pidfd_open(self._process.pid)
         except OSError:
             self.kill()
             self._process.wait()
+            offspring.ended(self._process.pid)
             raise
         output = asyncio.StreamReader(limit=64 * 1024)
         assert self._process.stdout is not None
@@ -169,7 +187,7 @@ class ExecutorProcess(asyncio.Protocol):
             self._watch(output, pipe, ended), name=f"watch executor {self.pid}"
         )
         try:
-            self._limit.apply(self._process.pid)
+            self._limits.apply(self._process.pid)
             if self._cores is not None:
                 # Before it is told what to load: threads inherit it, and it has one only.
                 os.sched_setaffinity(self._process.pid, self._cores)
@@ -189,6 +207,8 @@ class ExecutorProcess(asyncio.Protocol):
             computed=True,
             modules=self._forks is not None,
             progress=True,
+            confine=self._bounds,
+            adopt=not self._limits.grouped,
         )
         self._write(frames.encode(start), ())
         if isinstance(self._process, Forked):
@@ -424,9 +444,8 @@ class ExecutorProcess(asyncio.Protocol):
         reading = asyncio.create_task(self._read_output(output))
         await _readable(ended)
         status = process.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind
-        asyncio.get_running_loop().call_later(1.0, reap_group, process.pid)
+        offspring.ended(process.pid)
+        await self._end_offspring(process.pid)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(reading, 1.0)
         pipe.close()  # a process that the model let go its own way may hold the other end
@@ -440,9 +459,18 @@ class ExecutorProcess(asyncio.Protocol):
             if not pong.done():
                 pong.set_result(False)
         ending = self._ending(status)
-        self._limit.close()
+        self._limits.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._on_exit(ending)
+
+    async def _end_offspring(self, leader: int) -> None:
+        """What the process started and left behind ends with it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGKILL)
+        if not self._limits.grouped:
+            await asyncio.to_thread(offspring.end)
+        elif not self._limits.empty:
+            await asyncio.to_thread(self._limits.end)
 
     async def _read_output(self, output: asyncio.StreamReader) -> None:
         rest = b""
@@ -457,9 +485,9 @@ class ExecutorProcess(asyncio.Protocol):
             self._on_output(rest.decode("utf-8", "replace"))
 
     def _ending(self, status: int) -> str:
-        if self._limit.exceeded() and self._limit.limit is not None:
+        if self._limits.exceeded() and self._limits.memory is not None:
             return (
-                f"it needed more than its memory limit of {self._limit.limit / 2**20:.0f} MiB and was killed; "
+                f"it needed more than its memory limit of {self._limits.memory / 2**20:.0f} MiB and was killed; "
                 "deploy it with a larger --memory"
             )
         if self._protocol_error is not None:

@@ -8,7 +8,6 @@ is let go of when nobody has asked it for IDLE seconds, or when memory is wanted
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import logging
 import os
@@ -16,13 +15,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import msgspec
+
 from modelyard.host.memory import proportional_bytes
+from modelyard.serve.pool import offspring
+from modelyard.serve.pool.bounds import Bounds
 from modelyard.serve.pool.environment import environment
 
 log = logging.getLogger("modelyard.forks")
@@ -32,7 +34,6 @@ READY_WITHIN = 120.0  # seconds for its imports
 FORK_WITHIN = 5.0
 MANY = 20  # modules that a server lacks before it is worth another one
 TOLERATED = 3  # servers that ended, of one kind, before there is none any more
-_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
 
 
 class Key(NamedTuple):
@@ -41,6 +42,14 @@ class Key(NamedTuple):
     python: str
     threads: int
     device: str
+    bounds: Bounds | None
+
+
+class Descriptors(NamedTuple):
+    """What an executor is given to inherit: its two sockets, and the control groups that it goes into."""
+
+    sockets: tuple[int, int]
+    groups: tuple[int, ...] = ()
 
 
 class Forked:
@@ -61,18 +70,11 @@ class Forked:
         return self.returncode
 
 
-def reap_group(leader: int) -> None:
-    """Hear of what a process left behind that is over: orphans are the node's children once it is their reaper."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-leader, os.WNOHANG)[0]:
-            pass
-
-
 class ForkServers:
     """Those of a node. All methods run on the event loop's thread."""
 
-    def __init__(self, package: Path, folder: Path) -> None:
-        self._package = package
+    def __init__(self, command: Callable[[str], list[str]], folder: Path) -> None:
+        self._command = command
         self._folder = folder
         self._modules: dict[Key, dict[str, None]] = {}
         self._starts: dict[Key, int] = {}
@@ -80,14 +82,14 @@ class ForkServers:
         self._unfit: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._count = 0  # servers started, of all keys
-        self._possible = sys.platform.startswith("linux")
+        self._possible = offspring.adopt()  # those that are forked are orphans first
 
     def seen(self, key: Key, modules: Sequence[str]) -> None:
         """An executor of ``key`` has loaded its model, and has imported these."""
         self._modules.setdefault(key, {}).update(dict.fromkeys(modules))
 
-    async def fork(self, key: Key, folder: Path, descriptors: tuple[int, int]) -> Forked | None:
-        """An executor with these two sockets, from the server of ``key``; None when there is none yet."""
+    async def fork(self, key: Key, folder: Path, descriptors: Descriptors) -> Forked | None:
+        """An executor with these descriptors, from the server of ``key``; None when there is none yet."""
         self._starts[key] = self._starts.get(key, 0) + 1
         server = self._servers.get(key)
         if server is None:
@@ -115,11 +117,9 @@ class ForkServers:
             return None
 
     def _start(self, key: Key) -> None:
-        if not self._reaps():
-            return
         self._count += 1
         server = self._servers[key] = _Server(
-            self._package, self._folder / f"forks-{self._count}", tuple(self._modules[key])
+            self._command, self._folder / f"forks-{self._count}", tuple(self._modules[key])
         )
         server.task = asyncio.create_task(self._open(key, server), name=f"fork server of {key.python}")
 
@@ -139,14 +139,10 @@ class ForkServers:
         self._unfit.add(key)
         self._drop(key)
 
-    def _reaps(self) -> bool:
-        """Have orphans become the node's children, as those that are forked are."""
-        self._possible = ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0) == 0
-        return self._possible
-
     def look(self) -> int:
         """Let go of those that nobody asks, and of those that lack what other models of their environment
         import, so that another one has it; what those that stay take, in bytes."""
+        offspring.look()
         now = time.monotonic()
         for key, server in list(self._servers.items()):
             lacks = len(self._modules[key].keys() - set(server.modules))
@@ -172,12 +168,12 @@ class ForkServers:
 
 
 class _Server:
-    def __init__(self, package: Path, folder: Path, modules: tuple[str, ...]) -> None:
+    def __init__(self, command: Callable[[str], list[str]], folder: Path, modules: tuple[str, ...]) -> None:
         self.modules = modules  # what it was asked to import
         self.ready = False
         self.asked = time.monotonic()
         self.task: asyncio.Task[None] | None = None
-        self._package = package
+        self._command = command
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -191,8 +187,7 @@ class _Server:
         self._folder.mkdir(parents=True, exist_ok=True)
         with theirs:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - a millisecond
-                [key.python, "-s", "-u", "-X", "faulthandler", str(self._package), "--fork-server",
-                 str(theirs.fileno())],
+                [*self._command(key.python), "--fork-server", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -202,12 +197,14 @@ class _Server:
                 start_new_session=True,
             )  # fmt: skip
         loop = asyncio.get_running_loop()
-        await loop.sock_sendall(ours, json.dumps({"modules": self.modules}).encode())
+        offspring.started(self._process.pid)
+        asked = {"modules": self.modules, "confine": key.bounds, "device": key.device}
+        await loop.sock_sendall(ours, msgspec.json.encode(asked))
         awake = int(json.loads(await loop.sock_recv(ours, 1 << 20))["awake"])
         self.ready = awake == 0
         return awake
 
-    async def fork(self, key: Key, folder: Path, descriptors: tuple[int, int]) -> Forked:
+    async def fork(self, key: Key, folder: Path, descriptors: Descriptors) -> Forked:
         """One executor. Raises OSError or ValueError when the server is not what it was."""
         async with self._turn:
             if self._socket is None:
@@ -216,9 +213,16 @@ class _Server:
             output, theirs = os.pipe()
             try:
                 asked = {"environment": environment(folder, key.threads, key.device), "folder": str(folder)}
-                socket.send_fds(self._socket, [json.dumps(asked).encode()], [*descriptors, theirs])
-                told = await asyncio.get_running_loop().sock_recv(self._socket, 1 << 16)
-                return Forked(int(json.loads(told)["pid"]), os.fdopen(output, "rb", buffering=0))
+                with offspring.birth():
+                    socket.send_fds(
+                        self._socket,
+                        [json.dumps(asked).encode()],
+                        [*descriptors.sockets, theirs, *descriptors.groups],
+                    )
+                    told = await asyncio.get_running_loop().sock_recv(self._socket, 1 << 16)
+                    pid = int(json.loads(told)["pid"])
+                    offspring.started(pid)
+                return Forked(pid, os.fdopen(output, "rb", buffering=0))
             except BaseException:
                 os.close(output)
                 raise
@@ -244,4 +248,5 @@ class _Server:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            offspring.ended(self._process.pid)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -9,6 +9,7 @@ import msgspec
 from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
 from modelyard.core.signature import Signature
 from modelyard.serve.call import Answer, Call, RawTensor, Result
+from modelyard.serve.pool.bounds import Bounds
 
 Size = Annotated[int, msgspec.Meta(ge=0)]
 WireTensor = tuple[str, str, tuple[Size, ...], Size]
@@ -18,7 +19,8 @@ SHAPES = ("rows", "padded", "ragged", "quadratic")
 
 
 class Start(msgspec.Struct, tag="START"):
-    """The first frame: what to load, and how."""
+    """The first frame: what to load, and how; what it may touch, and whether it is to adopt what its
+    model lets go of."""
 
     versions: tuple[int, ...]
     adapter: str
@@ -31,6 +33,8 @@ class Start(msgspec.Struct, tag="START"):
     computed: bool = False
     modules: bool = False
     progress: bool = False
+    confine: Bounds | None = None
+    adopt: bool = False
 
 
 class _Item(msgspec.Struct, omit_defaults=True):
@@ -59,7 +63,7 @@ class Hello(msgspec.Struct, tag="HELLO"):
     """What an executor says once its model is loaded. Memory in bytes, resident. ``depth``: batches that
     it takes, the one that it computes included. ``streams``: its model answers in pieces. ``modules`` of installed packages it has imported.
     ``tolerance``: how far an answer may be from the same one computed beside others, relative to the largest
-    number of its output; None where calls are never computed together."""
+    number of its output; None where calls are never computed together. ``held``: what it is confined by."""
 
     version: int
     adapter: str
@@ -74,6 +78,7 @@ class Hello(msgspec.Struct, tag="HELLO"):
     slabs: bool = False
     modules: list[str] = []
     tolerance: float | None = None
+    held: dict[str, str] = {}
 
 
 class Free(msgspec.Struct, tag="FREE"):

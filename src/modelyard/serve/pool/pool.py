@@ -16,6 +16,7 @@ from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import EndpointMetrics
+from modelyard.serve.pool.bounds import Confine
 from modelyard.serve.pool.executor import ExecutorGone
 from modelyard.serve.pool.frames import Cost
 from modelyard.serve.pool.learnt import Learnt
@@ -45,8 +46,10 @@ class Pool:
         learnt: Learnt,
         seats: Seats,
         memory: Memory,
+        confine: Confine = "auto",
     ) -> None:
         self.spec = spec
+        self.confine: Confine = confine
         self.log = log
         self.metrics = metrics
         self.signature = spec.signature

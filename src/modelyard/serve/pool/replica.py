@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from modelyard.core.errors import ModelyardError
-from modelyard.core.routes import ReplicaStatus
+from modelyard.core.routes import Confinement, ReplicaStatus
 from modelyard.host.process import resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.policy.placement import Seat
 from modelyard.policy.work import BULK, Measure
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool import together
+from modelyard.serve.pool.bounds import bounds_of
 from modelyard.serve.pool.canary import canary_call
 from modelyard.serve.pool.executor import ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
-from modelyard.serve.pool.limits import MemoryLimit
+from modelyard.serve.pool.limits import Limits
 
 if TYPE_CHECKING:
     from modelyard.serve.pool.pool import Pool
@@ -63,6 +64,7 @@ class Replica:
         self._since = time.time()
         self._backoff = Backoff(first=0.1, limit=30.0)
         self._executor: ExecutorProcess | None = None
+        self._limits: Limits | None = None
         self._failed: Failed | None = None
         self.device_bytes: int | None = None  # what its framework says that loading took of the device
         self._hung = False
@@ -97,7 +99,18 @@ class Replica:
             memory=resident_bytes(pid) if pid is not None else None,
             device=self.seat.device,
             device_memory=self._pool.residence.size.on_device(self.id),
+            confinement=self._confinement(),
         )
+
+    def _confinement(self) -> Confinement | None:
+        """What holds its process, once that has said so."""
+        hello = self._executor.hello if self._executor is not None else None
+        if hello is None or self._limits is None or self.pid is None:
+            return None
+        known = {name: how for name, how in hello.held.items() if name in Confinement.__struct_fields__}
+        if self._pool.spec.leave.network and self._pool.confine != "off":
+            known["network"] = "open"
+        return Confinement(**(known | self._limits.held))
 
     async def _supervise(self) -> None:
         while not self._stopping.is_set():
@@ -148,13 +161,15 @@ class Replica:
         if lacks is not None:
             self._failed = Failed("resources", lacks, lacks)
             return lacks
-        limit = MemoryLimit(self.id, spec.resources.memory)
+        limits = Limits(self.id, spec.resources.memory)
+        self._limits = limits
         self._executor = ExecutorProcess(
             spec.executor,
             threads=self.seat.threads,
             device=self.seat.device,
             cores=self.seat.cores,
-            limit=limit,
+            limits=limits,
+            bounds=bounds_of(spec.executor, spec.leave, self._folder, self._pool.confine),
             folder=self._folder,
             forks=self._pool.forks,
             on_hello=self._hello,
@@ -170,7 +185,7 @@ class Replica:
         try:
             await self._executor.start()
         except OSError as error:
-            limit.close()
+            limits.close()
             return f"it could not be started: {error}"
         if self._stopping.is_set():  # while it was started
             self._executor.kill()

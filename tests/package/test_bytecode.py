@@ -1,0 +1,84 @@
+"""Environments are compiled behind their first model, without running any of them."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from modelyard.package import bytecode
+from modelyard.package.environment import Environments
+
+SMALL = ["iniconfig>=2"]
+
+
+def until_done(folder: Path) -> None:
+    """Return when it is compiled, and nobody is at it."""
+    until(lambda: (folder / ".bytecode").exists() and folder not in bytecode._running)
+
+
+def until(condition) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An environment that is compiled."""
+    root = tmp_path / "environments"
+    folder = root / Environments(root).ensure(SMALL).id
+    until_done(folder)
+    return folder
+
+
+def compiled(folder: Path) -> list[str]:
+    return sorted(
+        path.name.partition(".")[0] for path in folder.glob("lib/*/site-packages/iniconfig/**/*.pyc")
+    )
+
+
+def test_what_is_installed_is_compiled(folder: Path) -> None:
+    assert "__init__" in compiled(folder)
+    assert not list(folder.parent.rglob("*.pyc.*"))
+
+
+def test_what_it_did_not_come_to_is_done_the_next_time(folder: Path) -> None:
+    (folder / ".bytecode").unlink()
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
+    Environments(folder.parent).ensure(SMALL)
+    until_done(folder)
+    assert "__init__" in compiled(folder)
+
+
+def test_nothing_is_run_and_what_is_no_python_is_left(folder: Path) -> None:
+    (package,) = folder.glob("lib/*/site-packages/iniconfig")
+    (package / "harmful.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+    (package.parent / "harmful.pth").write_text(f"import os; os.mkdir({str(folder / 'ran')!r})\n")
+    (package / "template.py").write_text("def {{ name }}(:\n")
+    (package / "bytes.py").write_bytes(b"\xff\0")
+    (folder / ".bytecode").unlink()
+    bytecode.compile_behind(folder)
+    until_done(folder)
+    assert not (folder / "ran").exists()
+    assert "harmful" in compiled(folder)
+    assert not {"template", "bytes"} & set(compiled(folder))
+
+
+def test_an_environment_that_is_removed_meanwhile_leaves_nothing(folder: Path) -> None:
+    (package,) = folder.glob("lib/*/site-packages/iniconfig")
+    for number in range(3000):
+        (package / f"module_{number}.py").write_text("x = [1, 2, 3]\n" * 50)
+    (folder / ".bytecode").unlink()
+    bytecode.compile_behind(folder)
+    bytecode.compile_behind(folder)  # it is at it already
+    until(lambda: len(compiled(folder)) > 20)
+    Environments(folder.parent).delete(folder.name)
+    time.sleep(0.3)
+    assert not [
+        path
+        for path in folder.parent.iterdir()
+        if not path.name.startswith((".locks", ".resolutions", ".used"))
+    ]
