@@ -68,3 +68,10 @@ def test_names_of_a_graph_cannot_be_changed(files_of, onnx_bytes):
 def test_over_a_mebibyte_is_not_read(files_of):
     with pytest.raises(RejectedContent, match="at most 1048576"):
         analyze(files_of(FUNCTION | {"model.yaml": b"#" * (1024 * 1024 + 1)}))
+
+
+def test_that_it_needs_the_network_is_said_and_not_guessed(files_of):
+    assert analyze(files_of(FUNCTION | {"model.yaml": b"network: true"})).network is True
+    assert analyze(files_of(FUNCTION)).network is False
+    with pytest.raises(RejectedContent, match="network"):
+        analyze(files_of(FUNCTION | {"model.yaml": b"network: maybe"}))
