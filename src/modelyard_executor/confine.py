@@ -74,11 +74,11 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EACCES
 _KEPT = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4  # CHOWN, DAC_OVERRIDE, FOWNER, FSETID
 
 NO_NETWORK = (
-    "It has no leave to use the network: say network: true in its model.yaml, or deploy it with --network."
+    "it has no leave to use the network (say network: true in its model.yaml, or deploy it with --network)"
 )
 NO_FILES = (
-    "It may write into its own working folder alone, and read the system, its environment and its own files; "
-    "deploy it with --folder /a/folder to let it read one, --folder /a/folder:rw to let it write there."
+    "it may write into its own working folder alone, and read the system, its environment and its own files (deploy "
+    "it with --folder /a/folder to let it read one, with --folder /a/folder:rw to let it write there)"
 )
 
 _held: Dict[str, str] = {}
@@ -156,26 +156,26 @@ def enter(asked: Mapping[str, Any], device: str = "cpu") -> Dict[str, str]:
 
 
 def hint(error: "BaseException | str") -> str:
-    """What to do about an error of a model that was refused something, with a space before it; or nothing."""
+    """What to do about an error of a model that was refused something, to be put behind it; or nothing."""
     if not _held:
         return ""
     if isinstance(error, str):
         text = error.lower()
         if "network" in _held and any(sign in text for sign in _RESOLVER):
-            return " " + NO_NETWORK
+            return "; " + NO_NETWORK
         if "permission denied" in text or "read-only file system" in text:
-            return " " + (NO_FILES + (" " + NO_NETWORK if "network" in _held else ""))
+            return "; " + NO_FILES + (", and " + NO_NETWORK if "network" in _held else "")
         return ""
     seen: List[BaseException] = []
     link: Optional[BaseException] = error
     while link is not None and link not in seen and len(seen) < 20:
         seen.append(link)
         if isinstance(link, socket.gaierror) and "network" in _held:
-            return " " + NO_NETWORK
+            return "; " + NO_NETWORK
         if isinstance(link, OSError) and link.errno in (errno.EACCES, errno.EROFS):
             if link.filename is not None:
-                return " " + NO_FILES if "files" in _held else ""
-            return " " + NO_NETWORK if "network" in _held else ""
+                return "; " + NO_FILES if "files" in _held else ""
+            return "; " + NO_NETWORK if "network" in _held else ""
         link = link.__cause__ or link.__context__
     return ""
 
@@ -235,13 +235,19 @@ def _readable(asked: Mapping[str, Any]) -> List[str]:
     """The system, the interpreter, this package, programs and libraries by their variables, and what is asked."""
     paths = list(_SYSTEM)
     paths += ["/etc"] if os.geteuid() else ["/etc/" + name for name in _ETC]
-    paths += [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]
-    paths += [os.path.realpath(sys.executable), str(Path(__file__).resolve().parent)]
-    own = "".join(asked["write"][:1]) + "/"
+    paths += [
+        os.path.realpath(sys.executable),
+        str(Path(os.__file__).parent),
+        str(Path(__file__).resolve().parent),
+    ]
+    places = [sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix]
     for name in ("PATH", "LD_LIBRARY_PATH"):
-        places = [each.rstrip("/") for each in os.environ.get(name, "").split(os.pathsep)]
+        places += os.environ.get(name, "").split(os.pathsep)
+    own = "".join(asked["write"][:1])
+    for place in places:
         # Not one in which the platform's files lie, too.
-        paths += [each for each in places if each.startswith("/") and not own.startswith(each + "/")]
+        if place.startswith("/") and not own.startswith(place.rstrip("/") + "/"):
+            paths.append(place)
     if asked["network"]:
         paths.append(os.path.realpath("/etc/resolv.conf"))
     paths += asked["read"]

@@ -99,3 +99,10 @@ def test_who_asks_for_a_requirement_is_known(files_of):
     origins = analyze(files_of({"model.yaml": text})).origins
     assert origins.pop("tqdm") == "the model"
     assert set(origins.values()) == {"the adapter 'vina'"}
+
+
+def test_that_it_needs_the_network_is_said_and_not_guessed(files_of):
+    assert analyze(files_of(FUNCTION | {"model.yaml": b"network: true"})).network is True
+    assert analyze(files_of(FUNCTION)).network is False
+    with pytest.raises(RejectedContent, match="network"):
+        analyze(files_of(FUNCTION | {"model.yaml": b"network: maybe"}))

@@ -1,8 +1,9 @@
 """The pool of a deployment."""
 
 import msgspec
+import pytest
 
-from modelyard.core.deployment import Deployment, DeploymentSettings, Resources
+from modelyard.core.deployment import Deployment, DeploymentSettings, Leave, Resources
 from modelyard.core.manifest import FileEntry, manifest_of
 from modelyard.core.model import Analysis, Version
 from modelyard.core.signature import Signature, TensorSpec
@@ -41,3 +42,14 @@ def test_a_signature_that_was_learnt_later_does_not_change_it() -> None:
         before, analysis=msgspec.structs.replace(before.analysis, signature=SIGNATURE)
     )
     assert pool_of(before, DEPLOYMENT, "/p", "/f") == pool_of(after, DEPLOYMENT, "/p", "/f")
+
+
+@pytest.mark.parametrize(
+    ("author", "given", "has"),
+    [(False, None, False), (True, None, True), (True, False, False), (False, True, True)],
+)
+def test_who_deploys_has_the_last_word_on_the_network(author: bool, given: bool | None, has: bool) -> None:
+    settings = DeploymentSettings(leave=Leave(network=given, folders=("/data",)))
+    deployment = msgspec.structs.replace(DEPLOYMENT, settings=settings)
+    pool = pool_of(version(network=author), deployment, "/python", "/files")
+    assert pool.leave == Leave(network=has, folders=("/data",))

@@ -102,11 +102,13 @@ def _confinement(endpoint: EndpointInfo) -> list[tuple[str, str]]:
     known = endpoint.confinement
     if known is None:
         return []
-    told = "by leave" if known.network == "open" else known.network or "NOT HELD"
+    told = [
+        f"{name} by {how}" if (how := getattr(known, name)) is not None else f"{name} NOT HELD"
+        for name in ("files", "network", "processes")
+        if name != "network" or known.network != "open"
+    ]
     return [
-        ("files held by", known.files or "NOT HELD"),
-        ("network held by", told),
-        ("processes held by", known.processes or "NOT HELD"),
+        ("held", ", ".join(told) + ("; the network is open by leave" if known.network == "open" else ""))
     ]
 
 

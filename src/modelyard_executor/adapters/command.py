@@ -92,7 +92,7 @@ class Adapter(RecordAdapter):
                 ended = run(arguments, folder, environment, filled, self._line, self._tick)
             except OSError as error:
                 raise ItemError(
-                    "The program cannot be started: %s.%s" % (error, confine.hint(error))
+                    "The program cannot be started: %s%s." % (error, confine.hint(error))
                 ) from error
             self._check_end(ended)
             return {
