@@ -93,11 +93,7 @@ class Environments:
         Raises RejectedContent when the requirements cannot be fulfilled, Unavailable when an index cannot be
         reached or the disk is full; nothing half built is left.
         """
-        environment = self._ensure(*self._wanted(requirements, progress, python, origins), progress)
-        compile_behind(self._root / environment.id)
-        return environment
-
-    def _ensure(self, key: str, wanted: Wanted, progress: uv.Progress) -> Environment:
+        key, wanted = self._wanted(requirements, progress, python, origins)
         resolution = self._resolved(key)
         if resolution is not None:
             environment = self._read(resolution.environment)
@@ -111,6 +107,10 @@ class Environments:
             environment = self._build(resolution, wanted, progress)
             self.touch(environment.id)
             return environment
+
+    def compile(self, id: str) -> None:
+        """Have its packages compiled, some time: who serves models from it may not write there. Returns at once."""
+        compile_behind(self._root / id)
 
     def resolve(
         self, requirements: Sequence[str], progress: uv.Progress = _silent, *, python: Sequence[str] = ()

@@ -202,12 +202,14 @@ class DeployPipeline:
     def _build(self, run: Run, version: Version, settings: DeploymentSettings) -> str:
         """The environment of a version that is deployed with ``settings``."""
         analysis = version.analysis
-        return self._environments.ensure(
+        id = self._environments.ensure(
             analysis.requirements,
             self._build_progress(run),
             python=[each for each in (analysis.python, settings.python) if each is not None],
             origins=analysis.origins,
         ).id
+        self._environments.compile(id)
+        return id
 
     @staticmethod
     def _build_progress(run: Run) -> Callable[[str], None]:
