@@ -101,12 +101,14 @@ def test_a_failed_replacement_leaves_the_former_revision_serving(running, functi
 
 
 def test_a_failed_deployment_can_be_repeated(running, function, tmp_path) -> None:
-    switch = tmp_path / "switch"
+    (tmp_path / "given").mkdir()
+    switch = tmp_path / "given" / "switch"
+    leave = {"settings": {"leave": {"folders": [str(switch.parent)]}}}
     files = function("return x", before=f"open({str(switch)!r}).close()")
-    job, _ = running.follow(running.submit("e", files))
+    job, _ = running.follow(running.submit("e", files, **leave))
     assert job["state"] == "failed"
     switch.touch()
-    assert running.deploy("e", files)["deployment"] != job["result"]
+    assert running.deploy("e", files, **leave)["deployment"] != job["result"]
 
 
 def test_a_cancelled_deployment_does_not_go_on(running, function) -> None:
