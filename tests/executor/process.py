@@ -21,12 +21,15 @@ FOLDER = Path(str(modelyard_executor.__file__)).parent
 class ExecutorProcess:
     """Start with ``with``; whatever happens, the process is gone at the end.
 
-    It is confined like one of a node: it writes in ``folder`` alone, and reads its environment and its files.
+    It is confined like one of a node: it writes in ``folder`` alone, and reads its environment and its files. It
+    may write into an environment that a test made, too: nobody else compiles what it imports there.
     """
 
     def __init__(self, folder: Path, *, python: str = sys.executable, timeout: float = 120.0) -> None:
         self.folder = folder
         self.environment = Path(python).parent.parent
+        made = [] if self.environment == Path(sys.prefix) else [str(self.environment)]
+        self.writes = [str(folder), *made]
         ours, theirs = socket.socketpair()
         ours.settimeout(timeout)
         self.log_path = folder / "executor.log"
@@ -85,7 +88,7 @@ class ExecutorProcess:
                     "required": False,
                     "network": False,
                     "read": [str(self.environment), str(files)],
-                    "write": [str(self.folder)],
+                    "write": self.writes,
                 },
             }
         )
