@@ -110,7 +110,8 @@ def test_igfold(family: Callable[[str], Model]) -> None:
     asked = [{"models": record["models"]} for record in records]
     found = model.batch(*texts(records, "heavy", "light"), parameters=asked)
     for answer, expected in zip(found, model.library(records), strict=True):
-        assert np.abs(answer["error"][0] - expected["error"]).max() < 1e-3
+        # In ångström. Structures are refined again and again, which makes more of how one thread rounds and two do.
+        assert np.abs(answer["error"][0] - expected["error"]).max() < 5e-3
         structure = answer["structure"][0].decode()
         assert structure.count(" CA ") == len(expected["error"])
         assert np.abs(coordinates(structure) - coordinates(expected["structure"])).max() < 0.01
