@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from modelyard.package import uv
-from modelyard.package.environment import base_python
+from modelyard.package.interpreter import base_python
 from modelyard.package.locks import hold
 from modelyard.package.sources import read_sources
 from support.programs import Laid
