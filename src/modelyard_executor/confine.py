@@ -29,6 +29,7 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL  # those th
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _TCP = 3  # bind, connect; from version 4
 _SCOPES = 3  # abstract sockets, signals; from version 6
+_O_PATH: int = getattr(os, "O_PATH", 0o10000000)  # which PyPy does not name
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 
 # What any program of this machine needs; places that hold users' data are not among them.
@@ -220,7 +221,7 @@ def _landlock(libc: Any, asked: Mapping[str, Any], device: str) -> int:
 def _allow(libc: Any, ruleset: int, path: str, rights: int) -> None:
     """Allow ``rights`` at and below ``path``; a path that is not there needs no leave."""
     try:
-        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        place = os.open(path, _O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     try:
