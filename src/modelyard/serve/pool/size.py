@@ -153,7 +153,9 @@ class Size:
         former = self._learnt.footprint
         self._settles_at = time.monotonic() + SETTLE
         self._ran_out = None
-        self._most_before = {MACHINE: 0 if former is None else former.most}
+        # What it grew by, and not what it grew to: pages that are shared with few count more than with many.
+        grew = 0 if former is None else former.most - former.loaded
+        self._most_before = {MACHINE: loaded + max(0, grew)}
         devices = {} if former is None else dict(former.devices)
         if device in self._devices.budgets:
             kind, known = kind_of(device), self._known(device)
