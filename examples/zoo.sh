@@ -25,7 +25,7 @@ ask() { # what it is, then the arguments of `modelyard predict`
 
 ask "a sentence as 384 numbers" minilm --text "The committee approved the new budget on Monday."
 ask "an antibody's heavy chain, of which species it is, and a hidden residue" antiberty --set "sequence=$(echo $heavy | sed 's/CAAPY/CA_PY/')"
-ask "the structure of an antibody" igfold --timeout 300 --set heavy=$heavy --set light=$light
+ask "the structure of an antibody, by one of its four networks" igfold --set models=1 --set heavy=$heavy --set light=$light
 ask "what aspirin does in a body" admet-ai --set 'smiles=CC(=O)Oc1ccccc1C(=O)O'
 ask "two sequences for the backbone of ubiquitin" protein-mpnn --set structure=@ubiquitin.pdb --parameter designs=2 --parameter seed=7
 ask "aspirin, docked to ubiquitin" autodock-vina --set receptor=@ubiquitin.pdbqt --set 'ligand=CC(=O)Oc1ccccc1C(=O)O' \
