@@ -84,3 +84,4 @@ def test_an_environment_that_is_removed_meanwhile_leaves_nothing(folder: Path) -
         for path in folder.parent.iterdir()
         if not path.name.startswith((".locks", ".resolutions", ".used"))
     ]
+    assert not list((folder.parent / ".used").iterdir())

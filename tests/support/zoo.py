@@ -1,5 +1,7 @@
 """Models that take memory, and what is asked of them in the tests of who has it."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -50,3 +52,18 @@ def settled(node: NodeProcess) -> dict[str, str]:
 def call(node: NodeProcess, name: str, x: float = 1.0) -> None:
     status, answer = node.post(f"/models/{name}/predict", {"x": x})
     assert (status, answer["output"]) == (200, x + 1), answer
+
+
+def under_load(node: NodeProcess, names: list[str], seconds: float = 8.0) -> dict[str, int]:
+    """How many calls each has answered to two callers of its own that never pause."""
+    until = time.monotonic() + seconds
+    counts = dict.fromkeys(names, 0)
+
+    def load(name: str) -> None:
+        while time.monotonic() < until:
+            call(node, name)
+            counts[name] += 1
+
+    with ThreadPoolExecutor(2 * len(names)) as clients:
+        list(clients.map(load, 2 * names))
+    return counts

@@ -12,7 +12,7 @@ from modelyard.core.deployment import Resources, Scaling
 from modelyard.core.routes import DeviceStatus, Pool
 from support.models import function_pool
 from support.node import NodeProcess, wait_until
-from support.zoo import BALLAST, call, heavy, settled, states, zoo
+from support.zoo import BALLAST, call, heavy, settled, states, under_load, zoo
 
 TWO = "cpu:0=320MB"  # two models of the zoo, not three: 92 % of it are given to models
 ONE = "cpu:0=220MB"
@@ -128,21 +128,9 @@ def test_a_call_that_cannot_wait_for_a_device_is_told_for_how_long(tmp_path: Pat
 
 def test_models_under_constant_load_on_a_device_that_holds_one_take_turns(tmp_path: Path) -> None:
     pools = zoo(tmp_path, 2, seconds=0.01)
-    with (
-        NodeProcess(tmp_path / "home", MODELYARD_DEVICES=ONE).serve(*pools).start() as node,
-        ThreadPoolExecutor(4) as clients,
-    ):
+    with NodeProcess(tmp_path / "home", MODELYARD_DEVICES=ONE).serve(*pools).start() as node:
         settled(node)
-        until = time.monotonic() + 8
-        counts = {"m0": 0, "m1": 0}
-
-        def load(name: str) -> None:
-            while time.monotonic() < until:
-                call(node, name)
-                counts[name] += 1
-
-        list(clients.map(load, ["m0", "m1", "m0", "m1"]))
-        assert min(counts.values()) > 10
+        assert min(under_load(node, ["m0", "m1"]).values()) > 10
 
 
 def test_a_model_that_grows_over_a_device_starts_anew_and_the_others_do_not(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from modelyard.core.deployment import Scaling
 from support.models import function_pool
 from support.node import NodeProcess, wait_until
-from support.zoo import BALLAST, call, heavy, settled, states, zoo
+from support.zoo import BALLAST, call, heavy, settled, states, under_load, zoo
 
 BUDGET = "420MB"  # the node itself and three such models, not four
 
@@ -74,21 +74,9 @@ def test_models_under_constant_load_that_do_not_fit_together_take_turns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools = zoo(tmp_path, 2, seconds=0.01)
-    with (
-        NodeProcess(tmp_path / "home", MODELYARD_MEMORY="230MB").serve(*pools).start() as node,
-        ThreadPoolExecutor(4) as clients,
-    ):
+    with NodeProcess(tmp_path / "home", MODELYARD_MEMORY="230MB").serve(*pools).start() as node:
         settled(node)
-        until = time.monotonic() + 8
-        counts = {"m0": 0, "m1": 0}
-
-        def load(name: str) -> None:
-            while time.monotonic() < until:
-                call(node, name)
-                counts[name] += 1
-
-        list(clients.map(load, ["m0", "m1", "m0", "m1"]))
-        assert min(counts.values()) > 10
+        assert min(under_load(node, ["m0", "m1"]).values()) > 10
 
 
 def test_where_nothing_may_sleep_a_call_hears_that_at_once(tmp_path: Path) -> None:

@@ -201,6 +201,27 @@ def test_a_model_whose_process_ends_of_several_calls_serves_each_alone(tmp_path:
         ]
 
 
+def test_an_example_with_a_gap_is_computed_beside_itself(tmp_path: Path) -> None:
+    """NaN cannot be moved into another number: the mate is the call itself."""
+    code = BATCHED.replace("0.25 * scale", "scale").replace('record["x"]', "0")
+    column = TensorSpec(name="x", datatype="FP64", kind="table")
+    pool = function_pool(tmp_path / "m", code, entry="Model", inputs=(column,))
+    with NodeProcess(tmp_path / "home").serve(msgspec.structs.replace(pool, example={"x": None})) as node:
+        assert "differs" in str(node.status().pools[0].apart) or "another" in str(
+            node.status().pools[0].apart
+        )
+
+
+def test_what_cannot_be_compared_serves_all_the_same() -> None:
+    """Whatever goes wrong in it, a version must not wait for it for ever."""
+
+    async def ask(calls: Sequence[Call]) -> Sequence[Result]:
+        raise InvalidInput("its cost cannot be measured", field="x")
+
+    first = call(1.0, 2.0)
+    assert asyncio.run(difference(ask, first, answered([np.zeros(2)])[0], NUMBERS, 1e-4)) is None
+
+
 def test_a_model_that_says_nothing_of_batches_is_called_once_at_its_start(tmp_path: Path) -> None:
     code = "count = 0\ndef predict(x: float):\n    global count\n    count += 1\n    return count\n"
     with NodeProcess(tmp_path / "home").serve(function_pool(tmp_path / "m", code)) as node:

@@ -222,7 +222,7 @@ class Replica:
         return f"The model's process ended: {ending}." + (f"\n{said.rstrip()}" if said else "")
 
     def _hello(self, hello: Hello) -> None:
-        """Loaded. Now one real prediction has to come through the real queue."""
+        """Loaded. Now one real prediction has to go the way of every batch, but for waiting in the queue."""
         try:
             self._pool.learn(hello.signature, hello.cost)
             self.depth = hello.depth
@@ -280,13 +280,17 @@ class Replica:
         """Find out whether calls may be computed together, the first time that a version is loaded here."""
         pool = self._pool
         pool.keep_apart(together.UNFINISHED)  # what holds if the process ends of it
-        why = await together.difference(
-            lambda calls: asyncio.gather(*pool.try_out(self, calls)),
-            call,
-            alone,
-            hello.signature,
-            hello.tolerance or 0.0,
-        )
+        why = None
+        try:
+            why = await together.difference(
+                lambda calls: asyncio.gather(*pool.try_out(self, calls)),
+                call,
+                alone,
+                hello.signature,
+                hello.tolerance or 0.0,
+            )
+        except Exception:  # it has answered its first prediction: it serves
+            log.exception("an error of ours")
         if self.state != "starting" or self._stopping.is_set():
             return  # its process ended meanwhile
         pool.keep_apart(why)

@@ -31,13 +31,20 @@ async def difference(
     """Why calls are to be computed one at a time; None when they may be computed together.
 
     ``alone`` is the answer to ``call``; ``ask`` has calls computed together. Numbers may differ by ``tolerance``
-    times the largest of their output, or times 1. Nothing is said of a model that does not repeat itself.
+    times the largest of their output, or times 1. Nothing is said of a model that does not repeat itself, nor
+    where calls cannot be asked at all.
     """
-    other = mate(call, signature)
-    (beside,) = await ask([other])
+    try:
+        other = mate(call, signature)
+        (beside,) = await ask([other])
+    except ModelyardError as error:  # a number that cannot be moved, or none that a cost is measured by
+        other, beside = call, error
     if isinstance(beside, ModelyardError):  # it is made up, and need not be a call that the model takes
         other, beside = call, alone
-    answers = await ask([call, other, call])
+    try:
+        answers = await ask([call, other, call])
+    except ModelyardError:
+        return None
     for answer, expected in zip(answers, (alone, beside, alone), strict=True):
         if isinstance(answer, TooLarge):
             return None  # of memory, which the queue learns for itself
