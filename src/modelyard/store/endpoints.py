@@ -14,6 +14,7 @@ from modelyard.store import tables
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
 from modelyard.store.nouns import new_id, pack, unpack
+from modelyard.store.version_rows import is_deleted
 
 _ENDED: Final = ("failed", "retired")
 
@@ -45,7 +46,7 @@ class Endpoints:
         """A new revision that the endpoint now wants; the endpoint is made when there is none.
 
         When the wanted one is the same in everything and has not failed, it is that one. Raises
-        NotFound when there is no such version, InvalidInput for a name that cannot be one.
+        NotFound when there is no such version, Conflict when it is deleted, InvalidInput for a name that cannot be one.
         """
         check_name(endpoint, field="endpoint")
         with self._database.begin() as session:
@@ -257,12 +258,15 @@ class Endpoints:
     @staticmethod
     def _require_version(session: Connection, model: str, version: int) -> None:
         query = (
-            select(tables.versions.c.id)
+            select(tables.versions.c.id, is_deleted().label("deleted"))
             .join(tables.models)
             .where(tables.models.c.name == model, tables.versions.c.number == version)
         )
-        if session.execute(query).first() is None:
+        row = session.execute(query).first()
+        if row is None:
             raise NotFound(f"There is no version {version} of a model {model!r}.", field="version")
+        if row.deleted:
+            raise Conflict(f"{model}/{version} is deleted; restore it first.", field="version")
 
     @staticmethod
     def _last_revision(session: Connection, endpoint_id: int) -> int:

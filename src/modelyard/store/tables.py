@@ -6,6 +6,7 @@ Times are seconds since the epoch, sizes are bytes; columns named ``*_json`` hol
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -35,6 +36,8 @@ models: Final = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(63), nullable=False, unique=True),
     Column("created", Float, nullable=False),
+    # The highest number that a version of it ever had: one that was deleted is not given again.
+    Column("last", Integer, nullable=False, server_default="0"),
 )
 
 versions: Final = Table(
@@ -50,6 +53,114 @@ versions: Final = Table(
     Column("created", Float, nullable=False),
     UniqueConstraint("model_id", "number"),
     UniqueConstraint("model_id", "digest"),
+)
+
+# What was said of a version after it was made: deprecated, deleted (gone after ``until``).
+marks: Final = Table(
+    "marks",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("mark", String(16), primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("until", Float),
+)
+
+aliases: Final = Table(
+    "aliases",
+    metadata,
+    Column("model_id", Integer, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    Column("version_id", Integer, ForeignKey("versions.id"), nullable=False),
+    Index("ix_aliases_version_id", "version_id"),
+)
+
+# By name and number, as the audit: history stays when what it tells of is gone.
+alias_moves: Final = Table(
+    "alias_moves",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("model", String(63), nullable=False),
+    Column("alias", String(63), nullable=False),
+    Column("version", Integer),
+    Column("former", Integer),
+    Column("digest", String(64)),
+    Column("who", String(255), nullable=False),
+    Column("why", Text, nullable=False),
+    Index("ix_alias_moves_model_alias", "model", "alias"),
+)
+
+lineage: Final = Table(
+    "lineage",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("parent_id", Integer, ForeignKey("versions.id"), nullable=False),
+    Column("relation", String(32), nullable=False),
+    Column("tradeoff_json", Text),
+    Column("time", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+    Index("ix_lineage_parent_id", "parent_id"),
+)
+
+cards: Final = Table(
+    "cards",
+    metadata,
+    Column("model_id", Integer, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("card_json", Text, nullable=False),
+    Column("changed", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+)
+
+card_tags: Final = Table(
+    "card_tags",
+    metadata,
+    Column("model_id", Integer, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", String(64), primary_key=True),
+    Index("ix_card_tags_tag_model_id", "tag", "model_id"),
+)
+
+readmes: Final = Table(
+    "readmes",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+# What search reads: a narrow row for each version, made anew from the other tables by everything that changes them
+# (``store/listings.py``). Unknown parameters are -1, so that every page has an order. The words of free text stand
+# beside it, in whatever each database has for that (``store/words.py``).
+listings: Final = Table(
+    "listings",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("model_id", Integer, nullable=False),
+    Column("model", String(63), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("latest", Boolean, nullable=False),
+    Column("deprecated", Boolean, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("format", String(64), nullable=False),
+    Column("adapter", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("precision", String(32)),
+    Column("architecture", String(200)),
+    Column("task", String(64)),
+    Column("category", String(64)),
+    Column("licence", String(200)),
+    Column("commercial", Boolean),
+    Index("ix_listings_model_id", "model_id"),
+    Index("ix_listings_model_version_id", "model", "version_id"),
+    Index("ix_listings_size_version_id", "size", "version_id"),
+    Index("ix_listings_parameters_version_id", "parameters", "version_id"),
+    Index("ix_listings_format", "format"),
+    Index("ix_listings_precision", "precision"),
+    Index("ix_listings_architecture", "architecture"),
+    Index("ix_listings_task", "task"),
+    Index("ix_listings_category", "category"),
+    Index("ix_listings_licence", "licence"),
 )
 
 uploads: Final = Table(

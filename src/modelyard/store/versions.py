@@ -6,19 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, CursorResult, Row, and_, delete, insert, select, update
 
+from modelyard.core.card import MAX_TEXT, Card
 from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Analysis, Model, Version
 from modelyard.core.names import check_name
 from modelyard.core.signature import Signature
 from modelyard.store import tables
+from modelyard.store.aliases import forget_aliases
 from modelyard.store.audit import Audit
+from modelyard.store.cards import fill_card
 from modelyard.store.database import Database
+from modelyard.store.listings import relist, relist_model
 from modelyard.store.nouns import pack, unpack
-
-_versions = select(tables.versions, tables.models.c.name.label("model")).join(tables.models)
+from modelyard.store.retirement import endpoints_of, unmark
+from modelyard.store.version_rows import DELETED, VERSIONS, find, is_deleted, noun
+from modelyard.store.version_rows import model_id as require_model
 
 
 class Versions:
@@ -30,63 +35,77 @@ class Versions:
         self._audit = Audit(database, clock)
 
     def add(
-        self, model: str, manifest: Manifest, analysis: Analysis, trusted: bool, *, who: str = "system"
+        self,
+        model: str,
+        manifest: Manifest,
+        analysis: Analysis,
+        trusted: bool,
+        *,
+        who: str = "system",
+        card: Card | None = None,
+        readme: str | None = None,
     ) -> tuple[Version, bool]:
         """The version of ``manifest`` in ``model``, and whether it is new.
 
-        One that is there already stays as it is, but becomes trusted when it comes as trusted. The
-        model is made when there is none. Raises InvalidInput for a name that cannot be one.
+        One that is there already stays as it is, but becomes trusted when it comes as trusted, and is restored when it
+        was deleted. The model is made when there is none; its card is filled with what it does not say yet and
+        ``card`` says. ``readme`` is the Markdown of the version's own README. Raises InvalidInput for a name that
+        cannot be one.
         """
         check_name(model, field="model")
         with self._database.begin() as session:
             existing = session.execute(
-                _versions.where(tables.models.c.name == model, tables.versions.c.digest == manifest.digest)
+                VERSIONS.where(tables.models.c.name == model, tables.versions.c.digest == manifest.digest)
             ).one_or_none()
             if existing is not None:
-                return self._trust(session, _noun(existing), trusted, who), False
+                self._again(session, existing, trusted, who)
+                if card is not None:
+                    self._fill(session, model, existing.model_id, card, who)
+                return noun(find(session, model, existing.number)), False
             model_id = self._model_id(session, model, who)
-            last = select(func.max(tables.versions.c.number)).where(tables.versions.c.model_id == model_id)
-            version = Version(
-                model=model,
-                number=(session.execute(last).scalar() or 0) + 1,
-                digest=manifest.digest,
-                manifest=manifest,
-                analysis=analysis,
-                trusted=trusted,
-                created=self._clock(),
-            )
-            session.execute(
+            last = select(tables.models.c.last).where(tables.models.c.id == model_id).with_for_update()
+            number = session.execute(last).scalar_one() + 1
+            session.execute(update(tables.models).where(tables.models.c.id == model_id).values(last=number))
+            made = session.execute(
                 insert(tables.versions).values(
                     model_id=model_id,
-                    number=version.number,
-                    digest=version.digest,
+                    number=number,
+                    digest=manifest.digest,
                     manifest_json=pack(manifest),
                     analysis_json=pack(analysis),
                     trusted=trusted,
-                    created=version.created,
+                    created=self._clock(),
                 )
             )
-            subject = f"{model}/{version.number}"
-            self._audit.record(who, "version.add", subject, "trusted" if trusted else "", session)
-        return version, True
+            id = _key(made)
+            if readme is not None:
+                session.execute(insert(tables.readmes).values(version_id=id, text=readme[:MAX_TEXT]))
+            why = "trusted" if trusted else ""
+            self._audit.record(who, "version.add", f"{model}/{number}", why, session)
+            relist(session, id)
+            if card is not None:
+                self._fill(session, model, model_id, card, who)
+            return noun(find(session, model, number)), True
 
     def get(self, model: str, number: int) -> Version:
-        """Raises NotFound."""
-        with self._database.session() as session:
-            row = session.execute(_versions.where(*_is(model, number))).one_or_none()
-            if row is None:
-                self._require_model(session, model)
-                raise NotFound(f"The model {model!r} has no version {number}.", field="version")
-        return _noun(row)
+        """One version, also one that is deleted and not yet gone. Raises NotFound."""
+        return self.find(model, number)
 
     def latest(self, model: str) -> Version:
-        """The version of the highest number. Raises NotFound."""
-        newest = _versions.where(tables.models.c.name == model).order_by(tables.versions.c.number.desc())
+        """The version of the highest number that is not deleted. Raises NotFound."""
+        return self.find(model, None)
+
+    def find(self, model: str, which: int | str | None) -> Version:
+        """The version of a number, the one that an alias points at, or the latest (None). Raises NotFound."""
         with self._database.session() as session:
-            row = session.execute(newest.limit(1)).one_or_none()
-        if row is None:
-            raise _no_model(model)
-        return _noun(row)
+            return noun(find(session, model, which))
+
+    def of(self, model: str) -> builtins.list[Version]:
+        """All versions of a model by their numbers, the deleted ones too. Raises NotFound."""
+        with self._database.session() as session:
+            require_model(session, model)
+            query = VERSIONS.where(tables.models.c.name == model).order_by(tables.versions.c.number)
+            return [noun(row) for row in session.execute(query)]
 
     def models(self) -> list[Model]:
         """All models, by name."""
@@ -102,9 +121,7 @@ class Versions:
     def learn(self, model: str, number: int, signature: Signature) -> None:
         """Fill in a signature that only loading could tell; one that is known stays. Raises NotFound."""
         with self._database.begin() as session:
-            row = session.execute(_versions.where(*_is(model, number))).one_or_none()
-            if row is None:
-                raise NotFound(f"The model {model!r} has no version {number}.", field="version")
+            row = find(session, model, number)
             analysis = unpack(row.analysis_json, Analysis)
             if analysis.signature is not None:
                 return
@@ -117,34 +134,27 @@ class Versions:
             )
 
     def delete_model(self, name: str, *, who: str = "system", why: str = "") -> None:
-        """Delete a model and its versions. Raises NotFound, and Conflict while an endpoint uses it."""
-        deployments, traffic, endpoints = tables.deployments, tables.traffic, tables.endpoints
-        # What is under way counts as well as what has the traffic; a retired or failed one does not.
-        users = (
-            select(endpoints.c.name)
-            .join(deployments, deployments.c.endpoint_id == endpoints.c.id)
-            .join(traffic, traffic.c.endpoint_id == endpoints.c.id)
-            .where(
-                deployments.c.model == name,
-                or_(
-                    deployments.c.id == traffic.c.wanted,
-                    deployments.c.id == traffic.c.serving,
-                    deployments.c.state.in_(("pending", "starting", "ready")),
-                ),
-            )
-            .distinct()
-            .order_by(endpoints.c.name)
-        )
+        """Delete a model and its versions at once. Raises NotFound, and Conflict while an endpoint uses it or another
+        model's version was made from one of its own."""
         with self._database.begin() as session:
-            self._require_model(session, name)
-            used = session.execute(users).scalars().all()
+            id = require_model(session, name)
+            used = endpoints_of(session, name)
             if used:
                 raise Conflict(
                     f"The model {name!r} is used by the endpoint{'s' if len(used) > 1 else ''} "
                     f"{', '.join(used)}; delete that first.",
                     field="model",
                 )
-            session.execute(delete(tables.models).where(tables.models.c.name == name))
+            if children := self._children(session, id):
+                raise Conflict(
+                    f"{', '.join(children[:8])} of other models were made from versions of {name!r}; say that they were not, "
+                    "or delete them first.",
+                    field="model",
+                )
+            own = select(tables.versions.c.id).where(tables.versions.c.model_id == id)
+            session.execute(delete(tables.lineage).where(tables.lineage.c.version_id.in_(own)))
+            forget_aliases(session, name, id, self._clock, who, why)
+            session.execute(delete(tables.models).where(tables.models.c.id == id))
             self._audit.record(who, "model.delete", name, why, session)
 
     def referenced_digests(self) -> set[str]:
@@ -153,17 +163,35 @@ class Versions:
             rows = session.execute(select(tables.versions.c.manifest_json)).scalars().all()
         return {file.sha256 for row in rows for file in unpack(row, Manifest).files}
 
-    def _trust(self, session: Connection, version: Version, trusted: bool, who: str) -> Version:
-        if version.trusted or not trusted:
-            return version
-        ids = select(tables.versions.c.id).join(tables.models).where(*_is(version.model, version.number))
-        session.execute(
-            update(tables.versions)
-            .where(tables.versions.c.id == ids.scalar_subquery())
-            .values(trusted=True)
+    def _again(self, session: Connection, row: Row[Any], trusted: bool, who: str) -> None:
+        """What adding the files of a version that is there changes."""
+        subject = f"{row.model}/{row.number}"
+        if trusted and not row.trusted:
+            session.execute(
+                update(tables.versions).where(tables.versions.c.id == row.id).values(trusted=True)
+            )
+            self._audit.record(who, "version.trust", subject, "", session)
+        if row.deleted_time is not None:
+            unmark(session, row.id, DELETED)
+            self._audit.record(who, "version.restore", subject, "its files were added again", session)
+
+    def _fill(self, session: Connection, model: str, model_id: int, card: Card, who: str) -> None:
+        if fill_card(session, model_id, card, self._clock(), who):
+            self._audit.record(who, "card.fill", model, "", session)
+            relist_model(session, model_id)
+
+    @staticmethod
+    def _children(session: Connection, model_id: int) -> builtins.list[str]:
+        parents = tables.versions.alias("parents")
+        query = (
+            select(tables.models.c.name, tables.versions.c.number)
+            .join(tables.versions, tables.versions.c.model_id == tables.models.c.id)
+            .join(tables.lineage, tables.lineage.c.version_id == tables.versions.c.id)
+            .join(parents, parents.c.id == tables.lineage.c.parent_id)
+            .where(parents.c.model_id == model_id, tables.models.c.id != model_id)
+            .order_by(tables.models.c.name, tables.versions.c.number)
         )
-        self._audit.record(who, "version.trust", f"{version.model}/{version.number}", "", session)
-        return msgspec.structs.replace(version, trusted=True)
+        return [f"{row.name}/{row.number}" for row in session.execute(query)]
 
     def _model_id(self, session: Connection, name: str, who: str) -> int:
         found = session.execute(select(tables.models.c.id).where(tables.models.c.name == name)).scalar()
@@ -171,18 +199,14 @@ class Versions:
             return found
         made = session.execute(insert(tables.models).values(name=name, created=self._clock()))
         self._audit.record(who, "model.add", name, "", session)
-        (id,) = made.inserted_primary_key or (None,)
-        assert isinstance(id, int)
-        return id
-
-    def _require_model(self, session: Connection, name: str) -> None:
-        if session.execute(select(tables.models.c.id).where(tables.models.c.name == name)).first() is None:
-            raise _no_model(name)
+        return _key(made)
 
     def _models(self, name: str | None = None) -> builtins.list[Model]:
+        versions = and_(tables.versions.c.model_id == tables.models.c.id, ~is_deleted())
         query = (
             select(tables.models.c.name, tables.models.c.created, tables.versions.c.number)
-            .join(tables.versions)
+            .select_from(tables.models)
+            .outerjoin(tables.versions, versions)
             .order_by(tables.models.c.name, tables.versions.c.number)
         )
         if name is not None:
@@ -190,28 +214,20 @@ class Versions:
         found: dict[str, tuple[float, list[int]]] = {}
         with self._database.session() as session:
             for row in session.execute(query):
-                found.setdefault(row.name, (row.created, []))[1].append(row.number)
+                _, numbers = found.setdefault(row.name, (row.created, []))
+                if row.number is not None:
+                    numbers.append(row.number)
         return [
-            Model(name=each, created=created, latest=numbers[-1], versions=tuple(numbers))
+            Model(name=each, created=created, latest=numbers[-1] if numbers else 0, versions=tuple(numbers))
             for each, (created, numbers) in found.items()
         ]
 
 
-def _is(model: str, number: int) -> tuple[Any, ...]:
-    return (and_(tables.models.c.name == model, tables.versions.c.number == number),)
+def _key(made: CursorResult[Any]) -> int:
+    (id,) = made.inserted_primary_key or (None,)
+    assert isinstance(id, int)
+    return id
 
 
 def _no_model(name: str) -> NotFound:
     return NotFound(f"There is no model {name!r}.", field="model")
-
-
-def _noun(row: Row[Any]) -> Version:
-    return Version(
-        model=row.model,
-        number=row.number,
-        digest=row.digest,
-        manifest=unpack(row.manifest_json, Manifest),
-        analysis=unpack(row.analysis_json, Analysis),
-        trusted=row.trusted,
-        created=row.created,
-    )
