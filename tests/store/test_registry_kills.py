@@ -77,7 +77,7 @@ def check(registry: Registry) -> None:
         assert session.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
         assert session.exec_driver_sql("PRAGMA foreign_key_check").all() == []
         listed = session.execute(select(tables.listings).order_by(tables.listings.c.version_id)).all()
-        last = dict(session.execute(select(tables.models.c.name, tables.models.c.last)).tuples().all())
+        last = {row.name: row.last for row in session.execute(select(tables.models))}
     for model in "mn":
         versions = registry.versions.of(model)
         assert all(version.number <= last[model] for version in versions)

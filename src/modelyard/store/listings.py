@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Row,
     and_,
+    case,
     delete,
     func,
     insert,
@@ -25,6 +26,8 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.expression import UnaryExpression
 
 from modelyard.core.card import Card
 from modelyard.core.errors import InvalidInput
@@ -49,6 +52,7 @@ _KEYS: Final[
     "parameters": (_l.c.parameters, False),
     "-parameters": (_l.c.parameters, True),
 }
+_SAMPLE: Final = 100
 _EQUAL: Final = ("task", "category", "architecture", "format", "adapter", "precision")
 
 
@@ -67,7 +71,11 @@ class Listings:
             raise InvalidInput(f"A page has 1 to {MOST} versions.", field="limit")
         column, falling = _KEYS[wanted.sort]
         with self._database.session() as session:
-            conditions = [*_conditions(session, wanted)]
+            plan = _plan(session, wanted)
+            conditions = [
+                *_conditions(wanted, column if plan.ordered else None),
+                *_text(session, wanted, likely=plan.likely),
+            ]
             if cursor is not None:
                 conditions.append(_behind(column, falling, *_read_cursor(cursor, wanted)))
             order = (column.desc(), _l.c.version_id.desc()) if falling else (column, _l.c.version_id)
@@ -165,53 +173,106 @@ def mark_latest(session: Connection, model_id: int) -> None:
     session.execute(update(_l).where(_l.c.model_id == model_id, _l.c.number == number).values(latest=True))
 
 
-def _conditions(session: Connection, wanted: Wanted) -> list[ColumnElement[bool]]:
+class _Plan(NamedTuple):
+    """``likely``: many listings have the words; ``ordered``: so many are wanted that the fastest is to walk them in
+    the order of the page until it is full."""
+
+    likely: bool
+    ordered: bool
+
+
+def _plan(session: Connection, wanted: Wanted) -> _Plan:
+    """How to search, by what a hundred listings say: SQLite, which keeps no statistics, would take any index there is
+    and sort half of the table for fifty of it. PostgreSQL knows by itself."""
+    if session.dialect.name != "sqlite":
+        return _Plan(likely=False, ordered=False)
+    conditions, words_ = _conditions(wanted), _text(session, wanted, likely=True)
+    last = session.execute(select(func.max(_l.c.version_id))).scalar() or 0
+    if last < 20 * _SAMPLE:
+        return _Plan(likely=False, ordered=False)
+    ids = range(1 + last % (last // _SAMPLE), last + 1, last // _SAMPLE)
+    row = session.execute(
+        select(
+            func.sum(case((and_(True, *words_), 1), else_=0)).label("text"),
+            func.sum(case((and_(True, *conditions), 1), else_=0)).label("rest"),
+        ).where(_l.c.version_id.in_(ids))
+    ).one()
+    text, rest = row.text or 0, row.rest or 0
+    if not words_:
+        return _Plan(likely=False, ordered=rest >= 0.05 * _SAMPLE)
+    return _Plan(likely=text >= 0.05 * _SAMPLE, ordered=text >= 0.05 * _SAMPLE and rest > 0)
+
+
+def _text(session: Connection, wanted: Wanted, *, likely: bool) -> list[ColumnElement[bool]]:
+    if wanted.text is None:
+        return []
+    found = words.matching(session, wanted.text, _l.c.version_id, likely=likely)
+    return [] if found is None else [found]
+
+
+def _conditions(wanted: Wanted, order: Column[Any] | None = None) -> list[ColumnElement[bool]]:
+    """All but the words. With ``order`` no index but that of this column is used (on SQLite; the others are not
+    hindered by a plus)."""
+
+    def column(name: str) -> ColumnElement[Any]:
+        found = _l.c[name]
+        if order is None or found is order:
+            return found
+        return UnaryExpression(found, operator=operators.custom_op("+"), type_=found.type)
+
     found: list[ColumnElement[bool]] = []
     if wanted.name is not None:
-        found.append(_named(wanted.name))
+        found += _named(column("model"), wanted.name)
     for name in _EQUAL:
         value = getattr(wanted, name)
         if value is not None:
-            found.append(_l.c[name] == value)
+            found.append(column(name) == value)
     if wanted.licence is not None:
-        found.append(_l.c.licence == check_licence(wanted.licence))
+        found.append(column("licence") == check_licence(wanted.licence))
     if wanted.commercial is not None:
-        found.append(_l.c.commercial.is_(wanted.commercial))
+        found.append(column("commercial").is_(wanted.commercial))
     for name in ("size", "parameters"):
         least, most = getattr(wanted, f"min_{name}"), getattr(wanted, f"max_{name}")
+        if least is None and most is not None:
+            least = 0  # what is not known is not taken for small
         if least is not None:
-            found.append(_l.c[name] >= max(0, least))
+            found.append(column(name) >= max(0, least))
         if most is not None:
-            found.append(_l.c[name] <= most)
-            if least is None and name == "parameters":
-                found.append(_l.c.parameters >= 0)  # what is not known is not taken for small
+            found.append(column(name) <= most)
     tags = tables.card_tags
-    found += [_l.c.model_id.in_(select(tags.c.model_id).where(tags.c.tag == tag)) for tag in wanted.tags]
+    found += [
+        column("model_id").in_(select(tags.c.model_id).where(tags.c.tag == tag)) for tag in wanted.tags
+    ]
+    id = (
+        _l.c.version_id
+        if order is None
+        else UnaryExpression(_l.c.version_id, operator=operators.custom_op("+"), type_=_l.c.version_id.type)
+    )
     if wanted.alias is not None:
-        named = select(tables.aliases.c.version_id).where(tables.aliases.c.name == wanted.alias)
-        found.append(_l.c.version_id.in_(named))
-    if wanted.text is not None:
-        matching = words.matching(session, wanted.text, _l.c.version_id)
-        if matching is not None:
-            found.append(matching)
-    return found + _standing(wanted)
+        found.append(
+            id.in_(select(tables.aliases.c.version_id).where(tables.aliases.c.name == wanted.alias))
+        )
+    return found + _standing(wanted, id, column("model"))
 
 
-def _standing(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _standing(
+    wanted: Wanted, id: ColumnElement[int], model: ColumnElement[str]
+) -> list[ColumnElement[bool]]:
+    marked = select(tables.marks.c.version_id).where(tables.marks.c.mark == wanted.status)
     if wanted.status == "deleted":
-        return [_l.c.deleted]
+        return [id.in_(marked)]
     if wanted.status is None and not wanted.all_versions and wanted.alias is None:
         return [_l.c.latest]  # none that is deleted
     found: list[ColumnElement[bool]] = [~_l.c.deleted]
     if wanted.status == "deprecated":
-        found.append(_l.c.deprecated)
+        found.append(id.in_(marked))
     elif wanted.status == "usable":
         found.append(~_l.c.deprecated)
         if not wanted.all_versions and wanted.alias is None:
             found.append(_l.c.latest)
     elif wanted.status == "deployed":
         used = _deployed(tables.deployments.c.model, tables.deployments.c.version)
-        found.append(tuple_(_l.c.model, _l.c.number).in_(used))
+        found.append(tuple_(model, _l.c.number).in_(used))
     return found
 
 
@@ -230,14 +291,14 @@ def _deployed(*columns: Any) -> Any:
     )
 
 
-def _named(name: str) -> ColumnElement[bool]:
-    """By range instead of LIKE: an index answers it in every collation of names, which are plain ASCII."""
+def _named(model: ColumnElement[str], name: str) -> list[ColumnElement[bool]]:
+    """By range instead of LIKE: an index answers it, and names are plain ASCII."""
     prefix = name.removesuffix("*")
     if "*" in prefix:
         raise InvalidInput("A * stands at the end of a name: fraud*.", field="name")
     if prefix == name:
-        return _l.c.model == name
-    return and_(_l.c.model >= prefix, _l.c.model < prefix + "\x7f")
+        return [model == name]
+    return [model >= prefix, model < prefix + "\x7f"]
 
 
 def _behind(column: Column[Any], falling: bool, key: Any, id: int) -> ColumnElement[bool]:

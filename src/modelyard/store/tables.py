@@ -65,6 +65,7 @@ marks: Final = Table(
     Column("who", String(255), nullable=False),
     Column("why", Text, nullable=False),
     Column("until", Float),
+    Index("ix_marks_mark_until", "mark", "until"),
 )
 
 aliases: Final = Table(

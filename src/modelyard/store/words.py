@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, column, select, table, text
+from sqlalchemy import ColumnElement, Connection, column, exists, literal, select, table, text
 
 TABLE: Final = "listings_words"
 # What the databases make beside the tables of ``tables``: nothing there describes them.
@@ -44,8 +44,14 @@ def drop(session: Connection, version_id: int) -> None:
     session.execute(text(f"DELETE FROM {TABLE} WHERE {name} = :id"), {"id": version_id})
 
 
-def matching(session: Connection, asked: str, version_id: ColumnElement[int]) -> ColumnElement[bool] | None:
-    """Whether every word of ``asked`` begins a word of the listing; None when there is no word in it."""
+def matching(
+    session: Connection, asked: str, version_id: ColumnElement[int], *, likely: bool = False
+) -> ColumnElement[bool] | None:
+    """Whether every word of ``asked`` begins a word of the listing; None when there is no word in it.
+
+    By an index of words; where the words are ``likely`` SQLite looks into each listing instead, because its index
+    would list them all before the first is shown. PostgreSQL knows by itself.
+    """
     words = words_of(asked)[:32]
     if not words:
         return None
@@ -54,6 +60,9 @@ def matching(session: Connection, asked: str, version_id: ColumnElement[int]) ->
         found = select(_fts.c.version_id).where(
             text("words @@ to_tsquery('simple', :words_asked)").bindparams(words_asked=query)
         )
+    elif likely:
+        held = literal(" ") + _fts.c.words
+        return exists().where(_fts.c.rowid == version_id, *(held.like(f"% {word}%") for word in words))
     else:
         query = " ".join(f'"{word}"*' for word in words)
         found = select(_fts.c.rowid).where(_fts.c[TABLE].op("MATCH")(query))

@@ -39,7 +39,7 @@ def upgrade() -> None:
         op.execute("CREATE INDEX ix_listings_words ON listings_words USING gin (words)")
     else:
         op.execute(
-            "CREATE VIRTUAL TABLE listings_words USING fts5(words, tokenize='unicode61 remove_diacritics 0', "
+            "CREATE VIRTUAL TABLE listings_words USING fts5(words, tokenize='unicode61 remove_diacritics 0', prefix='2 3', "
             "detail=none, columnsize=0)"
         )
         # Rows of a virtual table have no foreign keys.
@@ -67,6 +67,7 @@ def _of_versions() -> None:
             ["version_id"], ["versions.id"], name="fk_marks_version_id", ondelete="CASCADE"
         ),
     )
+    op.create_index("ix_marks_mark_until", "marks", ["mark", "until"])
     op.create_table(
         "aliases",
         sa.Column("model_id", sa.Integer(), nullable=False),
