@@ -4,6 +4,7 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 an
 """
 
 import struct
+from itertools import pairwise
 from math import prod
 from typing import Final, NamedTuple
 
@@ -115,10 +116,57 @@ def _per_token(header: Header) -> int:
     return 2 * 2 * header.number("block_count") * header.number("attention.head_count_kv", heads) * width
 
 
-def read_header(files: Files, path: str) -> Header:
-    """The header of one file. Raises RejectedContent for what is none, is cut short, or cannot be."""
+class Listed(NamedTuple):
+    """One tensor: ``datatype`` is ggml's name of its type, ``start`` and ``size`` are bytes of its file. ``size`` reaches to
+    the next tensor, padding included."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+
+# ggml_type; others are told by their number
+_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
+    13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 30: "BF16",
+}  # fmt: skip
+
+
+def list_tensors(files: Files, path: str) -> list[Listed]:
+    """The tensors of one file, in the order of its header. Raises RejectedContent."""
     window = Window(files, path)
     stream = Stream(window)
+    tensors, values = _keys(files, path, stream)
+    read: list[tuple[str, str, tuple[int, ...], int]] = []
+    for _ in range(tensors):
+        name = _text(stream, path)
+        shape = _shape(stream, path)
+        kind = _number(stream, "<I")
+        read.append((name, _TYPES.get(kind, f"type {kind}"), shape, _number(stream, "<Q")))
+    alignment = values.get("general.alignment")
+    step = alignment if isinstance(alignment, int) and 0 < alignment <= 1 << 20 else 32
+    data = -(-stream.position // step) * step
+    ends = sorted({offset for *_, offset in read} | {max(0, window.size - data)})
+    following = dict(pairwise(ends))
+    return [
+        Listed(name, datatype, shape, data + offset, following.get(offset, offset) - offset)
+        for name, datatype, shape, offset in read
+    ]
+
+
+def read_header(files: Files, path: str) -> Header:
+    """The header of one file. Raises RejectedContent for what is none, is cut short, or cannot be."""
+    stream = Stream(Window(files, path))
+    tensors, values = _keys(files, path, stream)
+    parameters = sum(_tensor(stream, path) for _ in range(tensors))
+    return Header(values, parameters)
+
+
+def _keys(files: Files, path: str, stream: Stream) -> tuple[int, dict[str, object]]:
+    """How many tensors follow, and the values of the keys before them."""
+    window = stream.window
     if window.size < 24 or stream.read(4) != b"GGUF":
         content.refuse_unless(
             content.identify(content.head_of(files, path), window.size) or "something else",
@@ -137,8 +185,7 @@ def read_header(files: Files, path: str) -> Header:
         value = _value(stream, _number(stream, "<I"), path)
         if value is not None:
             values[key] = value
-    parameters = sum(_tensor(stream, path) for _ in range(tensors))
-    return Header(values, parameters)
+    return tensors, values
 
 
 def _number(stream: Stream, form: str) -> int:
@@ -180,14 +227,19 @@ def _skip_array(stream: Stream, path: str) -> None:
 def _tensor(stream: Stream, path: str) -> int:
     """How many numbers the next tensor has."""
     stream.skip(_number(stream, "<Q"))
+    count = prod(_shape(stream, path))
+    stream.skip(4 + 8)  # its type and its place
+    return count
+
+
+def _shape(stream: Stream, path: str) -> tuple[int, ...]:
     axes = _number(stream, "<I")
     if axes > 8:
         raise _corrupt(path, f"a tensor would have {axes} axes")
-    count = prod(_number(stream, "<Q") for _ in range(axes))
-    stream.skip(4 + 8)  # its type and its place
-    if count > 1 << 48:
+    shape = tuple(_number(stream, "<Q") for _ in range(axes))
+    if (count := prod(shape)) > 1 << 48:
         raise _corrupt(path, f"a tensor would have {count} numbers")
-    return count
+    return shape
 
 
 def _corrupt(path: str, why: str) -> RejectedContent:

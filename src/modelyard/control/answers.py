@@ -3,8 +3,9 @@
 from typing import Literal
 
 from modelyard.core.deployment import Deployment, Endpoint
+from modelyard.core.history import AliasMove
 from modelyard.core.manifest import Manifest
-from modelyard.core.model import Version
+from modelyard.core.model import Mark, Version
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import EndpointTraffic, Footprint, MemoryStatus, RemoteStatus, ReplicaStatus
 from modelyard.core.signature import Signature
@@ -34,12 +35,29 @@ class UploadAnswer(Noun):
 
 
 class ModelAnswer(Noun):
-    """One model with its versions."""
+    """One model with its versions, also those that are deleted and can be restored; ``aliases`` point at numbers."""
 
     name: str
     created: float
     latest: int
     versions: tuple[Version, ...]
+    aliases: dict[str, int]
+
+
+class AliasesAnswer(Noun):
+    """The numbers that the aliases of a model point at."""
+
+    model: str
+    aliases: dict[str, int]
+
+
+class AliasAnswer(Noun):
+    """Where an alias points now; ``move`` is how it came there (null: it was there already)."""
+
+    model: str
+    alias: str
+    version: int | None
+    move: AliasMove | None
 
 
 class EndpointAnswer(Noun):
@@ -49,7 +67,8 @@ class EndpointAnswer(Noun):
     *asleep* (not in memory; a call wakes it), *waking* (that call waits),
     *updating* (ready, and another revision is on its way), *failing* (the node cannot keep the
     serving revision up), *failed* (its first revision failed), *unknown* (the node does not answer).
-    ``failure`` is the last report of the revision that failed, also of a newer one than serves.
+    ``failure`` is the last report of the revision that failed, also of a newer one than serves; ``deprecated`` is
+    said of the version.
     """
 
     endpoint: Endpoint
@@ -63,6 +82,7 @@ class EndpointAnswer(Noun):
     apart: str | None
     traffic: EndpointTraffic | None
     failure: str | None
+    deprecated: Mark | None
 
 
 class RemotesAnswer(RemoteRoute, kw_only=True):

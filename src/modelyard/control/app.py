@@ -8,14 +8,18 @@ from fastapi import FastAPI
 
 from modelyard.control import errors, openapi
 from modelyard.control.api import (
+    aliases,
+    cards,
     deployments,
     endpoints,
     environments,
     jobs,
+    lineage,
     models,
     remotes,
     system,
     uploads,
+    versions,
 )
 from modelyard.control.edge import Edge
 from modelyard.control.platform import Platform
@@ -66,7 +70,20 @@ def create_app(settings: Settings) -> FastAPI:
         public=app.state.public,
         login=app.state.login,
     )
-    for module in (uploads, models, environments, deployments, endpoints, remotes, jobs, system):
+    for module in (
+        uploads,
+        models,
+        versions,
+        aliases,
+        cards,
+        lineage,
+        environments,
+        deployments,
+        endpoints,
+        remotes,
+        jobs,
+        system,
+    ):
         app.include_router(module.router)
     errors.install(app)
     openapi.install(app)

@@ -85,6 +85,7 @@ def _describe(
         apart=shown.apart if shown is not None else None,
         traffic=traffic,
         failure=_failure(newest, serving, shown, pools.get(wanted.id)),
+        deprecated=version.deprecated,
     )
 
 

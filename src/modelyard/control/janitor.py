@@ -20,13 +20,15 @@ _log = logging.getLogger("modelyard.janitor")
 
 
 class Collected(Noun):
-    """How many of each were removed."""
+    """How many of each were removed. ``versions`` are folders for executors, ``deleted`` versions of models whose
+    grace was over."""
 
     uploads: int = 0
     blobs: int = 0
     versions: int = 0
     environments: int = 0
     leftovers: int = 0
+    deleted: int = 0
 
 
 class Janitor:
@@ -96,9 +98,15 @@ class Janitor:
                     if folder.name not in used:
                         remove_folder(folder)
                         versions += 1
+        deleted = platform.retirement.collect(time.time())
         blobs = collect_garbage(platform.blobs, platform.uploads, platform.versions)
         return Collected(
-            uploads=uploads, blobs=blobs, versions=versions, environments=environments, leftovers=leftovers
+            uploads=uploads,
+            blobs=blobs,
+            versions=versions,
+            environments=environments,
+            leftovers=leftovers,
+            deleted=deleted,
         )
 
     def _laid_out(self) -> list[Path]:

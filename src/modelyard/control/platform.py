@@ -21,13 +21,18 @@ from modelyard.host.home import prepare, read_key
 from modelyard.package.environment import Environments
 from modelyard.pipeline.deploy import KIND, DeployPipeline
 from modelyard.pipeline.runner import Runner
+from modelyard.store.aliases import Aliases
 from modelyard.store.audit import Audit
 from modelyard.store.blobs import BlobStore
+from modelyard.store.cards import Cards
 from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
+from modelyard.store.lineage import Lineage
+from modelyard.store.listings import Listings
 from modelyard.store.owner import this_process
 from modelyard.store.remotes import Remotes
+from modelyard.store.retirement import Retirement
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 
@@ -51,6 +56,11 @@ class Platform:
         self.database = Database(self.home.database)
         self.database.migrate()
         self.versions = Versions(self.database)
+        self.aliases = Aliases(self.database)
+        self.cards = Cards(self.database)
+        self.lineage = Lineage(self.database)
+        self.retirement = Retirement(self.database)
+        self.listings = Listings(self.database)
         self.uploads = Uploads(self.database, lifetime=settings.upload_expiry)
         self.endpoints = Endpoints(self.database)
         self.remotes = Remotes(self.database)

@@ -26,7 +26,8 @@ def check_licence(spdx: str, *, field: str = "licence") -> str:
             f"{spdx[:80]!r} is no SPDX identifier; write MIT, Apache-2.0, or LicenseRef-NAME for one that has none.",
             field=field,
         )
-    return _CANONICAL.get(spdx.lower(), spdx)
+    folded = spdx.lower()
+    return _CANONICAL.get(folded, spdx.upper() if folded.startswith("cc-by") else spdx)
 
 
 def allows_commercial(spdx: str) -> bool | None:

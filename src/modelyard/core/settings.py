@@ -36,6 +36,7 @@ class Settings(Noun):
     each, that is looked into before anything is fetched.
     ``environment_grace`` is how long an environment is kept that nothing uses any more; ``python_downloads``
     has uv install a Python that a model asks for and this machine has not got.
+    ``version_grace`` is how long a version that was deleted can be restored.
     ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can,
     "required" refuses to start what cannot be, "off" not at all.
     """
@@ -62,6 +63,7 @@ class Settings(Noun):
     confine: Literal["auto", "required", "off"] = "auto"
     mirror: str | None = None
     environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
+    version_grace: Annotated[float, msgspec.Meta(ge=0)] = 7 * 24 * 3600.0
     python_downloads: bool = False
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from modelyard.core.card import Card
 from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Cancelled, Conflict, NotFound, RejectedContent
 from modelyard.core.job import Job
@@ -50,7 +51,7 @@ class DeployParameters(Noun):
     """What a job of kind ``deploy`` is asked to do: an upload or a version (None: the latest).
 
     ``settings`` is the part of the options that is given; the rest stays as the endpoint has it, or
-    with ``reset`` is the default.
+    with ``reset`` is the default. ``card`` fills what the model's does not say yet; ``who`` asked.
     """
 
     endpoint: str
@@ -60,6 +61,8 @@ class DeployParameters(Noun):
     settings: dict[str, Any] = {}
     reset: bool = False
     trusted: bool = False
+    card: Card | None = None
+    who: str = "system"
 
 
 class DeployPipeline:
@@ -109,10 +112,12 @@ class DeployPipeline:
                     if job.kind == KIND and job.parameters == told:
                         return job
                 self._uploads.get(parameters.upload)
-            elif parameters.version is not None:
-                self._versions.get(parameters.model, parameters.version)
-            else:
-                self._versions.latest(parameters.model)
+            elif (version := self._versions.find(parameters.model, parameters.version)).deleted is not None:
+                raise Conflict(
+                    f"{version.model}/{version.number} is deleted; restore it first: "
+                    f"modelyard models restore {version.model}/{version.number}",
+                    field="version",
+                )
             self._settings(parameters)
             return self._jobs.create(KIND, parameters.endpoint, STAGES, told)
 
@@ -154,6 +159,10 @@ class DeployPipeline:
                         self._uploads.delete(parameters.upload)
                     raise
                 result |= {"model": version.model, "version": version.number, "message": message}
+                if version.deprecated is not None:
+                    run.warning(
+                        f"{version.model} version {version.number} is deprecated: {version.deprecated.why}"
+                    )
         if parameters.upload is not None:
             self._uploads.delete(parameters.upload)
         return version
@@ -166,7 +175,13 @@ class DeployPipeline:
                 (known, False)
                 if known is not None
                 else register(
-                    self._blobs, self._versions, parameters.model, manifest, trusted=parameters.trusted
+                    self._blobs,
+                    self._versions,
+                    parameters.model,
+                    manifest,
+                    trusted=parameters.trusted,
+                    card=parameters.card,
+                    who=parameters.who,
                 )
             )
             what = "is new" if new else "was there already"
@@ -185,7 +200,7 @@ class DeployPipeline:
             return None
         # Whether more or less trust changes something is for the registry to say.
         same = latest.digest == manifest.digest and latest.trusted == parameters.trusted
-        return latest if same else None
+        return latest if same and parameters.card is None else None
 
     def _environment(self, run: Run, parameters: DeployParameters, version: Version) -> None:
         if run.brought("environment") is not None:
@@ -246,7 +261,12 @@ class DeployPipeline:
                     continue  # another deployment of the endpoint came between
                 settings = self._settings(parameters)
                 return self._endpoints.deploy(
-                    parameters.endpoint, version.model, version.number, settings, environment
+                    parameters.endpoint,
+                    version.model,
+                    version.number,
+                    settings,
+                    environment,
+                    who=parameters.who,
                 )
 
     def _settings(self, parameters: DeployParameters) -> DeploymentSettings:

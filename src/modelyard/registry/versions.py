@@ -1,10 +1,12 @@
 """How an uploaded manifest becomes a version: all bytes there, understood, and safe or trusted."""
 
 from modelyard.analyze import analyze, families
-from modelyard.core.errors import Conflict, RejectedContent
+from modelyard.core.card import Card, check_card
+from modelyard.core.errors import Conflict, InvalidInput, RejectedContent
 from modelyard.core.manifest import Manifest
-from modelyard.core.model import Version
+from modelyard.core.model import Analysis, Version
 from modelyard.core.names import check_name
+from modelyard.registry.readme import read_readme
 from modelyard.store.blobs import BlobStore
 from modelyard.store.versions import Versions
 
@@ -17,16 +19,27 @@ class NeedsTrust(RejectedContent):
 
 
 def register(
-    blobs: BlobStore, versions: Versions, model: str, manifest: Manifest, *, trusted: bool
+    blobs: BlobStore,
+    versions: Versions,
+    model: str,
+    manifest: Manifest,
+    *,
+    trusted: bool,
+    card: Card | None = None,
+    who: str = "system",
 ) -> tuple[Version, bool]:
     """The version of ``manifest`` in ``model``, and whether it is new.
+
+    What the model's card does not say yet is taken from ``card``, then from the README among the files, then from
+    the analysis.
 
     Raises Conflict while bytes are missing, RejectedContent for files that cannot be served, NeedsTrust
     for those that would execute code without ``trusted``, InvalidInput for a name that cannot be one.
     """
     check_name(model, field="model")
     require_blobs(blobs, manifest)
-    analysis = analyze(blobs.files(manifest))
+    files = blobs.files(manifest)
+    analysis = analyze(files)
     if analysis.because and analysis.executes != "no" and not trusted:
         raise NeedsTrust(
             f"{analysis.because} When you trust who made it, deploy it with --trust-pickle.",
@@ -45,10 +58,30 @@ def register(
             "them out; or, when you trust who wrote it, deploy with --trust-pickle.",
             field="model.yaml",
         )
+    readme = read_readme(files)
+    told = (card or Card()).filled(readme.card if readme is not None else Card())
+    told = told.filled(_licensed(analysis))
     # The upload may have expired meanwhile: no version is made of bytes that were collected.
     with blobs.referring():
         require_blobs(blobs, manifest)
-        return versions.add(model, manifest, analysis, trusted)
+        return versions.add(
+            model,
+            manifest,
+            analysis,
+            trusted,
+            who=who,
+            card=told,
+            readme=None if readme is None else readme.text,
+        )
+
+
+def _licensed(analysis: Analysis) -> Card:
+    """The licence that the files themselves tell, where they name one that SPDX knows."""
+    try:
+        told = analysis.details.get("licence", "")
+        return Card() if told in ("", "other", "unknown") else check_card(Card(licence=told))
+    except InvalidInput:
+        return Card()
 
 
 def require_blobs(blobs: BlobStore, manifest: Manifest) -> None:

@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from modelyard.control.api.common import PREFIX, Here, IdPath
+from modelyard.control.api.common import PREFIX, Caller, Here, IdPath
 from modelyard.control.openapi import NounResponse, answers
 from modelyard.control.requests import NAME_PATTERN, DeploymentRequest
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import InvalidInput
 from modelyard.core.job import Job
+from modelyard.core.reference import parse_which
 from modelyard.pipeline.deploy import DeployParameters
 
 router = APIRouter(prefix=PREFIX, tags=["deployments"])
@@ -21,22 +22,28 @@ router = APIRouter(prefix=PREFIX, tags=["deployments"])
     responses=answers(Job, "not_found", "conflict", "unavailable", status=202),
     response_model=None,
 )
-def deploy(here: Here, request: DeploymentRequest) -> NounResponse:
+def deploy(here: Here, who: Caller, request: DeploymentRequest) -> NounResponse:
     """Start the job that brings an upload or a version to an endpoint; follow it at ``/jobs``."""
     if request.upload is not None and request.version is not None:
         raise InvalidInput(
             "Give either an upload, which becomes a new version, or the number of a version.",
             field="version",
         )
+    model, version = request.model or request.endpoint, request.version
+    if isinstance(version, str):
+        # Now, not when the job runs: what an alias names may be another version by then.
+        version = here.versions.find(model, parse_which(version)).number
     job = here.deploy.submit(
         DeployParameters(
             endpoint=request.endpoint,
-            model=request.model or request.endpoint,
+            model=model,
             upload=request.upload,
-            version=request.version,
+            version=version,
             settings=request.settings.given(),
             reset=request.reset,
             trusted=request.trust_pickle,
+            card=request.card.card() if request.card is not None else None,
+            who=who,
         )
     )
     here.runner.wake()

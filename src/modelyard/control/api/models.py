@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from modelyard.control.answers import ModelAnswer
-from modelyard.control.api.common import PREFIX, Here, NamePath, NumberPath
+from modelyard.control.api.common import PREFIX, Caller, Here, NamePath
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.requests import VersionRequest
 from modelyard.core.model import Model, Version
@@ -27,7 +27,8 @@ def get_model(here: Here, name: NamePath) -> NounResponse:
             name=model.name,
             created=model.created,
             latest=model.latest,
-            versions=tuple(here.versions.get(name, number) for number in model.versions),
+            versions=tuple(here.versions.of(name)),
+            aliases=here.aliases.list(name),
         )
     )
 
@@ -40,20 +41,20 @@ def get_model(here: Here, name: NamePath) -> NounResponse:
     ),
     response_model=None,
 )
-def add_version(here: Here, name: NamePath, request: VersionRequest) -> NounResponse:
+def add_version(here: Here, who: Caller, name: NamePath, request: VersionRequest) -> NounResponse:
     """Make a version of an upload whose files have all come; 200 when the model had it already."""
     manifest = here.uploads.get(request.upload).manifest
-    version, new = register(here.blobs, here.versions, name, manifest, trusted=request.trust_pickle)
+    version, new = register(
+        here.blobs,
+        here.versions,
+        name,
+        manifest,
+        trusted=request.trust_pickle,
+        card=request.card.card() if request.card is not None else None,
+        who=who,
+    )
     here.uploads.delete(request.upload)
     return NounResponse(version, status_code=201 if new else 200)
-
-
-@router.get(
-    "/models/{name}/versions/{number}", responses=answers(Version, "not_found"), response_model=None
-)
-def get_version(here: Here, name: NamePath, number: NumberPath) -> NounResponse:
-    """One version: its files and what the analysis learnt."""
-    return NounResponse(here.versions.get(name, number))
 
 
 @router.delete(
@@ -62,8 +63,9 @@ def get_version(here: Here, name: NamePath, number: NumberPath) -> NounResponse:
     responses=failures("not_found", "conflict", "unavailable"),
     response_model=None,
 )
-def delete_model(here: Here, name: NamePath) -> None:
-    """Delete a model and its versions; refused while an endpoint uses one of them."""
+def delete_model(here: Here, who: Caller, name: NamePath) -> None:
+    """Delete a model and its versions; refused while an endpoint uses one of them, or a
+    version of another model was made from one."""
     with here.changes:
-        here.versions.delete_model(name)
+        here.versions.delete_model(name, who=who)
     here.janitor.wake()
