@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 from modelyard.analyze.model_yaml import ADAPTERS
+from modelyard.catalog.card import card_of
 from modelyard.catalog.catalog import Filter, load, memory_of
 from modelyard.catalog.entry import Category, Entry, Source, is_runnable
 from modelyard.cli.output import print_facts, print_json, print_table, say
@@ -116,6 +117,7 @@ def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool,
         reset=False,
         detach=detach,
         as_json=as_json,
+        card=card_of(entry),
     )
 
 

@@ -14,12 +14,15 @@ from modelyard.client.answers import EndpointInfo
 from modelyard.client.deploy_flow import name_of, raise_failure
 from modelyard.client.location import find_home
 from modelyard.client.synchronous import Client
+from modelyard.core.card import Card
 from modelyard.core.errors import NotFound
+from modelyard.core.names import check_name
+from modelyard.core.reference import Reference
 from modelyard.core.units import format_seconds
 
 
 def run(
-    path: Path,
+    source: Path | Reference,
     name: str | None,
     *,
     trust_pickle: bool,
@@ -28,25 +31,34 @@ def run(
     detach: bool,
     as_json: bool,
     told: Mapping[str, Any] | None = None,
+    card: Card | None = None,
 ) -> None:
-    """Raises the deployment's error; exits 130 when interrupted, with a word on how to go on.
+    """Deploy files, or a version that is registered. Raises the deployment's error; exits 130 when interrupted, with a
+    word on how to go on.
 
-    ``told`` is what was to be said before it, and stands in the same JSON document.
+    ``card`` fills what the model's card does not say yet. ``told`` is what was to be said before it, and stands in the same JSON document.
     """
     begin = time.monotonic()
-    endpoint = name_of(path, name)
+    if isinstance(source, Path):
+        endpoint = name_of(source, name)
+    else:
+        endpoint = source.model if name is None else check_name(name)
     _ensure_up(quiet=as_json)
     with Client() as client:
         with StageProgress(quiet=as_json) as progress:
             try:
-                job = client.begin_deploy(
-                    path,
-                    endpoint,
-                    trust_pickle=trust_pickle,
-                    settings=settings,
-                    reset=reset,
-                    on_event=progress.show,
-                )
+                if isinstance(source, Path):
+                    job = client.begin_deploy(
+                        source,
+                        endpoint,
+                        trust_pickle=trust_pickle,
+                        settings=settings,
+                        reset=reset,
+                        card=card,
+                        on_event=progress.show,
+                    )
+                else:
+                    job = client.begin_deploy_version(str(source), endpoint, settings=settings, reset=reset)
             except KeyboardInterrupt:
                 progress.__exit__(None, None, None)
                 say("\nInterrupted. What was sent is kept: deploy again, and only the rest will be.")
@@ -99,6 +111,8 @@ def show_endpoint(
         )
         return
     version = f"{info.current.model} version {info.current.version}"
+    if info.deprecated is not None:
+        version += f" (deprecated: {info.deprecated.why})"
     print(f"\n{info.name} is serving {version}, after {format_seconds(seconds)}.")
     print(f"  {info.predict_url}\n")
     if info.confinement is not None and (lacks := info.confinement.lacks):

@@ -16,6 +16,15 @@ Source = Annotated[
         "an archive (https://…), or of a git repository (https://….git[@REVISION]).",
     ),
 ]
+Deployable = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model's file, the folder of its files, hf://OWNER/NAME[@REVISION] of the hub, the address of a file or "
+        "an archive (https://…), or of a git repository (https://….git[@REVISION]); or a version that is registered: "
+        "NAME/3, NAME@production, NAME (its latest).",
+    ),
+]
 Digest = Annotated[
     str | None,
     typer.Option(metavar="HEX", help="The checksum that the file at an address must have."),
@@ -23,7 +32,7 @@ Digest = Annotated[
 
 
 def deploy(
-    model: Source,
+    model: Deployable,
     name: Annotated[
         str | None, typer.Option(help="The endpoint's name (default: the file's name).")
     ] = None,
@@ -107,7 +116,7 @@ def deploy(
     see them with `modelyard endpoints NAME`.
     """
     from modelyard.cli.deploy import run
-    from modelyard.cli.sources import place_of
+    from modelyard.cli.sources import place_of, registered
     from modelyard.client.options import settings_of
     from modelyard.core.errors import InvalidInput
     from modelyard.core.units import parse_bytes
@@ -140,8 +149,14 @@ def deploy(
         )
     except InvalidInput as error:
         raise typer.BadParameter(error.message, param_hint=error.field) from error
+    version = registered(model) if sha256 is None else None
+    if version is not None and trust_pickle:
+        raise typer.BadParameter(
+            f"{model} is registered; whether it is trusted was said when its files came.",
+            param_hint="--trust-pickle",
+        )
     run(
-        place_of(model, sha256),
+        place_of(model, sha256) if version is None else version,
         name,
         trust_pickle=trust_pickle,
         settings=settings,

@@ -6,8 +6,30 @@ import typer
 
 from modelyard.cli.output import say
 from modelyard.client.location import find_home
+from modelyard.core.errors import InvalidInput, NotFound, Unavailable
+from modelyard.core.reference import Reference, parse_reference
 
 HUB = "hf://"
+
+
+def registered(model: str) -> Reference | None:
+    """The version that ``model`` names (``fraud/3``, ``fraud@production``); None for anything else. What is there as a
+    file or a folder is that; a name alone only names a model that the platform knows."""
+    if Path(model).exists() or "://" in model:
+        return None
+    try:
+        reference = parse_reference(model)
+    except InvalidInput:
+        return None
+    if reference.which is None and "@" not in model:
+        from modelyard.cli.common import client
+
+        try:
+            with client() as platform:
+                platform.model(reference.model)
+        except (NotFound, Unavailable):
+            return None
+    return reference
 
 
 def place_of(model: str, sha256: str | None = None) -> Path:

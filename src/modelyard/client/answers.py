@@ -6,8 +6,9 @@ import msgspec
 
 from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
+from modelyard.core.history import AliasMove
 from modelyard.core.manifest import Manifest
-from modelyard.core.model import Version
+from modelyard.core.model import Mark, Version
 from modelyard.core.routes import (
     Confinement,
     EndpointTraffic,
@@ -42,6 +43,7 @@ class EndpointInfo(Answer, frozen=True):
     apart: str | None = None
     traffic: EndpointTraffic | None = None
     failure: str | None = None
+    deprecated: Mark | None = None
 
     @property
     def name(self) -> str:
@@ -131,6 +133,23 @@ class ModelInfo(Answer, frozen=True):
     created: float
     latest: int
     versions: tuple[Version | int, ...] = ()
+    aliases: dict[str, int] = {}
+
+
+class ModelAliases(Answer, frozen=True):
+    """The numbers that the aliases of a model point at."""
+
+    model: str
+    aliases: dict[str, int]
+
+
+class AliasInfo(Answer, frozen=True):
+    """Where an alias points now; ``move`` is how it came there (None: it was there already)."""
+
+    model: str
+    alias: str
+    version: int | None = None
+    move: AliasMove | None = None
 
 
 class UploadInfo(Answer, frozen=True):

@@ -10,11 +10,13 @@ from modelyard.client.events import EventParser
 from modelyard.client.flows import Session, endpoint, job, part
 from modelyard.client.local_files import LocalFile, digest_files, find_files
 from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Wait, Work
+from modelyard.core.card import Card
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Internal, ModelyardError, Unavailable
 from modelyard.core.job import Job, JobEvent
 from modelyard.core.manifest import Manifest
 from modelyard.core.names import check_name, suggest_name
+from modelyard.core.reference import parse_reference
 
 OnEvent = Callable[[JobEvent], None]
 PATIENCE = 60.0  # seconds that a job's stream may be away (the control plane restarts) before giving up
@@ -23,11 +25,12 @@ _ENDS = ("done", "failed", "cancelled")
 
 class Wishes(NamedTuple):
     """How to deploy. ``settings`` is a whole, or the part that is given; with ``reset`` the rest is the
-    default, else it is as the endpoint has it."""
+    default, else it is as the endpoint has it. ``card`` fills what the model's card does not say yet."""
 
     trust_pickle: bool
     settings: DeploymentSettings | Mapping[str, Any]
     reset: bool
+    card: Card | None = None
 
 
 def name_of(path: Path, name: str | None) -> str:
@@ -57,9 +60,26 @@ def begin(
     reply = yield from session.api("POST", "/uploads", {"files": manifest.files})
     upload = decode(reply.body, UploadInfo)
     yield from _send_missing(session, upload, files, manifest, on_event)
-    wanted = {
+    wanted: dict[str, Any] = {
         "endpoint": endpoint_name,
         "upload": upload.id,
+        "trust_pickle": wishes.trust_pickle,
+        "settings": wishes.settings,
+        "reset": wishes.reset,
+    }
+    if wishes.card is not None:
+        wanted["card"] = wishes.card
+    reply = yield from session.api("POST", "/deployments", wanted)
+    return decode(reply.body, Job)
+
+
+def begin_version(session: Session, named: str, endpoint_name: str | None, wishes: Wishes) -> Flow[Job]:
+    """Create the job that brings a version that is there to an endpoint."""
+    reference = parse_reference(named)
+    wanted = {
+        "endpoint": reference.model if endpoint_name is None else check_name(endpoint_name),
+        "model": reference.model,
+        "version": reference.which,
         "trust_pickle": wishes.trust_pickle,
         "settings": wishes.settings,
         "reset": wishes.reset,

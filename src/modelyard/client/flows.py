@@ -43,6 +43,7 @@ class Session:
         self._location: Location | None = None
         self._node: str | None = None
         self.timeout = timeout
+        self.user = _user()
         self.output_types: dict[tuple[str, str], records.OutputTypes] = {}
 
     @property
@@ -70,7 +71,8 @@ class Session:
         """One call of the control API; the answer below 400. Raises the error that it brings."""
         data = None if body is None else msgspec.json.encode(body)
         place = self.location
-        call = Call(method, f"{place.url}/api/v1{path}", place.key, data, timeout=timeout)
+        headers = {} if self.user is None else {"modelyard-user": self.user}
+        call = Call(method, f"{place.url}/api/v1{path}", place.key, data, timeout=timeout, headers=headers)
         try:
             reply: Reply = yield call
         except Refused as error:
@@ -98,6 +100,17 @@ class Session:
     def ask(self, type: type[T], path: str) -> Flow[T]:
         """GET ``path`` of the control API as ``type``."""
         return decode((yield from self.api("GET", path)).body, type)
+
+
+def _user() -> str | None:
+    """Who uses this machine, for the platform's audit; None where that is not known."""
+    import getpass
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return None
+    return user if user.isascii() and user.isprintable() and 0 < len(user) <= 200 else None
 
 
 def endpoints(session: Session) -> Flow[list[EndpointInfo]]:

@@ -16,7 +16,9 @@ from modelyard.client.answers import (
 )
 from modelyard.client.flows import Session
 from modelyard.client.options import Options, settings_of
+from modelyard.client.registry import Registry
 from modelyard.client.transport import Transport
+from modelyard.core.card import Card
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import ModelyardError
 from modelyard.core.job import Job, JobEvent, PredictionJob
@@ -46,6 +48,7 @@ class Client:
     ) -> None:
         self._session = Session(url, api_key, home, timeout)
         self._transport = Transport()
+        self.registry = Registry(self._session, self._transport)
 
     def __enter__(self) -> "Client":
         return self
@@ -96,21 +99,36 @@ class Client:
         trust_pickle: bool = False,
         settings: DeploymentSettings | Mapping[str, Any] | None = None,
         reset: bool = False,
+        card: Card | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
     ) -> Job:
         """Upload what is missing and create the deployment's job, without waiting for it.
 
-        ``settings`` is a whole, or the part of its JSON form that is to change.
+        ``settings`` is a whole, or the part of its JSON form that is to change. ``card`` fills what the model's
+        card does not say yet.
         """
         return self._run(
             deploy_flow.begin(
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings or {}, reset),
+                deploy_flow.Wishes(trust_pickle, settings or {}, reset, card),
                 on_event or _ignore,
             )
         )
+
+    def begin_deploy_version(
+        self,
+        named: str,
+        endpoint: str | None = None,
+        *,
+        settings: DeploymentSettings | Mapping[str, Any] | None = None,
+        reset: bool = False,
+    ) -> Job:
+        """Create the job that brings a version that is registered (``fraud``, ``fraud/3``, ``fraud@production``) to an
+        endpoint (default: of the model's name), without waiting for it. Raises NotFound."""
+        wishes = deploy_flow.Wishes(False, settings or {}, reset)
+        return self._run(deploy_flow.begin_version(self._session, named, endpoint, wishes))
 
     def follow(self, job: str, on_event: Callable[[JobEvent], None], *, after: int = 0) -> Job:
         """Tell ``on_event`` the story of a job, from the event after ``after``, until it has ended."""

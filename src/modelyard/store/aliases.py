@@ -4,6 +4,7 @@ import builtins
 import time
 from collections.abc import Callable
 
+import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -193,17 +194,19 @@ class Aliases:
         who: str,
         why: str,
     ) -> AliasMove:
-        values = {
-            "time": self._clock(),
-            "model": model,
-            "alias": alias,
-            "version": version,
-            "former": former,
-            "digest": digest,
-            "who": who,
-            "why": why,
-        }
-        made = session.execute(insert(tables.alias_moves).values(values))
+        values = AliasMove(
+            id=0,
+            time=self._clock(),
+            model=model,
+            alias=alias,
+            version=version,
+            former=former,
+            digest=digest,
+            who=who,
+            why=why,
+        )
+        columns = {name: each for name, each in msgspec.structs.asdict(values).items() if name != "id"}
+        made = session.execute(insert(tables.alias_moves).values(columns))
         (id,) = made.inserted_primary_key or (None,)
         assert isinstance(id, int)
         to = "removed" if version is None else f"version {version}"
@@ -212,7 +215,7 @@ class Aliases:
         self._audit.record(
             who, what, f"{model}@{alias}", f"{to}{since}{': ' + why if why else ''}", session
         )
-        return AliasMove(id=id, **values)
+        return msgspec.structs.replace(values, id=id)
 
 
 class _FirstWins:

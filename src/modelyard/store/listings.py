@@ -148,7 +148,7 @@ def relist(session: Connection, version_id: int) -> None:
         row.model, card.title, card.summary, card.task, card.category, card.licence, listed["architecture"],
         facts.format, facts.adapter, facts.precision, *card.tags, row.readme if card.text is None else card.text,
     )  # fmt: skip
-    words.put(session, version_id, " ".join(each for each in told if each))
+    words.put(session, version_id, " ".join(str(each) for each in told if each))
     mark_latest(session, row.model_id)
 
 
@@ -211,14 +211,13 @@ def _text(session: Connection, wanted: Wanted, *, likely: bool) -> list[ColumnEl
 
 
 def _conditions(wanted: Wanted, order: Column[Any] | None = None) -> list[ColumnElement[bool]]:
-    """All but the words. With ``order`` no index but that of this column is used (on SQLite; the others are not
-    hindered by a plus)."""
+    """All but the words. With ``order``, on SQLite, no index is used but that of this column."""
 
     def column(name: str) -> ColumnElement[Any]:
         found = _l.c[name]
         if order is None or found is order:
             return found
-        return UnaryExpression(found, operator=operators.custom_op("+"), type_=found.type)
+        return _plain(found)
 
     found: list[ColumnElement[bool]] = []
     if wanted.name is not None:
@@ -243,16 +242,18 @@ def _conditions(wanted: Wanted, order: Column[Any] | None = None) -> list[Column
     found += [
         column("model_id").in_(select(tags.c.model_id).where(tags.c.tag == tag)) for tag in wanted.tags
     ]
-    id = (
-        _l.c.version_id
-        if order is None
-        else UnaryExpression(_l.c.version_id, operator=operators.custom_op("+"), type_=_l.c.version_id.type)
-    )
+    id = _l.c.version_id if order is None else _plain(_l.c.version_id)
     if wanted.alias is not None:
         found.append(
             id.in_(select(tables.aliases.c.version_id).where(tables.aliases.c.name == wanted.alias))
         )
     return found + _standing(wanted, id, column("model"))
+
+
+def _plain(column: Column[Any]) -> ColumnElement[Any]:
+    """The column as an expression that no index is of."""
+    plus: Any = operators.custom_op("+")
+    return UnaryExpression(column, operator=plus, type_=column.type)
 
 
 def _standing(
