@@ -13,6 +13,7 @@ from support.shell import PROGRAM, Shell
 COMMANDS = [
     ["up"], ["down"], ["status"], ["doctor"], ["deploy"], ["analyze"], ["jobs"], ["predict"], ["endpoints"],
     ["logs"], ["delete"], ["models"], ["models", "list"], ["models", "show"], ["models", "delete"], ["environments"],
+    *(["models", each] for each in ("search", "card", "alias", "history", "lineage", "parent", "compare", "deprecate", "restore")),
     ["environments", "list"], ["environments", "show"], ["environments", "clean"],
     ["remotes", "list"], ["remotes", "add"], ["remotes", "remove"], ["remotes", "set"],
     ["catalog", "list"], ["catalog", "search"], ["catalog", "show"], ["catalog", "fetch"], ["catalog", "deploy"],
