@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -14,9 +15,11 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from modelyard.core.errors import Conflict, Unavailable
+from modelyard.core.listing import Wanted
 from modelyard.store import tables, words
 from modelyard.store.database import REVISION, Database
 from modelyard.store.jobs import Jobs
+from modelyard.store.listings import Listings
 
 
 def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
@@ -111,7 +114,9 @@ MIGRATE_AND_WRITE = """
 import sys
 from pathlib import Path
 from modelyard.store.database import Database
+from modelyard.core.listing import Wanted
 from modelyard.store.jobs import Jobs
+from modelyard.store.listings import Listings
 database = Database(Path(sys.argv[1]))
 sys.stdin.readline()
 database.migrate()
@@ -143,4 +148,39 @@ def test_four_processes_migrate_and_write_at_once(tmp_path: Path) -> None:
     jobs = Jobs(database)
     written = sorted((job.subject, job.parameters["number"]) for job in jobs.list(1000))
     assert written == sorted((str(process), number) for process in range(4) for number in range(10))
+    database.close()
+
+
+def test_what_was_there_before_the_registry_is_listed(tmp_path: Path) -> None:
+    """From revision 0002, with versions of it, to the newest."""
+    database = Database(tmp_path / "modelyard.db")
+    config = Config()
+    config.set_main_option("script_location", "modelyard.store:migrations")
+    config.set_main_option("path_separator", "os")
+    analysis = '{"format":"GGUF","adapter":"gguf","parameters":7,"details":{"architecture":"llama","precision":"F16"}}'
+    manifest = '{"files":[{"path":"m.gguf","size":5,"sha256":"' + "a" * 64 + '"}]}'
+    with database.begin() as session:
+        config.attributes["connection"] = session
+        command.upgrade(config, "0002")
+        session.exec_driver_sql("INSERT INTO models (id, name, created) VALUES (4, 'chat', 1.0)")
+        for number in (1, 2):
+            session.exec_driver_sql(
+                "INSERT INTO versions (id, model_id, number, digest, manifest_json, analysis_json, trusted, created) "
+                "VALUES (?, 4, ?, ?, ?, ?, 0, 1.0)",
+                (number + 10, number, str(number) * 64, manifest, analysis),
+            )
+    database.migrate()
+    found = Listings(database).search(Wanted(text="llama", precision="float16", all_versions=True))
+    assert [(each.number, each.latest, each.size) for each in found.versions] == [
+        (2, True, 5),
+        (1, False, 5),
+    ]
+    with database.session() as session:
+        before = session.execute(select(tables.listings).order_by(tables.listings.c.version_id)).all()
+    assert Listings(database).rebuild() == 2
+    with database.session() as session:
+        assert (
+            session.execute(select(tables.listings).order_by(tables.listings.c.version_id)).all() == before
+        )
+        assert session.execute(select(tables.models.c.last)).scalar() == 2
     database.close()

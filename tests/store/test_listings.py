@@ -1,5 +1,6 @@
 """Search: what is found is what is there, and pages stay stable while things change."""
 
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import select, text
 
+from bench import registry_search
 from modelyard.core.card import Card
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
 from modelyard.core.listing import SORTS, Wanted
-from modelyard.store import tables
+from modelyard.store import listings, tables
 from modelyard.store.database import Database
+from modelyard.store.listings import Listings
 from support.registry import Clock, Registry
 
 
@@ -265,3 +268,23 @@ TestListingsMachine = ListingsMachine.TestCase
 TestListingsMachine.settings = settings(
     max_examples=8, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_every_plan_finds_the_same(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a search is carried out depends on a sample; what it finds does not."""
+    vocabulary = registry_search.fill(database, 2500)
+    found = Listings(database)
+    plans = [listings._Plan(likely, ordered) for likely in (False, True) for ordered in (False, True)]
+    chosen: set[listings._Plan] = set()
+    choose = listings._plan
+    for kind, wanted in registry_search._searches(random.Random(3), vocabulary, 1):
+        with database.session() as session:
+            chosen.add(choose(session, wanted))
+        pages = []
+        for plan in plans:
+            monkeypatch.setattr(listings, "_plan", lambda *_, plan=plan: plan)
+            first = found.search(wanted, 30)
+            second = found.search(wanted, 30, first.next) if first.next else None
+            pages.append((first, second))
+        assert all(page == pages[0] for page in pages), kind
+    assert len(chosen) >= 3  # the sample does choose
