@@ -195,3 +195,23 @@ def test_a_deployment_by_alias_is_of_the_version_that_it_names_now(fraud: TestCl
     assert job.status_code == 202, job.text
     assert job.json()["parameters"]["version"] == 2
     fraud.post(f"{V}/jobs/{job.json()['id']}/cancel")
+
+
+def test_a_card_may_come_with_the_files(client: TestClient, upload) -> None:
+    card = {"title": "Fraud", "licence": "apache-2.0", "category": "tabular", "tags": ["b", "a"]}
+    body = {"upload": upload(client, {"model.onnx": model(1.0)}), "card": card}
+    assert client.post(f"{V}/models/fraud/versions", json=body).status_code == 201
+    told = client.get(f"{V}/models/fraud/card").json()["card"]
+    assert (told["title"], told["licence"], told["commercial"], told["tags"]) == (
+        "Fraud", "Apache-2.0", True, ["a", "b"],
+    )  # fmt: skip
+
+
+def test_the_janitor_forgets_what_is_deleted_when_its_grace_is_over(fraud: TestClient) -> None:
+    platform = fraud.app.state.platform
+    platform.retirement.delete("fraud", 3, grace=0, who="ada")
+    platform.retirement.delete("fraud", 1, grace=1000, who="ada")
+    digest = platform.versions.get("fraud", 3).manifest.files[0].sha256
+    platform.janitor.collect()  # a second time beside the one that a deletion wakes
+    assert not platform.blobs.has(digest)
+    assert [version.number for version in platform.versions.of("fraud")] == [1, 2]

@@ -4,6 +4,7 @@ import pytest
 
 from modelyard.core.card import Card, MetricsTable
 from modelyard.core.errors import InvalidInput, NotFound
+from modelyard.core.listing import Wanted
 from support.registry import Registry
 
 
@@ -51,6 +52,13 @@ def test_the_readme_of_a_version_is_the_text_until_one_is_set(registry: Registry
     assert (registry.cards.get("m", 1).card.text, registry.cards.get("m", 1).readme) == ("# Ours", False)
     registry.cards.change("m", {"text": None}, who="ada")
     assert registry.cards.get("m", 1).card.text == "# One"
+
+
+def test_a_readme_that_comes_later_with_the_same_files_is_kept(registry: Registry) -> None:
+    registry.add("m", of="these")
+    registry.add("m", of="these", readme="# About whales")
+    assert registry.cards.get("m", 1).card.text == "# About whales"
+    assert registry.listings.search(Wanted(text="whale")).versions[0].number == 1
 
 
 @pytest.mark.parametrize(

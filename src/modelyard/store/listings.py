@@ -252,7 +252,7 @@ def _conditions(wanted: Wanted, order: Column[Any] | None = None) -> list[Column
 
 def _plain(column: Column[Any]) -> ColumnElement[Any]:
     """The column as an expression that no index is of."""
-    plus: Any = operators.custom_op("+")
+    plus: operators.custom_op[Any] = operators.custom_op("+")
     return UnaryExpression(column, operator=plus, type_=column.type)
 
 

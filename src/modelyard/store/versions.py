@@ -59,6 +59,7 @@ class Versions:
             ).one_or_none()
             if existing is not None:
                 self._again(session, existing, trusted, who)
+                self._keep_readme(session, existing.id, readme)
                 if card is not None:
                     self._fill(session, model, existing.model_id, card, who)
                 return noun(find(session, model, existing.number)), False
@@ -78,11 +79,10 @@ class Versions:
                 )
             )
             id = _key(made)
-            if readme is not None:
-                session.execute(insert(tables.readmes).values(version_id=id, text=readme[:MAX_TEXT]))
             why = "trusted" if trusted else ""
             self._audit.record(who, "version.add", f"{model}/{number}", why, session)
-            relist(session, id)
+            if not self._keep_readme(session, id, readme):
+                relist(session, id)
             if card is not None:
                 self._fill(session, model, model_id, card, who)
             return noun(find(session, model, number)), True
@@ -174,6 +174,16 @@ class Versions:
         if row.deleted_time is not None:
             unmark(session, row.id, DELETED)
             self._audit.record(who, "version.restore", subject, "its files were added again", session)
+
+    @staticmethod
+    def _keep_readme(session: Connection, id: int, readme: str | None) -> bool:
+        """Keep the README of a version that has none yet; whether its listing was made anew for that."""
+        held = select(tables.readmes.c.version_id).where(tables.readmes.c.version_id == id)
+        if readme is None or session.execute(held).first() is not None:
+            return False
+        session.execute(insert(tables.readmes).values(version_id=id, text=readme[:MAX_TEXT]))
+        relist(session, id)
+        return True
 
     def _fill(self, session: Connection, model: str, model_id: int, card: Card, who: str) -> None:
         if fill_card(session, model_id, card, self._clock(), who):

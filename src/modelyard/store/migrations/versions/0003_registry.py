@@ -6,6 +6,7 @@ Revises: 0002
 
 import json
 import re
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -51,12 +52,9 @@ def upgrade() -> None:
 
 
 def _of_versions() -> None:
-    def version(name: str, **options: object) -> sa.Column:
-        return sa.Column(name, sa.Integer(), nullable=False, **options)
-
     op.create_table(
         "marks",
-        version("version_id"),
+        sa.Column("version_id", sa.Integer(), nullable=False),
         sa.Column("mark", sa.String(16), nullable=False),
         sa.Column("time", sa.Float(), nullable=False),
         sa.Column("who", sa.String(255), nullable=False),
@@ -72,7 +70,7 @@ def _of_versions() -> None:
         "aliases",
         sa.Column("model_id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(63), nullable=False),
-        version("version_id"),
+        sa.Column("version_id", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("model_id", "name", name="pk_aliases"),
         sa.ForeignKeyConstraint(
             ["model_id"], ["models.id"], name="fk_aliases_model_id", ondelete="CASCADE"
@@ -96,7 +94,7 @@ def _of_versions() -> None:
     op.create_index("ix_alias_moves_model_alias", "alias_moves", ["model", "alias"])
     op.create_table(
         "lineage",
-        version("version_id"),
+        sa.Column("version_id", sa.Integer(), nullable=False),
         sa.Column("parent_id", sa.Integer(), nullable=False),
         sa.Column("relation", sa.String(32), nullable=False),
         sa.Column("tradeoff_json", sa.Text()),
@@ -111,7 +109,7 @@ def _of_versions() -> None:
     op.create_index("ix_lineage_parent_id", "lineage", ["parent_id"])
     op.create_table(
         "readmes",
-        version("version_id"),
+        sa.Column("version_id", sa.Integer(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("version_id", name="pk_readmes"),
         sa.ForeignKeyConstraint(
@@ -189,13 +187,13 @@ def _list_all(listings: sa.Table) -> None:
         )
     )
     for row in rows.all():
-        analysis = json.loads(row.analysis_json)
-        told = analysis.get("details") or {}
+        analysis: dict[str, Any] = json.loads(row.analysis_json)
+        told: dict[str, str] = analysis.get("details") or {}
         architecture = told.get("architecture", "").split(",")[0].strip()[:200] or told.get("estimator")
-        precision = re.split(r"[\s,]", told.get("precision", "").strip().lower(), maxsplit=1)[0]
-        precision = None if precision in ("", "no", "type", "unknown") else precision
+        first = re.split(r"[\s,]", told.get("precision", "").strip().lower(), maxsplit=1)[0]
+        precision = None if first in ("", "no", "type", "unknown") else _PRECISIONS.get(first, first)[:32]
         parameters = analysis.get("parameters")
-        listed = {
+        listed: dict[str, Any] = {
             "version_id": row.id,
             "model_id": row.model_id,
             "model": row.name,
@@ -207,14 +205,14 @@ def _list_all(listings: sa.Table) -> None:
             "adapter": analysis["adapter"],
             "size": sum(file["size"] for file in json.loads(row.manifest_json)["files"]),
             "parameters": -1 if parameters is None else parameters,
-            "precision": precision and _PRECISIONS.get(precision, precision)[:32],
+            "precision": precision,
             "architecture": architecture,
         }
         bind.execute(sa.insert(listings).values(listed))
-        told = " ".join(
+        names = " ".join(
             str(listed[name] or "") for name in ("model", "format", "adapter", "architecture", "precision")
         )
-        words = " ".join(dict.fromkeys(re.findall(r"[^\W_]+", told.lower())))
+        words = " ".join(dict.fromkeys(re.findall(r"[^\W_]+", names.lower())))
         if bind.dialect.name == "postgresql":
             put = (
                 "INSERT INTO listings_words (version_id, words) VALUES (:id, to_tsvector('simple', :words))"
