@@ -73,7 +73,7 @@ class Listings:
         with self._database.session() as session:
             plan = _plan(session, wanted)
             conditions = [
-                *_conditions(wanted, column if plan.ordered else None),
+                *_conditions(session, wanted, column if plan.ordered else None),
                 *_text(session, wanted, likely=plan.likely),
             ]
             if cursor is not None:
@@ -186,7 +186,7 @@ def _plan(session: Connection, wanted: Wanted) -> _Plan:
     and sort half of the table for fifty of it. PostgreSQL knows by itself."""
     if session.dialect.name != "sqlite":
         return _Plan(likely=False, ordered=False)
-    conditions, words_ = _conditions(wanted), _text(session, wanted, likely=True)
+    conditions, words_ = _conditions(session, wanted), _text(session, wanted, likely=True)
     last = session.execute(select(func.max(_l.c.version_id))).scalar() or 0
     if last < 20 * _SAMPLE:
         return _Plan(likely=False, ordered=False)
@@ -210,7 +210,9 @@ def _text(session: Connection, wanted: Wanted, *, likely: bool) -> list[ColumnEl
     return [] if found is None else [found]
 
 
-def _conditions(wanted: Wanted, order: Column[Any] | None = None) -> list[ColumnElement[bool]]:
+def _conditions(
+    session: Connection, wanted: Wanted, order: Column[Any] | None = None
+) -> list[ColumnElement[bool]]:
     """All but the words. With ``order``, on SQLite, no index is used but that of this column."""
 
     def column(name: str) -> ColumnElement[Any]:
@@ -221,7 +223,7 @@ def _conditions(wanted: Wanted, order: Column[Any] | None = None) -> list[Column
 
     found: list[ColumnElement[bool]] = []
     if wanted.name is not None:
-        found += _named(column("model"), wanted.name)
+        found += _named(session, column("model"), wanted.name)
     for name in _EQUAL:
         value = getattr(wanted, name)
         if value is not None:
@@ -292,13 +294,16 @@ def _deployed(*columns: Any) -> Any:
     )
 
 
-def _named(model: ColumnElement[str], name: str) -> list[ColumnElement[bool]]:
-    """By range instead of LIKE: an index answers it, and names are plain ASCII."""
+def _named(session: Connection, model: ColumnElement[str], name: str) -> list[ColumnElement[bool]]:
+    """A beginning by range on SQLite, which compares bytes, so that the index answers it; by LIKE where a language may
+    sort otherwise."""
     prefix = name.removesuffix("*")
     if "*" in prefix:
         raise InvalidInput("A * stands at the end of a name: fraud*.", field="name")
     if prefix == name:
         return [model == name]
+    if session.dialect.name != "sqlite":
+        return [model.startswith(prefix, autoescape=True)]
     return [model >= prefix, model < prefix + "\x7f"]
 
 
