@@ -1,7 +1,7 @@
 """How long does it take to find something among 100,000 versions?
 
 A database of 20,000 models with 1 to 9 versions each: names, cards of the catalog's categories, sizes and parameters
-over nine decades, READMEs of 200 words out of 5,000 (after Zipf, so that some words are in nearly all of them). Then 24
+over nine decades, READMEs of 200 words out of 5,000 (after Zipf, so that some words are in nearly all of them). Then 28
 kinds of searches, each with other values every time: the first page, a page in the middle, and what finds nothing. Each
 is the whole of `Listings.search`: 50 versions with their aliases, marks and endpoints. The same beside a writer that adds
 versions and moves aliases without a pause.
