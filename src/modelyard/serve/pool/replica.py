@@ -18,6 +18,7 @@ from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool import together
 from modelyard.serve.pool.bounds import bounds_of
 from modelyard.serve.pool.canary import canary_call
+from modelyard.serve.pool.channel import Events
 from modelyard.serve.pool.executor import ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
 from modelyard.serve.pool.limits import Limits
@@ -104,7 +105,7 @@ class Replica:
 
     def _confinement(self) -> Confinement | None:
         """What holds its process, once that has said so."""
-        hello = self._executor.hello if self._executor is not None else None
+        hello = self._executor.channel.hello if self._executor is not None else None
         if hello is None or self._limits is None or self.pid is None:
             return None
         known = {name: how for name, how in hello.held.items() if name in Confinement.__struct_fields__}
@@ -172,13 +173,15 @@ class Replica:
             bounds=bounds_of(spec.executor, spec.leave, self._folder, self._pool.confine),
             folder=self._folder,
             forks=self._pool.forks,
-            on_hello=self._hello,
-            on_failed=self._on_failed,
-            on_result=self._result,
-            on_stream=self._stream,
-            on_progress=self._progress,
-            on_computed=self._computed,
-            on_gone=self._gone,
+            events=Events(
+                hello=self._hello,
+                failed=self._on_failed,
+                result=self._result,
+                stream=self._stream,
+                progress=self._progress,
+                computed=self._computed,
+                gone=self._gone,
+            ),
             on_exit=on_exit,
             on_output=lambda text: self._pool.log.write(self.id, text),
         )
@@ -325,7 +328,7 @@ class Replica:
         Raises WireError when it is too large to be sent, ExecutorGone when the process has just ended.
         """
         assert self._executor is not None and len(self.batches) < self.depth
-        number = self._executor.send_batch([ticket.call for ticket in tickets])
+        number = self._executor.channel.send_batch([ticket.call for ticket in tickets])
         self.batches.append(Batch(number, tickets, cost, now))
 
     def _result(self, message: BatchResult, results: list[Result]) -> None:
@@ -364,7 +367,7 @@ class Replica:
             return
         for batch in self.batches:
             if ticket in batch.tickets:
-                self._executor.cancel(batch.number, [batch.tickets.index(ticket)])
+                self._executor.channel.cancel(batch.number, [batch.tickets.index(ticket)])
 
     def expire(self, now: float) -> float:
         """Kill an executor that hangs; return when to look again.
@@ -397,7 +400,7 @@ class Replica:
         self.retire()
         executor = self._executor
         if executor is not None and executor.pid is not None:
-            executor.drain()
+            executor.channel.drain()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(executor.closed(), grace)
             executor.kill()
