@@ -226,6 +226,44 @@ def test_deploy_sends_only_what_is_missing_and_once(client: Any, script: Script,
     assert events[-1].kind == "done"
 
 
+def test_a_large_file_goes_in_the_parts_that_are_missing(
+    client: Any, script: Script, tmp_path: Path
+) -> None:
+    content = b"0" * 1000 + b"1" * 1000 + b"2" * 500
+    (tmp_path / "w").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    blob = f"/api/v1/uploads/u1/blobs/{digest}"
+    upload = {"id": "u1", "missing": [digest], "part_size": 1000}
+    script.answer("POST", "/api/v1/uploads", {**upload, "parts": {digest: [1]}}, status=201)
+    script.answer("PUT", f"{blob}/parts/0", status=204)
+    # Somebody else sends this one; then that one is here, and the file is not whole for an instant yet.
+    script.answer("PUT", f"{blob}/parts/2", {"error": "by another", "code": "conflict"}, status=409)
+    script.answer("GET", "/api/v1/uploads/u1", {**upload, "parts": {digest: [0, 1, 2]}})
+    script.answer("POST", blob, {"error": "not yet", "code": "conflict"}, status=409)
+    script.answer("POST", blob, status=204)
+    script.answer("POST", "/api/v1/deployments", job("queued"), status=202)
+    script.answer("GET", "/api/v1/endpoints/m", ENDPOINT)
+    script.answer("GET", "/api/v1/jobs/j1/events?after=0", story("done"))
+    script.answer("GET", "/api/v1/jobs/j1", job("done"))
+    assert client.deploy(tmp_path, "m").name == "m"
+    sent = sorted(
+        (path.rpartition("/")[2], body) for method, path, body, _ in script.requests if method == "PUT"
+    )
+    assert sent == [("0", b"0" * 1000), ("2", b"2" * 500)]
+    assert len(script.bodies(blob)) == 2
+
+
+def test_a_full_disk_in_an_upload_is_told_at_once(client: Any, script: Script, tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"w")
+    digest = hashlib.sha256(b"w").hexdigest()
+    script.answer("POST", "/api/v1/uploads", {"id": "u1", "missing": [digest]}, status=201)
+    full = {"error": "The disk is full.", "code": "unavailable"}
+    script.answer("PUT", f"/api/v1/uploads/u1/blobs/{digest}", full, status=503)
+    with pytest.raises(Unavailable, match="disk is full"):
+        client.deploy(tmp_path, "m")
+    assert len([each for each in script.requests if each[0] == "PUT"]) == 1
+
+
 def test_deploy_says_only_the_options_that_are_given(client: Any, script: Script, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"x")
     expect_deploy(script, [])

@@ -134,10 +134,13 @@ class ModelInfo(Answer, frozen=True):
 
 
 class UploadInfo(Answer, frozen=True):
-    """An upload that has begun: the digests that the platform has not got yet."""
+    """An upload that has begun: the digests that the platform has not got yet, and of files that come in parts of
+    ``part_size`` bytes the numbers of those that it has."""
 
     id: str
     missing: tuple[str, ...] = ()
+    parts: dict[str, tuple[int, ...]] = {}
+    part_size: int = 0
     expires: float | None = None
     manifest: Manifest | None = None
 

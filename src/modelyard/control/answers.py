@@ -24,11 +24,17 @@ class ErrorBody(Noun, omit_defaults=True):
 
 
 class UploadAnswer(Noun):
-    """An upload: what it will contain, what has not come yet, until when it is kept."""
+    """An upload: what it will contain, what has not come yet, until when it is kept.
+
+    ``missing`` are digests. Of a file that comes in parts, of ``part_size`` bytes each but for the last,
+    ``parts`` has the numbers of those that are here.
+    """
 
     id: str
     manifest: Manifest
     missing: tuple[str, ...]
+    parts: dict[str, tuple[int, ...]]
+    part_size: int
     created: float
     expires: float
 

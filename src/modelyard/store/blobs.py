@@ -1,6 +1,7 @@
 """Content-addressed bytes: a blob's name is its SHA-256, and it is whole or not there.
 
-``objects/ab/abcd…`` are the blobs, ``incoming/`` what is being written, ``collection.lock`` the lock
+``objects/ab/abcd…`` are the blobs, ``incoming/`` what is being written, ``staged/`` what comes in parts,
+``collection.lock`` the lock
 between those who begin to refer to blobs and the one who removes what nobody refers to.
 """
 
@@ -21,9 +22,10 @@ from modelyard.core.manifest import Manifest, check_digest
 from modelyard.store.aside import aside
 from modelyard.store.blob_files import BlobFiles
 from modelyard.store.blob_writer import BlobWriter, FileDigest
-from modelyard.store.durable import make_folder, sync_file, sync_folder
+from modelyard.store.durable import disk_error, make_folder, sync_file, sync_folder
 from modelyard.store.incoming import Incoming
 from modelyard.store.layout import lay_out
+from modelyard.store.staging import Staging
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -47,6 +49,7 @@ class BlobStore:
         make_folder(self._objects)
         self._store = LocalStore(self._root)
         self._incoming = Incoming(self._root / "incoming")
+        self.staging = Staging(self._root / "staged")
 
     def put(
         self, chunks: Iterable[bytes], *, sha256: str | None = None, size: int | None = None
@@ -82,6 +85,35 @@ class BlobStore:
         finally:
             # In this thread: a cancelled task gets no second turn to wait for another one.
             writer.discard()
+
+    def adopt(self, place: Path, sha256: str) -> FileDigest:
+        """Make a blob of a file that lies under the root already; ``place`` is gone then.
+
+        Raises InvalidInput when it is not the file of ``sha256``, and leaves it where it is; Unavailable when the
+        disk is full.
+        """
+        check_digest(sha256)
+        hashed = hashlib.sha256()
+        with place.open("rb", buffering=0) as file:
+            buffer = memoryview(bytearray(_CHUNK))
+            while count := file.readinto(buffer):
+                hashed.update(buffer[:count])
+            size = file.tell()
+        if hashed.hexdigest() != sha256:
+            raise InvalidInput(
+                f"The bytes that came have the digest {hashed.hexdigest()}, not the announced {sha256}; the file "
+                "changed or was damaged on its way. Send it again.",
+                field="sha256",
+            )
+        try:
+            self._keep(place, sha256)
+            place.unlink(missing_ok=True)
+        except OSError as error:
+            told = disk_error(error, self._root)
+            if told is None:
+                raise
+            raise told from error
+        return FileDigest(sha256=sha256, size=size)
 
     def has(self, sha256: str) -> bool:
         """Whether the blob is there."""
