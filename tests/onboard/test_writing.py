@@ -24,6 +24,7 @@ READMES = {
         ```
         """,
     "function": ">>> from moody import score\n>>> score('good \\\\ \\'\"\"\" day', weight=2.0)\n2.0\n",
+    "data that may be left out": ">>> from moody import score\n>>> score('good', words=['day'])\n2.0\n",
     "file at once": """
         ```python
         import moody

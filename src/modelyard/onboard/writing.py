@@ -110,7 +110,13 @@ def model_source(look: Look) -> str:
         imports.append("from tempfile import NamedTemporaryFile")
     if usage.setup:
         imports.append("from pathlib import Path")
-    head = [f'"""{_docstring(look, usage)}\n"""', "", *_sorted_imports(imports), ""]
+    # An executor's Python may be older than `X | None`.
+    future = (
+        ["from __future__ import annotations", ""]
+        if any(" | " in each.annotation for each in usage.inputs)
+        else []
+    )
+    head = [f'"""{_docstring(look, usage)}\n"""', "", *future, *_sorted_imports(imports), ""]
     parts = list(head)
     for definition in usage.definitions:
         parts += ["", definition, ""]
