@@ -29,6 +29,7 @@ from modelyard.onboard import (
     bring,
     look,
     remember,
+    taken_as_it_is,
     write,
     written,
 )
@@ -82,7 +83,7 @@ def run(
         return
     if answers.call is not None and found.usage is not None:
         answers = msgspec.structs.replace(answers, call=found.usage.target)  # numbers change with versions
-    folder = _written(found, called, to, overwrite=overwrite, as_json=as_json)
+    folder, digests = _written(found, called, to, root, overwrite=overwrite, as_json=as_json)
     told["folder"] = str(folder)
     added = Added(
         name=called,
@@ -90,7 +91,7 @@ def run(
         kind=material.kind,
         answers=answers,
         folder=str(folder.resolve()),
-        written={} if found.known is not None else written(folder),
+        written=digests,
     )
     remember(added, root)
     if steps.test:
@@ -133,20 +134,23 @@ def interpreter_of(
     return None if answers.python is None else environments.interpreter([answers.python], progress).path
 
 
-def _written(found: Look, called: str, to: str | None, *, overwrite: bool, as_json: bool) -> Path:
-    """The folder of the model: the project's own when it is served as it is; else one that is written, or,
-    when it was before, taken as the user may have changed it."""
+def _written(
+    found: Look, called: str, to: str | None, root: Path, *, overwrite: bool, as_json: bool
+) -> tuple[Path, dict[str, str]]:
+    """The folder of the model, and the digests of what we wrote there: the project's own when it is served as it
+    is; else one that is written, or, when it was before, taken as the user may have changed it."""
     if found.known is not None:
-        return found.material.folder
+        return found.material.folder, {}
     folder = Path(to or f"{called}-model").expanduser()
     if (folder / "model.yaml").is_file() and not overwrite:
+        digests = taken_as_it_is(folder, found.report.source, root)
         if not as_json:
             say(f"\n{folder} is there and is taken as it is; --overwrite writes it anew.")
-        return folder
+        return folder, digests
     paths = write(found, folder, overwrite=overwrite)
     if not as_json:
         print(f"\nWritten to {folder}: {', '.join(path for path in paths if '/' not in path)}.")
-    return folder
+    return folder, written(folder)
 
 
 def _print(found: Look) -> None:

@@ -45,6 +45,10 @@ def bring(source: str, place: Path, *, python: Path | None = None, progress: uv.
     Raises InvalidInput for what is no source, NotFound for what is not there, Unavailable when it cannot
     be reached.
     """
+    if not source.strip():
+        raise InvalidInput(
+            "Name a source: a folder (. is this one), an address, or a package.", field="source"
+        )
     if source.startswith(_HUB):
         return _hub(source.removeprefix(_HUB), place, progress)
     if is_address(source):
