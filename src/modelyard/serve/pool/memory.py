@@ -320,9 +320,5 @@ class Memory:
             "the node has no memory left" if store == MACHINE else f"{store} has no memory left for models"
         )
         for replica in grown.replicas:
-            grown.pool.log.note(
-                replica.id,
-                f"modelyard: it grew by {format_bytes(size)} since it was loaded, and {whose}; it is started anew",
-            )
-            replica.kill()
+            replica.end_grown(f"it grew by {format_bytes(size)} since it was loaded, and {whose}")
         grown.started_anew()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import Confinement, ReplicaStatus
-from modelyard.host.process import resident_bytes
+from modelyard.host.process import descendants, resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.policy.placement import Seat
 from modelyard.policy.work import BULK, Measure
@@ -69,6 +69,7 @@ class Replica:
         self._failed: Failed | None = None
         self.device_bytes: int | None = None  # what its framework says that loading took of the device
         self._hung = False
+        self._grew: str | None = None  # why it was ended that took too much memory
         self._served = False  # this process answered its canary
         self._hello_at = 0.0  # when it was loaded
         self._trying: asyncio.Task[None] | None = None
@@ -82,6 +83,15 @@ class Replica:
     def pid(self) -> int | None:
         """Its process; None while there is none."""
         return self._executor.pid if self._executor is not None and self.state != "backing_off" else None
+
+    def offspring(self) -> list[int]:
+        """What its process has started; read from files."""
+        pid, limits = self.pid, self._limits
+        if pid is None or limits is None:
+            return []
+        if limits.grouped:
+            return [each for each in limits.members if each != pid]
+        return descendants(pid)
 
     @property
     def answered(self) -> bool:
@@ -148,7 +158,7 @@ class Replica:
     async def _live_once(self) -> str:
         """One process from start to end; returns how it ended."""
         self._set_state("starting")
-        self._failed, self._served, self._hung = None, False, False
+        self._failed, self._served, self._hung, self._grew = None, False, False, None
         self._died.clear()
         ending = ""
 
@@ -193,6 +203,7 @@ class Replica:
         if self._stopping.is_set():  # while it was started
             self._executor.kill()
         await self._died.wait()
+        ending = self._grew or ending
         if self.state == "ready":
             self._set_state("backing_off")
         lost: list[Ticket] = []
@@ -388,6 +399,11 @@ class Replica:
         """End the process now; the supervisor notices and starts another."""
         if self._executor is not None:
             self._executor.kill()
+
+    def end_grown(self, why: str) -> None:
+        """End the process, which takes too much: whatever it computes may be the cause."""
+        self._grew = why
+        self.kill()
 
     def retire(self) -> None:
         """Take nothing more."""

@@ -308,7 +308,9 @@ class Residence:
         self._rate.add(self.calls, now)
         self._called = self._called or self.calls > 0
         self.calls = 0
-        due = self.size.due(now) or (self._called and now - self._measured_at > MEASURE_EVERY)
+        # One long call may take more and more: it counts for as long as it is computed.
+        used = self._called or self.busy
+        due = self.size.due(now) or (used and now - self._measured_at > MEASURE_EVERY)
         return due and self.state == "awake"
 
     async def measure(self, now: float) -> None:
