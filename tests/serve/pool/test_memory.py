@@ -247,3 +247,29 @@ def test_what_a_model_grows_to_right_after_its_first_answer_is_known_before_it_w
         assert node.post("/predict", {"x": 1.0})[0] == 200
         again = wait_until(lambda: node.status().pools[0].footprint)
         assert again.most >= found.most - 10_000_000
+
+
+def test_a_model_that_cannot_be_loaded_tries_again_only_where_nobody_needs_the_memory(
+    tmp_path: Path,
+) -> None:
+    """It takes two thirds of the budget before it fails, and nobody could know that."""
+    code = (
+        "import os, time\n"
+        f"file = open({str(tmp_path / 'tries')!r}, 'a')\nfile.write('+')\nfile.flush()\n"
+        "kept = bytearray(b'x') * 280_000_000\ntime.sleep(3)\nfile.write('-')\nfile.flush()\n"
+        "raise RuntimeError('no weights')\ndef predict(x: float):\n    return x\n"
+    )
+    failing = function_pool(tmp_path / "failing", code, name="failing")
+    pools = zoo(tmp_path, 4)
+    with NodeProcess(tmp_path / "home", MODELYARD_MEMORY=BUDGET).serve(*pools).start() as node:
+        settled(node)
+        node.serve(*pools, failing)
+        wait_until(lambda: states(node)["failing"] == "failing", what="a word on it")
+        tries = tmp_path / "tries"
+        wait_until(lambda: tries.read_text().count("+") >= 2, what="another try")
+        for _ in range(8):
+            for pool in pools:  # they do not fit together: one of them has to be loaded each time
+                call(node, pool.endpoint)
+        begun, ended = (tries.read_text().count(sign) for sign in "+-")
+        assert begun > ended, "none was ended before it had failed"
+        assert node.post("/models/failing/predict", {"x": 1.0})[0] == 503

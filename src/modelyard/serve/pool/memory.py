@@ -143,6 +143,10 @@ class Memory:
         now = self._ledger.now()
         return {name: now[name].free for name in self.devices.budgets}
 
+    def idle(self) -> float:
+        """Bytes of the machine that nobody needs: they are free, or idle models have them, while none waits."""
+        return 0.0 if self._waiting else self._ledger.left().idle[MACHINE]
+
     def disturbed(self, residence: Residence) -> None:
         """It begins or ends on its devices: what others that load there are measured by counts that too."""
         for device in residence.devices:
@@ -216,6 +220,8 @@ class Memory:
             self.evictions += 1
             log.info("a model is put to sleep for others", extra={"deployment": name})
             members[name].close()
+        if self._waiting and found == Plan():
+            self._end_attempts()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -260,6 +266,7 @@ class Memory:
         ledger.own = proportional_bytes(os.getpid()) or 0
         ledger.servers = self.forks.look() if self.forks is not None else 0
         for each in list(self._members.values()):
+            await each.watch()
             if each.look(now):
                 await each.measure(now)
         await self._look_at_devices()
@@ -269,7 +276,7 @@ class Memory:
                 each.close()
         if ledger.over():
             self._plan()
-            if MACHINE in ledger.over() and self._shrink():
+            if MACHINE in ledger.over() and (self._end_attempts() or self._shrink()):
                 return
             for store in ledger.over(TOLERANCE)[:1]:
                 self._end_growth(store)
@@ -282,6 +289,14 @@ class Memory:
         for device, size in used.items():
             if device not in moving:
                 self.devices.seen(device, size, models[device])
+
+    def _end_attempts(self) -> bool:
+        """Models that cannot be loaded are tried again another time, when others need the memory; whether there
+        were any."""
+        attempts = [replica for each in self._members.values() for replica in each.attempts]
+        for replica in attempts:
+            replica.give_way()
+        return bool(attempts)
 
     def _end_growth(self, store: str) -> None:
         """Where no model can be put to sleep, the one that grew most since it was loaded starts anew; where

@@ -32,6 +32,7 @@ log = logging.getLogger("modelyard.replica")
 State = Literal["starting", "ready", "backing_off", "stopping"]
 OUT_OF_MEMORY = "out_of_memory"  # the code of a load that failed for want of memory
 RESTART = 0.05  # seconds between the end of an executor that served and the next start
+ROOM = 1.0  # seconds between two looks whether there is room for a model that could not be loaded
 HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
 
 
@@ -70,6 +71,7 @@ class Replica:
         self.device_bytes: int | None = None  # what its framework says that loading took of the device
         self._hung = False
         self._grew: str | None = None  # why it was ended that took too much memory
+        self._gave_way = False  # it was tried in vain before, and others needed the memory
         self._served = False  # this process answered its canary
         self._hello_at = 0.0  # when it was loaded
         self._trying: asyncio.Task[None] | None = None
@@ -125,9 +127,16 @@ class Replica:
 
     async def _supervise(self) -> None:
         while not self._stopping.is_set():
+            if self._pool.failing and not self._pool.residence.has_room_to_try():
+                await self._pause(ROOM)
+                continue
             ending = await self._live_once()
             if self._stopping.is_set():
                 return
+            if self._gave_way:
+                self._set_state("backing_off")
+                await self._pause(ROOM)
+                continue
             self.restarts += 1
             if not self._served:
                 if self._failed is not None and self._failed.code == OUT_OF_MEMORY:
@@ -152,13 +161,17 @@ class Replica:
             # A model that says why it cannot load will say so again; a mere death may be chance.
             fatal = not self._served and (self._failed is not None or self._backoff.failures >= 2)
             self._pool.replica_died(self, report, fatal=fatal, delay=delay)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+            await self._pause(delay)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _live_once(self) -> str:
         """One process from start to end; returns how it ended."""
         self._set_state("starting")
         self._failed, self._served, self._hung, self._grew = None, False, False, None
+        self._gave_way = False
         self._died.clear()
         ending = ""
 
@@ -200,6 +213,8 @@ class Replica:
         except OSError as error:
             limits.close()
             return f"it could not be started: {error}"
+        if self._pool.failing:
+            self._pool.residence.tries_again()
         if self._stopping.is_set():  # while it was started
             self._executor.kill()
         await self._died.wait()
@@ -404,6 +419,13 @@ class Replica:
         """End the process, which takes too much: whatever it computes may be the cause."""
         self._grew = why
         self.kill()
+
+    def give_way(self) -> None:
+        """End the process, which tries again what could not be loaded before: others need the memory."""
+        if not self._gave_way:
+            self._gave_way = True
+            self._pool.log.note(self.id, "modelyard: its next start is put off, for others need the memory")
+            self.kill()
 
     def retire(self) -> None:
         """Take nothing more."""
