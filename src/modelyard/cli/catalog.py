@@ -5,12 +5,14 @@ from typing import get_args
 
 from modelyard.analyze.model_yaml import ADAPTERS
 from modelyard.catalog.catalog import Filter, load, memory_of
-from modelyard.catalog.entry import Category, Entry, Source, is_runnable
+from modelyard.catalog.entry import Category, Entry, Framework, Source, is_runnable
 from modelyard.cli.output import print_facts, print_json, print_table, say
 from modelyard.client.location import find_home
+from modelyard.client.options import settings_of
 from modelyard.core.errors import InvalidInput, Unavailable
+from modelyard.core.names import check_name
 from modelyard.core.settings import load_settings
-from modelyard.core.units import format_bytes, format_count, parse_bytes, parse_count
+from modelyard.core.units import format_bytes, format_count, format_seconds, parse_bytes, parse_count
 
 
 def find(
@@ -25,11 +27,21 @@ def find(
     *,
     as_json: bool,
 ) -> None:
-    """Raises InvalidInput for a category that there is not, or a size that is none."""
+    """Raises InvalidInput for a category, adapter or framework that there is not, or a size that is none."""
     catalog = load()
     if category is not None and category not in get_args(Category):
         known = ", ".join(catalog.categories())
         raise InvalidInput(f"There is no category {category!r}; there are: {known}.", field="category")
+    if adapter is not None and adapter not in (
+        known := {each.adapter for each in catalog.entries.values()}
+    ):
+        raise InvalidInput(
+            f"No model here has the adapter {adapter!r}; they have: {', '.join(sorted(known))}.",
+            field="adapter",
+        )
+    if framework is not None and framework not in get_args(Framework):
+        known = ", ".join(get_args(Framework))
+        raise InvalidInput(f"There is no framework {framework!r}; there are: {known}.", field="framework")
     wanted = Filter(
         category=category,
         adapter=adapter,
@@ -90,6 +102,7 @@ def show(name: str, *, as_json: bool) -> None:
         ("memory", _memories(entry) or ("" if memory is None else f"~{format_bytes(memory.bytes)}, estimated")),
         ("GPU", entry.gpu),
         ("strategy", entry.strategy),
+        ("timeout", "" if entry.timeout is None else f"{format_seconds(entry.timeout)} for a call"),
         ("inputs", "\n".join(_field(each.name, each.kind, each.description) for each in entry.inputs)),
         ("outputs", "\n".join(_field(each.name, each.kind, each.description) for each in entry.outputs)),
     ]  # fmt: skip
@@ -98,11 +111,20 @@ def show(name: str, *, as_json: bool) -> None:
     print_facts([(f"  {fact}", url) for fact, url in sorted(entry.facts.items())])
 
 
-def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool, as_json: bool) -> None:
+def deploy(
+    name: str,
+    endpoint: str | None,
+    *,
+    timeout: float | None,
+    trust_pickle: bool,
+    detach: bool,
+    as_json: bool,
+) -> None:
     """Raises Unavailable for an entry that nothing here runs, and what a deployment raises."""
     from modelyard.cli.deploy import run
 
     entry = load().get(name)
+    called = check_name(endpoint or name)
     if not is_runnable(entry, ADAPTERS):
         raise Unavailable(
             f"{name!r} cannot be deployed by its name: its entry has no recipe. Make a folder of its files with a "
@@ -110,9 +132,10 @@ def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool,
         )
     run(
         _fetched(entry),
-        endpoint or name,
+        called,
         trust_pickle=trust_pickle,
-        settings={} if entry.python is None else {"python": entry.python},
+        settings=settings_of({"python": entry.python, "timeout": timeout}),
+        at_first=settings_of({"timeout": entry.timeout}),
         reset=False,
         detach=detach,
         as_json=as_json,

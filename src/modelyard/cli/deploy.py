@@ -27,16 +27,20 @@ def run(
     reset: bool,
     detach: bool,
     as_json: bool,
+    at_first: Mapping[str, Any] | None = None,
     told: Mapping[str, Any] | None = None,
 ) -> None:
     """Raises the deployment's error; exits 130 when interrupted, with a word on how to go on.
 
+    ``at_first`` are settings in place of the defaults: an endpoint that is there keeps what it has.
     ``told`` is what was to be said before it, and stands in the same JSON document.
     """
     begin = time.monotonic()
     endpoint = name_of(path, name)
     _ensure_up(quiet=as_json)
     with Client() as client:
+        if at_first and (reset or _is_new(client, endpoint)):
+            settings = merged(at_first, settings)
         with StageProgress(quiet=as_json) as progress:
             try:
                 job = client.begin_deploy(
@@ -111,6 +115,26 @@ def show_endpoint(
         print(f"  {line}")
     else:
         print(f"Try it:\n  {line}")
+
+
+def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are given, over ``defaults`` of the same form."""
+    together = dict(given)
+    for name, value in defaults.items():
+        if isinstance(value, Mapping):
+            together[name] = {**value, **given.get(name, {})}
+        else:
+            together.setdefault(name, value)
+    return together
+
+
+def _is_new(client: Client, endpoint: str) -> bool:
+    """Whether nothing was deployed there before."""
+    try:
+        client.endpoint(endpoint)
+    except NotFound:
+        return True
+    return False
 
 
 def example_of(client: Client, info: EndpointInfo) -> dict[str, Any] | None:

@@ -279,7 +279,13 @@ class Replica:
         if isinstance(result, ModelyardError):
             if not self._made_up or result.code not in ("invalid_input", "internal"):
                 code = OUT_OF_MEMORY if result.code == "too_large" else "canary"
-                self._not_ready(f"its first prediction failed: {result.message}", code)
+                hint = (
+                    f" It has twice a call's timeout, here {2 * self._pool.spec.serving.timeout:g} s; deploy it with a "
+                    "longer --timeout"
+                    if result.code == "deadline"
+                    else ""
+                )
+                self._not_ready(f"its first prediction failed: {result.message}{hint}", code)
                 return
             self._pool.log.note(
                 self.id,
