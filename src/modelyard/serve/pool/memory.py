@@ -143,9 +143,11 @@ class Memory:
         now = self._ledger.now()
         return {name: now[name].free for name in self.devices.budgets}
 
-    def idle(self) -> float:
-        """Bytes of the machine that nobody needs: they are free, or idle models have them, while none waits."""
-        return 0.0 if self._waiting else self._ledger.left().idle[MACHINE]
+    def for_a_try(self) -> tuple[float, float]:
+        """Bytes of the machine for a model that could not be loaded before: now, where idle ones sleep for it and
+        nobody waits, and at the most."""
+        left = self._ledger.left()
+        return 0.0 if self._waiting else left.idle[MACHINE], left.most[MACHINE]
 
     def disturbed(self, residence: Residence) -> None:
         """It begins or ends on its devices: what others that load there are measured by counts that too."""

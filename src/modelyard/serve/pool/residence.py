@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.routes import Footprint
+from modelyard.core.units import format_bytes
 from modelyard.policy.placement import Seat
 from modelyard.policy.residency import MACHINE, Rate, Resident
 from modelyard.serve.pool.replica import Replica
@@ -50,6 +51,7 @@ class Residence:
         self._folder = folder
         self._seats = seats
         self.size = Size(pool.spec, learnt, memory.devices)
+        self._told_too_large = False
         self._attempt = 0  # bytes that a process took at most, of those that did not get as far as to serve
         self._rate = Rate(self.since)
         self._weighed = 0  # replicas that are weighed now
@@ -131,7 +133,15 @@ class Residence:
 
     def has_room_to_try(self) -> bool:
         """Whether a model that cannot be loaded may be tried again: only idle ones sleep for that, and none waits."""
-        return self._memory.idle() >= self._attempt
+        now, most = self._memory.for_a_try()
+        if self._attempt > most and not self._told_too_large:
+            self._told_too_large = True
+            size = format_bytes(self._attempt)
+            self.pool.log.note(
+                self.name,
+                f"modelyard: it took {size} before it failed, more than the node can give it: it is not tried again",
+            )
+        return self._attempt <= now
 
     def tries_again(self) -> None:
         """A process of a model that could not be loaded was started: what it may take counts from now on."""
