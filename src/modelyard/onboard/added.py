@@ -12,7 +12,7 @@ from modelyard.core.errors import Conflict, InvalidInput, NotFound
 from modelyard.core.struct import Noun
 from modelyard.onboard.look import Answers
 from modelyard.onboard.material import Kind
-from modelyard.package.address import shown
+from modelyard.core.addresses import shown
 
 _OURS = ("model.py", "model.yaml", "requirements.txt", "test_model.py")
 

@@ -24,7 +24,7 @@ from modelyard.onboard.code import Code
 from modelyard.onboard.flow import Flow
 from modelyard.onboard.literals import annotation_of
 from modelyard.onboard.material import Material
-from modelyard.onboard.packages import alike, is_known, package_of, requirement_of
+from modelyard.analyze.packages import alike, is_known, package_of, requirement_of
 from modelyard.onboard.project import Need, Project, read_project
 from modelyard.onboard.report import Finding, Question, Report
 from modelyard.onboard.snippets import documents

@@ -16,7 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from modelyard.core.errors import Forbidden, InvalidInput, NotFound, RejectedContent, TooLarge, Unavailable
 from modelyard.core.units import format_bytes
-from modelyard.package.address import check_web, shown
+from modelyard.core.addresses import shown
+from modelyard.package.address import check_web
 from modelyard.package.sources import read_sources
 from modelyard.policy.backoff import Backoff
 

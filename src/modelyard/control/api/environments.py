@@ -3,12 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path
+from starlette.responses import Response
 
 from modelyard.control.answers import EnvironmentAnswer, EnvironmentsAnswer
 from modelyard.control.api.common import PREFIX, Here
 from modelyard.control.environments import clean, describe, describe_all
-from modelyard.control.openapi import NounResponse, answers
+from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.requests import CleanRequest
+from modelyard.control.sbom import SBOM, sbom_of_environment, sbom_response
 
 router = APIRouter(prefix=PREFIX, tags=["environments"])
 
@@ -33,3 +35,13 @@ def clean_environments(here: Here, request: CleanRequest) -> NounResponse:
 def get_environment(here: Here, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]) -> NounResponse:
     """One environment."""
     return NounResponse(describe(here, id))
+
+
+@router.get(
+    "/environments/{id}/sbom",
+    responses={200: SBOM, **failures("not_found", "unavailable")},
+    response_model=None,
+)
+def get_sbom(here: Here, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]) -> Response:
+    """What an environment is made of (CycloneDX): its interpreter and packages, with versions and licences."""
+    return sbom_response(sbom_of_environment(here, id))
