@@ -80,9 +80,7 @@ def analyze(files: Files) -> Analysis:
         precisions=weights.numbers_by_type,
         context_length=limit,
         runtime=saved_by(config),
-        flops=per_token(
-            weights, writes="lm_head.dense.weight" in weights.tensors, unit="residue"
-        ),
+        flops=per_token(weights, writes="lm_head.dense.weight" in weights.tensors, unit="residue"),
         memory_bytes=estimate("torch", weights.size),
         details={
             "type": "ESM-2",

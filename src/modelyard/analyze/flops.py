@@ -19,12 +19,16 @@ _OTHERS = frozenset(
 )  # fmt: skip
 
 
-def per_token(weights: Weights, *, writes: bool, unit: Literal["token", "residue"] = "token") -> Flops | None:
+def per_token(
+    weights: Weights, *, writes: bool, unit: Literal["token", "residue"] = "token"
+) -> Flops | None:
     """Of a transformer in safetensors. ``writes``: it gives a number for each word of its vocabulary, by the table
     that words are looked up in when it has no other."""
     multiplied = weights.parameters - weights.words - weights.places
-    if writes and not any("lm_head" in name and "decoder" in name for name in weights.tensors) and not any(
-        name in ("lm_head.weight", "embed_out.weight") for name in weights.tensors
+    if (
+        writes
+        and not any("lm_head" in name and "decoder" in name for name in weights.tensors)
+        and not any(name in ("lm_head.weight", "embed_out.weight") for name in weights.tensors)
     ):
         multiplied += weights.words
     if not weights.words or multiplied <= 0:
@@ -44,7 +48,10 @@ def flops_of(graph: Graph) -> Flops | None:
     inputs = [value for value in graph.inputs if value.name not in graph.initializers]
     tokens = any(value.name == "input_ids" for value in inputs)
     rows = bool(inputs) and all(
-        value.shape is not None and len(value.shape) == 2 and isinstance(value.shape[1], int) and value.element in (1, 10, 11)
+        value.shape is not None
+        and len(value.shape) == 2
+        and isinstance(value.shape[1], int)
+        and value.element in (1, 10, 11)
         for value in inputs
     )
     if not tokens and not rows:

@@ -61,7 +61,7 @@ class _Tensor(NamedTuple):
     name: str
     axes: int
     kind: str
-    count: int
+    numbers: int
 
 
 class Header(NamedTuple):
@@ -102,7 +102,7 @@ def analyze(files: Files) -> Analysis:
     tensors = [tensor for each in (header, *others) for tensor in each.tensors]
     precisions: Counter[str] = Counter()
     for tensor in tensors:
-        precisions[tensor.kind] += tensor.count
+        precisions[tensor.kind] += tensor.numbers
     multiplied = _multiplied(header, tensors)
     size = sum(files.size(each) for each in paths)
     context = min(header.number("context_length", CONTEXT) or CONTEXT, CONTEXT)
@@ -123,12 +123,15 @@ def analyze(files: Files) -> Analysis:
         requirements=REQUIREMENTS,
         options={"file": path, "context": context, "signature": plain(signature)},
         example={"prompt": "Name three colours."},
-        parameters=sum(tensor.count for tensor in tensors),
+        parameters=sum(tensor.numbers for tensor in tensors),
         size_bytes=size,
         precision=details["precision"] or (precisions.most_common(1)[0][0] if precisions else None),
         precisions=dict(precisions),
         context_length=header.number("context_length") or None,
-        runtime={"GGUF": str(header.version), "llama.cpp with": header.text("general.architecture") or "not told"},
+        runtime={
+            "GGUF": str(header.version),
+            "llama.cpp with": header.text("general.architecture") or "not told",
+        },
         flops=counted(multiplied) if multiplied else None,
         memory_bytes=Interval(low=size, high=size + _BASE + context * _per_token(header) + size // 5),
         details={label: value for label, value in details.items() if value},
@@ -145,7 +148,7 @@ def _multiplied(header: Header, tensors: list[_Tensor]) -> int:
     for each in tensors:
         looked_up = each.name.startswith(_LOOKED_UP) or (each.name == "token_embd.weight" and not tied)
         if each.axes >= 2 and not looked_up:
-            found += each.count * (share if "_exps." in each.name else 1.0)
+            found += each.numbers * (share if "_exps." in each.name else 1.0)
     return int(found)
 
 

@@ -45,7 +45,9 @@ def gpu_of(tree: ast.Module) -> tuple[GpuNeed, str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr == "is_available":
             asks = True
-        called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cuda"
+        called = (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cuda"
+        )
         named = (
             isinstance(node, ast.Constant)
             and isinstance(node.value, str)

@@ -26,7 +26,9 @@ from modelyard.core.model import Analysis, Licence
 
 SKETCH: Final = 256
 ALIKE: Final = 0.85  # texts of different licences of the list are less alike, but for those of one family
-SHORT_ALIKE: Final = 0.7  # of a text that is all in its sketch, where names that are filled in count for much
+SHORT_ALIKE: Final = (
+    0.7  # of a text that is all in its sketch, where names that are filled in count for much
+)
 VARIANT_ALIKE: Final = 0.95
 _LONGEST: Final = 256 * 1024  # bytes of a licence file that are read
 _RUN: Final = 4  # words
@@ -50,7 +52,9 @@ class _FrontMatter(msgspec.Struct):
 def with_licence(files: Files, analysis: Analysis) -> Analysis:
     """The analysis with the licence that its files state: in README.md's front matter, in the model's header, else by
     the text of a licence file; with a warning where two of them differ."""
-    found = [each for each in (_front_matter(files), _header(analysis), _of_file(files)) if each is not None]
+    found = [
+        each for each in (_front_matter(files), _header(analysis), _of_file(files)) if each is not None
+    ]
     if not found:
         return analysis
     others = [each for each in found[1:] if each.spdx != found[0].spdx]
@@ -99,14 +103,20 @@ def _within_family(name: str, text: str) -> str:
     if not re.fullmatch(r"CC-BY(-\w\w)*-4\.0", name):
         return name
     plain = re.sub(r"[^a-z]", "", text.lower())
-    parts = [short for short, word in (("NC", "noncommercial"), ("ND", "noderivatives"), ("SA", "sharealike")) if word in plain]
+    parts = [
+        short
+        for short, word in (("NC", "noncommercial"), ("ND", "noderivatives"), ("SA", "sharealike"))
+        if word in plain
+    ]
     return "-".join(["CC-BY", *parts, "4.0"])
 
 
 def sketch(text: str) -> list[int]:
     """The least checksums of the runs of words in ``text``, sorted. Lines of copyright are no part of a licence."""
     lines = [
-        line for line in text.splitlines() if not re.match(r"\W*(copyright|\(c\)|©)", line.strip(), re.IGNORECASE)
+        line
+        for line in text.splitlines()
+        if not re.match(r"\W*(copyright|\(c\)|©)", line.strip(), re.IGNORECASE)
     ]
     words = re.findall(r"[a-z0-9]+", " ".join(lines).lower().replace("licence", "license"))
     runs = {" ".join(words[index : index + _RUN]) for index in range(len(words) - _RUN + 1)}
@@ -160,13 +170,19 @@ def _header(analysis: Analysis) -> Licence | None:
     if analysis.format != "GGUF":
         return None
     spdx = spdx_of(analysis.details.get("licence", ""))
-    return None if spdx is None else Licence(spdx=spdx, place=f"{analysis.options.get('file')}: general.license")
+    return (
+        None
+        if spdx is None
+        else Licence(spdx=spdx, place=f"{analysis.options.get('file')}: general.license")
+    )
 
 
 def _of_file(files: Files) -> Licence | None:
     """The licence file of the top folder; of several, the first that is a known text."""
     candidates = [
-        path for path in files.paths if "/" not in path and _NAMES.fullmatch(path) and not _CODE.search(path)
+        path
+        for path in files.paths
+        if "/" not in path and _NAMES.fullmatch(path) and not _CODE.search(path)
     ]
     for path in candidates:
         found = identify(files.read(path, 0, _LONGEST).decode("utf-8", "replace"))

@@ -14,7 +14,15 @@ MAX_OPERATORS = 4096  # distinct ones
 MAX_ELEMENTS = 1 << 48
 MAX_PRODUCTS = 100_000  # of which the inputs are kept
 PRODUCTS = frozenset(
-    {"MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "FusedMatMul", "FusedGemm", "DynamicQuantizeMatMul"}
+    {
+        "MatMul",
+        "Gemm",
+        "MatMulInteger",
+        "QLinearMatMul",
+        "FusedMatMul",
+        "FusedGemm",
+        "DynamicQuantizeMatMul",
+    }
 )
 
 
@@ -95,8 +103,12 @@ class Graph:
     parameters: int = 0
     weights: Counter[str] = field(default_factory=Counter)
     numbers: Counter[str] = field(default_factory=Counter)  # of the tensors, by element type
-    matrices: dict[str, tuple[int, int]] = field(default_factory=dict)  # shapes of initializers with two axes
-    products: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)  # products of matrices, their inputs
+    matrices: dict[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # shapes of initializers with two axes
+    products: list[tuple[str, tuple[str, ...]]] = field(
+        default_factory=list
+    )  # products of matrices, their inputs
     external: list[External] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
 

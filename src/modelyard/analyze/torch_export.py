@@ -88,7 +88,9 @@ def analyze(files: Files) -> Analysis:
         example=_example(signature, ranges),
         parameters=program.parameters or None,
         size_bytes=size,
-        precision=max(program.precisions, key=lambda each: program.precisions[each]) if program.precisions else None,
+        precision=max(program.precisions, key=lambda each: program.precisions[each])
+        if program.precisions
+        else None,
         precisions=program.precisions,
         runtime={"PyTorch (saved by)": program.version} if program.version else {},
         memory_bytes=estimate("torch", size),

@@ -103,7 +103,9 @@ def analyze(files: Files) -> Analysis:
         },
         parameters=sum(held_in.precisions.values()) or None,
         size_bytes=size,
-        precision=max(held_in.precisions, key=lambda each: held_in.precisions[each]) if held_in.precisions else None,
+        precision=max(held_in.precisions, key=lambda each: held_in.precisions[each])
+        if held_in.precisions
+        else None,
         precisions=held_in.precisions,
         gpu="can" if held_in.cuda else "no",
         gpu_because=f"{path} was saved from a CUDA device" if held_in.cuda else "",

@@ -176,7 +176,12 @@ def storages(root: object) -> Storages:
             if not isinstance(place, tuple) or len(place) < 5 or not isinstance(place[1], Global):
                 continue
             kind, key, device, count = place[1].name, place[2], place[3], place[4]
-            if not isinstance(key, str) or key in counted or not isinstance(count, int) or not 0 <= count < 1 << 48:
+            if (
+                not isinstance(key, str)
+                or key in counted
+                or not isinstance(count, int)
+                or not 0 <= count < 1 << 48
+            ):
                 continue
             counted.add(key)
             cuda = cuda or (isinstance(device, str) and device.startswith("cuda"))

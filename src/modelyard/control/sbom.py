@@ -16,9 +16,10 @@ SBOM: Final[dict[str, Any]] = {
 }
 
 
-def sbom_response(text: str) -> Response:
-    """The text under its media type."""
-    return Response(text, media_type=MEDIA_TYPE)
+class SbomResponse(Response):
+    """A bill of materials, as text."""
+
+    media_type = MEDIA_TYPE
 
 
 def sbom_of_environment(platform: Platform, id: str) -> str:

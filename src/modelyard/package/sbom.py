@@ -8,23 +8,23 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from modelyard.core.model import Version
 from modelyard.core.version import VERSION
 from modelyard.package.environment import Environment
 
-if TYPE_CHECKING:
-    from cyclonedx.model.bom import Bom
-    from cyclonedx.model.component import Component
-
-_NAMESPACE: Final = uuid.UUID("9b0b5d0e-6a52-5b53-8c5e-7a1f3a0f6f55")  # of our serial numbers (RFC 9562, version 5)
+_NAMESPACE: Final = uuid.UUID(
+    "9b0b5d0e-6a52-5b53-8c5e-7a1f3a0f6f55"
+)  # of our serial numbers (RFC 9562, version 5)
 _HASH: Final = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 # Classifiers of packages that are older than License-Expression (PEP 639), where one licence alone is meant.
 _CLASSIFIERS: Final = {
@@ -41,12 +41,11 @@ _LONGEST: Final = 300  # characters of a licence's name; some packages put the w
 
 def environment_sbom(environment: Environment) -> str:
     """CycloneDX 1.6 of the packages that are installed in ``environment``, and of its interpreter."""
-    from cyclonedx.model.component import Component, ComponentType
 
-    root = Component(
+    root = _cyclonedx().Component(
         name="modelyard-environment",
         version=environment.id,
-        type=ComponentType.APPLICATION,
+        type=_cyclonedx().ComponentType.APPLICATION,
         bom_ref=f"environment:{environment.id}",
     )
     bom = _bom(root, environment.id, environment.created)
@@ -57,30 +56,28 @@ def environment_sbom(environment: Environment) -> str:
 def version_sbom(version: Version, environment: Environment | None) -> str:
     """CycloneDX 1.6 of a version's files, its licence, and the packages of ``environment``. Without one, what it
     asks for is told as properties, because nobody knows yet which packages that will be."""
-    from cyclonedx.model import HashAlgorithm, HashType, Property
-    from cyclonedx.model.component import Component, ComponentType
 
     licence = version.analysis.licence
-    root = Component(
+    root = _cyclonedx().Component(
         name=version.model,
         version=str(version.number),
-        type=ComponentType.MACHINE_LEARNING_MODEL,
+        type=_cyclonedx().ComponentType.MACHINE_LEARNING_MODEL,
         bom_ref=f"model:{version.model}/{version.number}",
         licenses=_licences(licence.spdx if licence is not None else None),
         properties=[
-            Property(name="modelyard:digest", value=version.digest),
-            Property(name="modelyard:format", value=version.analysis.format),
-            Property(name="modelyard:adapter", value=version.analysis.adapter),
+            _cyclonedx().Property(name="modelyard:digest", value=version.digest),
+            _cyclonedx().Property(name="modelyard:format", value=version.analysis.format),
+            _cyclonedx().Property(name="modelyard:adapter", value=version.analysis.adapter),
         ],
     )
     bom = _bom(root, f"{version.model}/{version.number}/{version.digest}", version.created)
     files = [
-        Component(
+        _cyclonedx().Component(
             name=file.path,
-            type=ComponentType.FILE,
+            type=_cyclonedx().ComponentType.FILE,
             bom_ref=f"file:{file.path}",
-            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=file.sha256)],
-            properties=[Property(name="modelyard:size", value=str(file.size))],
+            hashes=[_cyclonedx().HashType(alg=_cyclonedx().HashAlgorithm.SHA_256, content=file.sha256)],
+            properties=[_cyclonedx().Property(name="modelyard:size", value=str(file.size))],
         )
         for file in version.manifest.files
     ]
@@ -91,50 +88,50 @@ def version_sbom(version: Version, environment: Environment | None) -> str:
         _add_environment(bom, root, environment)
     else:
         for line in version.analysis.requirements:
-            root.properties.add(Property(name="modelyard:requires", value=line))
+            root.properties.add(_cyclonedx().Property(name="modelyard:requires", value=line))
     return _text(bom)
 
 
-def _bom(root: "Component", identity: str, made: float) -> "Bom":
-    from cyclonedx.model.bom import Bom, BomMetaData
-    from cyclonedx.model.component import Component, ComponentType
-    from cyclonedx.model.tool import ToolRepository
+def _bom(root: Any, identity: str, made: float) -> Any:
 
-    ours = Component(name="modelyard", version=VERSION, type=ComponentType.APPLICATION)
-    metadata = BomMetaData(
+    ours = _cyclonedx().Component(
+        name="modelyard", version=VERSION, type=_cyclonedx().ComponentType.APPLICATION
+    )
+    metadata = _cyclonedx().BomMetaData(
         component=root,
         timestamp=datetime.fromtimestamp(int(made), UTC),
-        tools=ToolRepository(components=[ours]),
+        tools=_cyclonedx().ToolRepository(components=[ours]),
     )
-    return Bom(serial_number=uuid.uuid5(_NAMESPACE, identity), metadata=metadata)
+    return _cyclonedx().Bom(serial_number=uuid.uuid5(_NAMESPACE, identity), metadata=metadata)
 
 
-def _add_environment(bom: "Bom", root: "Component", environment: Environment) -> None:
-    from cyclonedx.model import Property
-    from cyclonedx.model.component import Component, ComponentType
-    from packageurl import PackageURL
+def _add_environment(bom: Any, root: Any, environment: Environment) -> None:
 
     name, _, version = environment.interpreter.partition("-")
     numbers = re.search(r"\d+\.\d+(\.\d+)?\w*", environment.interpreter)
     kind = "pypy" if "pypy" in environment.interpreter.lower() else "cpython"
-    python = Component(
+    python = _cyclonedx().Component(
         name=kind,
         version=numbers[0] if numbers else version or name,
-        type=ComponentType.PLATFORM,
+        type=_cyclonedx().ComponentType.PLATFORM,
         bom_ref=f"interpreter:{environment.interpreter}",
-        purl=PackageURL("generic", name=kind, version=numbers[0] if numbers else None),
-        properties=[Property(name="modelyard:interpreter", value=environment.interpreter)],
+        purl=_cyclonedx().PackageURL("generic", name=kind, version=numbers[0] if numbers else None),
+        properties=[_cyclonedx().Property(name="modelyard:interpreter", value=environment.interpreter)],
     )
     hashes = _hashes(environment.lock)
     found = {
-        canonicalize_name(each.metadata["Name"]): each for each in _installed(environment) if each.metadata["Name"]
+        canonicalize_name(each.metadata["Name"]): each
+        for each in _installed(environment)
+        if each.metadata["Name"]
     }
     components = {name: _package(each, hashes.get(name, [])) for name, each in sorted(found.items())}
     for component in (python, *components.values()):
         bom.components.add(component)
     bom.register_dependency(root, [python, *components.values()])
     for name, component in components.items():
-        bom.register_dependency(component, [components[each] for each in _needs(found[name]) if each in components])
+        bom.register_dependency(
+            component, [components[each] for each in _needs(found[name]) if each in components]
+        )
 
 
 def _installed(environment: Environment) -> Iterator[Distribution]:
@@ -143,24 +140,25 @@ def _installed(environment: Environment) -> Iterator[Distribution]:
     yield from distributions(path=[str(place) for place in places])
 
 
-def _package(found: Distribution, hashes: Iterable[str]) -> "Component":
-    from cyclonedx.model import HashAlgorithm, HashType, Property
-    from cyclonedx.model.component import Component, ComponentType
-    from packageurl import PackageURL
+def _package(found: Distribution, hashes: Iterable[str]) -> Any:
 
     name, version = canonicalize_name(found.metadata["Name"]), found.version
     record = found.read_text("RECORD")
-    return Component(
+    return _cyclonedx().Component(
         name=name,
         version=version,
-        type=ComponentType.LIBRARY,
+        type=_cyclonedx().ComponentType.LIBRARY,
         bom_ref=f"pkg:pypi/{name}@{version}",
         description=(found.metadata["Summary"] or "")[:500] or None,
         licenses=_licences(licence_of(found)),
-        purl=PackageURL("pypi", name=name, version=version),
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=each) for each in hashes],
+        purl=_cyclonedx().PackageURL("pypi", name=name, version=version),
+        hashes=[
+            _cyclonedx().HashType(alg=_cyclonedx().HashAlgorithm.SHA_256, content=each) for each in hashes
+        ],
         # The list of its files with their SHA-256: what is installed, where the lock has no hash of the wheel.
-        properties=[Property(name="modelyard:record-sha256", value=_sha256(record))] if record else [],
+        properties=[_cyclonedx().Property(name="modelyard:record-sha256", value=_sha256(record))]
+        if record
+        else [],
     )
 
 
@@ -178,7 +176,9 @@ def licence_of(found: Distribution) -> str | None:
     named = [_CLASSIFIERS[each] for each in told if each in _CLASSIFIERS]
     if len(named) == 1 == len(told):
         return named[0]
-    words = next((line.strip() for text in stated if text for line in text.splitlines() if line.strip()), None)
+    words = next(
+        (line.strip() for text in stated if text for line in text.splitlines() if line.strip()), None
+    )
     return (words or ", ".join(told) or "")[:_LONGEST] or None
 
 
@@ -193,21 +193,24 @@ def _spdx(text: str) -> str | None:
 
 def _licences(text: str | None) -> list[Any]:
     """As CycloneDX has them: an identifier, an expression, or a name."""
-    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
 
     if not text:
         return []
     spdx = _spdx(text)
     if spdx is None:
-        return [DisjunctiveLicense(name=text)]
+        return [_cyclonedx().DisjunctiveLicense(name=text)]
     if " " in spdx:
-        return [LicenseExpression(value=spdx)]
-    return [DisjunctiveLicense(name=spdx) if spdx.startswith("LicenseRef-") else DisjunctiveLicense(id=spdx)]
+        return [_cyclonedx().LicenseExpression(value=spdx)]
+    return [
+        _cyclonedx().DisjunctiveLicense(name=spdx)
+        if spdx.startswith("LicenseRef-")
+        else _cyclonedx().DisjunctiveLicense(id=spdx)
+    ]
 
 
-def _needs(found: Distribution) -> list[str]:
+def _needs(found: Distribution) -> list[NormalizedName]:
     """The packages that it asks for without an extra."""
-    names: list[str] = []
+    names: list[NormalizedName] = []
     for line in found.requires or ():
         try:
             wanted = Requirement(line)
@@ -218,10 +221,10 @@ def _needs(found: Distribution) -> list[str]:
     return names
 
 
-def _hashes(lock: str) -> dict[str, list[str]]:
+def _hashes(lock: str) -> dict[NormalizedName, list[str]]:
     """By package, those that the lock has."""
-    found: dict[str, list[str]] = {}
-    name = ""
+    found: dict[NormalizedName, list[str]] = {}
+    name = canonicalize_name("")
     for line in lock.splitlines():
         if line and line[0] not in "#- \t":
             name = canonicalize_name(re.split(r"[=\s\[;@]", line, maxsplit=1)[0])
@@ -233,7 +236,24 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _text(bom: "Bom") -> str:
-    from cyclonedx.output.json import JsonV1Dot6
+def _text(bom: Any) -> str:
 
-    return JsonV1Dot6(bom).output_as_string(indent=2)
+    return _cyclonedx().JsonV1Dot6(bom).output_as_string(indent=2)
+
+
+@cache
+def _cyclonedx() -> Any:
+    """The library's classes, loaded when the first bill is written; its decorators hide their types."""
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.bom import Bom, BomMetaData
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
+    from cyclonedx.model.tool import ToolRepository
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
+
+    return SimpleNamespace(
+        Bom=Bom, BomMetaData=BomMetaData, Component=Component, ComponentType=ComponentType, DisjunctiveLicense=DisjunctiveLicense,
+        HashAlgorithm=HashAlgorithm, HashType=HashType, JsonV1Dot6=JsonV1Dot6, LicenseExpression=LicenseExpression,
+        PackageURL=PackageURL, Property=Property, ToolRepository=ToolRepository,
+    )  # fmt: skip

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from modelyard.core.errors import NotFound, RejectedContent
 from modelyard.core.addresses import shown
+from modelyard.core.errors import NotFound, RejectedContent
 from modelyard.package.address import FileAddress
 from modelyard.package.archive import is_archive, unpack
 from modelyard.package.download import Downloaded, download

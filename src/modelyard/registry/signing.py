@@ -134,7 +134,9 @@ def sign(manifest: Manifest, name: str, key: Path) -> str:
 
     wanted = [file for file in manifest.files if not _left_out(file.path, LEFT_OUT)]
     items = [
-        library.manifest.FileManifestItem(path=file.path, digest=Digest("sha256", bytes.fromhex(file.sha256)))
+        library.manifest.FileManifestItem(
+            path=file.path, digest=Digest("sha256", bytes.fromhex(file.sha256))
+        )
         for file in wanted
     ]
     listed = library.manifest.Manifest(

@@ -32,7 +32,9 @@ class Signatures:
             id = session.execute(_ids.where(*_is(model, number))).scalar()
             if id is None:
                 raise _none(model, number)
-            if session.execute(select(rows.c.id).where(rows.c.version_id == id, rows.c.digest == digest)).first():
+            if session.execute(
+                select(rows.c.id).where(rows.c.version_id == id, rows.c.digest == digest)
+            ).first():
                 return
             session.execute(
                 insert(rows).values(

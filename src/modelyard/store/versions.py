@@ -120,19 +120,31 @@ class Versions:
         with self._database.session() as session:
             return provenance.read(session, self._row(session, model, number).id)
 
-    def learn(self, model: str, number: int, signature: Signature) -> None:
-        """Fill in a signature that only loading could tell; one that is known stays. Raises NotFound."""
+    def learn(
+        self, model: str, number: int, signature: Signature | None, memory: int | None = None
+    ) -> None:
+        """Fill in a signature that only loading could tell (one that is known stays), and the memory in bytes that a
+        replica was measured to take (the most counts). Raises NotFound."""
         with self._database.begin() as session:
             row = session.execute(_versions.where(*_is(model, number))).one_or_none()
             if row is None:
                 raise NotFound(f"The model {model!r} has no version {number}.", field="version")
             analysis = unpack(row.analysis_json, Analysis)
-            if analysis.signature is not None:
-                return
-            learnt = pack(msgspec.structs.replace(analysis, signature=signature))
-            session.execute(
-                update(tables.versions).where(tables.versions.c.id == row.id).values(analysis_json=learnt)
+            told = signature is not None and analysis.signature is None
+            learnt = msgspec.structs.replace(
+                analysis,
+                signature=signature if told else analysis.signature,
+                memory_measured=max(filter(None, (memory, analysis.memory_measured)), default=None),
             )
+            if learnt == analysis:
+                return
+            session.execute(
+                update(tables.versions)
+                .where(tables.versions.c.id == row.id)
+                .values(analysis_json=pack(learnt))
+            )
+            if not told:
+                return
             self._audit.record(
                 "system", "version.learn", f"{model}/{number}", "its executor told its signature", session
             )

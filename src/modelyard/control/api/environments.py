@@ -3,14 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from starlette.responses import Response
 
 from modelyard.control.answers import EnvironmentAnswer, EnvironmentsAnswer
 from modelyard.control.api.common import PREFIX, Here
 from modelyard.control.environments import clean, describe, describe_all
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.requests import CleanRequest
-from modelyard.control.sbom import SBOM, sbom_of_environment, sbom_response
+from modelyard.control.sbom import SBOM, SbomResponse, sbom_of_environment
 
 router = APIRouter(prefix=PREFIX, tags=["environments"])
 
@@ -41,7 +40,8 @@ def get_environment(here: Here, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64
     "/environments/{id}/sbom",
     responses={200: SBOM, **failures("not_found", "unavailable")},
     response_model=None,
+    response_class=SbomResponse,
 )
-def get_sbom(here: Here, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]) -> Response:
+def get_sbom(here: Here, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]) -> SbomResponse:
     """What an environment is made of (CycloneDX): its interpreter and packages, with versions and licences."""
-    return sbom_response(sbom_of_environment(here, id))
+    return SbomResponse(sbom_of_environment(here, id))

@@ -2,13 +2,12 @@
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
 
 from modelyard.control.answers import ModelAnswer
 from modelyard.control.api.common import PREFIX, Here, NamePath, NumberPath, arrival_of, caller
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.requests import SignatureRequest, VersionRequest
-from modelyard.control.sbom import SBOM, sbom_of_version, sbom_response
+from modelyard.control.sbom import SBOM, SbomResponse, sbom_of_version
 from modelyard.core.model import Model, Version
 from modelyard.core.provenance import Provenance
 from modelyard.core.signing import FileSignature
@@ -107,10 +106,11 @@ def add_signature(
     "/models/{name}/versions/{number}/sbom",
     responses={200: SBOM, **failures("not_found", "unavailable")},
     response_model=None,
+    response_class=SbomResponse,
 )
-def get_sbom(here: Here, name: NamePath, number: NumberPath) -> Response:
+def get_sbom(here: Here, name: NamePath, number: NumberPath) -> SbomResponse:
     """What a version is made of (CycloneDX): its files, and the packages of the environment that it last ran in."""
-    return sbom_response(sbom_of_version(here, name, number))
+    return SbomResponse(sbom_of_version(here, name, number))
 
 
 @router.delete(
