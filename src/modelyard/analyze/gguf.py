@@ -214,10 +214,23 @@ def _skip_array(stream: Stream, path: str) -> None:
     if kind in _SCALARS:
         stream.skip(count * struct.calcsize(_SCALARS[kind]))
     elif kind == _STRING:
-        for _ in range(count):
-            stream.skip(_number(stream, "<Q"))
+        _skip_texts(stream, count)
     else:
         raise _corrupt(path, f"a list in its header is of the type {kind}")
+
+
+def _skip_texts(stream: Stream, count: int) -> None:
+    """Pass over so many texts. A vocabulary has hundreds of thousands: each is one look into the window."""
+    window, position = stream.window, stream.position
+    for _ in range(count):
+        index = position - window.start
+        length = window.data[index : index + 8] if index >= 0 else b""
+        if len(length) < 8:
+            length = window.read(position, 8)
+        position += 8 + int.from_bytes(length, "little")
+        if position > window.size:
+            raise window.truncated(position)
+    stream.position = position
 
 
 def _tensor(stream: Stream, path: str) -> _Tensor:
