@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from modelyard.core.errors import InvalidInput, RejectedContent
+from modelyard.core.errors import InvalidInput, RejectedContent, Unavailable
 from modelyard.core.manifest import FileEntry, Manifest, manifest_of
 from modelyard.registry import signing
 from modelyard.registry.signing import Signing, judge, sign
@@ -269,3 +269,27 @@ def test_keys_that_are_none_are_told_at_the_start(
     with pytest.raises(InvalidInput, match=r"modelyard\[signing\]"):
         Signing("required", [keys.public], kept)
     Signing("told", [keys.public], kept)
+
+
+def test_without_the_library_a_signature_is_unchecked_and_none_is_made(
+    keys: Keys, keep: Callable[[dict[str, bytes]], Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = sign(keep(FILES), "shout", keys.private)
+    monkeypatch.setitem(sys.modules, "model_signing", None)
+    verdict, key, why = judge(keep(FILES), bundle, [keys.public])
+    assert (verdict, key) == ("unchecked", None)
+    assert "modelyard[signing]" in why
+    for call in (lambda: sign(keep(FILES), "shout", keys.private), lambda: signing.check_key(keys.public)):
+        with pytest.raises(Unavailable, match=r"pip install 'modelyard\[signing\]'"):
+            call()
+
+
+def test_the_same_signature_twice_is_one(
+    keys: Keys, database: Database, blobs: BlobStore, keep: Callable[[dict[str, bytes]], Manifest]
+) -> None:
+    told = Signing("told", [keys.public], Signatures(database))
+    version, _ = register(blobs, Versions(database), "shout", keep(FILES), trusted=False, signing=told)
+    first, second = (sign(version.manifest, "shout", keys.private) for _ in range(2))
+    added = [told.add(version, bundle, who="me").digest for bundle in (first, second, first)]
+    assert added[0] == added[2] != added[1]
+    assert len(told.signatures(version)) == 2

@@ -7,6 +7,7 @@ library's own command, and the other way round. The library is in the extra ``mo
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
@@ -95,7 +96,8 @@ class Signing:
                 f"This is no signature of {version.model}/{version.number}: {error}", field="bundle"
             ) from error
         self._signatures.add(version.model, version.number, bundle, who=who)
-        return self.signatures(version)[-1]
+        digest = hashlib.sha256(bundle.encode()).hexdigest()
+        return next(each for each in self.signatures(version) if each.digest == digest)
 
     def signatures(self, version: Version) -> list[FileSignature]:
         """All of a version, each with what the keys say of it now."""
@@ -163,8 +165,10 @@ def judge(manifest: Manifest, bundle: str, keys: Iterable[Path]) -> tuple[Verdic
         return "wrong", None, f"{error}"
     if not keys:
         return "unchecked", None, "there is no public key to verify it with (signature_keys)."
-    if find_spec("model_signing") is None:
-        return "unchecked", None, _MISSING + "."
+    try:
+        _library()
+    except Unavailable as error:
+        return "unchecked", None, error.message
     for key in keys:
         if _verifies(manifest, bundle, key):
             return "verified", key.name, f"verified by the key {key.name}."
@@ -280,5 +284,5 @@ def _library() -> _Library:
         from model_signing import manifest
         from model_signing._signing import sign_ec_key, sign_sigstore_pb, signing
     except ImportError as error:
-        raise Unavailable(_MISSING) from error
+        raise Unavailable(f"{_MISSING} ({error}).") from error
     return _Library(manifest, signing, sign_ec_key, sign_sigstore_pb)
