@@ -10,6 +10,7 @@ from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import (
     ExecutorSpec,
+    Footprint,
     NodeStatus,
     Pool,
     PoolStatus,
@@ -175,6 +176,24 @@ def test_a_revision_that_was_replaced_on_its_way_is_retired() -> None:
     assert ("second", "retired") in [(change.deployment.id, change.state) for change in actions.changes]
     assert actions.table is not None
     assert [pool.deployment for pool in actions.table.pools] == ["first", "third"]
+
+
+@pytest.mark.parametrize(
+    ("known", "measured", "learnt"),
+    [(None, 100, [100]), (100, 100, []), (100, 104, []), (100, 110, [110]), (100, 50, [])],
+)
+def test_memory_is_learnt_when_it_is_measured_and_again_when_it_has_grown(
+    known: int | None, measured: int, learnt: list[int]
+) -> None:
+    serves = msgspec.structs.replace(revision("a", state="ready"), memory=known)
+    footprint = Footprint(loading=measured, loaded=measured, most=measured, seconds=1.0)
+    status = node(1, a="ready")
+    status = msgspec.structs.replace(
+        status, pools=(msgspec.structs.replace(status.pools[0], footprint=footprint),)
+    )
+    line = Line(endpoint="e", wanted=serves, serving=serves)
+    found = decide(wanted(line), Observed(status=status), 0.0).learnt
+    assert [(each.memory, each.signature) for each in found] == [(memory, None) for memory in learnt]
 
 
 def test_a_signature_that_only_the_executor_knew_is_learnt_once() -> None:

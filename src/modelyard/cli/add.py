@@ -11,11 +11,13 @@ import typer
 
 from modelyard.cli.output import print_facts, print_json, say
 from modelyard.cli.predict import pair_of, show
+from modelyard.cli.sources import source_of
 from modelyard.cli.ticker import Ticker
 from modelyard.client.location import find_home
 from modelyard.client.options import settings_of
 from modelyard.core.errors import InvalidInput, ModelyardError
 from modelyard.core.names import check_name
+from modelyard.core.provenance import Source
 from modelyard.core.settings import load_settings
 from modelyard.core.units import format_bytes, format_seconds
 from modelyard.onboard import (
@@ -33,6 +35,7 @@ from modelyard.onboard import (
     write,
     written,
 )
+from modelyard.onboard.material import Material
 from modelyard.package.environment import Environments
 
 
@@ -110,7 +113,7 @@ def run(
         deploy(
             folder, called, trust_pickle=trust_pickle,
             settings={**settings_of({"python": answers.python}), **leave(network)},
-            reset=False, detach=False, as_json=as_json, told=told,
+            reset=False, detach=False, as_json=as_json, told=told, source=came_from(called, source, material),
         )  # fmt: skip
         return
     if as_json:
@@ -120,6 +123,11 @@ def run(
         print(f"Deploy it: modelyard deploy {folder} --name {called}")
     else:
         print(f"\nDeploy it: modelyard deploy {folder} --name {called}{' --network' if network else ''}")
+
+
+def came_from(name: str, source: str, material: Material) -> Source:
+    """What was added, and behind it the project; the folder that was written of it may have been changed by hand."""
+    return Source(kind="added", name=name, of=source_of(material.kind, source, material.revision))
 
 
 def leave(network: bool) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from modelyard.catalog.entry import Category, Entry, Framework, Source, is_runna
 from modelyard.cli.output import print_facts, print_json, print_table, say
 from modelyard.client.location import find_home
 from modelyard.client.options import settings_of
+from modelyard.core import provenance
+from modelyard.core.addresses import shown
 from modelyard.core.errors import InvalidInput, Unavailable
 from modelyard.core.names import check_name
 from modelyard.core.settings import load_settings
@@ -130,9 +132,11 @@ def deploy(
             f"{name!r} cannot be deployed by its name: its entry has no recipe. Make a folder of its files with a "
             f"model.yaml, or have one made: modelyard add {_where(entry.source)}"
         )
+    folder = _fetched(entry)
     run(
-        _fetched(entry),
+        folder,
         called,
+        source=_came_from(entry, folder),
         trust_pickle=trust_pickle,
         settings=settings_of({"python": entry.python, "timeout": timeout}),
         at_first=settings_of({"timeout": entry.timeout}),
@@ -148,6 +152,27 @@ def _fetched(entry: Entry) -> Path:
     return bring(
         entry, find_home().root.absolute() / "catalog", mirror=load_settings().mirror, progress=say
     )
+
+
+def _came_from(entry: Entry, folder: Path) -> provenance.Source:
+    """The entry, and behind it what its files were fetched from: its source, or a mirror."""
+    from modelyard.pipeline.fetch import revision_of
+
+    home = find_home().root.absolute() / "catalog"
+    mirror = load_settings().mirror
+    source, revision = entry.source, revision_of(entry, home)
+    in_mirror = folder != home / entry.name or (revision is None and source.package is None)
+    if mirror is not None and in_mirror:
+        of = provenance.Source(kind="mirror", name=shown(str(mirror)))
+    elif source.hub is not None:
+        of = provenance.Source(kind="hub", name=source.hub, revision=revision)
+    elif source.git is not None:
+        of = provenance.Source(kind="git", name=shown(source.git), revision=revision)
+    elif source.url is not None:
+        of = provenance.Source(kind="url", name=shown(source.url), sha256=revision)
+    else:
+        of = provenance.Source(kind="package", name=source.package or "")
+    return provenance.Source(kind="catalog", name=entry.name, of=of)
 
 
 def _row(entry: Entry) -> list[str]:

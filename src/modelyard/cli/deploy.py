@@ -15,6 +15,7 @@ from modelyard.client.deploy_flow import name_of, raise_failure
 from modelyard.client.location import find_home
 from modelyard.client.synchronous import Client
 from modelyard.core.errors import NotFound
+from modelyard.core.provenance import Source
 from modelyard.core.units import format_seconds
 
 
@@ -28,12 +29,14 @@ def run(
     detach: bool,
     as_json: bool,
     at_first: Mapping[str, Any] | None = None,
+    source: Source | None = None,
     told: Mapping[str, Any] | None = None,
 ) -> None:
     """Raises the deployment's error; exits 130 when interrupted, with a word on how to go on.
 
     ``at_first`` are settings in place of the defaults: an endpoint that is there keeps what it has.
-    ``told`` is what was to be said before it, and stands in the same JSON document.
+    ``source`` is where the files came from (None: their path); ``told`` is what was to be said before it, and
+    stands in the same JSON document.
     """
     begin = time.monotonic()
     endpoint = name_of(path, name)
@@ -49,6 +52,7 @@ def run(
                     trust_pickle=trust_pickle,
                     settings=settings,
                     reset=reset,
+                    source=source,
                     on_event=progress.show,
                 )
             except KeyboardInterrupt:

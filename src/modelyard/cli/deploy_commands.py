@@ -140,9 +140,11 @@ def deploy(
         )
     except InvalidInput as error:
         raise typer.BadParameter(error.message, param_hint=error.field) from error
+    place = place_of(model, sha256)
     run(
-        place_of(model, sha256),
+        place.path,
         name,
+        source=place.source,
         trust_pickle=trust_pickle,
         settings=settings,
         reset=reset,
@@ -154,12 +156,12 @@ def deploy(
 def analyze(model: Source, sha256: Digest = None, as_json: AsJson = False) -> None:
     """Say what a model is, without running anything of it.
 
-    Format, signature, size, parameters, memory, dependencies. Needs no platform.
+    Format, signature, size, parameters, precision, memory, operations, dependencies, licence, GPU. Needs no platform.
     """
     from modelyard.cli.analyze import run
     from modelyard.cli.sources import place_of
 
-    run(place_of(model, sha256), as_json=as_json)
+    run(place_of(model, sha256).path, as_json=as_json)
 
 
 def jobs(

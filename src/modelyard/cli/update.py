@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import typer
 
-from modelyard.cli.add import interpreter_of, leave, print_questions, print_trial
+from modelyard.cli.add import came_from, interpreter_of, leave, print_questions, print_trial
 from modelyard.cli.output import print_json, say
 from modelyard.cli.ticker import Ticker
 from modelyard.client.location import find_home
@@ -82,6 +82,7 @@ def run(
             detach=False,
             as_json=as_json,
             told=told,
+            source=came_from(name, source, found.material),
         )
         if candidate is partial:  # what fails to serve leaves the files of what does
             put_in_place(partial, folder)

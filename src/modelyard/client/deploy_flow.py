@@ -1,9 +1,14 @@
 """The flow of a deployment: hash, upload what is missing, create the job, follow it to its end."""
 
+import getpass
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 from modelyard.client.answers import EndpointInfo, decode, error_of, rebuild
 from modelyard.client.events import EventParser
@@ -16,6 +21,8 @@ from modelyard.core.errors import Internal, ModelyardError, Unavailable
 from modelyard.core.job import Job, JobEvent
 from modelyard.core.manifest import Manifest
 from modelyard.core.names import check_name, suggest_name
+from modelyard.core.provenance import Source, cleaned
+from modelyard.core.version import VERSION
 
 PATIENCE = 60.0  # seconds that a job's stream may be away (the control plane restarts) before giving up
 _ENDS = ("done", "failed", "cancelled")
@@ -23,11 +30,12 @@ _ENDS = ("done", "failed", "cancelled")
 
 class Wishes(NamedTuple):
     """How to deploy. ``settings`` is a whole, or the part that is given; with ``reset`` the rest is the
-    default, else it is as the endpoint has it."""
+    default, else it is as the endpoint has it. ``source`` is where the files came from (None: their path)."""
 
     trust_pickle: bool
     settings: DeploymentSettings | Mapping[str, Any]
     reset: bool
+    source: Source | None = None
 
 
 def name_of(path: Path, name: str | None) -> str:
@@ -59,11 +67,27 @@ def begin(
         "endpoint": endpoint_name,
         "upload": upload.id,
         "trust_pickle": wishes.trust_pickle,
+        "provenance": provenance(wishes.source or Source(kind="path", name=path.absolute().name)),
         "settings": wishes.settings,
         "reset": wishes.reset,
     }
     reply = yield from session.api("POST", "/deployments", wanted)
     return decode(reply.body, Job)
+
+
+def provenance(source: Source) -> dict[str, Any]:
+    """What the platform is told of files that are sent: where they came from, who sends them, with what."""
+    told = msgspec.to_builtins(cleaned(source))
+    return {"source": told, "user": _user(), "client": f"modelyard {VERSION}"}
+
+
+def _user() -> str:
+    """Who this is as the machine knows it: ``alice@laptop``. Nothing proves it."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container's user that has no name
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"[:200]
 
 
 def follow(session: Session, id: str, on_event: OnEvent, after: int = 0) -> Flow[Job]:

@@ -25,8 +25,10 @@ from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply,
 from modelyard.core.errors import Internal, ModelyardError, Unavailable
 from modelyard.core.job import Job
 from modelyard.core.model import Version
+from modelyard.core.provenance import Provenance
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.signing import FileSignature
 
 T = TypeVar("T")
 _FIRST_WAIT = 0.05
@@ -170,6 +172,29 @@ def model(session: Session, name: str) -> Flow[ModelInfo]:
 
 def version(session: Session, name: str, number: int) -> Flow[Version]:
     return (yield from session.ask(Version, f"/models/{part(name)}/versions/{number}"))
+
+
+def provenance(session: Session, name: str, number: int) -> Flow[list[Provenance]]:
+    return (yield from session.ask(list[Provenance], f"/models/{part(name)}/versions/{number}/provenance"))
+
+
+def signatures(session: Session, name: str, number: int) -> Flow[list[FileSignature]]:
+    return (
+        yield from session.ask(list[FileSignature], f"/models/{part(name)}/versions/{number}/signatures")
+    )
+
+
+def add_signature(session: Session, name: str, number: int, bundle: str) -> Flow[FileSignature]:
+    path = f"/models/{part(name)}/versions/{number}/signatures"
+    return decode((yield from session.api("POST", path, {"bundle": bundle})).body, FileSignature)
+
+
+def sbom(session: Session, name: str, number: int) -> Flow[dict[str, Any]]:
+    return (yield from session.ask(dict[str, Any], f"/models/{part(name)}/versions/{number}/sbom"))
+
+
+def environment_sbom(session: Session, id: str) -> Flow[dict[str, Any]]:
+    return (yield from session.ask(dict[str, Any], f"/environments/{part(id)}/sbom"))
 
 
 def delete_model(session: Session, name: str) -> Flow[None]:

@@ -21,8 +21,10 @@ from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import ModelyardError
 from modelyard.core.job import Job, JobEvent, PredictionJob
 from modelyard.core.model import Version
+from modelyard.core.provenance import Provenance, Source
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.signing import FileSignature
 
 
 class Client:
@@ -66,13 +68,15 @@ class Client:
         *,
         trust_pickle: bool = False,
         reset: bool = False,
+        source: Source | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
         **options: Unpack[Options],
     ) -> EndpointInfo:
         """Deploy the file or folder ``path`` and wait until it serves; the endpoint as it then stands.
 
         ``name`` defaults to the nearest to the file's name. ``trust_pickle`` allows a model whose
-        loading runs code. ``on_event`` is told each step. The other options are those of
+        loading runs code. ``source`` says where the files came from (not given: their path), for the version's
+        provenance. ``on_event`` is told each step. The other options are those of
         :class:`modelyard.client.options.Options`; one that is not given stays as the endpoint has it,
         or with ``reset`` goes back to its default.
         Raises RejectedContent for files that are no model, Internal with the model's traceback when
@@ -83,7 +87,7 @@ class Client:
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings_of(options), reset),
+                deploy_flow.Wishes(trust_pickle, settings_of(options), reset, source),
                 on_event or _ignore,
             )
         )
@@ -96,6 +100,7 @@ class Client:
         trust_pickle: bool = False,
         settings: DeploymentSettings | Mapping[str, Any] | None = None,
         reset: bool = False,
+        source: Source | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
     ) -> Job:
         """Upload what is missing and create the deployment's job, without waiting for it.
@@ -107,7 +112,7 @@ class Client:
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings or {}, reset),
+                deploy_flow.Wishes(trust_pickle, settings or {}, reset, source),
                 on_event or _ignore,
             )
         )
@@ -278,6 +283,26 @@ class Client:
     def version(self, model: str, number: int) -> Version:
         """One version of a model. Raises NotFound."""
         return self._run(flows.version(self._session, model, number))
+
+    def provenance(self, model: str, number: int) -> list[Provenance]:
+        """Where the files of a version came from: each source, uploader and client once. Raises NotFound."""
+        return self._run(flows.provenance(self._session, model, number))
+
+    def signatures(self, model: str, number: int) -> list[FileSignature]:
+        """The file signatures of a version, each with what the platform's keys say of it. Raises NotFound."""
+        return self._run(flows.signatures(self._session, model, number))
+
+    def add_signature(self, model: str, number: int, bundle: str) -> FileSignature:
+        """Keep a file signature, the bundle of model-signing as text. Raises RejectedContent for one of other files."""
+        return self._run(flows.add_signature(self._session, model, number, bundle))
+
+    def sbom(self, model: str, number: int) -> dict[str, Any]:
+        """The bill of materials of a version (CycloneDX): its files, and the packages that it last ran with."""
+        return self._run(flows.sbom(self._session, model, number))
+
+    def environment_sbom(self, id: str) -> dict[str, Any]:
+        """The bill of materials of an environment (CycloneDX). Raises NotFound."""
+        return self._run(flows.environment_sbom(self._session, id))
 
     def delete_model(self, name: str) -> None:
         """Delete a model with all its versions. Raises Conflict while an endpoint uses it."""

@@ -21,6 +21,7 @@ from modelyard.host.home import prepare, read_key
 from modelyard.package.environment import Environments
 from modelyard.pipeline.deploy import KIND, DeployPipeline
 from modelyard.pipeline.runner import Runner
+from modelyard.registry.signing import Signing
 from modelyard.store.audit import Audit
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
@@ -28,6 +29,7 @@ from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
 from modelyard.store.owner import this_process
 from modelyard.store.remotes import Remotes
+from modelyard.store.signatures import Signatures
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 
@@ -57,6 +59,11 @@ class Platform:
         self.jobs = Jobs(self.database)
         self.audit = Audit(self.database)
         self.blobs = BlobStore(self.home.blobs)
+        self.signing = Signing(
+            settings.signatures,
+            [Path(each.strip()) for each in (settings.signature_keys or "").split(",") if each.strip()],
+            Signatures(self.database),
+        )
         self.environments = Environments(self.home.environments, downloads=settings.python_downloads)
         self.target = LocalTarget(self.home)
         self.hub = JobHub()
@@ -85,6 +92,7 @@ class Platform:
             reconciler=self.reconciler,
             changes=self.changes,
             changed=self.changed,
+            signing=self.signing,
             node_url=lambda: self.node_url,
         )
         self.runner = Runner(

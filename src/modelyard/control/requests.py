@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from modelyard.core.manifest import FileEntry
+from modelyard.core.provenance import Source, cleaned
 from modelyard.core.remotes import MAX_REMOTES, MAX_WEIGHT, RemoteRoute
 from modelyard.core.routes import Remote, RetryOptions
 
@@ -42,11 +44,40 @@ class UploadRequest(Strict):
         return [FileEntry(path=file.path, size=file.size, sha256=file.sha256) for file in self.files]
 
 
+class SourceRequest(Strict):
+    """Where files came from, as far as who sends them knows. Secrets in addresses are taken out."""
+
+    kind: Literal["path", "object", "hub", "git", "url", "package", "catalog", "added", "mirror", "upload"]
+    name: Annotated[str, Field(max_length=2048)] = ""
+    revision: Annotated[str, Field(max_length=250)] | None = None
+    sha256: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = None
+    of: "SourceRequest | None" = None
+
+    def source(self) -> Source:
+        """As a noun of core. Raises InvalidInput."""
+        return cleaned(msgspec.convert(self.model_dump(), Source))
+
+
+class ProvenanceRequest(Strict):
+    """Where an upload came from; who and with what program, as the client says."""
+
+    source: SourceRequest
+    user: Annotated[str, Field(max_length=200)] = ""
+    client: Annotated[str, Field(max_length=200)] = ""
+
+
 class VersionRequest(Strict):
     """Make a version of a complete upload."""
 
     upload: IdField
     trust_pickle: bool = False
+    provenance: ProvenanceRequest | None = None
+
+
+class SignatureRequest(Strict):
+    """A file signature: the bundle (JSON text) that model-signing writes."""
+
+    bundle: Annotated[str, Field(min_length=2, max_length=1_000_000)]
 
 
 class ResourcesRequest(Strict):
@@ -129,6 +160,7 @@ class DeploymentRequest(Strict):
     model: NameField | None = None
     version: VersionField | None = None
     trust_pickle: bool = False
+    provenance: ProvenanceRequest | None = None
     settings: SettingsRequest = SettingsRequest()
     reset: bool = False
 

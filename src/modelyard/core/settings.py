@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from modelyard.core.errors import InvalidInput
+from modelyard.core.signing import SignaturePolicy
 from modelyard.core.struct import Noun
 from modelyard.core.units import format_bytes, parse_bytes
 
@@ -38,6 +39,8 @@ class Settings(Noun):
     has uv install a Python that a model asks for and this machine has not got.
     ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can,
     "required" refuses to start what cannot be, "off" not at all.
+    ``signatures`` says what becomes of models without a valid file signature: "off" nothing, "told" it is said,
+    "required" they are refused; ``signature_keys`` are files of public keys (PEM), separated by commas.
     """
 
     home: str
@@ -63,6 +66,8 @@ class Settings(Noun):
     mirror: str | None = None
     environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
     python_downloads: bool = False
+    signatures: SignaturePolicy = "off"
+    signature_keys: str | None = None
 
     def __post_init__(self) -> None:
         if self.device_memory is not None:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.model import Version
@@ -161,13 +163,14 @@ class Reconciler:
         """With the pool that was made when it was first seen: it must not change while it lives."""
         former = self._revisions.get(deployment.id)
         if former is not None and former.signature_known:
-            revision = Revision(deployment=deployment, pool=former.pool)
+            revision = Revision(deployment=deployment, pool=former.pool, memory=former.memory)
         else:
             version = self._versions.get(deployment.model, deployment.version)
             revision = Revision(
                 deployment=deployment,
                 pool=former.pool if former is not None else self._pool_source(version, deployment),
                 signature_known=version.analysis.signature is not None,
+                memory=version.analysis.memory_measured,
             )
         self._revisions[deployment.id] = revision
         return revision
@@ -200,7 +203,13 @@ class Reconciler:
                 self._endpoints.serve(deployment.endpoint, deployment.id)
                 _log.info("%s is served by %s now", deployment.endpoint, deployment.id)
             for learnt in actions.learnt:
-                self._versions.learn(learnt.model, learnt.version, learnt.signature)
+                self._versions.learn(learnt.model, learnt.version, learnt.signature, learnt.memory)
+                self._revisions = {
+                    id: replace(each, memory=learnt.memory or each.memory)
+                    if (each.deployment.model, each.deployment.version) == (learnt.model, learnt.version)
+                    else each
+                    for id, each in self._revisions.items()
+                }
                 self._wanted = None
         if actions.changes or actions.reverts or (taken and (actions.serves or actions.learnt)):
             self._changed.notify()

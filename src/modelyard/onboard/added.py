@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from packaging.requirements import Requirement
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
 from modelyard.core.struct import Noun
 from modelyard.onboard.look import Answers
 from modelyard.onboard.material import Kind
-from modelyard.package.address import shown
 
 _OURS = ("model.py", "model.yaml", "requirements.txt", "test_model.py")
 

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from modelyard.analyze import analyze
 from modelyard.analyze.detect import identify
+from modelyard.analyze.packages import alike, is_known, package_of, requirement_of
 from modelyard.core.errors import InvalidInput, ModelyardError
 from modelyard.core.model import Analysis
 from modelyard.core.names import suggest_name
@@ -24,7 +25,6 @@ from modelyard.onboard.code import Code
 from modelyard.onboard.flow import Flow
 from modelyard.onboard.literals import annotation_of, as_json
 from modelyard.onboard.material import Material
-from modelyard.onboard.packages import alike, is_known, package_of, requirement_of
 from modelyard.onboard.project import Need, Project, read_project
 from modelyard.onboard.report import Finding, Question, Report
 from modelyard.onboard.snippets import documents

@@ -20,13 +20,13 @@ from typing import Any
 import msgspec
 
 from modelyard.analyze import analyze
+from modelyard.analyze.packages import package_of
 from modelyard.core.deployment import Leave
 from modelyard.core.errors import RejectedContent
 from modelyard.core.model import Analysis
 from modelyard.core.routes import ExecutorSpec
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
-from modelyard.onboard.packages import package_of
 from modelyard.package.environment import Environment, Environments
 from modelyard.package.system import check_system
 from modelyard.serve.codec import unpack_record

@@ -23,6 +23,7 @@ from modelyard.core.job import Job
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
+from modelyard.core.provenance import Arrival
 from modelyard.core.settings import Home
 from modelyard.core.struct import Noun
 from modelyard.deploy.reconciler import Reconciler
@@ -31,6 +32,7 @@ from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
 from modelyard.pipeline import options
 from modelyard.pipeline.run import Run
+from modelyard.registry.signing import Signing
 from modelyard.registry.versions import NeedsTrust, register
 from modelyard.store.blobs import BlobStore
 from modelyard.store.endpoints import Endpoints
@@ -50,7 +52,7 @@ class DeployParameters(Noun):
     """What a job of kind ``deploy`` is asked to do: an upload or a version (None: the latest).
 
     ``settings`` is the part of the options that is given; the rest stays as the endpoint has it, or
-    with ``reset`` is the default.
+    with ``reset`` is the default. ``arrival`` says where an upload came from.
     """
 
     endpoint: str
@@ -60,6 +62,7 @@ class DeployParameters(Noun):
     settings: dict[str, Any] = {}
     reset: bool = False
     trusted: bool = False
+    arrival: Arrival | None = None
 
 
 class DeployPipeline:
@@ -79,6 +82,7 @@ class DeployPipeline:
         reconciler: Reconciler,
         changes: threading.RLock,
         changed: Signal,
+        signing: Signing,
         node_url: Callable[[], str | None],
     ) -> None:
         self._home = home
@@ -92,6 +96,7 @@ class DeployPipeline:
         self._reconciler = reconciler
         self._changes = changes
         self._changed = changed
+        self._signing = signing
         self._node_url = node_url
 
     def submit(self, parameters: DeployParameters) -> Job:
@@ -147,6 +152,8 @@ class DeployPipeline:
             with run.stage("register", "Looking at the files") as result:
                 try:
                     version, message = self._version(parameters)
+                    for line in self._signing.require(version):
+                        run.warning(line)
                 except NeedsTrust:
                     raise  # the upload stays: the same again with trust sends nothing
                 except RejectedContent:
@@ -166,9 +173,17 @@ class DeployPipeline:
                 (known, False)
                 if known is not None
                 else register(
-                    self._blobs, self._versions, parameters.model, manifest, trusted=parameters.trusted
+                    self._blobs,
+                    self._versions,
+                    parameters.model,
+                    manifest,
+                    trusted=parameters.trusted,
+                    arrival=parameters.arrival,
+                    signing=self._signing,
                 )
             )
+            if known is not None and parameters.arrival is not None:
+                self._versions.arrived(known.model, known.number, parameters.arrival)
             what = "is new" if new else "was there already"
             return version, f"{version.model} version {version.number} ({version.analysis.format}) {what}"
         if parameters.version is not None:

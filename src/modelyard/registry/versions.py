@@ -5,6 +5,9 @@ from modelyard.core.errors import Conflict, RejectedContent
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
+from modelyard.core.provenance import Arrival
+from modelyard.core.signing import SIGNATURE_PATH
+from modelyard.registry.signing import Signing
 from modelyard.store.blobs import BlobStore
 from modelyard.store.versions import Versions
 
@@ -17,15 +20,24 @@ class NeedsTrust(RejectedContent):
 
 
 def register(
-    blobs: BlobStore, versions: Versions, model: str, manifest: Manifest, *, trusted: bool
+    blobs: BlobStore,
+    versions: Versions,
+    model: str,
+    manifest: Manifest,
+    *,
+    trusted: bool,
+    arrival: Arrival | None = None,
+    signing: Signing | None = None,
 ) -> tuple[Version, bool]:
-    """The version of ``manifest`` in ``model``, and whether it is new.
+    """The version of ``manifest`` in ``model``, and whether it is new. ``arrival`` says where it came from.
 
     Raises Conflict while bytes are missing, RejectedContent for files that cannot be served, NeedsTrust
-    for those that would execute code without ``trusted``, InvalidInput for a name that cannot be one.
+    for those that would execute code without ``trusted``, InvalidInput for a name that cannot be one; of files
+    that are not signed as ``signing`` requires, RejectedContent.
     """
     check_name(model, field="model")
     require_blobs(blobs, manifest)
+    bundle = signing.look(blobs, manifest) if signing is not None else None
     analysis = analyze(blobs.files(manifest))
     if analysis.because and analysis.executes != "no" and not trusted:
         raise NeedsTrust(
@@ -48,7 +60,10 @@ def register(
     # The upload may have expired meanwhile: no version is made of bytes that were collected.
     with blobs.referring():
         require_blobs(blobs, manifest)
-        return versions.add(model, manifest, analysis, trusted)
+        version, new = versions.add(model, manifest, analysis, trusted, arrival=arrival)
+    if signing is not None:
+        signing.keep(version, bundle, place=SIGNATURE_PATH, who=arrival.uploader if arrival else "system")
+    return version, new
 
 
 def require_blobs(blobs: BlobStore, manifest: Manifest) -> None:

@@ -52,6 +52,34 @@ versions: Final = Table(
     UniqueConstraint("model_id", "digest"),
 )
 
+# One row for each source, uploader and client: ``key`` is their digest.
+provenance: Final = Table(
+    "provenance",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("arrival_json", Text, nullable=False),
+    Column("first", Float, nullable=False),
+    Column("last", Float, nullable=False),
+    UniqueConstraint("version_id", "key"),
+)
+
+# ``digest`` is that of the bundle; ``place`` the path in the version that it came at, empty when it was added later.
+signatures: Final = Table(
+    "signatures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("bundle", Text, nullable=False),
+    Column("place", String(1024), nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("created", Float, nullable=False),
+    UniqueConstraint("version_id", "digest"),
+)
+
 uploads: Final = Table(
     "uploads",
     metadata,

@@ -12,8 +12,9 @@ from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Analysis, Model, Version
 from modelyard.core.names import check_name
+from modelyard.core.provenance import Arrival, Provenance
 from modelyard.core.signature import Signature
-from modelyard.store import tables
+from modelyard.store import provenance, tables
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
 from modelyard.store.nouns import pack, unpack
@@ -30,12 +31,19 @@ class Versions:
         self._audit = Audit(database, clock)
 
     def add(
-        self, model: str, manifest: Manifest, analysis: Analysis, trusted: bool, *, who: str = "system"
+        self,
+        model: str,
+        manifest: Manifest,
+        analysis: Analysis,
+        trusted: bool,
+        *,
+        who: str = "system",
+        arrival: Arrival | None = None,
     ) -> tuple[Version, bool]:
         """The version of ``manifest`` in ``model``, and whether it is new.
 
-        One that is there already stays as it is, but becomes trusted when it comes as trusted. The
-        model is made when there is none. Raises InvalidInput for a name that cannot be one.
+        One that is there already stays as it is, but becomes trusted when it comes as trusted, and its provenance
+        has ``arrival`` too. The model is made when there is none. Raises InvalidInput for a name that cannot be one.
         """
         check_name(model, field="model")
         with self._database.begin() as session:
@@ -43,6 +51,8 @@ class Versions:
                 _versions.where(tables.models.c.name == model, tables.versions.c.digest == manifest.digest)
             ).one_or_none()
             if existing is not None:
+                if arrival is not None:
+                    provenance.note(session, existing.id, manifest.digest, arrival, self._clock())
                 return self._trust(session, _noun(existing), trusted, who), False
             model_id = self._model_id(session, model, who)
             last = select(func.max(tables.versions.c.number)).where(tables.versions.c.model_id == model_id)
@@ -55,7 +65,7 @@ class Versions:
                 trusted=trusted,
                 created=self._clock(),
             )
-            session.execute(
+            made = session.execute(
                 insert(tables.versions).values(
                     model_id=model_id,
                     number=version.number,
@@ -66,6 +76,10 @@ class Versions:
                     created=version.created,
                 )
             )
+            if arrival is not None:
+                (id,) = made.inserted_primary_key or (None,)
+                assert isinstance(id, int)
+                provenance.note(session, id, version.digest, arrival, version.created)
             subject = f"{model}/{version.number}"
             self._audit.record(who, "version.add", subject, "trusted" if trusted else "", session)
         return version, True
@@ -73,11 +87,7 @@ class Versions:
     def get(self, model: str, number: int) -> Version:
         """Raises NotFound."""
         with self._database.session() as session:
-            row = session.execute(_versions.where(*_is(model, number))).one_or_none()
-            if row is None:
-                self._require_model(session, model)
-                raise NotFound(f"The model {model!r} has no version {number}.", field="version")
-        return _noun(row)
+            return _noun(self._row(session, model, number))
 
     def latest(self, model: str) -> Version:
         """The version of the highest number. Raises NotFound."""
@@ -99,19 +109,42 @@ class Versions:
             raise _no_model(name)
         return found[0]
 
-    def learn(self, model: str, number: int, signature: Signature) -> None:
-        """Fill in a signature that only loading could tell; one that is known stays. Raises NotFound."""
+    def arrived(self, model: str, number: int, arrival: Arrival) -> None:
+        """The files of a version that is there have come once more. Raises NotFound."""
+        with self._database.begin() as session:
+            row = self._row(session, model, number)
+            provenance.note(session, row.id, row.digest, arrival, self._clock())
+
+    def provenance(self, model: str, number: int) -> builtins.list[Provenance]:
+        """Where the files of a version came from, each source once, the first one first. Raises NotFound."""
+        with self._database.session() as session:
+            return provenance.read(session, self._row(session, model, number).id)
+
+    def learn(
+        self, model: str, number: int, signature: Signature | None, memory: int | None = None
+    ) -> None:
+        """Fill in a signature that only loading could tell (one that is known stays), and the memory in bytes that a
+        replica was measured to take (the most counts). Raises NotFound."""
         with self._database.begin() as session:
             row = session.execute(_versions.where(*_is(model, number))).one_or_none()
             if row is None:
                 raise NotFound(f"The model {model!r} has no version {number}.", field="version")
             analysis = unpack(row.analysis_json, Analysis)
-            if analysis.signature is not None:
-                return
-            learnt = pack(msgspec.structs.replace(analysis, signature=signature))
-            session.execute(
-                update(tables.versions).where(tables.versions.c.id == row.id).values(analysis_json=learnt)
+            told = signature is not None and analysis.signature is None
+            learnt = msgspec.structs.replace(
+                analysis,
+                signature=signature if told else analysis.signature,
+                memory_measured=max(filter(None, (memory, analysis.memory_measured)), default=None),
             )
+            if learnt == analysis:
+                return
+            session.execute(
+                update(tables.versions)
+                .where(tables.versions.c.id == row.id)
+                .values(analysis_json=pack(learnt))
+            )
+            if not told:
+                return
             self._audit.record(
                 "system", "version.learn", f"{model}/{number}", "its executor told its signature", session
             )
@@ -152,6 +185,13 @@ class Versions:
         with self._database.session() as session:
             rows = session.execute(select(tables.versions.c.manifest_json)).scalars().all()
         return {file.sha256 for row in rows for file in unpack(row, Manifest).files}
+
+    def _row(self, session: Connection, model: str, number: int) -> Row[Any]:
+        row = session.execute(_versions.where(*_is(model, number))).one_or_none()
+        if row is None:
+            self._require_model(session, model)
+            raise NotFound(f"The model {model!r} has no version {number}.", field="version")
+        return row
 
     def _trust(self, session: Connection, version: Version, trusted: bool, who: str) -> Version:
         if version.trusted or not trusted:

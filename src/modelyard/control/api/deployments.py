@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.requests import Request
 
-from modelyard.control.api.common import PREFIX, Here, IdPath
+from modelyard.control.api.common import PREFIX, Here, IdPath, arrival_of
 from modelyard.control.openapi import NounResponse, answers
 from modelyard.control.requests import NAME_PATTERN, DeploymentRequest
 from modelyard.core.deployment import Deployment
@@ -21,7 +22,7 @@ router = APIRouter(prefix=PREFIX, tags=["deployments"])
     responses=answers(Job, "not_found", "conflict", "unavailable", status=202),
     response_model=None,
 )
-def deploy(here: Here, request: DeploymentRequest) -> NounResponse:
+def deploy(here: Here, request: DeploymentRequest, http: Request) -> NounResponse:
     """Start the job that brings an upload or a version to an endpoint; follow it at ``/jobs``."""
     if request.upload is not None and request.version is not None:
         raise InvalidInput(
@@ -37,6 +38,7 @@ def deploy(here: Here, request: DeploymentRequest) -> NounResponse:
             settings=request.settings.given(),
             reset=request.reset,
             trusted=request.trust_pickle,
+            arrival=arrival_of(http, request.provenance) if request.upload is not None else None,
         )
     )
     here.runner.wake()
