@@ -65,9 +65,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
 	@touch $@ $(VENV)/.installed
 
-.setup/system:
+.setup/system: Makefile
 	@command -v chromium >/dev/null || { $(call apt,chromium); }
 	@command -v redis-server >/dev/null || { $(call apt,redis-server); }
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(call apt,postgresql); }
 	@command -v pypy3 >/dev/null || ( $(call apt,pypy3) ) || echo 'Without pypy3 some tests are skipped.' >&2
 	@mkdir -p .setup && touch $@
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from modelyard.control.hub import JobHub
 from modelyard.control.janitor import Janitor
+from modelyard.control.presence import Presence
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import Unavailable
 from modelyard.core.model import Version
@@ -23,8 +24,9 @@ from modelyard.pipeline.deploy import KIND, DeployPipeline
 from modelyard.pipeline.runner import Runner
 from modelyard.store.audit import Audit
 from modelyard.store.blobs import BlobStore
-from modelyard.store.database import Database
+from modelyard.store.database import open_database
 from modelyard.store.endpoints import Endpoints
+from modelyard.store.homes import Homes
 from modelyard.store.jobs import Jobs
 from modelyard.store.owner import this_process
 from modelyard.store.remotes import Remotes
@@ -48,13 +50,16 @@ class Platform:
         self.url: str | None = None
         prepare(self.home)
         self.key = read_key(self.home.key)
-        self.database = Database(self.home.database)
+        self.database = open_database(settings)
         self.database.migrate()
+        # In a home's own database all is its own, also what a home of another id has left in it.
+        self.id = read_key(self.home.id) if self.database.is_shared else None
+        self.homes = Homes(self.database, silence=settings.takeover_after)
         self.versions = Versions(self.database)
         self.uploads = Uploads(self.database, lifetime=settings.upload_expiry)
-        self.endpoints = Endpoints(self.database)
-        self.remotes = Remotes(self.database)
-        self.jobs = Jobs(self.database)
+        self.endpoints = Endpoints(self.database, home=self.id, gone=self.homes.gone)
+        self.remotes = Remotes(self.database, home=self.id)
+        self.jobs = Jobs(self.database, home=self.id, gone=self.homes.gone)
         self.audit = Audit(self.database)
         self.blobs = BlobStore(self.home.blobs)
         self.environments = Environments(self.home.environments, downloads=settings.python_downloads)
@@ -93,8 +98,14 @@ class Platform:
             owner=this_process(),
             notify=self.hub.publish,
             changed=self.changed,
+            clock=self.database.time,
         )
         self.janitor = Janitor(self)
+        self.presence = None
+        if self.id is not None:
+            self.presence = Presence(
+                self.homes, self.id, lambda: (self.url, self.node_url), silence=settings.takeover_after
+            )
 
     @property
     def node_url(self) -> str | None:
@@ -127,6 +138,8 @@ class Platform:
 
     def start(self) -> None:
         """Start the loops."""
+        if self.presence is not None:
+            self.presence.start()
         self.reconciler.start()
         self.runner.start()
         self.janitor.start()
@@ -134,6 +147,8 @@ class Platform:
     def stop(self) -> None:
         """Stop the loops within two seconds; what they did not finish resumes at the next start."""
         self.hub.close()
+        if self.presence is not None:
+            self.presence.stop()
         self.janitor.stop()
         self.runner.stop(timeout=1.0)
         self.reconciler.stop(timeout=1.0)

@@ -102,6 +102,7 @@ class DeployPipeline:
         check_name(parameters.endpoint, field="endpoint")
         check_name(parameters.model, field="model")
         told = msgspec.to_builtins(parameters)
+        self._endpoints.require_here(parameters.endpoint)
         with self._changes:
             if parameters.upload is not None:
                 # First of all: an upload is used up by the job that registers it.
@@ -246,7 +247,12 @@ class DeployPipeline:
                     continue  # another deployment of the endpoint came between
                 settings = self._settings(parameters)
                 return self._endpoints.deploy(
-                    parameters.endpoint, version.model, version.number, settings, environment
+                    parameters.endpoint,
+                    version.model,
+                    version.number,
+                    settings,
+                    environment,
+                    fence=run.fence,
                 )
 
     def _settings(self, parameters: DeployParameters) -> DeploymentSettings:

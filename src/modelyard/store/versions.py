@@ -14,7 +14,7 @@ from modelyard.core.model import Analysis, Model, Version
 from modelyard.core.names import check_name
 from modelyard.core.signature import Signature
 from modelyard.store import tables
-from modelyard.store.audit import Audit
+from modelyard.store.audit import WANTED, Audit
 from modelyard.store.database import Database
 from modelyard.store.nouns import pack, unpack
 
@@ -38,7 +38,7 @@ class Versions:
         model is made when there is none. Raises InvalidInput for a name that cannot be one.
         """
         check_name(model, field="model")
-        with self._database.begin() as session:
+        with self._database.begin(_of(model)) as session:
             existing = session.execute(
                 _versions.where(tables.models.c.name == model, tables.versions.c.digest == manifest.digest)
             ).one_or_none()
@@ -101,7 +101,7 @@ class Versions:
 
     def learn(self, model: str, number: int, signature: Signature) -> None:
         """Fill in a signature that only loading could tell; one that is known stays. Raises NotFound."""
-        with self._database.begin() as session:
+        with self._database.begin(_of(model)) as session:
             row = session.execute(_versions.where(*_is(model, number))).one_or_none()
             if row is None:
                 raise NotFound(f"The model {model!r} has no version {number}.", field="version")
@@ -135,7 +135,8 @@ class Versions:
             .distinct()
             .order_by(endpoints.c.name)
         )
-        with self._database.begin() as session:
+        # No endpoint may begin to want one of its versions, and none may be added meanwhile.
+        with self._database.begin(WANTED, _of(name)) as session:
             self._require_model(session, name)
             used = session.execute(users).scalars().all()
             if used:
@@ -195,6 +196,11 @@ class Versions:
             Model(name=each, created=created, latest=numbers[-1], versions=tuple(numbers))
             for each, (created, numbers) in found.items()
         ]
+
+
+def _of(model: str) -> str:
+    """The subject of all that is written about a model."""
+    return f"model {model}"
 
 
 def _is(model: str, number: int) -> tuple[Any, ...]:
