@@ -20,7 +20,6 @@ from modelyard.store.database import REVISION, Database
 from modelyard.store.jobs import Jobs
 from support.postgres import PostgresServer
 
-
 PLACE = "sys.argv[1] if '://' in sys.argv[1] else __import__('pathlib').Path(sys.argv[1])"
 
 

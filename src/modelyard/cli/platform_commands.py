@@ -39,6 +39,14 @@ def up(
             "(default: 92 % of it)."
         ),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Database that homes share, postgresql://host/name (default: a file in the home). A password is "
+            "better kept in modelyard.toml.",
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     authentication: Annotated[
         bool, typer.Option("--authentication", help="Ask for the API key, which lies in the home's `key`.")
@@ -55,7 +63,15 @@ def up(
 
     with Ticker(quiet=as_json) as ticker:
         flags = Flags(
-            port, node_port, host, authentication or None, grpc_port, processes, memory, device_memory
+            port,
+            node_port,
+            host,
+            authentication or None,
+            grpc_port,
+            processes,
+            memory,
+            device_memory,
+            database,
         )
         addresses = bring_up(flags, ticker.show)
     if as_json:

@@ -223,7 +223,10 @@ class DeployPipeline:
     def _start(self, run: Run, parameters: DeployParameters, version: Version) -> str:
         done = run.brought("start")
         if done is not None:
-            return done["deployment"]
+            if self._endpoints.serves_here(done["deployment"]):
+                return done["deployment"]
+            # The home that began it is gone, and with it what it had started.
+            run.forget("start", "ready", "route")
         with run.stage("start", "Laying out the files") as result:
             deployment = self._create(run, parameters, version)
             self._reconciler.wake()

@@ -64,6 +64,11 @@ class Run:
         """What ``stage`` brought when it was done in this or an earlier life of the job."""
         return self._brought().get(stage)
 
+    def forget(self, *stages: str) -> None:
+        """Do these again, though an earlier life of the job has: what they brought is elsewhere."""
+        for stage in stages:
+            self._brought().pop(stage, None)
+
     @contextmanager
     def stage(self, name: str, message: str = "") -> Iterator[dict[str, Any]]:
         """Enter a stage; what is put in the dictionary is recorded when it is done."""

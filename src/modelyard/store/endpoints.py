@@ -160,6 +160,17 @@ class Endpoints:
         with self._database.session() as session:
             return self._deployment(session, id)
 
+    def serves_here(self, id: str) -> bool:
+        """Whether a deployment is of an endpoint of this home; also when it is gone."""
+        owner = (
+            select(tables.endpoints.c.home)
+            .join(tables.deployments, tables.deployments.c.endpoint_id == tables.endpoints.c.id)
+            .where(tables.deployments.c.id == id)
+        )
+        with self._database.session() as session:
+            row = session.execute(owner).one_or_none()
+        return self._home is None or row is None or row.home == self._home
+
     def set_state(
         self, deployment_id: str, state: DeploymentState, reason: str | None = None, *, who: str = "system"
     ) -> None:

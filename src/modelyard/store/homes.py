@@ -16,10 +16,10 @@ class HomeEntry(Noun):
 
     id: str
     host: str
-    url: str | None = None
-    node_url: str | None = None
     created: float
     seen: float
+    url: str | None = None
+    node_url: str | None = None
     gone: bool = False
 
 

@@ -66,6 +66,7 @@ class Postgres:
     def engine(self) -> Engine:
         try:
             import psycopg
+            from psycopg.conninfo import make_conninfo
         except ImportError as error:
             raise InvalidInput(
                 "A database of PostgreSQL needs the extra `postgres`: pip install 'modelyard[postgres]'.",
@@ -77,12 +78,13 @@ class Postgres:
         }
         options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
         given = self._url.translate_connect_args(username="user", database="dbname")
-        where = {**_SOCKET, **given, **told, "options": f"{options} {told.get('options', '')}".strip()}
+        told["options"] = f"{options} {told.get('options', '')}".strip()
+        where = make_conninfo(**{**_SOCKET, **given, **told})
 
         def connect() -> "psycopg.Connection[Any]":
             self._gate.check()
             try:
-                made = psycopg.connect(**where)
+                made = psycopg.connect(where)
             except psycopg.OperationalError:
                 self._gate.failed()
                 raise

@@ -1,0 +1,132 @@
+"""Two homes beside one PostgreSQL: nothing twice, nothing lost, and what one leaves the other goes on with."""
+
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.node import wait_until
+from support.postgres import PASSWORD, PostgresServer
+from support.shell import Shell
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+def call(url: str, body: object = None, method: str | None = None) -> tuple[int, Any]:
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            text = response.read()
+            return response.status, json.loads(text) if text else None
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def control(shell: Shell) -> str:
+    return (shell.home / "run" / "control.url").read_text() + "/api/v1"
+
+
+def endpoint(shell: Shell, name: str) -> dict[str, Any]:
+    status, found = call(f"{control(shell)}/endpoints/{name}")
+    assert status == 200, found
+    return found
+
+
+def function(folder: Path, answer: str, *, slow: float = 0.0) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "model.py").write_text(
+        f"import time\ntime.sleep({slow})\ndef predict(x: float):\n    return {answer!r}\n"
+    )
+    return folder
+
+
+def answers(url: str, answer: str) -> bool:
+    try:
+        return call(f"{url}/predict", {"x": 1.0}) == (200, {"output": answer})
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def homes(postgres: PostgresServer, tmp_path: Path) -> Iterator[tuple[Shell, Shell]]:
+    """Two homes with one database without tables, and their blobs in one place."""
+    url = postgres.create()
+    (tmp_path / "blobs").mkdir()
+    shells = tuple(
+        Shell(tmp_path / name, MODELYARD_DATABASE=url, MODELYARD_TAKEOVER_AFTER="3") for name in "ab"
+    )
+    for shell in shells:
+        shell.home.mkdir()
+        (shell.home / "blobs").symlink_to(tmp_path / "blobs")
+    yield shells
+    for shell in shells:
+        shell.run("down")
+        shell.kill_all()
+    postgres.drop(url)
+
+
+def test_two_homes_share_what_they_know_and_one_goes_on_with_what_the_other_left(
+    homes: tuple[Shell, Shell], tmp_path: Path
+) -> None:
+    a, b = homes
+    ups = [shell.start("up", "--json") for shell in homes]
+    for up in ups:
+        out, err = up.communicate(timeout=150)
+        assert up.returncode == 0, out + err
+
+    # What one makes the other sees, with the address of the node that serves it.
+    a.json("deploy", str(function(tmp_path / "m", "one")), "--name", "m")
+    assert [model["name"] for model in b.json("models")] == ["m"]
+    here, there = endpoint(a, "m"), endpoint(b, "m")
+    assert there["url"] == here["url"] and answers(there["url"], "one")
+    assert (here["state"], there["state"]) == ("ready", "unknown")
+
+    # An endpoint is served by one home; the same version serves at the other under another name.
+    refused = b.run("deploy", str(function(tmp_path / "m", "two")), "--name", "m")
+    assert refused.returncode == 1 and "another home" in refused.stderr
+    status, job = call(f"{control(b)}/deployments", {"endpoint": "n", "model": "m", "version": 1})
+    assert status == 202, job
+    assert b.json("jobs", job["id"])["job"]["state"] == "done"
+    assert answers(endpoint(b, "n")["url"], "one")
+    assert call(f"{control(a)}/jobs/{job['id']}")[1]["state"] == "done"
+
+    # A home is killed in the middle of a job, but for its node: the other home takes the job over.
+    late = function(tmp_path / "late", "late", slow=2.0)
+    job = a.json("deploy", str(late), "--name", "late", "--detach")["job"]
+    wait_until(lambda: call(f"{control(b)}/jobs/{job}")[1]["stage"] == "ready", what="the job under way")
+    a.kill("supervisor", "control")
+    assert b.json("jobs", job)["job"]["state"] == "done"
+    taken = endpoint(b, "late")
+    assert taken["state"] == "ready" and answers(taken["url"], "late")
+    events = call(f"{control(b)}/deployments?endpoint=late")[1]
+    assert [each["state"] for each in events if each["state"] not in ("retired", "failed")] == ["ready"]
+    assert answers(here["url"], "one")  # predictions go on at its node
+
+    # Who tidies up in one home leaves what the other uses.
+    call(f"{control(b)}/endpoints/n", method="DELETE")
+    status, told = call(f"{control(b)}/models/m", method="DELETE")
+    assert status == 409, told
+    assert b.json("doctor", "--thorough")["findings"] == []
+
+    # The home comes back: it serves what is its own, and not what was taken over.
+    a.json("up")
+    found = b.json("status")
+    assert [home["gone"] for home in found["homes"]] == [False, False]
+    assert PASSWORD not in json.dumps(found)
+    assert answers(endpoint(a, "m")["url"], "one")
+    url = here["url"].removesuffix("m")
+    wait_until(lambda: call(f"{url}late/predict", {"x": 1.0})[0] == 404, what="the end of it at the former")
+    assert answers(endpoint(a, "late")["url"], "late")
+    for shell in homes:
+        logs = "".join(path.read_text() for path in (shell.home / "logs").iterdir())
+        assert PASSWORD not in logs
+        pid = shell.pid("node")
+        assert b"MODELYARD_DATABASE" not in Path(f"/proc/{pid}/environ").read_bytes()
+    listed = subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
+    assert PASSWORD not in listed
