@@ -111,10 +111,23 @@ class PostgresServer:
     def drop(self, url: str) -> None:
         self.admin(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
-    def disconnect(self, database_url: str) -> int:
-        """End every connection to a database; how many there were."""
+    def disconnect(self, database_url: str, application: str = "%") -> int:
+        """End the connections to a database, of programs of a name; how many there were."""
         name = database_url.rpartition("/")[2]
-        return len(self.admin(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))  # fmt: skip
+        query = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{name}' AND application_name LIKE '{application}'"
+        )
+        return len(self.admin(query))
+
+    def set(self, name: str, value: str | None) -> None:
+        """Set the server's parameter (None: as it was), for all transactions from now on."""
+        change = f"RESET {name}" if value is None else f"SET {name} = {value}"
+        # Whatever it is set to, this connection may write it.
+        where = f"postgresql://admin@127.0.0.1:{self.port}/postgres?options=-c%20default_transaction_read_only%3Doff"
+        with psycopg.connect(where, autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM {change}")  # pyright: ignore
+            connection.execute("SELECT pg_reload_conf()")
 
     def log(self) -> str:
         return (self.folder / "log").read_text()

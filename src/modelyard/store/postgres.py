@@ -52,7 +52,7 @@ class Postgres:
     what others have committed. Those that only read are REPEATABLE READ: one picture.
     """
 
-    reading: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    reading: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ"}
     writing: Mapping[str, Any] = {"isolation_level": "READ COMMITTED"}
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
