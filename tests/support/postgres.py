@@ -26,12 +26,13 @@ def _programs() -> Path:
 
 
 class PostgresServer:
-    """A server on a free port; a context manager that leaves no process and no file behind."""
+    """A server on a free port; a context manager that leaves no process and no file behind. ``durable``: what it
+    is by default, which costs time."""
 
-    def __init__(self, *settings: str) -> None:
+    def __init__(self, *settings: str, durable: bool = False) -> None:
         self.bin = _programs()
         self.port = free_port()
-        self.settings = (*_FAST, *settings)
+        self.settings = settings if durable else (*_FAST, *settings)
         # It refuses to run as root, and may not look into the folders of pytest.
         self.user = "postgres" if os.getuid() == 0 else None
         self.folder = Path(tempfile.mkdtemp(prefix="modelyard-pg-"))

@@ -82,9 +82,11 @@ class Jobs:
         with self._database.session() as session:
             return _noun(self._require(session, id))
 
-    def list(self, limit: int, state: JobState | None = None) -> builtins.list[Job]:
-        """The latest jobs, the newest first; of one state when it is named."""
+    def list(self, limit: int, state: JobState | None = None, *, here: bool = False) -> builtins.list[Job]:
+        """The latest jobs, the newest first; of one state when it is named; with ``here`` this home's."""
         query = select(jobs).order_by(jobs.c.number.desc()).limit(limit)
+        if here and self._home is not None:
+            query = query.where(jobs.c.home == self._home)
         if state is not None:
             query = query.where(jobs.c.state == state)
         with self._database.session() as session:
