@@ -11,7 +11,7 @@ import pytest
 from support.shell import PROGRAM, Shell
 
 COMMANDS = [
-    ["up"], ["down"], ["status"], ["doctor"], ["deploy"], ["analyze"], ["jobs"], ["predict"], ["endpoints"],
+    ["up"], ["down"], ["status"], ["doctor"], ["migrate"], ["backup"], ["restore"], ["deploy"], ["analyze"], ["jobs"], ["predict"], ["endpoints"],
     ["logs"], ["delete"], ["models"], ["models", "list"], ["models", "show"], ["models", "delete"], ["environments"],
     ["environments", "list"], ["environments", "show"], ["environments", "clean"],
     ["remotes", "list"], ["remotes", "add"], ["remotes", "remove"], ["remotes", "set"],

@@ -130,3 +130,49 @@ def test_two_homes_share_what_they_know_and_one_goes_on_with_what_the_other_left
         assert b"MODELYARD_DATABASE" not in Path(f"/proc/{pid}/environ").read_bytes()
     listed = subprocess.run(["ps", "axww"], capture_output=True, text=True).stdout
     assert PASSWORD not in listed
+
+
+def test_a_home_moves_to_a_team_and_back_and_serves_on(
+    shell: Shell, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url = postgres.create()
+    shell.json("deploy", str(function(tmp_path / "m", "one")), "--name", "m")
+    running = shell.run("migrate", "--to", url)
+    assert running.returncode == 1 and "modelyard down" in running.stderr
+    shell.json("down")
+
+    moved = shell.json("migrate", "--to", url)
+    assert moved["rows"]["versions"] == 1 and PASSWORD not in json.dumps(moved)
+    shell.json("up")
+    wait_until(lambda: answers(endpoint(shell, "m")["url"], "one"), what="the same endpoint")
+    status = shell.run("status").stdout
+    assert "database" in status and "***" in status and PASSWORD not in status
+    shell.json("deploy", str(function(tmp_path / "m", "two")), "--name", "m")
+    made = shell.json("backup", str(tmp_path / "backup.tar"))  # while it runs
+    assert made["tables"]["versions"]["rows"] == made["blobs"] == 2
+    shell.json("down")
+
+    back = shell.run("migrate", "--to", "embedded")
+    assert back.returncode == 0 and "each table was compared" in back.stdout, back.stderr
+    shell.json("up")
+    wait_until(lambda: answers(endpoint(shell, "m")["url"], "two"), what="the endpoint as it was there")
+    assert shell.json("doctor", "--thorough")["findings"] == []
+    shell.json("down")
+
+    new = Shell(tmp_path / "new")
+    try:
+        restored = new.run("restore", str(tmp_path / "backup.tar"))
+        assert restored.returncode == 0 and "2 blobs" in restored.stdout, restored.stderr
+        told = new.run("doctor", "--thorough")  # its environment is to be built again, and that is said
+        assert told.returncode == 1
+        assert "missing environment: m" in told.stdout and "deploy the endpoint again" in told.stdout
+        new.json("up")
+        assert [each["name"] for each in new.json("models")] == ["m"]
+        status, job = call(f"{control(new)}/deployments", {"endpoint": "m"})
+        assert status == 202, job
+        assert new.json("jobs", job["id"])["job"]["state"] == "done"
+        assert answers(endpoint(new, "m")["url"], "two")
+    finally:
+        new.run("down")
+        new.kill_all()
+    postgres.drop(url)
