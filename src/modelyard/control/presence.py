@@ -51,4 +51,5 @@ class Presence:
             except Exception:  # noqa: BLE001 - the edge of a thread that must not end
                 if not self._stop.is_set():
                     _log.exception("telling the other homes failed; it is tried again")
-            self._stop.wait(self._every)
+            # Soon again while it does not listen yet: the others are to know where.
+            self._stop.wait(self._every if self._urls()[0] is not None else min(1.0, self._every))

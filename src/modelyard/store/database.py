@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from modelyard.core.errors import Conflict
 from modelyard.core.settings import Home, Settings
@@ -32,6 +34,8 @@ class Database:
         self._engine = self._backend.engine()
         self._reading: Engine = self._engine.execution_options(**self._backend.reading)
         self._writing: Engine = self._engine.execution_options(**self._backend.writing)
+        self._closed = False
+        event.listen(self._engine, "checkin", self._returned)
 
     @property
     def shown(self) -> str:
@@ -80,8 +84,13 @@ class Database:
                 self._upgrade()
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
+        """Close the connections that are not in use, and each other one when its transaction ends."""
+        self._closed = True
         self._engine.dispose()
+
+    def _returned(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        if self._closed and entry.dbapi_connection is not None:
+            entry.invalidate()
 
     def revision(self) -> str | None:
         """Of its tables; None when it has none of ours."""

@@ -35,7 +35,7 @@ _SESSION: Final = {
     "timezone": "UTC",
 }
 # A server that is gone without a word is noticed within seconds.
-_SOCKET: Final = {
+_SOCKET: Final[dict[str, Any]] = {
     "connect_timeout": _CONNECT,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -72,14 +72,14 @@ class Postgres:
                 "A database of PostgreSQL needs the extra `postgres`: pip install 'modelyard[postgres]'.",
                 field="database",
             ) from error
-        told = {
+        told: dict[str, Any] = {
             name: value if isinstance(value, str) else ",".join(value)
             for name, value in self._url.query.items()
         }
         options = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
         given = self._url.translate_connect_args(username="user", database="dbname")
         told["options"] = f"{options} {told.get('options', '')}".strip()
-        where = make_conninfo(**{**_SOCKET, **given, **told})
+        where = make_conninfo("", **(_SOCKET | given | told))
 
         def connect() -> "psycopg.Connection[Any]":
             self._gate.check()
