@@ -1,5 +1,6 @@
 """Two homes beside one PostgreSQL: nothing twice, nothing lost, and what one leaves the other goes on with."""
 
+import hashlib
 import json
 import subprocess
 import urllib.error
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from support.node import wait_until
@@ -96,6 +98,17 @@ def test_two_homes_share_what_they_know_and_one_goes_on_with_what_the_other_left
     assert answers(endpoint(b, "n")["url"], "one")
     assert call(f"{control(a)}/jobs/{job['id']}")[1]["state"] == "done"
 
+    # An upload that was begun at one is filled at the other, and becomes a version at the first.
+    source = b"def predict(x: float):\n    return 'both'\n"
+    sha256 = hashlib.sha256(source).hexdigest()
+    files = [{"path": "model.py", "size": len(source), "sha256": sha256}]
+    _, begun = call(f"{control(a)}/uploads", {"files": files})
+    sent = httpx.put(f"{control(b)}/uploads/{begun['id']}/blobs/{sha256}", content=source, timeout=60)
+    assert sent.status_code == 204, sent.text
+    status, version = call(f"{control(a)}/models/both/versions", {"upload": begun["id"]})
+    assert (status, version["number"]) == (201, 1), version
+    assert call(f"{control(b)}/models/both/versions/1")[1]["digest"] == version["digest"]
+
     # A home is killed in the middle of a job, but for its node: the other home takes the job over.
     late = function(tmp_path / "late", "late", slow=2.0)
     job = a.json("deploy", str(late), "--name", "late", "--detach")["job"]
@@ -112,13 +125,19 @@ def test_two_homes_share_what_they_know_and_one_goes_on_with_what_the_other_left
     call(f"{control(b)}/endpoints/n", method="DELETE")
     status, told = call(f"{control(b)}/models/m", method="DELETE")
     assert status == 409, told
-    assert b.json("doctor", "--thorough")["findings"] == []
+    found = json.loads(b.run("doctor", "--thorough", "--json").stdout)["findings"]
+    assert [each["kind"] for each in found] == ["unfit_database"], (
+        found
+    )  # the tests' server keeps nothing in a crash
 
     # The home comes back: it serves what is its own, and not what was taken over.
     a.json("up")
     found = b.json("status")
     assert [home["gone"] for home in found["homes"]] == [False, False]
     assert PASSWORD not in json.dumps(found)
+    told = b.run("up", "--database", "postgresql://u:another-secret@127.0.0.1/x")
+    assert told.returncode == 1 and "runs already" in told.stderr
+    assert PASSWORD not in told.stderr and "another-secret" not in told.stderr
     assert answers(endpoint(a, "m")["url"], "one")
     url = here["url"].removesuffix("m")
     wait_until(lambda: call(f"{url}late/predict", {"x": 1.0})[0] == 404, what="the end of it at the former")

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from support.node import wait_until
-from support.postgres import PostgresServer
+from support.postgres import PASSWORD, PostgresServer
 from support.shell import Shell
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -184,3 +184,28 @@ def test_a_database_that_comes_and_goes_loses_nothing_and_no_prediction_notices(
     assert [each["state"] for each in deployments] == ["ready"]
     print(f"\n{len(load.predictions)} predictions, {len(load.written)} writes, {len(load.refused)} refused; "
           f"{len(load.read)} reads, {sum(each.status_code != 200 for each in load.read)} refused")  # fmt: skip
+
+
+def test_a_platform_that_starts_before_its_database_serves_and_goes_on_when_that_is_there(
+    shell: Shell, server: PostgresServer, tmp_path: Path
+) -> None:
+    shell.json("deploy", str(function(tmp_path / "m")), "--name", "m")
+    predict = (shell.home / "run" / "node.url").read_text() + "/models/m/predict"
+    shell.json("down")
+    server.stop()
+    up = shell.start("up", "--json")
+
+    def served() -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.post(predict, json={"x": 1.0}, timeout=60).status_code == 200
+        return False
+
+    wait_until(served, what="a prediction without a database")
+    log = shell.home / "logs" / "control.log"
+    wait_until(lambda: "does not answer" in log.read_text(), what="the control plane waiting")
+    assert up.poll() is None
+    server.start()
+    out, err = up.communicate(timeout=150)
+    assert up.returncode == 0, out + err
+    assert [each["name"] for each in shell.json("models")] == ["m"]
+    assert PASSWORD not in log.read_text()
