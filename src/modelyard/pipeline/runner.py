@@ -147,7 +147,8 @@ class Runner:
             _log.exception("job %s was lost", job.id)
         finally:
             with self._lock:
-                if self._runs[job.id][0] is run:  # it may have been claimed again meanwhile
+                held = self._runs.get(job.id)
+                if held is not None and held[0] is run:  # it may have been claimed again meanwhile
                     del self._runs[job.id]
             self._notify(job.id)
             self._wake.set()
