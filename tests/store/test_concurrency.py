@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Conflict, NotFound
@@ -187,56 +187,79 @@ def test_a_deployment_is_not_made_by_who_may_not_any_more(database: Database) ->
 # --- homes
 
 
-def aged(database: Database, id: str, seconds: float) -> None:
-    with database.begin(f"home {id}") as session:
-        session.execute(
-            update(tables.homes).where(tables.homes.c.id == id).values(seen=tables.homes.c.seen - seconds)
-        )
+class Team:
+    """Homes that tell each other that they live, by a clock of the test's own."""
+
+    def __init__(self, database: Database) -> None:
+        self.now = 1000.0
+        self.homes = {id: Homes(database, silence=30.0, clock=lambda: self.now) for id in "ab"}
+
+    def go_on(self, seconds: float, *ids: str) -> None:
+        """Time passes; those named tell it every five seconds, and at the end."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 5)
+            for id in ids:
+                self.homes[id].tell(id, f"host-{id}", f"http://{id}", None)
 
 
-def test_a_home_is_gone_when_it_has_said_nothing_for_too_long(database: Database) -> None:
-    homes = Homes(database, silence=30.0)
-    homes.tell("a", "host", "http://a", None)
-    homes.tell("b", "host", None, None)
-    homes.tell("a", "host", "http://a:2", "http://node")
-    aged(database, "b", 31)
-    assert [(home.id, home.url, home.gone) for home in homes.list()] == [
-        ("a", "http://a:2", False),
-        ("b", None, True),
+@pytest.fixture
+def team(database: Database) -> Team:
+    team = Team(database)
+    team.go_on(60, "a", "b")
+    return team
+
+
+def test_a_home_is_gone_when_it_has_said_nothing_for_too_long(team: Team) -> None:
+    b = team.homes["b"]
+    team.go_on(30, "b")
+    assert b.gone() == set()
+    team.go_on(1, "b")
+    assert b.gone() == {"a"}
+    assert [(home.id, home.url, home.gone) for home in b.list()] == [
+        ("a", "http://a", True),
+        ("b", "http://b", False),
     ]
-    homes.tell("b", "host", None, None)
-    assert homes.gone() == set()
+    team.go_on(5, "a", "b")
+    assert b.gone() == set()
 
 
-def test_the_jobs_of_a_home_are_its_own_until_it_is_gone(planes: Planes) -> None:
-    homes = Homes(planes[0], silence=30.0)
+def test_nobody_is_gone_because_the_database_was_away_or_because_one_has_just_started(team: Team) -> None:
+    team.go_on(300)  # none could say anything
+    assert not team.homes["b"].gone()
+    team.go_on(29, "b")  # it can again, and waits for the others as long as for anybody
+    assert not team.homes["b"].gone()
+    team.go_on(10, "b")
+    assert team.homes["b"].gone() == {"a"}
+    team.homes["a"].tell("a", "host", None, None)
+    assert not team.homes["a"].gone() and not team.homes["b"].gone()
+
+
+def test_the_jobs_of_a_home_are_its_own_until_it_is_gone(planes: Planes, team: Team) -> None:
     a, b = (
-        Jobs(each, is_alive=lambda owner: None, home=id, gone=homes.gone)
+        Jobs(each, is_alive=lambda owner: None, home=id, gone=team.homes[id].gone)
         for each, id in zip(planes, "ab", strict=False)
     )
-    for id in "ab":
-        homes.tell(id, "host", None, None)
     waiting, running = (a.create("deploy", name, ("one",), {}).id for name in ("x", "y"))
     assert b.claim("b", 0.0, 30.0) is None
     first = a.claim("a", 0.0, 30.0)
     assert first is not None and first.id == waiting
-    aged(planes[0], "a", 31)
+    team.go_on(31, "b")
     # What it had not begun at once, what it had when its lease is over.
     taken = b.claim("b", 1.0, 30.0)
     assert taken is not None and taken.id == running
     assert b.claim("b", 1.0, 30.0) is None
     taken = b.claim("b", 30.0, 30.0)
     assert taken is not None and taken.id == waiting
-    homes.tell("a", "host", None, None)
+    team.go_on(60, "a", "b")
     assert a.claim("a", 100.0, 30.0) is None  # they are the other's now
     assert [job.id for job in b.list(10, here=True)] == [running, waiting]
 
 
-def test_an_endpoint_is_of_one_home_and_moves_when_that_is_gone(planes: Planes) -> None:
-    homes = Homes(planes[0], silence=30.0)
-    a, b = (Endpoints(each, home=id, gone=homes.gone) for each, id in zip(planes, "ab", strict=False))
-    for id in "ab":
-        homes.tell(id, f"host-{id}", f"http://{id}", None)
+def test_an_endpoint_is_of_one_home_and_moves_when_that_is_gone(planes: Planes, team: Team) -> None:
+    a, b = (
+        Endpoints(each, home=id, gone=team.homes[id].gone) for each, id in zip(planes, "ab", strict=False)
+    )
     Versions(planes[0]).add("m", manifest(1), ANALYSIS, False)
     first = a.deploy("e", "m", 1, ONE, "x")
     a.serve("e", first.id)
@@ -246,7 +269,7 @@ def test_an_endpoint_is_of_one_home_and_moves_when_that_is_gone(planes: Planes) 
         b.require_here("e")
     assert (a.default(), b.default()) == ("e", None)
     assert (len(a.snapshot(here=True)[0]), b.snapshot(here=True)[0], len(b.list())) == (1, [], 1)
-    aged(planes[0], "a", 31)
+    team.go_on(31, "b")
     b.require_here("e")
     second = b.deploy("e", "m", 1, ONE, "x")  # the same in everything, and yet a new one: it is elsewhere
     assert second.revision == 2
