@@ -11,10 +11,10 @@ import pytest
 from support.shell import PROGRAM, Shell
 
 COMMANDS = [
-    ["up"], ["down"], ["status"], ["doctor"], ["deploy"], ["analyze"], ["jobs"], ["predict"], ["endpoints"],
-    ["logs"], ["delete"], ["models"], ["models", "list"], ["models", "show"], ["models", "delete"], ["models", "sign"], ["models", "verify"],
-    ["models", "sbom"], ["environments"], ["environments", "list"], ["environments", "show"], ["environments", "sbom"],
-    ["environments", "clean"],
+    ["up"], ["down"], ["status"], ["doctor"], ["migrate"], ["backup"], ["restore"], ["deploy"], ["analyze"], ["jobs"],
+    ["predict"], ["endpoints"], ["logs"], ["delete"], ["models"], ["models", "list"], ["models", "show"],
+    ["models", "delete"], ["models", "sign"], ["models", "verify"], ["models", "sbom"], ["environments"],
+    ["environments", "list"], ["environments", "show"], ["environments", "sbom"], ["environments", "clean"],
     ["remotes", "list"], ["remotes", "add"], ["remotes", "remove"], ["remotes", "set"],
     ["catalog", "list"], ["catalog", "search"], ["catalog", "show"], ["catalog", "fetch"], ["catalog", "deploy"],
 ]  # fmt: skip

@@ -158,8 +158,21 @@ class ProgramInfo(Answer, frozen=True):
     budget: MemoryStatus | None = None
 
 
+class HomeInfo(Answer, frozen=True):
+    """One of the homes that share a database: where its control plane and its node are reached, when it last said
+    that it lives (seconds since the epoch), and whether that is too long ago."""
+
+    id: str
+    host: str
+    url: str | None = None
+    node_url: str | None = None
+    seen: float = 0.0
+    gone: bool = False
+
+
 class PlatformInfo(Answer, frozen=True):
-    """The platform as a whole."""
+    """The platform as a whole. ``database`` is which one it uses (without a password), ``homes`` are those that
+    share it, this one (``id``) among them."""
 
     version: str
     control: ProgramInfo
@@ -169,6 +182,9 @@ class PlatformInfo(Answer, frozen=True):
     home: str = ""
     authentication: bool = False
     memory_bytes: int | None = None
+    database: str = ""
+    id: str | None = None
+    homes: tuple[HomeInfo, ...] = ()
 
 
 def decode(body: bytes, type: type[T]) -> T:

@@ -9,6 +9,7 @@ from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import EndpointTraffic, Footprint, MemoryStatus, RemoteStatus, ReplicaStatus
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
+from modelyard.store.homes import HomeEntry
 
 EndpointState = Literal["starting", "ready", "asleep", "waking", "updating", "failing", "failed", "unknown"]
 
@@ -146,7 +147,8 @@ class NodeAnswer(Noun):
 
 
 class StatusAnswer(Noun):
-    """The platform. ``memory_bytes``: control plane, node and all executors together."""
+    """The platform. ``memory_bytes``: control plane, node and all executors together. ``database``: which one,
+    without a password; ``homes``: those that share it, this one (``id``) among them."""
 
     version: str
     control: ControlAnswer
@@ -156,6 +158,9 @@ class StatusAnswer(Noun):
     home: str
     authentication: bool
     memory_bytes: int | None
+    database: str
+    id: str | None = None
+    homes: tuple[HomeEntry, ...] = ()
 
 
 class HealthAnswer(Noun):

@@ -3,7 +3,7 @@
 from modelyard.control.answers import EndpointAnswer, EndpointState
 from modelyard.control.platform import Platform
 from modelyard.core.deployment import Deployment, Endpoint
-from modelyard.core.errors import NotFound
+from modelyard.core.errors import NotFound, Unavailable
 from modelyard.core.routes import NodeStatus, PoolStatus
 
 
@@ -32,6 +32,10 @@ def logs_of(platform: Platform, name: str, tail: int) -> str:
     Raises NotFound when there is no such endpoint, Unavailable when the node does not answer.
     """
     endpoint, revisions = _look(platform, name)
+    if not platform.is_here(endpoint):
+        raise Unavailable(
+            f"{name!r} is served by another home of this database; ask it for the logs: {platform.place_of(endpoint)}"
+        )
     shown = [each for each in revisions if each.id == endpoint.serving]
     newest = max(revisions, key=lambda each: each.revision)
     if newest.id != endpoint.serving:
@@ -60,6 +64,8 @@ def _look(platform: Platform, name: str) -> tuple[Endpoint, list[Deployment]]:
 def _describe(
     platform: Platform, endpoint: Endpoint, revisions: list[Deployment], status: NodeStatus | None
 ) -> EndpointAnswer:
+    if not platform.is_here(endpoint):
+        status = None  # our node does not know it
     by_id = {deployment.id: deployment for deployment in revisions}
     wanted = by_id[endpoint.wanted]
     serving = by_id[endpoint.serving] if endpoint.serving is not None else None
@@ -77,7 +83,7 @@ def _describe(
         endpoint=endpoint,
         serving=serving,
         wanted=wanted,
-        url=platform.endpoint_url(endpoint.name),
+        url=platform.endpoint_url(endpoint.name, endpoint.home),
         state=_state(wanted, serving, shown, status is not None),
         replicas=shown.replicas if shown is not None else (),
         signature=signature,

@@ -69,6 +69,9 @@ class Janitor:
                 collected = self.collect()
                 if collected != Collected():
                     _log.info("collected", extra=msgspec.to_builtins(collected))
+            except Unavailable as error:
+                self._settled = False
+                _log.warning("nothing can be collected now: %s", error.message)
             except Exception:  # noqa: BLE001 - the edge of a thread that must not end
                 if not self._stop.is_set():
                     _log.exception("collecting failed; it is tried again in an hour")

@@ -33,6 +33,9 @@ class Settings(Noun):
     ``memory`` is what the node and all of its models may take together (bytes, or a size such as "8GiB";
     None: four fifths of the machine's). ``device_memory`` is the same for accelerators: a size for each, or one for some
     by name, as :func:`device_budgets` reads it (None: 92 % of what the driver says that each has).
+    ``database`` is the URL of a server that homes share (``postgresql://user:password@host/name``; None: a file in
+    the home); a home of a shared one that says nothing for ``takeover_after`` seconds is gone: the others take over
+    its jobs.
     ``mirror`` is a folder (``s3://bucket/prefix``, ``https://…``) with the files of catalog entries, one folder
     each, that is looked into before anything is fetched.
     ``environment_grace`` is how long an environment is kept that nothing uses any more; ``python_downloads``
@@ -63,6 +66,8 @@ class Settings(Noun):
     memory: int | str | None = None
     device_memory: int | str | None = None
     confine: Literal["auto", "required", "off"] = "auto"
+    database: str | None = None
+    takeover_after: Annotated[float, msgspec.Meta(ge=1)] = 30.0
     mirror: str | None = None
     environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
     python_downloads: bool = False
@@ -70,6 +75,10 @@ class Settings(Noun):
     signature_keys: str | None = None
 
     def __post_init__(self) -> None:
+        if self.database is not None and not re.match(r"postgres(ql)?(\+psycopg)?://", self.database):
+            raise ValueError(
+                "database is no URL such as postgresql://user:password@host/modelyard; leave it out for a file in the home"
+            )
         if self.device_memory is not None:
             try:
                 device_budgets(self.device_memory)
@@ -123,6 +132,7 @@ class Home:
         self.environments = self.root / "environments"
         self.versions = self.root / "versions"  # files of a version, laid out for its executors
         self.jobs = self.root / "jobs"  # predictions that nobody waits for, and their answers
+        self.id = self.root / "id"  # which home this is, where several share a database
         self.run = self.root / "run"  # process ids, locks, the kept table of routes, addresses
         self.logs = self.root / "logs"
         self.key = self.root / "key"  # the API key made at first start, mode 0600

@@ -35,7 +35,9 @@ class Reconciler:
 
     ``changes`` is held by everything in this process that writes endpoints: a pass reads without
     it, and writes only under it and only if nothing was written since. The control process is the
-    one writer of its home (it holds ``run/control.lock``), so a lock in memory is enough.
+    one writer of its home (it holds ``run/control.lock``), so a lock in memory is enough; where other
+    homes share the database they may delete an endpoint of this one in between, which the write itself
+    refuses and the next pass sees.
     """
 
     MOVING = 0.25  # seconds between looks while anything is under way
@@ -101,6 +103,11 @@ class Reconciler:
             try:
                 calm = self.step()
                 self._last_error = None
+            except Unavailable as error:
+                calm = True  # it is not asked more often than when all is calm
+                if repr(error.code) != self._last_error:
+                    _log.warning("the reconciler waits: %s", error.message)
+                self._last_error = repr(error.code)
             except Exception as error:  # noqa: BLE001 - the edge of a thread that must not end
                 calm = False
                 # The same error at each quarter of a second would bury every other line.
@@ -126,9 +133,9 @@ class Reconciler:
             generation = self._endpoints.generation()
             if self._wanted is not None and self._wanted[0] == generation:
                 return self._wanted
-            endpoints = self._endpoints.list()
-            deployments = {deployment.id: deployment for deployment in self._endpoints.deployments()}
-            remotes = self._remotes.list()
+            endpoints, revisions = self._endpoints.snapshot(here=True)
+            deployments = {deployment.id: deployment for deployment in revisions}
+            remotes = self._remotes.list(here=True)
             default = self._endpoints.default()
             if default is None and remotes:
                 default = remotes[0].endpoint

@@ -107,6 +107,7 @@ class DeployPipeline:
         check_name(parameters.endpoint, field="endpoint")
         check_name(parameters.model, field="model")
         told = msgspec.to_builtins(parameters)
+        self._endpoints.require_here(parameters.endpoint)
         with self._changes:
             if parameters.upload is not None:
                 # First of all: an upload is used up by the job that registers it.
@@ -237,7 +238,10 @@ class DeployPipeline:
     def _start(self, run: Run, parameters: DeployParameters, version: Version) -> str:
         done = run.brought("start")
         if done is not None:
-            return done["deployment"]
+            if self._endpoints.serves_here(done["deployment"]):
+                return done["deployment"]
+            # The home that began it is gone, and with it what it had started.
+            run.forget("start", "ready", "route")
         with run.stage("start", "Laying out the files") as result:
             deployment = self._create(run, parameters, version)
             self._reconciler.wake()
@@ -261,7 +265,12 @@ class DeployPipeline:
                     continue  # another deployment of the endpoint came between
                 settings = self._settings(parameters)
                 return self._endpoints.deploy(
-                    parameters.endpoint, version.model, version.number, settings, environment
+                    parameters.endpoint,
+                    version.model,
+                    version.number,
+                    settings,
+                    environment,
+                    fence=run.fence,
                 )
 
     def _settings(self, parameters: DeployParameters) -> DeploymentSettings:

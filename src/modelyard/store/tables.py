@@ -29,11 +29,14 @@ metadata: Final = MetaData(
     }
 )
 
+# Names are ordered by their bytes, whatever language the server's database was made in.
+Name: Final = String(63).with_variant(String(63, collation="C"), "postgresql")
+
 models: Final = Table(
     "models",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(63), nullable=False, unique=True),
+    Column("name", Name, nullable=False, unique=True),
     Column("created", Float, nullable=False),
 )
 
@@ -93,8 +96,9 @@ endpoints: Final = Table(
     "endpoints",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(63), nullable=False, unique=True),
+    Column("name", Name, nullable=False, unique=True),
     Column("created", Float, nullable=False),
+    Column("home", String(32)),
 )
 
 # A deployment names its version instead of pointing at it: a retired one is history, and does not
@@ -133,9 +137,10 @@ traffic: Final = Table(
 remotes: Final = Table(
     "remotes",
     metadata,
-    Column("endpoint", String(63), primary_key=True),
+    Column("endpoint", Name, primary_key=True),
     Column("route_json", Text, nullable=False),
     Column("created", Float, nullable=False),
+    Column("home", String(32)),
 )
 
 jobs: Final = Table(
@@ -155,6 +160,7 @@ jobs: Final = Table(
     Column("updated", Float, nullable=False),
     Column("owner", String(255)),
     Column("lease", Float),
+    Column("home", String(32)),
     Index("ix_jobs_state", "state"),
 )
 
@@ -175,6 +181,19 @@ audit: Final = Table(
     Column("what", String(64), nullable=False),
     Column("subject", String(255), nullable=False),
     Column("why", Text, nullable=False),
+)
+
+# The homes whose control planes share this database. ``home`` of an endpoint, of remotes or of a job is one of
+# them: whose node serves it, whose control plane does it. In a home's own database it is empty.
+homes: Final = Table(
+    "homes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("url", Text),
+    Column("node_url", Text),
+    Column("created", Float, nullable=False),
+    Column("seen", Float, nullable=False),
 )
 
 counters: Final = Table(

@@ -37,7 +37,7 @@ class Uploads:
         """A new upload. Raises InvalidInput for files that cannot make a version."""
         now = self._clock()
         upload = Upload(id=new_id(), manifest=manifest_of(files), created=now, expires=now + self._lifetime)
-        with self._database.begin() as session:
+        with self._database.begin(f"upload {upload.id}") as session:
             session.execute(
                 insert(uploads).values(
                     id=upload.id,
@@ -62,12 +62,12 @@ class Uploads:
 
     def delete(self, id: str) -> None:
         """Forget an upload; nothing happens when it is gone already (it may have become a version)."""
-        with self._database.begin() as session:
+        with self._database.begin(f"upload {id}") as session:
             session.execute(delete(uploads).where(uploads.c.id == id))
 
     def expire(self, now: float) -> int:
         """Forget the uploads whose time is over; how many there were."""
-        with self._database.begin() as session:
+        with self._database.begin("uploads that expire") as session:
             return session.execute(delete(uploads).where(uploads.c.expires <= now)).rowcount
 
     def referenced_digests(self) -> set[str]:

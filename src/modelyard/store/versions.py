@@ -15,7 +15,7 @@ from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival, Provenance
 from modelyard.core.signature import Signature
 from modelyard.store import provenance, tables
-from modelyard.store.audit import Audit
+from modelyard.store.audit import WANTED, Audit
 from modelyard.store.database import Database
 from modelyard.store.nouns import pack, unpack
 
@@ -46,7 +46,7 @@ class Versions:
         has ``arrival`` too. The model is made when there is none. Raises InvalidInput for a name that cannot be one.
         """
         check_name(model, field="model")
-        with self._database.begin() as session:
+        with self._database.begin(_of(model)) as session:
             existing = session.execute(
                 _versions.where(tables.models.c.name == model, tables.versions.c.digest == manifest.digest)
             ).one_or_none()
@@ -111,7 +111,7 @@ class Versions:
 
     def arrived(self, model: str, number: int, arrival: Arrival) -> None:
         """The files of a version that is there have come once more. Raises NotFound."""
-        with self._database.begin() as session:
+        with self._database.begin(_of(model)) as session:
             row = self._row(session, model, number)
             provenance.note(session, row.id, row.digest, arrival, self._clock())
 
@@ -125,7 +125,7 @@ class Versions:
     ) -> None:
         """Fill in a signature that only loading could tell (one that is known stays), and the memory in bytes that a
         replica was measured to take (the most counts). Raises NotFound."""
-        with self._database.begin() as session:
+        with self._database.begin(_of(model)) as session:
             row = session.execute(_versions.where(*_is(model, number))).one_or_none()
             if row is None:
                 raise NotFound(f"The model {model!r} has no version {number}.", field="version")
@@ -168,7 +168,8 @@ class Versions:
             .distinct()
             .order_by(endpoints.c.name)
         )
-        with self._database.begin() as session:
+        # No endpoint may begin to want one of its versions, and none may be added meanwhile.
+        with self._database.begin(WANTED, _of(name)) as session:
             self._require_model(session, name)
             used = session.execute(users).scalars().all()
             if used:
@@ -235,6 +236,11 @@ class Versions:
             Model(name=each, created=created, latest=numbers[-1], versions=tuple(numbers))
             for each, (created, numbers) in found.items()
         ]
+
+
+def _of(model: str) -> str:
+    """The subject of all that is written about a model."""
+    return f"model {model}"
 
 
 def _is(model: str, number: int) -> tuple[Any, ...]:
