@@ -51,6 +51,12 @@ def decode(codec: int, data: bytes, size: int) -> bytes:
 
 
 def _compress(codec: int, data: bytes) -> bytes:
-    if codec != ZSTD:
-        data = b"".join(data[plane::codec] for plane in range(codec))
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(data)
+    compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    if codec == ZSTD:
+        return compressor.compress(data)
+    one = compressor.compressobj(size=len(data))
+    parts: list[bytes] = []
+    for plane in range(codec):
+        # A block ends where a plane does: bytes of one kind have one table of their own.
+        parts += [one.compress(data[plane::codec]), one.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)]
+    return b"".join([*parts, one.flush()])
