@@ -53,7 +53,9 @@ def test_tensors_outside_of_an_onnx_model_are_told_by_it(tmp_path: Path) -> None
     (tmp_path / "m").write_bytes(model)
     (tmp_path / "d").write_bytes(data)
     with Source(tmp_path / "m") as source:
-        told = [(offset, length) for location, offset, length in outside(source) if location == "model.data"]
+        told = [
+            (offset, length) for location, offset, length in outside(source) if location == "model.data"
+        ]
     assert len(told) == len(WHOLE)
     found = {hashlib.sha256(piece).digest() for piece in pieces(tmp_path / "d", told)}
     assert all(
@@ -97,7 +99,9 @@ def test_whatever_is_broken_is_cut_without_gaps(
 
 def test_a_header_that_claims_too_much_costs_nothing(tmp_path: Path) -> None:
     huge = (10**18).to_bytes(8, "little")
-    for index, head in enumerate((huge + b"{", b"GGUF\3\0\0\0" + huge + huge, b"\x08\x07\x3a" + b"\xff" * 9 + b"\1")):
+    for index, head in enumerate(
+        (huge + b"{", b"GGUF\3\0\0\0" + huge + huge, b"\x08\x07\x3a" + b"\xff" * 9 + b"\1")
+    ):
         path = tmp_path / str(index)
         path.write_bytes(head + os.urandom(300_000))
         pieces(path)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from modelyard.core.errors import NotFound
-from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.store.assembly import Damaged
 from modelyard.store.blobs import BlobStore
 from modelyard.store.codec import PLANES2, PLANES4, RAW, ZSTD, decode, encode
 from modelyard.store.database import Database
 from modelyard.store.pieces import Pieces
 from support import weights
+from support.stores import bytes_of, damage, put, stored
 
 WHOLE = weights.tensors(1, rows=1024)
 
@@ -29,32 +29,6 @@ def pieces(database: Database) -> Pieces:
 @pytest.fixture
 def blobs(tmp_path: Path, pieces: Pieces) -> BlobStore:
     return BlobStore(tmp_path / "blobs", pieces)
-
-
-def put(blobs: BlobStore, files: dict[str, bytes], *, settle: bool = True) -> Manifest:
-    entries = [(path, blobs.put([data])) for path, data in sorted(files.items())]
-    manifest = Manifest(
-        files=tuple(FileEntry(path=path, size=put.size, sha256=put.sha256) for path, put in entries)
-    )
-    if settle:
-        blobs.settle(manifest)
-    return manifest
-
-
-def stored(blobs: BlobStore) -> int:
-    """Bytes on the disk that cannot be made anew."""
-    root = blobs.place.root
-    assert root is not None
-    return sum(
-        path.stat().st_size
-        for folder in ("objects", "packs")
-        for path in (root / folder).rglob("*")
-        if path.is_file()
-    )
-
-
-def bytes_of(blobs: BlobStore, manifest: Manifest) -> dict[str, bytes]:
-    return {file.path: b"".join(blobs.open(file.sha256)) for file in manifest.files}
 
 
 def test_a_first_model_is_kept_whole_and_linked(blobs: BlobStore, tmp_path: Path) -> None:
@@ -164,15 +138,6 @@ def test_what_came_back_after_its_deletion_is_whole_again(blobs: BlobStore) -> N
     blobs.tidy()
     assert bytes_of(blobs, again) == files
     assert blobs.path(base.files[0].sha256).parent.parent.name == "objects"
-
-
-def damage(path: Path, place: int) -> None:
-    path.chmod(0o644)
-    with path.open("r+b") as file:
-        file.seek(place)
-        byte = file.read(1)[0]
-        file.seek(place)
-        file.write(bytes([byte ^ 1]))
 
 
 def test_what_is_damaged_is_named_and_never_served(blobs: BlobStore, tmp_path: Path) -> None:

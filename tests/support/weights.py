@@ -27,7 +27,9 @@ def tuned(whole: Tensors, changed: int, seed: int = 99) -> Tensors:
     random = np.random.default_rng(seed)
     names = [name for name in whole if name.endswith("weight")][:changed]
     return {
-        name: array + random.standard_normal(array.shape).astype("float32") * 0.001 if name in names else array
+        name: array + random.standard_normal(array.shape).astype("float32") * 0.001
+        if name in names
+        else array
         for name, array in whole.items()
     }
 

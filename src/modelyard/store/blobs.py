@@ -30,6 +30,7 @@ from modelyard.store.cache import Cache
 from modelyard.store.durable import make_folder, sync_file
 from modelyard.store.incoming import Incoming
 from modelyard.store.layout import lay_out
+from modelyard.store.mending import Mending
 from modelyard.store.pack import Kept
 from modelyard.store.pieces import BlobRow, Pieces
 from modelyard.store.place import Place
@@ -223,6 +224,10 @@ class BlobStore:
             return found
         return self._found(sha256, lambda: self._fetch(sha256))
 
+    def incoming(self) -> Path:
+        """A path for a new temporary object, used by nobody else."""
+        return self._incoming.place()
+
     def sweep(self) -> int:
         """Remove what killed writers left, and touch no living one; how many objects that were."""
         return self._incoming.sweep()
@@ -322,12 +327,24 @@ class BlobStore:
                 whole = whole_of(row, _CHUNK * 8)
                 self.assembly.build(row.digest, whole, place)
             else:
-                self.assembly.build(row.digest, self._recipe(row), place)
+                self._built(row, place)
             if self.pieces is not None:
                 self.pieces.touch(row.digest)
             return self.cache.keep(place, sha256)
         finally:
             place.unlink(missing_ok=True)
+
+    def _built(self, row: BlobRow, place: Path) -> None:
+        """Put it together; of damaged pieces once more, when they could be mended."""
+        try:
+            self.assembly.build(row.digest, self._recipe(row), place)
+        except Damaged as error:
+            assert self.pieces is not None
+            place.unlink(missing_ok=True)
+            mending = Mending(self.place, self.pieces, self.cache, self._incoming.place)
+            if not error.pieces or not mending.mend(row, error.pieces):
+                raise
+            self.assembly.build(row.digest, self._recipe(row), place)
 
     def _found(self, sha256: str, call: Callable[[], _T]) -> _T:
         """What ``call`` gives; again with fresh rows when what it reads was moved meanwhile. Raises NotFound."""

@@ -33,6 +33,10 @@ class Kept(Noun, array_like=True):
     size: int
     codec: int
 
+    def at(self, key: str) -> "Kept":
+        """The same, in the pack of ``key``."""
+        return msgspec.structs.replace(self, pack=key)
+
 
 class Recipe(Noun, array_like=True):
     """How a blob is put together: its SHA-256, its size, its pieces in order.

@@ -83,6 +83,11 @@ class Pieces:
             self._insert(session, pack, found)
             self._blob(session, digest, size, True, pack)
 
+    def add_pack(self, key: str, size: int, found: Sequence[Kept]) -> None:
+        """Pieces of a pack that nobody had yet."""
+        with self._database.begin() as session:
+            self._insert(session, self._pack(session, key, size), found)
+
     def add_pieced(
         self, digest: bytes, size: int, key: str, stored: int, found: Sequence[Kept], order: Sequence[bytes]
     ) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 from modelyard.core.struct import Noun
 from modelyard.store.assembly import Assembly
 from modelyard.store.codec import RAW, encode
-from modelyard.store.pack import Kept, PackWriter, Recipe
+from modelyard.store.pack import PackWriter, Recipe
 from modelyard.store.pieces import PackRow, Pieces
 from modelyard.store.place import Place
 
@@ -88,13 +88,7 @@ def repack(
         place.keep(writer.place, key)
     finally:
         writer.discard()
-    found = [
-        Kept(
-            digest=each.digest, pack=key, offset=each.offset,
-            stored=each.stored, size=each.size, codec=each.codec,
-        )
-        for each in index.pieces
-    ]  # fmt: skip
+    found = [each.at(key) for each in index.pieces]
     pieces.move(pack.key, key, writer.size, found, digests)
     if pieces.drop(pack.key):
         place.delete(pack.key)

@@ -88,7 +88,7 @@ class Settling:
             self._place.keep(writer.place, key)
         finally:
             writer.discard()
-        found = [_at(each, key) for each in index.pieces]
+        found = [each.at(key) for each in index.pieces]
         added = self._pieces.add_pieced(
             digest, source.size, key, writer.size, found, [part.digest for part in parts]
         )
@@ -131,10 +131,3 @@ def _raw(part: _Part, key: str) -> Kept:
     return Kept(
         digest=part.digest, pack=key, offset=part.offset, stored=part.size, size=part.size, codec=RAW
     )
-
-
-def _at(kept: Kept, key: str) -> Kept:
-    return Kept(
-        digest=kept.digest, pack=key, offset=kept.offset,
-        stored=kept.stored, size=kept.size, codec=kept.codec,
-    )  # fmt: skip

@@ -153,6 +153,15 @@ class Versions:
             rows = session.execute(select(tables.versions.c.manifest_json)).scalars().all()
         return {file.sha256 for row in rows for file in unpack(row, Manifest).files}
 
+    def manifests(self, after: int = 0) -> builtins.list[tuple[int, str, int, Manifest]]:
+        """Row, model, number and manifest of the versions whose row comes after ``after``, in the order they came."""
+        query = _versions.where(tables.versions.c.id > after).order_by(tables.versions.c.id)
+        with self._database.session() as session:
+            return [
+                (row.id, row.model, row.number, unpack(row.manifest_json, Manifest))
+                for row in session.execute(query)
+            ]
+
     def _trust(self, session: Connection, version: Version, trusted: bool, who: str) -> Version:
         if version.trusted or not trusted:
             return version
