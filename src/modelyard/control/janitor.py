@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import threading
 import time
@@ -12,25 +13,30 @@ import msgspec
 
 from modelyard.core.errors import Unavailable
 from modelyard.core.struct import Noun
+from modelyard.policy.tiers import evictions
 
 if TYPE_CHECKING:
     from modelyard.control.platform import Platform
 
 _log = logging.getLogger("modelyard.janitor")
+_NICE = 5
 
 
 class Collected(Noun):
-    """How many of each were removed."""
+    """How many of each were removed (``packs``: or written anew, without what is gone; ``cached``: files that can be
+    made again)."""
 
     uploads: int = 0
     blobs: int = 0
     versions: int = 0
     environments: int = 0
     leftovers: int = 0
+    packs: int = 0
+    cached: int = 0
 
 
 class Janitor:
-    """Runs hourly, at the start, and when it is woken after a deletion.
+    """Runs hourly, at the start, and when it is woken after a deletion or when there is a new version.
 
     A folder is in use while an endpoint wants or serves it, while the node has a pool of it (draining
     ones too), and while a job is under way. When the node does not answer nobody knows which
@@ -47,6 +53,7 @@ class Janitor:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._settled = True
+        self._looked_at = 0  # the row of the last version whose blobs were settled
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -55,7 +62,7 @@ class Janitor:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something was deleted."""
+        """Something was deleted, or came."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -64,9 +71,12 @@ class Janitor:
         self._wake.set()
 
     def _run(self) -> None:
+        # Behind whoever waits for an answer; not by much, since it takes the database's lock as well.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._stop.is_set():
             try:
                 collected = self.collect()
+                self.settle()
                 if collected != Collected():
                     _log.info("collected", extra=msgspec.to_builtins(collected))
             except Exception:  # noqa: BLE001 - the edge of a thread that must not end
@@ -97,9 +107,46 @@ class Janitor:
                         remove_folder(folder)
                         versions += 1
         blobs = collect_garbage(platform.blobs, platform.uploads, platform.versions)
+        tidied = platform.blobs.tidy()
         return Collected(
-            uploads=uploads, blobs=blobs, versions=versions, environments=environments, leftovers=leftovers
+            uploads=uploads,
+            blobs=blobs,
+            versions=versions,
+            environments=environments,
+            leftovers=leftovers,
+            packs=tidied.removed + tidied.repacked,
+            cached=self._evict(),
         )
+
+    def settle(self) -> int:
+        """Have what is new looked at for pieces that are there already; how many blobs that were. Not while a
+        deployment is on its way: it reads the same disk."""
+        platform = self._platform
+        count = 0
+        for row, model, number, manifest in platform.versions.manifests(self._looked_at):
+            if any(platform.jobs.list(1, state) for state in ("queued", "running")):
+                self._settled = False
+                break
+            for settled in platform.blobs.settle(manifest):
+                count += 1
+                if not settled.whole:
+                    told = {
+                        "model": model,
+                        "version": number,
+                        "bytes": settled.size,
+                        "added": settled.added,
+                    }
+                    _log.info("kept as pieces", extra=told)
+            self._looked_at = row
+        return count
+
+    def _evict(self) -> int:
+        """Keep the cache of blobs within its budget."""
+        budget = int(self._platform.settings.blob_cache)
+        files = list(self._platform.blobs.cache.files())
+        for each in evictions(files, budget):
+            self._platform.blobs.cache.remove(each.sha256)
+        return len(evictions(files, budget))
 
     def _laid_out(self) -> list[Path]:
         return [path for path in sorted(self._platform.home.versions.iterdir()) if path.is_dir()]

@@ -23,10 +23,12 @@ from modelyard.pipeline.deploy import KIND, DeployPipeline
 from modelyard.pipeline.runner import Runner
 from modelyard.store.audit import Audit
 from modelyard.store.blobs import BlobStore
+from modelyard.store.bucket import open_bucket
 from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
 from modelyard.store.owner import this_process
+from modelyard.store.pieces import Pieces
 from modelyard.store.remotes import Remotes
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
@@ -56,7 +58,8 @@ class Platform:
         self.remotes = Remotes(self.database)
         self.jobs = Jobs(self.database)
         self.audit = Audit(self.database)
-        self.blobs = BlobStore(self.home.blobs)
+        self.pieces = Pieces(self.database)
+        self.blobs = open_blobs(settings, self.home, self.pieces)
         self.environments = Environments(self.home.environments, downloads=settings.python_downloads)
         self.target = LocalTarget(self.home)
         self.hub = JobHub()
@@ -86,6 +89,7 @@ class Platform:
             changes=self.changes,
             changed=self.changed,
             node_url=lambda: self.node_url,
+            registered=lambda: self.janitor.wake(),
         )
         self.runner = Runner(
             self.jobs,
@@ -139,3 +143,8 @@ class Platform:
         self.reconciler.stop(timeout=1.0)
         self.target.close()
         self.database.close()
+
+
+def open_blobs(settings: Settings, home: Home, pieces: Pieces) -> BlobStore:
+    """The blobs of a home, or of the bucket that its settings name. Raises InvalidInput for one that cannot be."""
+    return BlobStore(home.blobs, pieces, None if settings.blobs is None else open_bucket(settings.blobs))

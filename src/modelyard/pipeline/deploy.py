@@ -80,6 +80,7 @@ class DeployPipeline:
         changes: threading.RLock,
         changed: Signal,
         node_url: Callable[[], str | None],
+        registered: Callable[[], None] | None = None,
     ) -> None:
         self._home = home
         self._blobs = blobs
@@ -93,6 +94,7 @@ class DeployPipeline:
         self._changes = changes
         self._changed = changed
         self._node_url = node_url
+        self._registered = registered
 
     def submit(self, parameters: DeployParameters) -> Job:
         """Create the job; a request that is sent twice gets the job that it made.
@@ -154,6 +156,8 @@ class DeployPipeline:
                         self._uploads.delete(parameters.upload)
                     raise
                 result |= {"model": version.model, "version": version.number, "message": message}
+            if self._registered is not None:
+                self._registered()
         if parameters.upload is not None:
             self._uploads.delete(parameters.upload)
         return version

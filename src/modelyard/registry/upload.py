@@ -48,15 +48,15 @@ async def receive(
 
 
 def collect_garbage(blobs: BlobStore, uploads: Uploads, versions: Versions) -> int:
-    """Delete the blobs that no upload and no version refers to, and what is left of packs; how many blobs. Safe
-    beside both: on one machine by a lock, in a bucket because what was asked for within the last hour stays."""
+    """Delete the blobs that no upload and no version refers to; how many. Safe beside both: on one machine by a
+    lock, in a bucket because what was asked for within the last hour stays."""
     with blobs.collecting():
         before = time.time() - GRACE if blobs.remote else None
         # Uploads first: one that becomes a version between the two is then in the second set.
         needed = uploads.referenced_digests() | versions.referenced_digests()
-        garbage = [digest for digest in blobs.digests() if digest not in needed]
+        kept = needed | blobs.retained()
+        garbage = [digest for digest in blobs.digests() if digest not in kept]
         collected = sum(blobs.delete(digest, before=before) for digest in garbage)
-    blobs.tidy()
     return collected
 
 

@@ -184,6 +184,13 @@ class BlobStore:
             if name is not None and name not in pieced:
                 yield name
 
+    def retained(self) -> set[str]:
+        """Whole blobs that were deleted and are still there, because others have pieces of them."""
+        if self.pieces is None or self.remote:
+            return set()
+        keys = {pack.key for pack in self.pieces.packs() if pack.live and not pack.whole}
+        return {name for key in keys if (name := sha256_of(key)) is not None}
+
     def settle(self, manifest: Manifest) -> list[Settled]:
         """Look for pieces of a version's files that are there already, and keep only the others where that pays.
 
@@ -410,7 +417,7 @@ def key_of(sha256: str) -> str:
 def sha256_of(key: str) -> str | None:
     """The blob that lies at ``key``; None for what is none."""
     folder, _, name = key.removeprefix("objects/").partition("-")[0].partition("/")
-    return name if len(name) == 64 and name.startswith(folder) else None
+    return name if len(name) == 64 and name.startswith(folder) and key.startswith("objects/") else None
 
 
 def whole_of(row: BlobRow, part: int) -> list[Kept]:
