@@ -14,6 +14,7 @@ COMMANDS = [
     ["up"], ["down"], ["status"], ["doctor"], ["deploy"], ["analyze"], ["jobs"], ["predict"], ["endpoints"],
     ["logs"], ["delete"], ["models"], ["models", "list"], ["models", "show"], ["models", "delete"], ["environments"],
     ["environments", "list"], ["environments", "show"], ["environments", "clean"],
+    ["store", "usage"], ["store", "verify"], ["store", "collect"],
     ["remotes", "list"], ["remotes", "add"], ["remotes", "remove"], ["remotes", "set"],
     ["catalog", "list"], ["catalog", "search"], ["catalog", "show"], ["catalog", "fetch"], ["catalog", "deploy"],
 ]  # fmt: skip

@@ -23,15 +23,17 @@ _NICE = 5
 
 
 class Collected(Noun):
-    """How many of each were removed (``packs``: or written anew, without what is gone; ``cached``: files that can be
-    made again)."""
+    """How many of each were removed (``packs``: or written anew, without what is gone, which gave ``freed`` bytes
+    back; ``cached``: files that can be made again), and how many blobs were looked at for pieces (``settled``)."""
 
     uploads: int = 0
     blobs: int = 0
     versions: int = 0
     environments: int = 0
     leftovers: int = 0
+    settled: int = 0
     packs: int = 0
+    freed: int = 0
     cached: int = 0
 
 
@@ -75,8 +77,7 @@ class Janitor:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._stop.is_set():
             try:
-                collected = self.collect()
-                self.settle()
+                collected = self.collect(settle=True)
                 if collected != Collected():
                     _log.info("collected", extra=msgspec.to_builtins(collected))
             except Exception:  # noqa: BLE001 - the edge of a thread that must not end
@@ -86,8 +87,8 @@ class Janitor:
                 self._wake.clear()
                 self._stop.wait(self.SETTLE)
 
-    def collect(self) -> Collected:
-        """Remove what nothing uses; safe beside uploads and jobs."""
+    def collect(self, *, settle: bool = False) -> Collected:
+        """Remove what nothing uses; safe beside uploads and jobs. With ``settle`` have what is new looked at too."""
         from modelyard.control.environments import clean
         from modelyard.registry.upload import collect_garbage
 
@@ -107,14 +108,17 @@ class Janitor:
                         remove_folder(folder)
                         versions += 1
         blobs = collect_garbage(platform.blobs, platform.uploads, platform.versions)
+        settled = self.settle() if settle else 0
         tidied = platform.blobs.tidy()
         return Collected(
+            settled=settled,
             uploads=uploads,
             blobs=blobs,
             versions=versions,
             environments=environments,
             leftovers=leftovers,
             packs=tidied.removed + tidied.repacked,
+            freed=tidied.freed,
             cached=self._evict(),
         )
 
@@ -143,10 +147,10 @@ class Janitor:
     def _evict(self) -> int:
         """Keep the cache of blobs within its budget."""
         budget = int(self._platform.settings.blob_cache)
-        files = list(self._platform.blobs.cache.files())
-        for each in evictions(files, budget):
+        going = evictions(list(self._platform.blobs.cache.files()), budget)
+        for each in going:
             self._platform.blobs.cache.remove(each.sha256)
-        return len(evictions(files, budget))
+        return len(going)
 
     def _laid_out(self) -> list[Path]:
         return [path for path in sorted(self._platform.home.versions.iterdir()) if path.is_dir()]
