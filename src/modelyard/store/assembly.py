@@ -3,9 +3,11 @@
 import hashlib
 import os
 import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,7 @@ from modelyard.store.pack import Kept
 from modelyard.store.place import Place
 
 _RUN: Final = 8 * 1024 * 1024  # bytes that are read at once where pieces lie one after the other
+_AHEAD_HERE, _AHEAD_ELSEWHERE = 1, 4  # runs that are read before they are written
 _KEPT: Final = 4  # pieces that reads of small parts find again
 
 
@@ -70,15 +73,15 @@ class Assembly:
         try:
             with place.open("xb", buffering=0) as file, ThreadPoolExecutor(1) as aside:
                 pending = None
-                for run in _runs(recipe):
-                    data = self._run(run)
-                    if data is None:
-                        broken = True
-                        break
-                    if pending is not None:
-                        pending.result()
-                    pending = aside.submit(hashed.update, data)  # while it is written
-                    _write(file.fileno(), data)
+                with closing(self._ahead(_runs(recipe))) as parts:
+                    for data in parts:
+                        if data is None:
+                            broken = True
+                            break
+                        if pending is not None:
+                            pending.result()
+                        pending = aside.submit(hashed.update, data)  # while it is written
+                        _write(file.fileno(), data)
                 if pending is not None:
                     pending.result()
             if not broken and hashed.digest() == digest:
@@ -121,6 +124,20 @@ class Assembly:
             while len(self._recent) > _KEPT:
                 self._recent.popitem(last=False)
         return data
+
+    def _ahead(self, runs: Iterator[list[Kept]]) -> Generator[bytes | None, None, None]:
+        """The bytes of each run, of which some are read before they are asked for."""
+        ahead = _AHEAD_ELSEWHERE if self._place.root is None else _AHEAD_HERE
+        with ThreadPoolExecutor(ahead) as readers:
+            waiting = deque(readers.submit(self._run, run) for run in islice(runs, ahead))
+            try:
+                while waiting:
+                    data = waiting.popleft().result()
+                    waiting.extend(readers.submit(self._run, run) for run in islice(runs, 1))
+                    yield data
+            finally:
+                for each in waiting:
+                    each.cancel()
 
     def _run(self, run: Sequence[Kept]) -> bytes | None:
         """The bytes of pieces that lie one after the other; None for what cannot be read back."""
