@@ -30,6 +30,7 @@ QUESTIONS = (
     "zoo",
     "thousand",
     "environments",
+    "store",
     "gpu",
 )
 

@@ -17,8 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from obstore.store import LocalStore
-
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.files import Files
 from modelyard.core.manifest import Manifest, check_digest
@@ -48,8 +46,8 @@ __all__ = ["BlobStore", "FileDigest"]
 class BlobStore:
     """The blobs under one folder, or in a bucket. Any thread and any number of processes may use it at once.
 
-    All bytes go through the object store; what only a local disk needs (fsync, hard links, locks)
-    stands apart. Without ``pieces`` (the rows) it knows whole blobs alone.
+    What is kept goes through ``place``, whichever that is; what only a local disk needs (hard links, locks) stands
+    apart. Without ``pieces`` (the rows) it knows whole blobs alone.
     """
 
     def __init__(self, root: Path, pieces: Pieces | None = None, remote: Place | None = None) -> None:
@@ -57,7 +55,6 @@ class BlobStore:
             raise ValueError("a store in a bucket needs its rows")
         self._root = root.absolute()
         make_folder(self._root / "objects")
-        self._store = LocalStore(self._root)
         self._incoming = Incoming(self._root / "incoming")
         self.remote = remote is not None
         self.place = remote or Place.local(self._root)
@@ -375,7 +372,7 @@ class BlobStore:
 
     def _writer(self, sha256: str | None, size: int | None) -> BlobWriter:
         place = self._incoming.place()
-        return BlobWriter(self._store, self._root, place, self._keep, sha256=sha256, size=size)
+        return BlobWriter(self._root, place, self._keep, sha256=sha256, size=size)
 
     def _known(self, sha256: str, size: int | None) -> FileDigest | None:
         try:
