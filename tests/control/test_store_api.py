@@ -1,7 +1,9 @@
 """The API of the store: usage, checks in steps, collecting."""
 
+import time
 from typing import Any
 
+from modelyard.control import janitor
 from support import weights
 from support.stores import damage, put
 
@@ -69,3 +71,14 @@ def test_the_base_of_a_sibling_is_deleted_and_the_sibling_stays(client: Any) -> 
     platform.versions.delete_model("tuned")
     client.post("/api/v1/store/collect", json={})
     assert client.get("/api/v1/store").json()["stored"] == 0
+
+
+def test_what_nobody_used_for_long_is_kept_smaller(client: Any, monkeypatch: Any) -> None:
+    platform = _versions(client)
+    assert client.post("/api/v1/store/collect", json={}).json()["cooled"] == 0
+    before = client.get("/api/v1/store").json()["stored"]
+    later = time.time() + platform.settings.cold_after + 1
+    monkeypatch.setattr(janitor.time, "time", lambda: later)
+    assert platform.janitor.collect(settle=True).cooled == 1  # the base; the other has only pieces
+    assert client.get("/api/v1/store").json()["stored"] < 0.9 * before
+    assert client.post("/api/v1/store/verify", json={"deep": True}).json()["troubles"] == []

@@ -255,3 +255,37 @@ def _at_once(calls: list[Callable[[], object]]) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_what_is_cold_is_smaller_and_read_as_before(blobs: BlobStore, tmp_path: Path) -> None:
+    files = {"a": weights.safetensors(WHOLE)}
+    base = put(blobs, files)
+    tuned = put(blobs, {"a": weights.safetensors(weights.tuned(WHOLE, 1))})
+    before = stored(blobs)
+    cooled = blobs.cool(base.files[0].sha256)
+    assert cooled is not None and not cooled.whole
+    assert stored(blobs) < before - 0.1 * base.size
+    assert bytes_of(blobs, base) == files
+    assert bytes_of(blobs, tuned) == {"a": weights.safetensors(weights.tuned(WHOLE, 1))}
+    assert (blobs.lay_out(base, tmp_path / "v") / "a").read_bytes() == files["a"]
+    assert blobs.delete(base.files[0].sha256)
+    blobs.tidy()
+    assert bytes_of(blobs, tuned) == {"a": weights.safetensors(weights.tuned(WHOLE, 1))}
+
+
+def test_what_is_laid_out_or_does_not_get_smaller_stays_whole(blobs: BlobStore, tmp_path: Path) -> None:
+    base, noise = put(blobs, {"a": weights.safetensors(WHOLE)}), put(blobs, {"a": os.urandom(2_000_000)})
+    before = stored(blobs)
+    blobs.lay_out(base, tmp_path / "v")
+    assert blobs.cool(base.files[0].sha256) is None
+    tried = blobs.cool(noise.files[0].sha256)
+    assert tried is not None and tried.whole
+    assert stored(blobs) == before
+    assert blobs.path(noise.files[0].sha256).parent.parent.name == "objects"
+
+
+def test_what_is_damaged_is_not_made_to_look_new(blobs: BlobStore) -> None:
+    base = put(blobs, {"a": weights.safetensors(WHOLE)})
+    damage(blobs.path(base.files[0].sha256), 3_000_000)
+    assert blobs.cool(base.files[0].sha256) is None
+    assert not blobs.verify(base.files[0].sha256)

@@ -176,6 +176,7 @@ class StoreCollected(Answer, frozen=True):
     environments: int = 0
     leftovers: int = 0
     settled: int = 0
+    cooled: int = 0
     packs: int = 0
     freed: int = 0
     cached: int = 0

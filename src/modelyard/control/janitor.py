@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelyard.core.errors import Unavailable
+from modelyard.core.errors import NotFound, Unavailable
 from modelyard.core.struct import Noun
-from modelyard.policy.tiers import evictions
+from modelyard.policy.tiers import evictions, tier
 
 if TYPE_CHECKING:
     from modelyard.control.platform import Platform
@@ -24,7 +24,7 @@ _NICE = 5
 
 class Collected(Noun):
     """How many of each were removed (``packs``: or written anew, without what is gone, which gave ``freed`` bytes
-    back; ``cached``: files that can be made again), and how many blobs were looked at for pieces (``settled``)."""
+    back; ``cached``: files that can be made again), how many blobs were looked at for pieces (``settled``), and how many are kept smaller from now on (``cooled``)."""
 
     uploads: int = 0
     blobs: int = 0
@@ -32,6 +32,7 @@ class Collected(Noun):
     environments: int = 0
     leftovers: int = 0
     settled: int = 0
+    cooled: int = 0
     packs: int = 0
     freed: int = 0
     cached: int = 0
@@ -109,9 +110,11 @@ class Janitor:
                         versions += 1
         blobs = collect_garbage(platform.blobs, platform.uploads, platform.versions)
         settled = self.settle() if settle else 0
+        cooled = self._cool() if settle else 0
         tidied = platform.blobs.tidy()
         return Collected(
             settled=settled,
+            cooled=cooled,
             uploads=uploads,
             blobs=blobs,
             versions=versions,
@@ -142,6 +145,19 @@ class Janitor:
                     }
                     _log.info("kept as pieces", extra=told)
             self._looked_at = row
+        return count
+
+    def _cool(self) -> int:
+        """Keep what was not used for long as small as it gets."""
+        platform, count = self._platform, 0
+        for row in platform.pieces.blobs():
+            where = tier(
+                used=row.used, now=time.time(), size=row.size, cold_after=platform.settings.cold_after
+            )
+            if row.whole and where == "cold":
+                with contextlib.suppress(NotFound):  # collected meanwhile
+                    cooled = platform.blobs.cool(row.digest.hex())
+                    count += cooled is not None and not cooled.whole
         return count
 
     def _evict(self) -> int:

@@ -33,9 +33,7 @@ def evictions(files: Sequence[F], budget: int) -> list[F]:
     return going
 
 
-def tier(*, used: float, now: float, size: int, cold_after: float | None, least: int = 1 << 20) -> Tier:
-    """Where a blob belongs that was last used at ``used``: *cold* (compressed wherever that saves a byte in twenty,
-    put together when it is needed) after ``cold_after`` seconds, None: never. Small ones are not worth it."""
-    if cold_after is None or size < least:
-        return "warm"
-    return "cold" if now - used >= cold_after else "warm"
+def tier(*, used: float, now: float, size: int, cold_after: float, least: int = 1 << 20) -> Tier:
+    """Where a blob of ``size`` bytes belongs that was last used at ``used``: *cold* (kept as small as it gets, put
+    together when it is needed) after ``cold_after`` seconds, 0: never. Small ones are not worth it."""
+    return "cold" if cold_after and size >= least and now - used >= cold_after else "warm"

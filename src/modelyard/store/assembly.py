@@ -18,6 +18,7 @@ from modelyard.store.pack import Kept
 from modelyard.store.place import Place
 
 _RUN: Final = 8 * 1024 * 1024  # bytes that are read at once where pieces lie one after the other
+_FLUSH: Final = 32 * 1024 * 1024
 _AHEAD_HERE, _AHEAD_ELSEWHERE = 1, 4  # runs that are read before they are written
 _KEPT: Final = 4  # pieces that reads of small parts find again
 
@@ -71,8 +72,9 @@ class Assembly:
         hashed = hashlib.sha256()
         broken = False
         try:
-            with place.open("xb", buffering=0) as file, ThreadPoolExecutor(1) as aside:
-                pending = None
+            with place.open("xb", buffering=0) as file, ThreadPoolExecutor(2) as aside:
+                pending = flushing = None
+                unflushed = 0
                 with closing(self._ahead(_runs(recipe))) as parts:
                     for data in parts:
                         if data is None:
@@ -82,8 +84,13 @@ class Assembly:
                             pending.result()
                         pending = aside.submit(hashed.update, data)  # while it is written
                         _write(file.fileno(), data)
-                if pending is not None:
-                    pending.result()
+                        unflushed += len(data)
+                        if unflushed >= _FLUSH and (flushing is None or flushing.done()):
+                            # So that the disk is at work all the time, not at the end alone.
+                            flushing, unflushed = aside.submit(os.fdatasync, file.fileno()), 0
+                for each in (pending, flushing):
+                    if each is not None:
+                        each.result()
             if not broken and hashed.digest() == digest:
                 sync_file(place)
                 return

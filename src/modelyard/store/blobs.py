@@ -215,6 +215,24 @@ class BlobStore:
                 done.append(settled)
         return done
 
+    def cool(self, sha256: str) -> Settled | None:
+        """Keep a whole blob as small as it gets: for what is used seldom, since it has to be put together then. None
+        for what is not whole, or laid out for somebody now. Raises NotFound, Damaged, Unavailable."""
+        row = None if self.pieces is None else self.pieces.blob(bytes.fromhex(sha256))
+        if row is None or not row.whole or self._settling is None or self.pieces is None:
+            return None
+        path = self.path(sha256)
+        if path.stat().st_nlink > 1:
+            return None
+        if not self.remote and not self.verify(sha256):
+            return None  # what is damaged is not made to look new
+        cooled = self._settling.cool(sha256, path, row.pack)
+        if cooled.whole:
+            self.pieces.touch(row.digest)  # not tried again soon
+        elif self.pieces.drop(row.pack):
+            self.place.delete(row.pack)
+        return cooled
+
     def path(self, sha256: str) -> Path:
         """A file with the bytes of a blob: its own, or one in the cache, made when it is not there.
 
@@ -259,7 +277,10 @@ class BlobStore:
         Raises NotFound when a blob is missing, InvalidInput for a manifest that cannot be a folder,
         Unavailable when the disk is full.
         """
-        return lay_out(manifest, folder, self.path)
+        folder = lay_out(manifest, folder, self.path)
+        if self.pieces is not None:
+            self.pieces.claim({bytes.fromhex(file.sha256) for file in manifest.files})
+        return folder
 
     @contextmanager
     def referring(self) -> Generator[None, None, None]:

@@ -73,6 +73,10 @@ class Place:
         if length == 0:
             return b""
         with self._told():
+            if self.root is not None:
+                # The library's own way into a file copies twice and takes four times as long.
+                with (self.root / key).open("rb", buffering=0) as file:
+                    return _exactly(file.fileno(), start, length)
             return bytes(obstore.get_range(self._store, key, start=start, end=start + length))
 
     def stream(self, key: str, chunk: int) -> Iterator[bytes]:
@@ -123,6 +127,13 @@ class Place:
                 f"{self.name} cannot be used: {_why(error)} Look at the endpoint, the region and the bucket's name.",
                 retry_after=10.0,
             ) from error
+
+
+def _exactly(descriptor: int, start: int, length: int) -> bytes:
+    data = os.pread(descriptor, length, start)
+    while len(data) < length and (more := os.pread(descriptor, length - len(data), start + len(data))):
+        data += more
+    return data
 
 
 def _why(error: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from modelyard.core.errors import Conflict
 from modelyard.store.borders import Source, cut
-from modelyard.store.codec import RAW, encode
+from modelyard.store.codec import PAYS, RAW, encode
 from modelyard.store.pack import Kept, PackWriter, Recipe
 from modelyard.store.pieces import Pieces
 from modelyard.store.place import Place
@@ -69,6 +69,23 @@ class Settling:
             f"What the blob {sha256} has in common with others was collected meanwhile; try again."
         )
 
+    def cool(self, sha256: str, path: Path, own: str) -> Settled:
+        """Keep a blob that is its own pack as pieces, each as small as it gets; whole as it is when that saves less
+        than a twentieth. Raises Conflict as above."""
+        digest = bytes.fromhex(sha256)
+        with Source(path) as source:
+            parts = list(_parts(source, ()))
+            for _ in range(_ATTEMPTS):
+                known = self._pieces.known({part.digest for part in parts})
+                new = _new(parts, {each for each, kept in known.items() if kept.pack != own})
+                written = self._write(digest, source, parts, new, known, most=PAYS, own=own)
+                if written is not None:
+                    whole = written == source.size
+                    return Settled(whole, source.size, written)
+        raise Conflict(
+            f"What the blob {sha256} has in common with others was collected meanwhile; try again."
+        )
+
     def _write(
         self,
         digest: bytes,
@@ -76,7 +93,12 @@ class Settling:
         parts: list[_Part],
         new: list[_Part],
         known: dict[bytes, Kept],
+        *,
+        most: float | None = None,
+        own: str | None = None,
     ) -> int | None:
+        """Bytes of the pack that was written; None when what it refers to was collected meanwhile. With ``most`` the
+        blob stays as it is unless the pack is at most that part of it."""
         writer = PackWriter(self._incoming())
         try:
             kept: dict[bytes, Kept] = {}
@@ -85,10 +107,14 @@ class Settling:
                 kept[part.digest] = writer.add(part.digest, part.size, codec, data)
             order = tuple(kept.get(part.digest) or known[part.digest] for part in parts)
             key, index = writer.finish((Recipe(digest=digest, size=source.size, pieces=order),))
+            if most is not None and writer.size > most * source.size:
+                return source.size
             self._place.keep(writer.place, key)
         finally:
             writer.discard()
         found = [each.at(key) for each in index.pieces]
+        if own is not None:
+            self._pieces.move(own, key, writer.size, found, ())  # others have them from here on
         added = self._pieces.add_pieced(
             digest, source.size, key, writer.size, found, [part.digest for part in parts]
         )
