@@ -9,7 +9,7 @@ from pathlib import Path
 from modelyard.control.hub import JobHub
 from modelyard.control.janitor import Janitor
 from modelyard.core.deployment import Deployment
-from modelyard.core.errors import Unavailable
+from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.model import Version
 from modelyard.core.routes import NodeStatus, Pool
 from modelyard.core.settings import Home, Settings
@@ -146,5 +146,28 @@ class Platform:
 
 
 def open_blobs(settings: Settings, home: Home, pieces: Pieces) -> BlobStore:
-    """The blobs of a home, or of the bucket that its settings name. Raises InvalidInput for one that cannot be."""
-    return BlobStore(home.blobs, pieces, None if settings.blobs is None else open_bucket(settings.blobs))
+    """The blobs of a home, or of the bucket that its settings name.
+
+    Raises InvalidInput for one that cannot be, Conflict for another place than the one where they lie already.
+    """
+    note = home.blobs / "bucket"
+    there = note.read_text().strip() if note.is_file() else None
+    wanted = None if settings.blobs is None else settings.blobs.rstrip("/")
+    if there is not None and wanted != there:
+        raise Conflict(
+            f"The blobs of {home.root} lie in {there}, and the setting blobs says {wanted or 'nothing'}; set it to "
+            f"{there} again, or choose another home.",
+            field="blobs",
+        )
+    if wanted is None:
+        return BlobStore(home.blobs, pieces)
+    bucket = open_bucket(wanted)
+    if there is None:
+        if any((home.blobs / "objects").glob("??/*")):
+            raise Conflict(
+                f"The blobs of {home.root} lie on its disk, and the setting blobs names {wanted}. Take the setting away, "
+                "or begin a new home and deploy the models there.",
+                field="blobs",
+            )
+        note.write_text(f"{wanted}\n")
+    return BlobStore(home.blobs, pieces, bucket)
