@@ -49,11 +49,11 @@ class Assembly:
             )
         return data
 
-    def range(self, recipe: Sequence[Kept], offset: int, length: int) -> bytes:
+    def range(self, composition: Sequence[Kept], offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset`` of a blob. Raises Damaged."""
         parts: list[bytes] = []
         position = 0
-        for kept in recipe:
+        for kept in composition:
             if position >= offset + length:
                 break
             if position + kept.size > offset:
@@ -62,12 +62,12 @@ class Assembly:
             position += kept.size
         return b"".join(parts)
 
-    def stream(self, recipe: Sequence[Kept]) -> Iterator[bytes]:
+    def stream(self, composition: Sequence[Kept]) -> Iterator[bytes]:
         """All bytes of a blob, each piece checked. Raises Damaged."""
-        for kept in recipe:
+        for kept in composition:
             yield self.piece(kept)
 
-    def build(self, digest: bytes, recipe: Sequence[Kept], place: Path) -> None:
+    def build(self, digest: bytes, composition: Sequence[Kept], place: Path) -> None:
         """The blob as a file at ``place``, on the disk and checked. Raises Damaged, Unavailable for a full disk."""
         hashed = hashlib.sha256()
         broken = False
@@ -75,7 +75,7 @@ class Assembly:
             with place.open("xb", buffering=0) as file, ThreadPoolExecutor(2) as aside:
                 pending = flushing = None
                 unflushed = 0
-                with closing(self._ahead(_runs(recipe))) as parts:
+                with closing(self._ahead(_runs(composition))) as parts:
                     for data in parts:
                         if data is None:
                             broken = True
@@ -98,10 +98,10 @@ class Assembly:
             if isinstance(error, FileNotFoundError):
                 raise
             raise disk_error(error, place.parent) or error from error
-        wrong = [kept for kept in recipe if not self._right(kept)]
+        wrong = [kept for kept in composition if not self._right(kept)]
         names = ", ".join(f"{each.pack} at {each.offset} ({NAMES[each.codec]})" for each in wrong[:3])
         raise Damaged(
-            f"The blob {digest.hex()} is damaged in {self._place.name}: {names or 'its recipe is wrong'}. It is not "
+            f"The blob {digest.hex()} is damaged in {self._place.name}: {names or 'its composition is wrong'}. It is not "
             "served. Look with: modelyard store verify --deep --repair",
             digest,
             wrong,
@@ -162,11 +162,11 @@ class Assembly:
             return None
 
 
-def _runs(recipe: Sequence[Kept]) -> Iterator[list[Kept]]:
+def _runs(composition: Sequence[Kept]) -> Iterator[list[Kept]]:
     """Pieces that lie raw and one after the other in a pack are read at once."""
     run: list[Kept] = []
     size = 0
-    for kept in recipe:
+    for kept in composition:
         if (
             run
             and kept.codec == RAW == run[-1].codec

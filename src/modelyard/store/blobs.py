@@ -313,7 +313,7 @@ class BlobStore:
         if row.whole:
             yield from self.place.stream(row.pack, _CHUNK)
             return
-        for kept in self._recipe(row):
+        for kept in self._composition(row):
             yield self._piece(sha256, kept)
 
     def _piece(self, sha256: str, kept: Kept) -> bytes:
@@ -341,7 +341,7 @@ class BlobStore:
                 return file.read(length)
         if row.whole:
             return self.place.read(row.pack, offset, length)
-        return self.assembly.range(self._recipe(row), offset, length)
+        return self.assembly.range(self._composition(row), offset, length)
 
     def _fetch(self, sha256: str) -> Path:
         """Make the file of the cache. FileNotFoundError when a pack went meanwhile."""
@@ -362,14 +362,14 @@ class BlobStore:
     def _built(self, row: BlobRow, place: Path) -> None:
         """Put it together; of damaged pieces once more, when they could be mended."""
         try:
-            self.assembly.build(row.digest, self._recipe(row), place)
+            self.assembly.build(row.digest, self._composition(row), place)
         except Damaged as error:
             assert self.pieces is not None
             place.unlink(missing_ok=True)
             mending = Mending(self.place, self.pieces, self.cache, self._incoming.place)
             if not error.pieces or not mending.mend(row, error.pieces):
                 raise
-            self.assembly.build(row.digest, self._recipe(row), place)
+            self.assembly.build(row.digest, self._composition(row), place)
 
     def _found(self, sha256: str, call: Callable[[], _T]) -> _T:
         """What ``call`` gives; again with fresh rows when what it reads was moved meanwhile. Raises NotFound."""
@@ -387,9 +387,9 @@ class BlobStore:
             raise NotFound(f"There is no blob {sha256}.", field="sha256")
         return row
 
-    def _recipe(self, row: BlobRow) -> list[Kept]:
+    def _composition(self, row: BlobRow) -> list[Kept]:
         assert self.pieces is not None
-        return self.pieces.recipe(row.digest)
+        return self.pieces.composition(row.digest)
 
     def _writer(self, sha256: str | None, size: int | None) -> BlobWriter:
         place = self._incoming.place()

@@ -81,7 +81,7 @@ class Check:
         path = self._blobs.place.path(key_of(sha256))
         whole = row.whole if path is None and row is not None else path is not None and path.is_file()
         if not whole and row is not None:
-            return self._recipe(sha256, row, size)
+            return self._composition(sha256, row, size)
         key = key_of(sha256) if row is None or not row.whole else row.pack
         if self._size(key) is None:
             return Trouble(kind="missing", sha256=sha256, place=key, message="Its object is gone.")
@@ -95,22 +95,22 @@ class Check:
             )
         return None
 
-    def _recipe(self, sha256: str, row: BlobRow, size: int) -> Trouble | None:
-        recipe = self._pieces.recipe(row.digest)
-        if sum(kept.size for kept in recipe) != size:
+    def _composition(self, sha256: str, row: BlobRow, size: int) -> Trouble | None:
+        composition = self._pieces.composition(row.digest)
+        if sum(kept.size for kept in composition) != size:
             return Trouble(
                 kind="damaged", sha256=sha256, place=row.pack, message="Its pieces are not all of it."
             )
-        for kept in recipe:
+        for kept in composition:
             there = self._size(kept.pack)
             if there is None or there < kept.offset + kept.stored:
                 message = "A pack of its is gone." if there is None else "A pack of its is truncated."
                 return Trouble(kind="missing", sha256=sha256, place=kept.pack, message=message)
-        wrong = [kept for kept in recipe if self._deep and not self._piece(kept)]
+        wrong = [kept for kept in composition if self._deep and not self._piece(kept)]
         if wrong:
             return Trouble(
                 kind="damaged", sha256=sha256, place=wrong[0].pack,
-                message=f"{len(wrong)} of its {len(recipe)} pieces are damaged, the first at byte {wrong[0].offset}.",
+                message=f"{len(wrong)} of its {len(composition)} pieces are damaged, the first at byte {wrong[0].offset}.",
             )  # fmt: skip
         return None
 
@@ -144,8 +144,8 @@ class Check:
                 row._replace(whole=False), [each for each in pieces if not self._piece(each)]
             )
         else:
-            recipe = self._pieces.recipe(row.digest)
-            wrong = [kept for kept in recipe if not self._piece(kept)]
+            composition = self._pieces.composition(row.digest)
+            wrong = [kept for kept in composition if not self._piece(kept)]
             self._mending.mend(row, {kept.digest: kept for kept in wrong}.values())
         self._sizes.clear()
         if self._blob(trouble.sha256, size) is not None:
@@ -178,12 +178,12 @@ def rebuild(blobs: BlobStore, pieces: Pieces, needed: Iterable[str]) -> int:
     }
     own = {kept.digest: kept.at(key) for key, (_, index) in read.items() for kept in index.pieces}
     for key, (size, index) in read.items():
-        for recipe in index.recipes:
-            if recipe.digest.hex() not in missing:
+        for composition in index.compositions:
+            if composition.digest.hex() not in missing:
                 continue
-            places = [own.get(kept.digest) or kept for kept in recipe.pieces]
-            if _add(blobs, pieces, recipe.digest, recipe.size, key, size, places):
-                missing.discard(recipe.digest.hex())
+            places = [own.get(kept.digest) or kept for kept in composition.pieces]
+            if _add(blobs, pieces, composition.digest, composition.size, key, size, places):
+                missing.discard(composition.digest.hex())
                 made += 1
     return made
 
@@ -206,7 +206,7 @@ def _add(
         try:
             there = blobs.place.size(other)
             for kept in found:
-                blobs.assembly.piece(kept)  # what a recipe says of another pack may have been long ago
+                blobs.assembly.piece(kept)  # what a composition says of another pack may have been long ago
         except (FileNotFoundError, Damaged):
             return False
         pieces.add_pack(other, there, found)

@@ -44,7 +44,7 @@ class Mending:
             if path is None:
                 continue
             position = 0
-            for each in self._pieces.recipe(user):
+            for each in self._pieces.composition(user):
                 if each.digest == kept.digest:
                     with path.open("rb") as file:
                         data = os.pread(file.fileno(), each.size, position)

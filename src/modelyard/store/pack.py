@@ -38,7 +38,7 @@ class Kept(Noun, array_like=True):
         return msgspec.structs.replace(self, pack=key)
 
 
-class Recipe(Noun, array_like=True):
+class Composition(Noun, array_like=True):
     """How a blob is put together: its SHA-256, its size, its pieces in order.
 
     A piece of this pack is only named; of another one it is said where it was when this was written.
@@ -56,7 +56,7 @@ class Index(Noun):
     """
 
     pieces: tuple[Kept, ...]
-    recipes: tuple[Recipe, ...]
+    compositions: tuple[Composition, ...]
     nonce: bytes
 
 
@@ -76,9 +76,9 @@ class PackWriter:
         self._pieces.append(kept)
         return kept
 
-    def finish(self, recipes: tuple[Recipe, ...]) -> tuple[str, Index]:
+    def finish(self, compositions: tuple[Composition, ...]) -> tuple[str, Index]:
         """Write the index and close; the key of the pack, and the index."""
-        index = Index(pieces=tuple(self._pieces), recipes=recipes, nonce=secrets.token_bytes(8))
+        index = Index(pieces=tuple(self._pieces), compositions=compositions, nonce=secrets.token_bytes(8))
         data = zstandard.ZstdCompressor(level=3).compress(msgspec.msgpack.encode(index))
         name = hashlib.sha256(data)
         self._write(data)

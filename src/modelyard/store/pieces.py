@@ -19,7 +19,7 @@ _kept = select(
 
 
 class BlobRow(NamedTuple):
-    """A blob that has a row. ``pack`` is the key of its own pack, or of the one with its recipe."""
+    """A blob that has a row. ``pack`` is the key of its own pack, or of the one with its composition."""
 
     id: int
     digest: bytes
@@ -58,7 +58,7 @@ class Pieces:
         with self._database.session() as session:
             return [BlobRow(*row) for row in session.execute(_blobs())]
 
-    def recipe(self, digest: bytes) -> builtins.list[Kept]:
+    def composition(self, digest: bytes) -> builtins.list[Kept]:
         """The pieces of a pieced blob, in order; none for what is not one."""
         query = (
             _kept.join(blob_pieces, blob_pieces.c.piece_id == pieces.c.id)
@@ -198,16 +198,16 @@ class Pieces:
         with self._database.session() as session:
             return [_noun(row) for row in session.execute(query)]
 
-    def recipes_in(self, key: str) -> builtins.list[bytes]:
-        """The pieced blobs whose recipe is in a pack."""
+    def compositions_in(self, key: str) -> builtins.list[bytes]:
+        """The pieced blobs whose composition is in a pack."""
         query = select(blobs.c.digest).join(packs).where(packs.c.key == key, ~blobs.c.whole)
         with self._database.session() as session:
             return [bytes(row[0]) for row in session.execute(query)]
 
     def move(
-        self, old: str, key: str, stored: int, found: Sequence[Kept], recipes: Sequence[bytes]
+        self, old: str, key: str, stored: int, found: Sequence[Kept], compositions: Sequence[bytes]
     ) -> None:
-        """Pieces and recipes of the pack ``old`` are in ``key`` now."""
+        """Pieces and compositions of the pack ``old`` are in ``key`` now."""
         with self._database.begin() as session:
             pack = self._pack(session, key, stored)
             for each in found:
@@ -217,7 +217,7 @@ class Pieces:
                     .values(pack_id=pack, offset=each.offset, stored=each.stored, codec=each.codec)
                 )
             former = select(packs.c.id).where(packs.c.key == old).scalar_subquery()
-            for some in _batches(recipes):
+            for some in _batches(compositions):
                 session.execute(
                     update(blobs)
                     .where(blobs.c.digest.in_(some), blobs.c.pack_id == former)

@@ -8,7 +8,7 @@ from typing import Final
 from modelyard.core.struct import Noun
 from modelyard.store.assembly import Assembly
 from modelyard.store.codec import RAW, encode
-from modelyard.store.pack import PackWriter, Recipe
+from modelyard.store.pack import Composition, PackWriter
 from modelyard.store.pieces import PackRow, Pieces
 from modelyard.store.place import Place
 
@@ -62,7 +62,7 @@ def repack(
     pack: PackRow,
     mended: dict[bytes, bytes] | None = None,
 ) -> int:
-    """Write what lives of a pack into a new one, with the recipes that it has; bytes of the new one.
+    """Write what lives of a pack into a new one, with the compositions that it has; bytes of the new one.
 
     ``mended`` are good bytes of pieces that are damaged in it. The old one goes when nothing refers to it any more
     (a blob that was settled meanwhile may). Raises Damaged.
@@ -77,14 +77,16 @@ def repack(
                 assembly.piece(kept)  # what is damaged is not made to look new
                 codec, data = kept.codec, place.read(kept.pack, kept.offset, kept.stored)
             writer.add(kept.digest, kept.size, codec, data)
-        digests = pieces.recipes_in(pack.key)
-        recipes: list[Recipe] = []
+        digests = pieces.compositions_in(pack.key)
+        compositions: list[Composition] = []
         for digest in digests:
-            recipe = pieces.recipe(digest)
-            recipes.append(
-                Recipe(digest=digest, size=sum(each.size for each in recipe), pieces=tuple(recipe))
+            composition = pieces.composition(digest)
+            compositions.append(
+                Composition(
+                    digest=digest, size=sum(each.size for each in composition), pieces=tuple(composition)
+                )
             )
-        key, index = writer.finish(tuple(recipes))
+        key, index = writer.finish(tuple(compositions))
         place.keep(writer.place, key)
     finally:
         writer.discard()

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from modelyard.core.errors import Conflict
 from modelyard.store.borders import Source, cut
 from modelyard.store.codec import PAYS, RAW, encode
-from modelyard.store.pack import Kept, PackWriter, Recipe
+from modelyard.store.pack import Composition, Kept, PackWriter
 from modelyard.store.pieces import Pieces
 from modelyard.store.place import Place
 
@@ -106,7 +106,7 @@ class Settling:
                 codec, data = encode(source.read(part.offset, part.size))
                 kept[part.digest] = writer.add(part.digest, part.size, codec, data)
             order = tuple(kept.get(part.digest) or known[part.digest] for part in parts)
-            key, index = writer.finish((Recipe(digest=digest, size=source.size, pieces=order),))
+            key, index = writer.finish((Composition(digest=digest, size=source.size, pieces=order),))
             if most is not None and writer.size > most * source.size:
                 return source.size
             self._place.keep(writer.place, key)

@@ -182,7 +182,7 @@ pieces: Final = Table(
     Index("ix_pieces_pack_id", "pack_id"),
 )
 
-# ``pack_id``: of a whole blob its own pack, of a pieced one the pack that has its recipe.
+# ``pack_id``: of a whole blob its own pack, of a pieced one the pack that has its composition.
 blobs: Final = Table(
     "blobs",
     metadata,

@@ -75,7 +75,7 @@ def _parts(blobs: BlobStore, pieces: Pieces, digests: Set[str]) -> dict[str, lis
     for sha256 in digests:
         row = rows.get(sha256)
         if row is not None and not row.whole:
-            found[sha256] = [_Part(kept.digest, kept.stored) for kept in pieces.recipe(row.digest)]
+            found[sha256] = [_Part(kept.digest, kept.stored) for kept in pieces.composition(row.digest)]
         elif row is not None or blobs.has(sha256):
             size = blobs.size(sha256)
             others = (
