@@ -90,6 +90,14 @@ def test_a_sibling_costs_what_differs_in_the_bucket_too(blobs: BlobStore, other:
     assert blobs.path(tuned.files[0].sha256).read_bytes() == TUNED["a"]
 
 
+def test_a_large_blob_goes_in_parts_and_comes_in_ranges(blobs: BlobStore, other: BlobStore) -> None:
+    data = os.urandom(50_000_000)
+    manifest = put(blobs, {"a": data})
+    path = other.path(manifest.files[0].sha256)
+    assert path.read_bytes() == data
+    assert other.verify(manifest.files[0].sha256)
+
+
 def test_what_is_damaged_in_the_bucket_is_not_served_and_mended_from_the_cache(
     blobs: BlobStore, other: BlobStore
 ) -> None:

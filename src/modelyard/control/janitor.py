@@ -56,6 +56,7 @@ class Janitor:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._settled = True
+        self._deleted = True  # since it was last collected; nobody knows what was before the start
         self._looked_at = 0  # the row of the last version whose blobs were settled
         self._thread: threading.Thread | None = None
 
@@ -65,7 +66,12 @@ class Janitor:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something was deleted, or came."""
+        """Something was deleted."""
+        self._deleted = True
+        self._wake.set()
+
+    def came(self) -> None:
+        """There is a new version."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -78,15 +84,27 @@ class Janitor:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._stop.is_set():
             try:
-                collected = self.collect(settle=True)
-                if collected != Collected():
-                    _log.info("collected", extra=msgspec.to_builtins(collected))
+                self._work()
             except Exception:  # noqa: BLE001 - the edge of a thread that must not end
                 if not self._stop.is_set():
                     _log.exception("collecting failed; it is tried again in an hour")
-            if self._wake.wait(self.EVERY if self._settled else self.AGAIN):
-                self._wake.clear()
-                self._stop.wait(self.SETTLE)
+            self._deleted = (
+                not self._wake.wait(self.EVERY if self._settled else self.AGAIN) or self._deleted
+            )
+            self._wake.clear()
+            self._stop.wait(self.SETTLE)
+
+    def _work(self) -> None:
+        if not self._deleted:
+            self._settled = True
+            self.settle()
+            return
+        self._deleted = False
+        collected = self.collect(settle=True)
+        if not self._settled:
+            self._deleted = True
+        if collected != Collected():
+            _log.info("collected", extra=msgspec.to_builtins(collected))
 
     def collect(self, *, settle: bool = False) -> Collected:
         """Remove what nothing uses; safe beside uploads and jobs. With ``settle`` have what is new looked at too."""

@@ -89,7 +89,7 @@ class Platform:
             changes=self.changes,
             changed=self.changed,
             node_url=lambda: self.node_url,
-            registered=lambda: self.janitor.wake(),
+            registered=lambda: self.janitor.came(),
         )
         self.runner = Runner(
             self.jobs,

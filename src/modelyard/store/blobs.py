@@ -195,10 +195,11 @@ class BlobStore:
         """
         if self._settling is None or self.pieces is None or self.remote:
             return []
+        known = self.pieces.with_rows({bytes.fromhex(file.sha256) for file in manifest.files})
         waiting = [
             file
             for file in manifest.files
-            if self.pieces.blob(bytes.fromhex(file.sha256)) is None and self._whole(file.sha256).is_file()
+            if bytes.fromhex(file.sha256) not in known and self._whole(file.sha256).is_file()
         ]
         if not waiting:
             return []

@@ -3,15 +3,19 @@
 import builtins
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from modelyard.store.database import Database
 from modelyard.store.pack import Kept
 from modelyard.store.tables import blob_pieces, blobs, packs, pieces
 
 _AT_ONCE: Final = 500  # values in one statement
+_ATTEMPTS: Final = 3
+_T = TypeVar("_T")
 
 _kept = select(
     pieces.c.digest, packs.c.key, pieces.c.offset, pieces.c.stored, pieces.c.size, pieces.c.codec
@@ -53,6 +57,15 @@ class Pieces:
             row = session.execute(_blobs().where(blobs.c.digest == digest)).one_or_none()
         return None if row is None else BlobRow(*row)
 
+    def with_rows(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Those of the blobs that have a row."""
+        found = set[bytes]()
+        with self._database.session() as session:
+            for some in _batches(list(digests)):
+                rows = session.execute(select(blobs.c.digest).where(blobs.c.digest.in_(some)))
+                found.update(bytes(row[0]) for row in rows)
+        return found
+
     def blobs(self) -> builtins.list[BlobRow]:
         """All blobs that have a row."""
         with self._database.session() as session:
@@ -76,17 +89,19 @@ class Pieces:
 
     def add_whole(self, digest: bytes, size: int, key: str, found: Sequence[Kept]) -> None:
         """A blob that is its own pack, and the pieces in it that nobody had yet."""
-        with self._database.begin() as session:
+
+        def add(session: Connection) -> None:
             if _blob_id(session, digest) is not None:
                 return
             pack = self._pack(session, key, size)
             self._insert(session, pack, found)
             self._blob(session, digest, size, True, pack)
 
+        self._again(add)
+
     def add_pack(self, key: str, size: int, found: Sequence[Kept]) -> None:
         """Pieces of a pack that nobody had yet."""
-        with self._database.begin() as session:
-            self._insert(session, self._pack(session, key, size), found)
+        self._again(lambda session: self._insert(session, self._pack(session, key, size), found))
 
     def add_pieced(
         self, digest: bytes, size: int, key: str, stored: int, found: Sequence[Kept], order: Sequence[bytes]
@@ -96,7 +111,8 @@ class Pieces:
         A whole blob that has a row becomes pieced. False, and nothing is kept, when one of the others has been
         collected meanwhile.
         """
-        with self._database.begin() as session:
+
+        def add(session: Connection) -> bool:
             others = set(order) - {each.digest for each in found}
             if len(_ids(session, others)) < len(others):
                 return False
@@ -116,6 +132,8 @@ class Pieces:
             if rows:
                 session.execute(insert(blob_pieces), rows)
             return True
+
+        return self._again(add)
 
     def claim(self, digests: Iterable[bytes]) -> set[bytes]:
         """Those of the blobs that are there. They count as used now: whoever collects what is older leaves them."""
@@ -137,7 +155,8 @@ class Pieces:
 
     def drop(self, key: str) -> bool:
         """Remove a pack's rows unless something in it is referred to; whether it may go."""
-        with self._database.begin() as session:
+
+        def remove(session: Connection) -> bool:
             id = session.execute(select(packs.c.id).where(packs.c.key == key)).scalar()
             if id is None:
                 return True
@@ -153,6 +172,11 @@ class Pieces:
             session.execute(delete(pieces).where(pieces.c.pack_id == id))
             session.execute(delete(packs).where(packs.c.id == id))
             return True
+
+        try:
+            return self._again(remove)
+        except IntegrityError:
+            return False  # somebody refers to it by now
 
     def packs(self) -> builtins.list[PackRow]:
         """All packs, and how much of each lives."""
@@ -240,6 +264,14 @@ class Pieces:
         )
         with self._database.session() as session:
             return [bytes(row[0]) for row in session.execute(query)]
+
+    def _again(self, call: Callable[[Connection], _T]) -> _T:
+        """``call`` in a transaction that writes; once more when another one came between, where several may write."""
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(IntegrityError), self._database.begin() as session:
+                return call(session)
+        with self._database.begin() as session:
+            return call(session)
 
     def _pack(self, session: Connection, key: str, size: int) -> int:
         id = session.execute(select(packs.c.id).where(packs.c.key == key)).scalar()

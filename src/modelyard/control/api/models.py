@@ -45,7 +45,7 @@ def add_version(here: Here, name: NamePath, request: VersionRequest) -> NounResp
     manifest = here.uploads.get(request.upload).manifest
     version, new = register(here.blobs, here.versions, name, manifest, trusted=request.trust_pickle)
     here.uploads.delete(request.upload)
-    here.janitor.wake()
+    here.janitor.came()
     return NounResponse(version, status_code=201 if new else 200)
 
 
