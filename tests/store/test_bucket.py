@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -244,12 +245,21 @@ from support import weights
 home, database, address, seed = sys.argv[1:]
 store = BlobStore(Path(home), Pieces(Database(Path(database))), open_bucket(address) if address else None)
 whole = weights.tensors(1, rows=512)
+kept = []
 from support.stores import put
 print("ready", flush=True)
 for number in range(1000):
     data = weights.safetensors(weights.tuned(whole, number % 3, int(seed) * 1000 + number))
     manifest = put(store, {"a": data})
     print(manifest.files[0].sha256, flush=True)
+    kept.append(manifest.files[0].sha256)
+    if number % 4 == 3:
+        gone = kept.pop(random.randrange(len(kept)))
+        print("-" + gone, flush=True)
+        store.delete(gone)
+        store.tidy()
+    if number % 5 == 4:
+        store.cool(random.choice(kept))
 """
 
 
@@ -257,12 +267,13 @@ for number in range(1000):
 def test_writers_that_are_killed_lose_nothing_and_leave_nothing_half(
     where: str, address: str, tmp_path: Path, database: Database, pieces: Pieces
 ) -> None:
-    """kill -9 at random instants of uploads: what was acknowledged is there, whatever is visible is right, and what
-    is left over goes."""
+    """kill -9 at random instants of uploads, deletions, packing anew and cooling: what was acknowledged and not
+    deleted is there, whatever is visible is right, and what is left over goes."""
     bucket = address if where == "bucket" else ""
     root = Path(__file__).parents[1]
     told: set[str] = set()
-    kills = 6
+    gone: set[str] = set()
+    kills, chance = 6, random.Random(5)
     for seed in range(kills):
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path / "home"), str(database.path), bucket, str(seed)],
@@ -270,16 +281,21 @@ def test_writers_that_are_killed_lose_nothing_and_leave_nothing_half(
         )  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        time.sleep(0.05 + 0.2 * seed)
+        lines = [process.stdout.readline() for _ in range(2 + 3 * seed)]
+        time.sleep(chance.random() * 0.3)
         process.send_signal(signal.SIGKILL)
         output, _ = process.communicate()
-        told |= {line for line in output.splitlines() if len(line) == 64}
-    assert told
+        lines = [line.strip() for line in (*lines, *output.splitlines())]
+        told |= {line for line in lines if len(line) == 64}
+        gone |= {line[1:] for line in lines if line[:1] == "-"}
+    assert len(told) > 4 * kills and len(gone) > kills
+    told -= gone
     store = BlobStore(tmp_path / "home", pieces, open_bucket(bucket) if bucket else None)
     store.sweep()
     visible = set(store.digests())
     assert told <= visible
     assert all(store.verify(digest) for digest in visible)
+    print(f"{kills} kills, {len(told)} blobs acknowledged, {len(gone)} deleted, {len(visible)} visible")
     repacking.tidy(store.place, pieces, store.incoming, clock=lambda: time.time() + 2 * repacking.GRACE)
     assert all(store.verify(digest) for digest in visible)
     collect_all(store, database)

@@ -139,10 +139,11 @@ class BlobStore:
     def verify(self, sha256: str) -> bool:
         """Read the blob where it is kept and say whether it is still what its name says. Raises NotFound."""
         hashed = hashlib.sha256()
+        parts = self.open(sha256)
         try:
-            for part in self.open(sha256):
+            for part in parts:
                 hashed.update(part)
-        except Damaged:
+        except (Damaged, NotFound, FileNotFoundError):  # there is a row, and something of it is gone
             return False
         return hashed.hexdigest() == sha256
 
