@@ -5,7 +5,8 @@ beside it one that only hashes and writes and flushes, the most that a machine c
 own. Then it is looked at for pieces (what the platform does behind it), laid out by a link; a sibling of which a
 tenth of the tensors is other, and the same weights as ONNX with external data and as a torch zip, are taken in and
 what the disk has more is counted, with all rows. A sibling is put together of pieces (its bytes compared by their
-digest), beside `cp` with a flush. DVC and MLflow keep the same files by their own commands.
+digest), beside `cp` with a flush. DVC and MLflow keep the same files by their own commands; a bucket's server gets
+them once by a plain copy and once by ours.
 """
 
 import json
@@ -23,6 +24,7 @@ from bench.peers.peer import Peer
 from bench.plan import Plan
 from bench.results import Table, Verdict, at_least, at_most
 from bench.statistics import median
+from modelyard.store.bucket import open_bucket
 
 BYTES = 2_000_000_000
 _TENSORS = 20
@@ -49,11 +51,12 @@ from pathlib import Path
 from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
+from modelyard.store.bucket import open_bucket
 from modelyard.store.pieces import Pieces
-home, *sources = sys.argv[1:]
+home, bucket, *sources = sys.argv[1:]
 database = Database(Path(home) / "modelyard.db")
 database.migrate()
-store = BlobStore(Path(home) / "blobs", Pieces(database))
+store = BlobStore(Path(home) / "blobs", Pieces(database), open_bucket(bucket) if bucket else None)
 
 def chunks(path):
     with open(path, "rb") as file:
@@ -72,6 +75,7 @@ peak = highest()
 started = time.perf_counter()
 store.settle(manifest)
 settled = time.perf_counter() - started
+shutil.rmtree(Path(home) / "blobs" / "cache", ignore_errors=True)
 laid = Path(home) / "laid"
 started = time.perf_counter()
 store.lay_out(manifest, laid)
@@ -80,6 +84,23 @@ shutil.rmtree(laid)
 database.close()
 most = highest()
 print(json.dumps({"taken": taken, "settled": settled, "laid_out": laid_out, "peak": peak, "most": most}))
+"""
+
+_PLAIN = """
+import sys, time
+from pathlib import Path
+import obstore
+from obstore.store import S3Store
+source, folder = sys.argv[1:]
+store = S3Store("bench", prefix="plain", client_options={"allow_http": True})
+started = time.perf_counter()
+obstore.put(store, "model", Path(source), chunk_size=16 << 20, max_concurrency=4)
+taken = time.perf_counter() - started
+started = time.perf_counter()
+with open(folder + "/fetched", "wb") as file:
+    for part in obstore.get(store, "model").stream(min_chunk_size=8 << 20):
+        file.write(part)
+print(taken, time.perf_counter() - started)
 """
 
 _MLFLOW = """
@@ -114,7 +135,8 @@ def measure(plan: Plan) -> dict[str, Any]:
             for peer in (DVC, MLFLOW)
             if plan.wants(peer.name)
         }  # fmt: skip
-    return {"bytes": size, "rounds": rounds, "peers": peers}
+        bucket = _bucket(here, files)
+    return {"bytes": size, "rounds": rounds, "peers": peers, "bucket": bucket}
 
 
 def _files(folder: Path, size: int) -> dict[str, list[str]]:
@@ -164,10 +186,37 @@ def _round(here: Path, files: dict[str, list[str]]) -> dict[str, Any]:
     home.mkdir()
     before = 0
     for kind, paths in files.items():
-        found[kind] = json.loads(_python(_OURS, str(home), *paths))
+        found[kind] = json.loads(_python(_OURS, str(home), "", *paths))
         now = _kept(home)
         found[kind]["added"] = now - before
         before = now
+    shutil.rmtree(home)
+    return found
+
+
+def _bucket(here: Path, files: dict[str, list[str]]) -> dict[str, Any]:
+    """Once each, to a server of S3 (SeaweedFS) on this machine, which takes the same cores: a plain copy there and
+    back, and ours; bytes that the sibling added."""
+    from support.s3 import S3Server
+
+    home = here / "in-bucket"
+    home.mkdir()
+    with S3Server(here / "s3") as server:
+        kept = dict(os.environ)
+        os.environ.update(server.variables)
+        try:
+            sent, fetched = map(float, _python(_PLAIN, files["base"][0], str(home)).split())
+            place = open_bucket("s3://bench/ours")
+            found: dict[str, Any] = {"plain": sent, "fetched": fetched}
+            before = 0
+            for kind in ("base", "sibling"):
+                found[kind] = json.loads(_python(_OURS, str(home), "s3://bench/ours", *files[kind]))
+                now = sum(each.size for prefix in ("objects", "packs") for each in place.objects(prefix))
+                found[kind]["added"] = now - before
+                before = now
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
     shutil.rmtree(home)
     return found
 
@@ -276,6 +325,20 @@ def tables(result: dict[str, Any]) -> list[Table]:
                 f"{added['onnx'] + added['torch']:.1f} %",
             )
         )
+    bucket = result["bucket"]
+
+    def each(value: float) -> str:
+        return f"{size / value / 1e6:,.0f} MB/s"
+
+    there = [
+        ("a plain copy", each(bucket["plain"]), each(bucket["fetched"]), "100.0 %"),
+        (
+            "Modelyard",
+            each(bucket["base"]["taken"]),
+            each(bucket["base"]["laid_out"]),
+            f"{100 * bucket['sibling']['added'] / bucket['base']['added']:.1f} %",
+        ),
+    ]
     return [
         Table(f"{size / 1e9:,.1f} GB of float32", ("", "", "memory, at most"), times),
         Table(
@@ -287,6 +350,11 @@ def tables(result: dict[str, Any]) -> list[Table]:
                 "for the same as ONNX and torch zip",
             ),
             rows,
+        ),
+        Table(
+            "In a bucket (SeaweedFS on the same cores), once",
+            ("", "there", "back, laid out", "for a sibling"),
+            there,
         ),
     ]
 
