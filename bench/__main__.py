@@ -31,6 +31,7 @@ QUESTIONS = (
     "thousand",
     "environments",
     "analysis",
+    "store",
     "gpu",
 )
 

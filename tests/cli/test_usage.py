@@ -15,6 +15,7 @@ COMMANDS = [
     ["predict"], ["endpoints"], ["logs"], ["delete"], ["models"], ["models", "list"], ["models", "show"],
     ["models", "delete"], ["models", "sign"], ["models", "verify"], ["models", "sbom"], ["environments"],
     ["environments", "list"], ["environments", "show"], ["environments", "sbom"], ["environments", "clean"],
+    ["store", "usage"], ["store", "verify"], ["store", "collect"],
     ["remotes", "list"], ["remotes", "add"], ["remotes", "remove"], ["remotes", "set"],
     ["catalog", "list"], ["catalog", "search"], ["catalog", "show"], ["catalog", "fetch"], ["catalog", "deploy"],
 ]  # fmt: skip

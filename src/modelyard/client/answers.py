@@ -124,6 +124,64 @@ class EnvironmentsFreed(Answer, frozen=True):
     freed: int = 0
 
 
+class ModelBytes(Answer, frozen=True):
+    """Bytes of one model: of its files, kept for it alone, kept for others too."""
+
+    model: str
+    blobs: int
+    logical: int
+    own: int
+    shared: int
+
+
+class StoreInfo(Answer, frozen=True):
+    """What all models take: bytes of their files, as they are kept at ``place``, and of the cache."""
+
+    models: tuple[ModelBytes, ...]
+    logical: int
+    stored: int
+    cached: int
+    packs: int = 0
+    place: str = ""
+
+
+class StoreTrouble(Answer, frozen=True):
+    """A blob that is not in order, and the files (``model/version/path``) that it is."""
+
+    kind: str
+    sha256: str
+    place: str
+    message: str
+    repaired: bool
+    used_by: tuple[str, ...] = ()
+
+
+class StoreReport(Answer, frozen=True):
+    """What a check looked at, of how much, and what it found."""
+
+    blobs: int
+    bytes: int
+    all_blobs: int
+    all_bytes: int
+    troubles: tuple[StoreTrouble, ...] = ()
+    after: str | None = None
+
+
+class StoreCollected(Answer, frozen=True):
+    """What a collection removed, looked at, and gave back in bytes of packs."""
+
+    uploads: int = 0
+    blobs: int = 0
+    versions: int = 0
+    environments: int = 0
+    leftovers: int = 0
+    settled: int = 0
+    cooled: int = 0
+    packs: int = 0
+    freed: int = 0
+    cached: int = 0
+
+
 class ModelInfo(Answer, frozen=True):
     """One model; ``version_list`` holds its versions when a single model was asked for."""
 

@@ -13,6 +13,9 @@ from modelyard.client.answers import (
     ModelInfo,
     PlatformInfo,
     RemotesInfo,
+    StoreCollected,
+    StoreInfo,
+    StoreReport,
 )
 from modelyard.client.async_transport import AsyncTransport
 from modelyard.client.flows import Session
@@ -337,6 +340,26 @@ class AsyncClient:
         platform's ``environment_grace``); with ``dry_run`` only say which. Raises Unavailable while the node does
         not answer, because then nobody knows what is in use."""
         return await self._run(flows.clean_environments(self._session, older_than, dry_run))
+
+    async def store_usage(self) -> StoreInfo:
+        """What each model takes of the store, and what it has in common with others."""
+        return await self._run(flows.store_usage(self._session))
+
+    async def verify_store(
+        self,
+        *,
+        deep: bool = False,
+        repair: bool = False,
+        on_progress: Callable[[StoreReport], None] | None = None,
+    ) -> StoreReport:
+        """Look at the bytes of all versions; ``deep`` reads every one, ``repair`` puts right what can be. Every few
+        seconds ``on_progress`` is told what was found so far."""
+        return await self._run(flows.verify_store(self._session, deep, repair, on_progress))
+
+    async def collect_store(self) -> StoreCollected:
+        """Have the platform do now what it does every hour: look at what is new for pieces that are there already, and
+        remove what nothing uses."""
+        return await self._run(flows.collect_store(self._session))
 
     async def status(self) -> PlatformInfo:
         """The platform as a whole: programs, addresses, memory."""

@@ -15,6 +15,9 @@ from modelyard.client.answers import (
     ModelInfo,
     PlatformInfo,
     RemotesInfo,
+    StoreCollected,
+    StoreInfo,
+    StoreReport,
     decode,
     error_of,
     rebuild,
@@ -33,6 +36,7 @@ from modelyard.core.signing import FileSignature
 T = TypeVar("T")
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 1.0
+_LONG = 3600.0  # of what reads and writes a store
 _ABOUT = ("model_name", "model_version")  # of a piece, beside its outputs
 _GRACE = 0.5  # seconds in which the node's own word on a deadline may arrive
 
@@ -119,6 +123,35 @@ def clean_environments(
 ) -> Flow[EnvironmentsFreed]:
     asked = {"older_than": older_than, "dry_run": dry_run}
     return decode((yield from session.api("POST", "/environments/clean", asked)).body, EnvironmentsFreed)
+
+
+def store_usage(session: Session) -> Flow[StoreInfo]:
+    return decode((yield from session.api("GET", "/store", timeout=_LONG)).body, StoreInfo)
+
+
+def verify_store(
+    session: Session, deep: bool, repair: bool, on_progress: Callable[[StoreReport], None] | None
+) -> Flow[StoreReport]:
+    """All blobs, some seconds a call; what was found so far is told after each."""
+    report = StoreReport(blobs=0, bytes=0, all_blobs=0, all_bytes=0, after="")
+    while report.after is not None:
+        asked = {"deep": deep, "repair": repair, "after": report.after}
+        reply = yield from session.api("POST", "/store/verify", asked, timeout=_LONG)
+        told = decode(reply.body, StoreReport)
+        report = msgspec.structs.replace(
+            told,
+            blobs=report.blobs + told.blobs,
+            bytes=report.bytes + told.bytes,
+            troubles=report.troubles + told.troubles,
+        )
+        if on_progress is not None:
+            on_progress(report)
+    return report
+
+
+def collect_store(session: Session) -> Flow[StoreCollected]:
+    reply = yield from session.api("POST", "/store/collect", {}, timeout=_LONG)
+    return decode(reply.body, StoreCollected)
 
 
 def delete(session: Session, name: str) -> Flow[None]:

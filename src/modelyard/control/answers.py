@@ -124,6 +124,28 @@ class EnvironmentsAnswer(Noun):
     freed: int = 0
 
 
+class StoreTrouble(Noun):
+    """A blob that is not in order: where it lies, what is wrong, and the files (``model/version/path``) it is."""
+
+    kind: Literal["missing", "damaged"]
+    sha256: str
+    place: str
+    message: str
+    repaired: bool
+    used_by: tuple[str, ...]
+
+
+class StoreChecked(Noun):
+    """What was looked at, of how much; ``after`` is where the next call goes on (null: that was all)."""
+
+    blobs: int
+    bytes: int
+    all_blobs: int
+    all_bytes: int
+    troubles: tuple[StoreTrouble, ...]
+    after: str | None
+
+
 class ControlAnswer(Noun):
     """The control plane itself. Times in seconds since the epoch, memory (resident) in bytes."""
 

@@ -14,6 +14,7 @@ from modelyard.control.api import (
     jobs,
     models,
     remotes,
+    store,
     system,
     uploads,
 )
@@ -66,7 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
         public=app.state.public,
         login=app.state.login,
     )
-    for module in (uploads, models, environments, deployments, endpoints, remotes, jobs, system):
+    for module in (uploads, models, environments, deployments, endpoints, remotes, jobs, store, system):
         app.include_router(module.router)
     errors.install(app)
     openapi.install(app)

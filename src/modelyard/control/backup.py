@@ -20,6 +20,7 @@ import msgspec
 from sqlalchemy import Table
 
 from modelyard.control.migrate import OF_HOMES, set_database
+from modelyard.control.platform import open_blobs
 from modelyard.core.errors import (
     Conflict,
     Internal,
@@ -40,6 +41,7 @@ from modelyard.store.blobs import BlobStore
 from modelyard.store.database import REVISION, Database, open_database
 from modelyard.store.durable import disk_error, sync_folder
 from modelyard.store.nouns import unpack
+from modelyard.store.pieces import Pieces
 
 _FORMAT: Final = 1
 _HEAD: Final = "backup.json"
@@ -73,7 +75,8 @@ def back_up(settings: Settings, file: Path, tell: Tell) -> Backup:
     if file.exists():
         raise Conflict(f"{file} is there already; name another file, or remove it.", field="file")
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    database, blobs = open_database(settings), BlobStore(home.blobs)
+    database = open_database(settings)
+    blobs = open_blobs(settings, home, Pieces(database))
     try:
         database.migrate()
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -105,7 +108,8 @@ def restore(settings: Settings, file: Path, tell: Tell) -> Backup:
     prepare(home)
     lock = ProgramLock(home.run, "control")
     lock.acquire()
-    database, blobs = open_database(settings), BlobStore(home.blobs)
+    database = open_database(settings)
+    blobs = open_blobs(settings, home, Pieces(database))
     try:
         database.migrate()
         with database.session() as session:
@@ -129,7 +133,7 @@ def _write(home: Home, database: Database, blobs: BlobStore, out: IO[bytes], tel
         digests: dict[str, None] = {}
         tell("reading the rows")
         with database.session() as session:  # one picture of all tables
-            for table in rows.TABLES:
+            for table in rows.KNOWN:
                 lines[table.name] = stack.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))
                 total = rows.Sum()
                 for row in rows.read(session, table):
@@ -176,7 +180,7 @@ def _restore(
 ) -> Backup:
     head = _head(archive)
     kept: dict[str, bytes] = {}
-    by_name = {table.name: table for table in rows.TABLES}
+    by_name = {table.name: table for table in rows.KNOWN}
     came = 0
     with contextlib.ExitStack() as stack:
         lines: dict[str, IO[bytes]] = {}
@@ -211,7 +215,7 @@ def _restore(
             rows.clear_counters(session)
             id = kept.get("id", b"").decode() or None
             wanted: dict[str, rows.Content] = {}
-            for table in rows.TABLES:
+            for table in rows.KNOWN:
                 came_as, becomes = rows.Sum(), rows.Sum()
                 counted = _counted(table, lines[table.name], (came_as, becomes), database, id)
                 rows.write(session, table, counted)
@@ -267,7 +271,7 @@ def _damaged(why: str) -> ModelyardError:
 
 
 def _require_empty(database: Database, session: rows.Connection) -> None:
-    if not rows.is_empty(session):
+    if not rows.is_empty(session, rows.KNOWN):
         raise Conflict(
             f"The database {database.shown} has rows already; restore into a new home (MODELYARD_HOME), or name an "
             "empty database."
@@ -281,7 +285,7 @@ def _referenced(table: Table, row: rows.Row) -> list[str]:
 
 
 def _of_versions(lines: IO[bytes]) -> Iterator[str]:
-    table = next(table for table in rows.TABLES if table.name == "versions")
+    table = next(table for table in rows.KNOWN if table.name == "versions")
     end = lines.tell()
     lines.seek(0)
     for row in _rows(table, lines):

@@ -17,10 +17,11 @@ from typing import Literal
 
 import msgspec
 
+from modelyard.control.platform import open_blobs
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import ModelyardError, Unavailable
 from modelyard.core.routes import Confinement
-from modelyard.core.settings import Home
+from modelyard.core.settings import Home, load_settings
 from modelyard.core.struct import Noun
 from modelyard.host.lock import ProgramLock, holder, is_held
 from modelyard.registry.upload import collect_garbage
@@ -32,6 +33,7 @@ from modelyard.store.endpoints import Endpoints
 from modelyard.store.health import complaints
 from modelyard.store.homes import Homes
 from modelyard.store.jobs import Jobs
+from modelyard.store.pieces import Pieces
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 
@@ -168,12 +170,12 @@ def _integrity(home: Home) -> list[Finding]:
 
 
 def _blobs(home: Home, database: Database, thorough: bool) -> Iterator[Finding]:
-    blobs = BlobStore(home.blobs)
+    blobs = _store(home, database)
     versions, uploads = Versions(database), Uploads(database)
     # In this order: what is uploaded meanwhile is in the second set, never an orphan.
     present = set(blobs.digests())
     needed = versions.referenced_digests()
-    for digest in sorted(present - needed - uploads.referenced_digests()):
+    for digest in sorted(present - needed - uploads.referenced_digests() - blobs.retained()):
         message = "No version and no upload refers to this blob."
         yield Finding(kind="orphan_blob", subject=digest, message=message, repairable=True)
     for model in versions.models():
@@ -188,6 +190,10 @@ def _blobs(home: Home, database: Database, thorough: bool) -> Iterator[Finding]:
                         f"The bytes of this file ({file.sha256}) have changed; deploy the model again."
                     )
                     yield Finding(kind="corrupt_blob", subject=subject, message=message)
+
+
+def _store(home: Home, database: Database) -> BlobStore:
+    return open_blobs(load_settings(home=str(home.root)), home, Pieces(database))
 
 
 def _leftovers(home: Home) -> Iterator[Finding]:
@@ -257,7 +263,7 @@ def _repair(home: Home, finding: Finding, url: str | None) -> None:
         case "orphan_blob":
             # Looked at again, so that what another home has begun to refer to meanwhile stays.
             with _database(home, url) as database:
-                collect_garbage(BlobStore(home.blobs), Uploads(database), Versions(database))
+                collect_garbage(_store(home, database), Uploads(database), Versions(database))
         case "leftover":
             shutil.rmtree(finding.subject)
         case "stale_address":

@@ -10,7 +10,7 @@ from modelyard.control.hub import JobHub
 from modelyard.control.janitor import Janitor
 from modelyard.control.presence import Presence
 from modelyard.core.deployment import Deployment, Endpoint
-from modelyard.core.errors import Unavailable
+from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.model import Version
 from modelyard.core.routes import NodeStatus, Pool
 from modelyard.core.settings import Home, Settings
@@ -25,11 +25,13 @@ from modelyard.pipeline.runner import Runner
 from modelyard.registry.signing import Signing
 from modelyard.store.audit import Audit
 from modelyard.store.blobs import BlobStore
+from modelyard.store.bucket import open_bucket
 from modelyard.store.database import open_database
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.homes import HomeEntry, Homes
 from modelyard.store.jobs import Jobs
 from modelyard.store.owner import this_process
+from modelyard.store.pieces import Pieces
 from modelyard.store.remotes import Remotes
 from modelyard.store.signatures import Signatures
 from modelyard.store.uploads import Uploads
@@ -67,7 +69,8 @@ class Platform:
         self.remotes = Remotes(self.database, home=self.id)
         self.jobs = Jobs(self.database, home=self.id, gone=self.homes.gone)
         self.audit = Audit(self.database)
-        self.blobs = BlobStore(self.home.blobs)
+        self.pieces = Pieces(self.database)
+        self.blobs = open_blobs(settings, self.home, self.pieces)
         self.signing = Signing(
             settings.signatures,
             [Path(each.strip()) for each in (settings.signature_keys or "").split(",") if each.strip()],
@@ -103,6 +106,7 @@ class Platform:
             changed=self.changed,
             signing=self.signing,
             node_url=lambda: self.node_url,
+            registered=lambda: self.janitor.came(),
         )
         self.runner = Runner(
             self.jobs,
@@ -192,3 +196,31 @@ class Platform:
         self.reconciler.stop(timeout=1.0)
         self.target.close()
         self.database.close()
+
+
+def open_blobs(settings: Settings, home: Home, pieces: Pieces) -> BlobStore:
+    """The blobs of a home, or of the bucket that its settings name.
+
+    Raises InvalidInput for one that cannot be, Conflict for another place than the one where they lie already.
+    """
+    note = home.blobs / "bucket"
+    there = note.read_text().strip() if note.is_file() else None
+    wanted = None if settings.blobs is None else settings.blobs.rstrip("/")
+    if there is not None and wanted != there:
+        raise Conflict(
+            f"The blobs of {home.root} lie in {there}, and the setting blobs says {wanted or 'nothing'}; set it to "
+            f"{there} again, or choose another home.",
+            field="blobs",
+        )
+    if wanted is None:
+        return BlobStore(home.blobs, pieces)
+    bucket = open_bucket(wanted)
+    if there is None:
+        if any((home.blobs / "objects").glob("??/*")):
+            raise Conflict(
+                f"The blobs of {home.root} lie on its disk, and the setting blobs names {wanted}. Take the setting away, "
+                "or begin a new home and deploy the models there.",
+                field="blobs",
+            )
+        note.write_text(f"{wanted}\n")
+    return BlobStore(home.blobs, pieces, bucket)

@@ -148,6 +148,20 @@ class CleanRequest(Strict):
     dry_run: bool = False
 
 
+class StoreCheckRequest(Strict):
+    """Look at the blobs behind the digest ``after`` for so many ``seconds``; ``deep``: read every byte; ``repair``:
+    put right what can be."""
+
+    deep: bool = False
+    repair: bool = False
+    after: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
+
+
+class StoreCollectRequest(Strict):
+    """Nothing can be chosen yet."""
+
+
 class DeploymentRequest(Strict):
     """Deploy an upload, or a version that is there (without a number: the latest of the model).
 

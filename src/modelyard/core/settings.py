@@ -38,6 +38,10 @@ class Settings(Noun):
     its jobs.
     ``mirror`` is a folder (``s3://bucket/prefix``, ``https://…``) with the files of catalog entries, one folder
     each, that is looked into before anything is fetched.
+    ``blobs`` is a bucket (``s3://bucket/prefix``, ``gs://…``, ``az://…``) for the bytes of models, of which then only
+    a cache is in the home; ``blob_cache`` is what that cache may take (bytes, or a size), in a home without a bucket
+    the files put together of pieces. ``cold_after`` is after how long without use a model's bytes are kept as small
+    as they get (0: never).
     ``environment_grace`` is how long an environment is kept that nothing uses any more; ``python_downloads``
     has uv install a Python that a model asks for and this machine has not got.
     ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can,
@@ -69,6 +73,9 @@ class Settings(Noun):
     database: str | None = None
     takeover_after: Annotated[float, msgspec.Meta(ge=1)] = 30.0
     mirror: str | None = None
+    blobs: str | None = None
+    blob_cache: int | str = 64 * 1024**3
+    cold_after: Annotated[float, msgspec.Meta(ge=0)] = 30 * 24 * 3600.0
     environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
     python_downloads: bool = False
     signatures: SignaturePolicy = "off"
@@ -84,6 +91,11 @@ class Settings(Noun):
                 device_budgets(self.device_memory)
             except InvalidInput as error:
                 raise ValueError(error.message) from None
+        try:
+            cache = parse_bytes(str(self.blob_cache), field="blob_cache")
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
+        msgspec.structs.force_setattr(self, "blob_cache", cache)
         if self.memory is None:
             return
         try:

@@ -84,6 +84,7 @@ class DeployPipeline:
         changed: Signal,
         signing: Signing,
         node_url: Callable[[], str | None],
+        registered: Callable[[], None] | None = None,
     ) -> None:
         self._home = home
         self._blobs = blobs
@@ -98,6 +99,7 @@ class DeployPipeline:
         self._changed = changed
         self._signing = signing
         self._node_url = node_url
+        self._registered = registered
 
     def submit(self, parameters: DeployParameters) -> Job:
         """Create the job; a request that is sent twice gets the job that it made.
@@ -162,6 +164,8 @@ class DeployPipeline:
                         self._uploads.delete(parameters.upload)
                     raise
                 result |= {"model": version.model, "version": version.number, "message": message}
+            if self._registered is not None:
+                self._registered()
         if parameters.upload is not None:
             self._uploads.delete(parameters.upload)
         return version

@@ -1,6 +1,7 @@
 """Uploads: what is missing, receiving it, and collecting what nothing refers to any more."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, Iterable
 from pathlib import PurePosixPath
 
@@ -8,6 +9,7 @@ from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.manifest import FileEntry
 from modelyard.store.aside import aside
 from modelyard.store.blobs import BlobStore, FileDigest
+from modelyard.store.repacking import GRACE
 from modelyard.store.uploads import Upload, Uploads
 from modelyard.store.versions import Versions
 
@@ -29,7 +31,8 @@ def begin(uploads: Uploads, blobs: BlobStore, files: list[FileEntry]) -> tuple[U
 def missing(blobs: BlobStore, upload: Upload) -> list[str]:
     """The digests of ``upload`` whose bytes have not come yet (each once, in order of the paths)."""
     digests = dict.fromkeys(file.sha256 for file in upload.manifest.files)
-    return [digest for digest in digests if not blobs.has(digest)]
+    there = blobs.claim(digests)
+    return [digest for digest in digests if digest not in there]
 
 
 async def receive(
@@ -112,16 +115,18 @@ def parts_come(blobs: BlobStore, upload: Upload, digests: Iterable[str]) -> dict
 
 
 def collect_garbage(blobs: BlobStore, uploads: Uploads, versions: Versions) -> int:
-    """Delete the blobs that no upload and no version refers to; how many. Safe beside both."""
+    """Delete the blobs that no upload and no version refers to; how many. Safe beside both: on one machine by a
+    lock, in a bucket because what was asked for within the last hour stays."""
     with blobs.collecting():
+        before = time.time() - GRACE if blobs.remote else None
         # Uploads first: one that becomes a version between the two is then in the second set.
         needed = uploads.referenced_digests() | versions.referenced_digests()
-        garbage = [digest for digest in blobs.digests() if digest not in needed]
-        for digest in garbage:
-            blobs.delete(digest)
+        kept = needed | blobs.retained()
+        garbage = [digest for digest in blobs.digests() if digest not in kept]
+        collected = sum(blobs.delete(digest, before=before) for digest in garbage)
         for digest in blobs.staging.digests() - needed:
             blobs.staging.drop(digest)
-    return len(garbage)
+    return collected
 
 
 def _check(files: list[FileEntry]) -> None:

@@ -68,7 +68,8 @@ def register(
 
 def require_blobs(blobs: BlobStore, manifest: Manifest) -> None:
     """Raise Conflict unless the bytes of every file are there."""
-    missing = [file.path for file in manifest.files if not blobs.has(file.sha256)]
+    there = blobs.claim({file.sha256 for file in manifest.files})
+    missing = [file.path for file in manifest.files if file.sha256 not in there]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise Conflict(

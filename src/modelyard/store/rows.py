@@ -16,6 +16,9 @@ from modelyard.core.struct import Noun
 from modelyard.store.tables import counters, metadata
 
 TABLES: Final[tuple[Table, ...]] = tuple(metadata.sorted_tables)  # those that are pointed at first
+# Where the bytes of blobs lie: true of one place alone, and made anew from what lies there.
+OF_BYTES: Final = frozenset({"packs", "pieces", "blobs", "blob_pieces"})
+KNOWN: Final = tuple(table for table in TABLES if table.name not in OF_BYTES)
 _AT_ONCE: Final = 500
 Row = dict[str, Any]
 
@@ -99,9 +102,9 @@ def differences(one: Mapping[str, Content], other: Mapping[str, Content]) -> lis
     ]
 
 
-def is_empty(session: Connection) -> bool:
-    """Whether nothing was ever written but what the migrations write."""
-    for table in TABLES:
+def is_empty(session: Connection, tables: Iterable[Table] = TABLES) -> bool:
+    """Whether nothing was ever written into ``tables`` but what the migrations write."""
+    for table in tables:
         if table is counters:
             used = select(func.count()).select_from(table).where(table.c.value != 0)
         else:

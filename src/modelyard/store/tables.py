@@ -6,6 +6,7 @@ Times are seconds since the epoch, sizes are bytes; columns named ``*_json`` hol
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -201,4 +203,51 @@ counters: Final = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", Integer, nullable=False),
+)
+
+# What lies in the object store below a version's files. Digests are the 32 bytes of SHA-256.
+# A whole blob's pack is the blob itself, in order; others hold pieces of several and an index.
+packs: Final = Table(
+    "packs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(128), nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+pieces: Final = Table(
+    "pieces",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("pack_id", Integer, ForeignKey("packs.id"), nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("stored", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Index("ix_pieces_pack_id", "pack_id"),
+)
+
+# ``pack_id``: of a whole blob its own pack, of a pieced one the pack that has its composition.
+blobs: Final = Table(
+    "blobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("whole", Boolean, nullable=False),
+    Column("pack_id", Integer, ForeignKey("packs.id"), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("used", Float, nullable=False),
+    Index("ix_blobs_pack_id", "pack_id"),
+)
+
+blob_pieces: Final = Table(
+    "blob_pieces",
+    metadata,
+    Column("blob_id", Integer, ForeignKey("blobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("piece_id", Integer, ForeignKey("pieces.id"), nullable=False),
+    Index("ix_blob_pieces_piece_id", "piece_id"),
 )

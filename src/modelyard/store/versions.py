@@ -194,6 +194,15 @@ class Versions:
             raise NotFound(f"The model {model!r} has no version {number}.", field="version")
         return row
 
+    def manifests(self, after: int = 0) -> builtins.list[tuple[int, str, int, Manifest]]:
+        """Row, model, number and manifest of the versions whose row comes after ``after``, in the order they came."""
+        query = _versions.where(tables.versions.c.id > after).order_by(tables.versions.c.id)
+        with self._database.session() as session:
+            return [
+                (row.id, row.model, row.number, unpack(row.manifest_json, Manifest))
+                for row in session.execute(query)
+            ]
+
     def _trust(self, session: Connection, version: Version, trusted: bool, who: str) -> Version:
         if version.trusted or not trusted:
             return version

@@ -57,6 +57,7 @@ def add_version(here: Here, name: NamePath, request: VersionRequest, http: Reque
         signing=here.signing,
     )
     here.uploads.delete(request.upload)
+    here.janitor.came()
     return NounResponse(version, status_code=201 if new else 200)
 
 
