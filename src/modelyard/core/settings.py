@@ -38,6 +38,9 @@ class Settings(Noun):
     has uv install a Python that a model asks for and this machine has not got.
     ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can,
     "required" refuses to start what cannot be, "off" not at all.
+    ``clamav`` is the address of a ClamAV daemon that looks at every file (``unix:/run/clamav/clamd.ctl``,
+    ``tcp:host:3310``); with ``clamav_required`` nothing is deployed that it has not looked at. ``scan_policy`` says what
+    becomes of endpoints whose version is found to be bad later: "tell" says so, "stop" takes them out of service.
     """
 
     home: str
@@ -60,6 +63,9 @@ class Settings(Noun):
     memory: int | str | None = None
     device_memory: int | str | None = None
     confine: Literal["auto", "required", "off"] = "auto"
+    clamav: str | None = None
+    clamav_required: bool = False
+    scan_policy: Literal["tell", "stop"] = "tell"
     mirror: str | None = None
     environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
     python_downloads: bool = False
@@ -70,6 +76,10 @@ class Settings(Noun):
                 device_budgets(self.device_memory)
             except InvalidInput as error:
                 raise ValueError(error.message) from None
+        if self.clamav is not None and not re.fullmatch(r"unix:/.+|tcp:[^:/]+:\d{1,5}", self.clamav):
+            raise ValueError(f"clamav is {self.clamav!r}; write unix:/PATH or tcp:HOST:PORT")
+        if self.clamav_required and self.clamav is None:
+            raise ValueError("clamav_required is set, and clamav says no address")
         if self.memory is None:
             return
         try:

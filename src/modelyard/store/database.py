@@ -19,7 +19,7 @@ from modelyard.core.errors import Conflict, ModelyardError, Unavailable
 
 # The newest file under migrations/versions. Compared with the database at start, so that Alembic
 # (and its memory) is only needed when there is something to migrate.
-REVISION: Final = "0002"
+REVISION: Final = "0004"
 
 _PATIENCE = 15.0  # seconds that a writer waits for another one
 _WRITES = "modelyard_writes"
