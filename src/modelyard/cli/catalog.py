@@ -98,7 +98,9 @@ def show(name: str, *, as_json: bool) -> None:
     print_facts([(f"  {fact}", url) for fact, url in sorted(entry.facts.items())])
 
 
-def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool, as_json: bool) -> None:
+def deploy(
+    name: str, endpoint: str | None, *, trust_pickle: bool, because: str = "", detach: bool, as_json: bool
+) -> None:
     """Raises Unavailable for an entry that nothing here runs, and what a deployment raises."""
     from modelyard.cli.deploy import run
 
@@ -112,6 +114,7 @@ def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool,
         _fetched(entry),
         endpoint or name,
         trust_pickle=trust_pickle,
+        because=because,
         settings={} if entry.python is None else {"python": entry.python},
         reset=False,
         detach=detach,

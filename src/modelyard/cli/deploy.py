@@ -27,6 +27,7 @@ def run(
     reset: bool,
     detach: bool,
     as_json: bool,
+    because: str = "",
     told: Mapping[str, Any] | None = None,
 ) -> None:
     """Raises the deployment's error; exits 130 when interrupted, with a word on how to go on.
@@ -43,6 +44,7 @@ def run(
                     path,
                     endpoint,
                     trust_pickle=trust_pickle,
+                    because=because,
                     settings=settings,
                     reset=reset,
                     on_event=progress.show,

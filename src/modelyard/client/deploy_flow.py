@@ -23,11 +23,12 @@ _ENDS = ("done", "failed", "cancelled")
 
 class Wishes(NamedTuple):
     """How to deploy. ``settings`` is a whole, or the part that is given; with ``reset`` the rest is the
-    default, else it is as the endpoint has it."""
+    default, else it is as the endpoint has it. ``because``: why it is trusted."""
 
     trust_pickle: bool
     settings: DeploymentSettings | Mapping[str, Any]
     reset: bool
+    because: str = ""
 
 
 def name_of(path: Path, name: str | None) -> str:
@@ -61,6 +62,7 @@ def begin(
         "endpoint": endpoint_name,
         "upload": upload.id,
         "trust_pickle": wishes.trust_pickle,
+        "because": wishes.because,
         "settings": wishes.settings,
         "reset": wishes.reset,
     }

@@ -27,6 +27,7 @@ from modelyard.core.job import Job
 from modelyard.core.model import Version
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.scan import VersionScan
 
 T = TypeVar("T")
 _FIRST_WAIT = 0.05
@@ -170,6 +171,16 @@ def model(session: Session, name: str) -> Flow[ModelInfo]:
 
 def version(session: Session, name: str, number: int) -> Flow[Version]:
     return (yield from session.ask(Version, f"/models/{part(name)}/versions/{number}"))
+
+
+def scan(session: Session, name: str, number: int, again: bool) -> Flow[VersionScan]:
+    path = f"/models/{part(name)}/versions/{number}/scan"
+    reply = yield from session.api("POST", path, {"again": again}, timeout=3600.0)
+    return decode(reply.body, VersionScan)
+
+
+def scanned(session: Session, name: str, number: int) -> Flow[VersionScan]:
+    return (yield from session.ask(VersionScan, f"/models/{part(name)}/versions/{number}/scan"))
 
 
 def delete_model(session: Session, name: str) -> Flow[None]:

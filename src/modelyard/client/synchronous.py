@@ -23,6 +23,7 @@ from modelyard.core.job import Job, JobEvent, PredictionJob
 from modelyard.core.model import Version
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.scan import VersionScan
 
 
 class Client:
@@ -65,6 +66,7 @@ class Client:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
+        because: str = "",
         reset: bool = False,
         on_event: Callable[[JobEvent], None] | None = None,
         **options: Unpack[Options],
@@ -72,7 +74,7 @@ class Client:
         """Deploy the file or folder ``path`` and wait until it serves; the endpoint as it then stands.
 
         ``name`` defaults to the nearest to the file's name. ``trust_pickle`` allows a model whose
-        loading runs code. ``on_event`` is told each step. The other options are those of
+        loading runs code, and ``because`` is kept beside that. ``on_event`` is told each step. The other options are those of
         :class:`modelyard.client.options.Options`; one that is not given stays as the endpoint has it,
         or with ``reset`` goes back to its default.
         Raises RejectedContent for files that are no model, Internal with the model's traceback when
@@ -83,7 +85,7 @@ class Client:
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings_of(options), reset),
+                deploy_flow.Wishes(trust_pickle, settings_of(options), reset, because),
                 on_event or _ignore,
             )
         )
@@ -94,6 +96,7 @@ class Client:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
+        because: str = "",
         settings: DeploymentSettings | Mapping[str, Any] | None = None,
         reset: bool = False,
         on_event: Callable[[JobEvent], None] | None = None,
@@ -107,7 +110,7 @@ class Client:
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings or {}, reset),
+                deploy_flow.Wishes(trust_pickle, settings or {}, reset, because),
                 on_event or _ignore,
             )
         )
@@ -278,6 +281,18 @@ class Client:
     def version(self, model: str, number: int) -> Version:
         """One version of a model. Raises NotFound."""
         return self._run(flows.version(self._session, model, number))
+
+    def scan(self, model: str, number: int, *, again: bool = False) -> VersionScan:
+        """Scan a version by what has not looked at it yet, or with ``again`` by everything; what was found.
+
+        It goes into quarantine, or out of it, by that. Raises NotFound, and Unavailable while a scanner is away
+        that is required.
+        """
+        return self._run(flows.scan(self._session, model, number, again))
+
+    def scanned(self, model: str, number: int) -> VersionScan:
+        """What scanners have said of a version until now. Raises NotFound."""
+        return self._run(flows.scanned(self._session, model, number))
 
     def delete_model(self, name: str) -> None:
         """Delete a model with all its versions. Raises Conflict while an endpoint uses it."""

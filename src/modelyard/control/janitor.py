@@ -66,6 +66,7 @@ class Janitor:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
+                self._recheck()
                 collected = self.collect()
                 if collected != Collected():
                     _log.info("collected", extra=msgspec.to_builtins(collected))
@@ -75,6 +76,14 @@ class Janitor:
             if self._wake.wait(self.EVERY if self._settled else self.AGAIN):
                 self._wake.clear()
                 self._stop.wait(self.SETTLE)
+
+    def _recheck(self) -> None:
+        """Scanners may know more than an hour ago."""
+        from modelyard.registry.quarantine import recheck
+
+        platform = self._platform
+        if recheck(platform.safety, platform.versions, self._stop.is_set):
+            platform.reconciler.wake()
 
     def collect(self) -> Collected:
         """Remove what nothing uses; safe beside uploads and jobs."""
@@ -97,6 +106,9 @@ class Janitor:
                         remove_folder(folder)
                         versions += 1
         blobs = collect_garbage(platform.blobs, platform.uploads, platform.versions)
+        platform.verdicts.forget(
+            platform.versions.referenced_digests() | platform.uploads.referenced_digests()
+        )
         return Collected(
             uploads=uploads, blobs=blobs, versions=versions, environments=environments, leftovers=leftovers
         )

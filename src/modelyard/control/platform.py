@@ -21,6 +21,7 @@ from modelyard.host.home import prepare, read_key
 from modelyard.package.environment import Environments
 from modelyard.pipeline.deploy import KIND, DeployPipeline
 from modelyard.pipeline.runner import Runner
+from modelyard.registry.scan.safety import Safety
 from modelyard.store.audit import Audit
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
@@ -29,6 +30,7 @@ from modelyard.store.jobs import Jobs
 from modelyard.store.owner import this_process
 from modelyard.store.remotes import Remotes
 from modelyard.store.uploads import Uploads
+from modelyard.store.verdicts import Verdicts
 from modelyard.store.versions import Versions
 
 _log = logging.getLogger("modelyard.control")
@@ -57,6 +59,10 @@ class Platform:
         self.jobs = Jobs(self.database)
         self.audit = Audit(self.database)
         self.blobs = BlobStore(self.home.blobs)
+        self.verdicts = Verdicts(self.database)
+        self.safety = Safety(
+            self.blobs, self.verdicts, clamav=settings.clamav, required=settings.clamav_required
+        )
         self.environments = Environments(self.home.environments, downloads=settings.python_downloads)
         self.target = LocalTarget(self.home)
         self.hub = JobHub()
@@ -72,12 +78,14 @@ class Platform:
             keys=keys,
             changes=self.changes,
             changed=self.changed,
+            stop_quarantined=settings.scan_policy == "stop",
         )
         self.deploy = DeployPipeline(
             home=self.home,
             blobs=self.blobs,
             uploads=self.uploads,
             versions=self.versions,
+            safety=self.safety,
             endpoints=self.endpoints,
             remotes=self.remotes,
             jobs=self.jobs,

@@ -18,6 +18,9 @@ IdField = Annotated[str, Field(pattern=ID_PATTERN)]
 VersionField = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
+Because = Annotated[str, Field(max_length=2000, description="why it is trusted")]
+
+
 class Strict(BaseModel):
     """Base of every request body."""
 
@@ -43,10 +46,17 @@ class UploadRequest(Strict):
 
 
 class VersionRequest(Strict):
-    """Make a version of a complete upload."""
+    """Make a version of a complete upload. ``because``: why it is trusted."""
 
     upload: IdField
     trust_pickle: bool = False
+    because: Because = ""
+
+
+class ScanRequest(Strict):
+    """Scan a version: what was not looked at by the present scanners, or with ``again`` everything."""
+
+    again: bool = False
 
 
 class ResourcesRequest(Strict):
@@ -129,6 +139,7 @@ class DeploymentRequest(Strict):
     model: NameField | None = None
     version: VersionField | None = None
     trust_pickle: bool = False
+    because: Because = ""
     settings: SettingsRequest = SettingsRequest()
     reset: bool = False
 

@@ -11,6 +11,8 @@ any instant carries on from whatever state it finds. The rules:
   node goes on healing it, because there is nothing better to do with its calls.
 - Remotes are routed to as they are set, whatever becomes of a deployment of the same name: they share
   its traffic from when it is ready.
+- A revision that is withheld (its version is in quarantine, and that is to stop it) leaves the table and has failed,
+  also when it has the traffic; it stays out until something is deployed anew.
 - A node that is not known to be in some state changes nothing: unknown is a third answer.
 - The table is pushed only when its content differs from what the node is known to have, and then with
   a generation above both; the pools that stay are the same to the byte.
@@ -31,11 +33,13 @@ _SERVES = ("ready", "asleep", "waking")
 
 
 class Revision(Noun):
-    """A deployment with the pool that it needs. ``signature_known``: its version has a signature."""
+    """A deployment with the pool that it needs. ``signature_known``: its version has a signature. ``withheld``: why
+    it may not serve, whatever it did until now."""
 
     deployment: Deployment
     pool: Pool
     signature_known: bool = True
+    withheld: str | None = None
 
 
 class Line(Noun):
@@ -168,6 +172,28 @@ def _decide_line(line: Line, reported: dict[str, PoolStatus]) -> _Decision:
         )
         for former in line.superseded
     ]
+    for revision in (wanted, serving):
+        if (
+            revision is None
+            or revision.withheld is None
+            or revision.deployment.state in ("failed", "retired")
+        ):
+            continue
+        if revision is wanted or revision.deployment.id != wanted.deployment.id:
+            changes.append(
+                StateChange(deployment=revision.deployment, state="failed", reason=revision.withheld)
+            )
+    if serving is not None and (serving.withheld is not None or serving.deployment.state == "failed"):
+        if serving.deployment.id == wanted.deployment.id:
+            return _Decision(changes=tuple(changes))
+        serving = None
+    if wanted.withheld is not None:
+        return _Decision(
+            revisions=(serving,) if serving is not None else (),
+            route=serving.deployment if serving is not None else None,
+            changes=tuple(changes),
+            reverts=(wanted.deployment,) if serving is not None else (),
+        )
     if serving is not None and serving.deployment.id == wanted.deployment.id:
         if wanted.deployment.state != "ready":
             changes.append(StateChange(deployment=wanted.deployment, state="ready"))

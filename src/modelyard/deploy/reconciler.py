@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.model import Version
@@ -50,6 +52,7 @@ class Reconciler:
         keys: tuple[str, ...] | None,
         changes: threading.RLock,
         changed: Signal,
+        stop_quarantined: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._endpoints = endpoints
@@ -60,6 +63,7 @@ class Reconciler:
         self._keys = keys
         self._changes = changes
         self._changed = changed
+        self._stop_quarantined = stop_quarantined
         self._clock = clock
         self._wake = threading.Event()
         self._stop = False
@@ -170,6 +174,11 @@ class Reconciler:
                 signature_known=version.analysis.signature is not None,
             )
         self._revisions[deployment.id] = revision
+        if self._stop_quarantined:
+            quarantine = self._versions.get(deployment.model, deployment.version).quarantine
+            if quarantine is not None:
+                why = f"Version {deployment.version} of {deployment.model} is in quarantine. {quarantine}"
+                return replace(revision, withheld=why)
         return revision
 
     def _observe(self) -> NodeStatus | None:

@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 
-from modelyard.analyze import analyze, families
+from modelyard.analyze import analyze
 from modelyard.core.errors import Conflict, RejectedContent
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
 from modelyard.core.scan import FileScan
+from modelyard.registry.quarantine import CODE
 from modelyard.registry.scan.safety import Safety, refuse_malicious, told
 from modelyard.store.blobs import BlobStore
 from modelyard.store.versions import Versions
-
-# Whoever deploys these knows that they are programs.
-CODE = frozenset({"function", "command"}) | families.names()
 
 
 class NeedsTrust(RejectedContent):
@@ -68,7 +66,10 @@ def register(
     # The upload may have expired meanwhile: no version is made of bytes that were collected.
     with blobs.referring():
         require_blobs(blobs, manifest)
-        return versions.add(model, manifest, analysis, trusted, who=who, because=because)
+        version, new = versions.add(model, manifest, analysis, trusted, who=who, because=because)
+    if version.quarantine is not None:  # it was found to be bad before, and is not by what has looked now
+        version = versions.set_quarantine(model, version.number, None, who=who)
+    return version, new
 
 
 def _require_trust(scans: list[FileScan], *, runs_code: bool) -> None:

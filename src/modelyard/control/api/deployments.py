@@ -37,6 +37,7 @@ def deploy(here: Here, request: DeploymentRequest) -> NounResponse:
             settings=request.settings.given(),
             reset=request.reset,
             trusted=request.trust_pickle,
+            because=request.because,
         )
     )
     here.runner.wake()

@@ -1,12 +1,15 @@
 """``/models``: models and their versions."""
 
 from fastapi import APIRouter
+from msgspec.structs import replace
 
 from modelyard.control.answers import ModelAnswer
 from modelyard.control.api.common import PREFIX, Here, NamePath, NumberPath
 from modelyard.control.openapi import NounResponse, answers, failures
-from modelyard.control.requests import VersionRequest
+from modelyard.control.requests import ScanRequest, VersionRequest
 from modelyard.core.model import Model, Version
+from modelyard.core.scan import VersionScan
+from modelyard.registry.quarantine import settle
 from modelyard.registry.versions import register
 
 router = APIRouter(prefix=PREFIX, tags=["models"])
@@ -43,7 +46,15 @@ def get_model(here: Here, name: NamePath) -> NounResponse:
 def add_version(here: Here, name: NamePath, request: VersionRequest) -> NounResponse:
     """Make a version of an upload whose files have all come; 200 when the model had it already."""
     manifest = here.uploads.get(request.upload).manifest
-    version, new = register(here.blobs, here.versions, name, manifest, trusted=request.trust_pickle)
+    version, new = register(
+        here.blobs,
+        here.versions,
+        name,
+        manifest,
+        trusted=request.trust_pickle,
+        because=request.because,
+        safety=here.safety,
+    )
     here.uploads.delete(request.upload)
     return NounResponse(version, status_code=201 if new else 200)
 
@@ -54,6 +65,31 @@ def add_version(here: Here, name: NamePath, request: VersionRequest) -> NounResp
 def get_version(here: Here, name: NamePath, number: NumberPath) -> NounResponse:
     """One version: its files and what the analysis learnt."""
     return NounResponse(here.versions.get(name, number))
+
+
+@router.get(
+    "/models/{name}/versions/{number}/scan",
+    responses=answers(VersionScan, "not_found"),
+    response_model=None,
+)
+def get_scan(here: Here, name: NamePath, number: NumberPath) -> NounResponse:
+    """What scanners have said of each file of a version; nothing is looked at for it."""
+    return NounResponse(here.safety.seen(here.versions.get(name, number)))
+
+
+@router.post(
+    "/models/{name}/versions/{number}/scan",
+    responses=answers(VersionScan, "not_found", "unavailable"),
+    response_model=None,
+)
+def scan(here: Here, name: NamePath, number: NumberPath, request: ScanRequest) -> NounResponse:
+    """Scan a version now; it goes into quarantine, or out of it, by what is found."""
+    version = here.versions.get(name, number)
+    found = here.safety.scan(version, again=request.again)
+    settled = settle(here.versions, version, found)
+    if settled.quarantine != version.quarantine:
+        here.reconciler.wake()
+    return NounResponse(replace(found, quarantine=settled.quarantine))
 
 
 @router.delete(

@@ -114,11 +114,21 @@ def _keras(node: dict[str, object], report: Report) -> None:
         report.add(level, f"a Keras object that is made by {path}", None, path)
     if module == "builtins" and reach("builtins", name) == "system":
         report.add("malicious", f"a Keras object that is made by builtins.{name}", None, f"builtins.{name}")
-    if name == "function" and isinstance(held := node.get("config"), str) and isinstance(module, str):
-        # Keras imports a function by its name from any module (CVE-2025-1550).
-        if not _KERAS.fullmatch(module):
-            level = "malicious" if root_is_system(module.split(".")[0]) or reach(module, held) == "system" else "executes"  # fmt: skip
-            report.add(level, f"a Keras object that calls {module}.{held}", None, f"{module}.{held}")
+    held = node.get("config")
+    # Keras imports a function by its name from any module (CVE-2025-1550).
+    if (
+        name == "function"
+        and isinstance(held, str)
+        and isinstance(module, str)
+        and not _KERAS.fullmatch(module)
+    ):
+        bad = root_is_system(module.split(".")[0]) or reach(module, held) == "system"
+        report.add(
+            "malicious" if bad else "executes",
+            f"a Keras object that calls {module}.{held}",
+            None,
+            f"{module}.{held}",
+        )
 
 
 def _skops(node: dict[str, object], report: Report) -> None:

@@ -31,7 +31,7 @@ def scan(view: View, report: Report) -> None:
     text = view.source.read(begin, length)
     told: object = ast.literal_eval(text.decode("latin-1" if head[6] < 3 else "utf-8").strip())
     if not isinstance(told, dict) or not isinstance(shape := told.get("shape"), tuple):
-        raise ValueError("its header is not valid")
+        raise TypeError("its header is not valid")
     rest = Part(view.source, begin + length, view.source.size - begin - length)
     count = 1
     for axis in shape:

@@ -167,6 +167,9 @@ def reach(module: str, name: str, *, script: bool = False) -> Reach:
         return "system"
     if module.split(".", 1)[0] in _SYSTEM or name.split(".", 1)[0] in _CALLS.get(module, ()):
         return "system"
+    # By attributes of modules to what they have imported: logging's os.system, for example.
+    if any(part in _SYSTEM for part in name.split(".")[:-1]):
+        return "system"
     return "data" if _DATA.fullmatch(path) else "code"
 
 

@@ -25,6 +25,10 @@ Progress = Callable[[str], None]
 _TOLD: Final = 3  # findings in a sentence
 
 
+class ScannerAway(Unavailable):
+    """A scanner without whose word nothing passes does not answer."""
+
+
 class Safety:
     """The scanners of one home. ``verdicts`` None: nothing is kept. ``clamav`` and ``required`` are the settings."""
 
@@ -54,7 +58,7 @@ class Safety:
         """Every file of a manifest with its verdicts, and which scanners are absent, with the reason.
 
         Only what has no verdict of the present scanners is looked at (``again``: everything). ``check`` may raise to
-        break off. Raises Unavailable while ClamAV is required and does not answer: nothing passes.
+        break off. Raises ScannerAway while ClamAV is required and does not answer: nothing passes.
         """
         files = {file.sha256: file for file in manifest.files}
         known: dict[str, dict[str, Verdict]] = {digest: {} for digest in files}
@@ -186,7 +190,7 @@ class Safety:
                 keep([self._verdict(file, CLAMAV, version, answer)])
         except Unavailable as error:
             if self._required:
-                raise Unavailable(
+                raise ScannerAway(
                     f"{error.message} Its verdict is required (clamav_required), so that the files wait.",
                     retry_after=error.retry_after,
                 ) from error

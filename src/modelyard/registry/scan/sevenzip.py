@@ -54,7 +54,7 @@ def scan(view: View, report: Report) -> None:
         streams = _streams(Forward(header, 1))
         packed = _open(source, streams, 0, report.budget)
         if isinstance(packed, str):
-            raise ValueError(f"its directory is packed by {packed}")
+            raise NotImplementedError(f"its directory is packed by {packed}")
         header = Bytes(packed.read(0, _HEADER))
     if kind != b"\x01":
         raise ValueError("its directory begins otherwise")
@@ -188,9 +188,7 @@ def _parts(stream: Forward, found: _Streams, digests: list[bool]) -> None:
         raise ValueError("it has too many members")
     for folder, count in zip(found.folders, counts, strict=True):
         whole = _unpacked(folder)
-        sizes: list[int] = []
-        for _ in range(count - 1 if kind == 9 else 0):
-            sizes.append(_number(stream))
+        sizes = [_number(stream) for _ in range(count - 1 if kind == 9 else 0)]
         folder.parts = [*sizes, whole - sum(sizes)] if count else []
         if not count:
             folder.sizes = [0]
