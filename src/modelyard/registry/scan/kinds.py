@@ -37,7 +37,7 @@ VERSION: Final = "1"
 SCANNER: Final = "modelyard"
 MALFORMED: Final = (
     Broken, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError,
-    ArithmeticError, NotImplementedError, OSError, MemoryError, struct.error, zlib.error, lzma.LZMAError,
+    ArithmeticError, NotImplementedError, SyntaxError, OSError, MemoryError, struct.error, zlib.error, lzma.LZMAError,
     zipfile.BadZipFile, tarfile.TarError, RejectedContent,
 )  # fmt: skip
 

@@ -22,9 +22,9 @@ NAMES: Final = (
     ".pkl", ".pickle", ".p", ".joblib", ".dill", ".sav", ".pck", ".cpkl", ".pt", ".pth", ".ckpt", ".z", ".gz", ".bz2", ".xz", ".lzma", ".lz4",
 )  # fmt: skip
 _PLAIN: Final = NAMES[:8]  # what is called so is a pickle, header or not
-OPCODES: Final = 10_000_000  # of all pickles of a file
+OPCODES: Final = 5_000_000  # of all pickles of a file
 _NAME: Final = 1024 * 1024  # bytes of a global's name
-_MARKS: Final = 500_000
+_MARKS: Final = 200_000
 _STREAMS: Final = 10_000  # pickles behind each other
 _KEPT: Final = 64 * 1024  # bytes of a text or byte string that is kept
 _NESTED: Final = 16 * 1024 * 1024  # bytes of a byte string that may be a pickle itself
@@ -119,14 +119,14 @@ class _Machine:
         self._memo: dict[int, object] = {}
 
     def run(self) -> None:
-        stream, walked = self.stream, self.walked
+        walked = self.walked
         handlers = _HANDLERS
         while True:
             walked.opcodes += 1
             if walked.opcodes > self._most:
                 walked.bounded = True
                 raise _Break(f"it has more than {self._most:,} opcodes")
-            code = stream.read(1)[0]
+            code = self.stream.read(1)[0]  # another one behind an array of objects
             if code == 0x2E:  # STOP
                 self._pop()
                 walked.stopped = True

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 PIECE: Final = 128 * 1024
-FREE: Final = 256 * 2**20  # bytes that any file may expand to
+FREE: Final = 128 * 2**20  # bytes that any file may expand to
 RATIO: Final = 100  # beyond those, as many times its own size
 AGAIN: Final = 8  # times that all of it may be expanded anew
 DEEPEST: Final = 8
-MEMBERS: Final = 200_000
+MEMBERS: Final = 100_000
 
 
 class TooMuch(Exception):
