@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from modelyard.registry.scan.source import Source
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-_FIELDS: Final = 3_000_000
+_FIELDS: Final = 2_000_000
 _WINDOW: Final = 64 * 1024
 
 
@@ -21,7 +21,7 @@ class Field(NamedTuple):
 
 
 class Messages:
-    """Walks the messages of a source; ValueError for what is none, or has more than three million fields."""
+    """Walks the messages of a source; ValueError for what is none, or has more than two million fields."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
