@@ -60,11 +60,15 @@ class VersionScan(Noun):
     absent: dict[str, str] = {}
 
 
-def worst(names: "list[VerdictName] | tuple[VerdictName, ...]") -> VerdictName:
+def worst(names: list[VerdictName]) -> VerdictName:
     """The worst of several verdicts; ``clean`` of none."""
-    return max(names, key=ORDER.index, default="clean")
+    found: VerdictName = "clean"
+    for name in names:
+        found = name if ORDER.index(name) > ORDER.index(found) else found
+    return found
 
 
-def verdict_of(levels: "list[Level]") -> VerdictName:
+def verdict_of(levels: list[Level]) -> VerdictName:
     """The verdict that follows from findings."""
-    return worst([level for level in levels if level != "note"])
+    names: list[VerdictName] = [level for level in levels if level != "note"]
+    return worst(names)

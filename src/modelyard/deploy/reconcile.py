@@ -172,17 +172,14 @@ def _decide_line(line: Line, reported: dict[str, PoolStatus]) -> _Decision:
         )
         for former in line.superseded
     ]
-    for revision in (wanted, serving):
-        if (
-            revision is None
-            or revision.withheld is None
-            or revision.deployment.state in ("failed", "retired")
-        ):
-            continue
-        if revision is wanted or revision.deployment.id != wanted.deployment.id:
-            changes.append(
-                StateChange(deployment=revision.deployment, state="failed", reason=revision.withheld)
-            )
+    both = [wanted]
+    if serving is not None and serving.deployment.id != wanted.deployment.id:
+        both.append(serving)
+    changes += [
+        StateChange(deployment=each.deployment, state="failed", reason=each.withheld)
+        for each in both
+        if each.withheld is not None and each.deployment.state not in ("failed", "retired")
+    ]
     if serving is not None and (serving.withheld is not None or serving.deployment.state == "failed"):
         if serving.deployment.id == wanted.deployment.id:
             return _Decision(changes=tuple(changes))

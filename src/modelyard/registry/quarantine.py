@@ -6,7 +6,7 @@ from collections.abc import Callable
 from modelyard.analyze import families
 from modelyard.core.errors import ModelyardError, RejectedContent
 from modelyard.core.model import Version
-from modelyard.core.scan import VersionScan
+from modelyard.core.scan import VerdictName, VersionScan
 from modelyard.registry.scan.safety import Safety, told
 from modelyard.store.versions import Versions
 
@@ -23,7 +23,11 @@ def reason(version: Version, scan: VersionScan) -> str | None:
         return f"It is malicious: {told(bad, 'malicious')}."
     if version.trusted or version.analysis.adapter in CODE:
         return None
-    for level, what in (("executes", "could run code"), ("unreadable", "cannot be read to the end")):
+    levels: tuple[tuple[VerdictName, str], ...] = (
+        ("executes", "could run code"),
+        ("unreadable", "cannot be read to the end"),
+    )
+    for level, what in levels:
         bad = [file for file in scan.files if file.verdict == level]
         if bad:
             return f"It {what}, and nobody said that it is trusted: {told(bad, level)}."

@@ -7,7 +7,7 @@ from modelyard.core.errors import Conflict, RejectedContent
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
-from modelyard.core.scan import FileScan
+from modelyard.core.scan import FileScan, VerdictName
 from modelyard.registry.quarantine import CODE
 from modelyard.registry.scan.safety import Safety, refuse_malicious, told
 from modelyard.store.blobs import BlobStore
@@ -74,7 +74,8 @@ def register(
 
 def _require_trust(scans: list[FileScan], *, runs_code: bool) -> None:
     """Raise NeedsTrust for what would execute. Where the model is a program anyway, its files are its own."""
-    for level in ("executes", "unreadable"):
+    levels: tuple[VerdictName, ...] = ("executes", "unreadable")
+    for level in levels:
         bad = [file for file in scans if file.verdict == level]
         if not bad or runs_code:
             continue

@@ -35,7 +35,7 @@ CORPORA: dict[str, Callable[[str], list[Attack]]] = {
     "viruses": lambda _: viruses(),
 }
 # Of each, how many there are; docs/reliability.md says the same.
-COUNTS = {"pickles": 99, "containers": 97, "formats": 61, "archives": 43, "viruses": 18, "lies": 40}
+COUNTS = {"pickles": 100, "containers": 97, "formats": 61, "archives": 43, "viruses": 18, "lies": 40}
 
 
 class Seen(NamedTuple):
@@ -83,7 +83,7 @@ def test_no_lie_and_no_bomb_bloats_or_ends_the_scan() -> None:
     made = lies()
     assert len(made) == COUNTS["lies"]
     seen = scanned([(lie.name, lie.reaches, Asked(lie.name, lie.size, lie.read)) for lie in made])
-    assert missed(seen, "unreadable", "malicious") == []
+    assert missed(seen, "unreadable", "executes", "malicious") == []
     assert max(each.answer.peak for each in seen) < PEAK
 
 

@@ -69,7 +69,7 @@ _PIECES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=600)
+@settings(max_examples=3000)
 @given(st.lists(_PIECES, max_size=40).map(b"".join))
 def test_every_global_that_loading_reaches_is_seen(data: bytes) -> None:
     loader = _Watched(data)

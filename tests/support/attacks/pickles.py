@@ -218,6 +218,10 @@ def pickles(marker: str) -> list[Attack]:
         "large-before",
         b"\x80\x04" + b"B" + struct.pack("<I", 3_000_000) + bytes(3_000_000) + b"0" + run + b".",
     )
+    wrapper = name("joblib.numpy_pickle.NumpyArrayWrapper") + b")\x81}("
+    kind = call("numpy.dtype", text("u1"))
+    false = wrapper + text("shape") + b"K\xff\x85" + text("dtype") + kind + b"ub"
+    add("behind-a-false-array", b"\x80\x04" + false + b"0" + run + b"." + bytes(255))
     add("octal-number", b"I010\n0" + run + b".", loads="pickle")
     add("long-text-before", b"V" + b"x" * 60_000 + b"\n0" + run + b".")
     add("persistent", b"\x80\x04" + run + b"0Pwhat\n.", loads="pickle")

@@ -4,7 +4,7 @@ import bz2
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from modelyard.registry.scan.reader import Reader
 from modelyard.registry.scan.source import PIECE, Broken, Expanded, Part, Source
@@ -19,10 +19,10 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> Any: ...
 
     @property
-    def unused_data(self) -> bytes | None: ...
+    def unused_data(self) -> Any: ...
 
 
 def pieces(source: Source, make: Callable[[], _Decompressor], *, endless: bool = False) -> Iterator[bytes]:

@@ -72,6 +72,7 @@ class Walked:
     calls: int = 0
     opcodes: int = 0
     stopped: bool = False
+    raw: bool = False  # bytes of arrays lie in it, if it is joblib that reads it
     bounded: bool = False  # it was not walked to its end: it is too long, or takes too much memory
     broken: str | None = None
     end: int = 0
@@ -81,9 +82,12 @@ class _Break(Exception):
     """What loading would raise here."""
 
 
-def walk(source: Source, start: int, most: int, *, persistent: bool = True) -> Walked:
-    """Walk over the pickle at ``start``, at most ``most`` opcodes. Never raises for what a pickle may hold."""
-    machine = _Machine(source, start, most, persistent)
+def walk(source: Source, start: int, most: int, *, raw: bool = True) -> Walked:
+    """Walk over the pickle at ``start``, at most ``most`` opcodes. Never raises for what a pickle may hold.
+
+    ``raw``: as joblib reads it, with the bytes of arrays between the opcodes.
+    """
+    machine = _Machine(source, start, most, raw)
     walked = machine.walked
     try:
         with warnings.catch_warnings():
@@ -108,12 +112,12 @@ def walk(source: Source, start: int, most: int, *, persistent: bool = True) -> W
 
 
 class _Machine:
-    def __init__(self, source: Source, start: int, most: int, persistent: bool) -> None:
+    def __init__(self, source: Source, start: int, most: int, raw: bool) -> None:
         self.stream = Forward(source, start)
         self.size = source.size
         self.walked = Walked()
         self._most = most
-        self._persistent = persistent
+        self._joblib = raw
         self._stack: list[object] = []
         self._above: list[list[object]] = []
         self._memo: dict[int, object] = {}
@@ -363,9 +367,8 @@ class _Machine:
 
     def inst(self) -> None:
         module, name, offset = self.global_line()
-        arguments = tuple(self._unmark())
-        self.reference(module, name, offset)
-        self._call(self._pop(), arguments)
+        self.walked.references.append(Reference(module, name, offset))  # looked up first of all
+        self._call(Reference(module, name, offset), tuple(self._unmark()))
 
     def obj(self) -> None:
         items = self._unmark()
@@ -405,7 +408,8 @@ class _Machine:
             self.walked.built.append(offset)
         if isinstance(target, Made):
             target.state = state
-            if isinstance(target.by, Reference) and target.by[:2] == _WRAPPER:
+            if self._joblib and isinstance(target.by, Reference) and target.by[:2] == _WRAPPER:
+                self.walked.raw = True
                 self._raw(state)
 
     def _raw(self, state: object) -> None:
@@ -413,12 +417,14 @@ class _Machine:
         if not isinstance(state, dict):
             raise _Break("an array has no shape")
         shape, dtype = state.get("shape"), state.get("dtype")
-        kind = dtype.arguments[0] if isinstance(dtype, Made) and isinstance(dtype.arguments, tuple) and dtype.arguments else None  # fmt: skip
+        if not isinstance(dtype, Made) or not isinstance(dtype.arguments, tuple) or not dtype.arguments:
+            raise _Break("an array has no type")
+        kind = dtype.arguments[0]
         if not isinstance(shape, tuple) or not isinstance(kind, str):
             raise _Break("an array has no shape or type")
         kind = kind.lstrip("<>|=")
         if kind[:1] == "O":
-            inner = _Machine(self.stream.source, self.stream.position, self._most - self.walked.opcodes, self._persistent)  # fmt: skip
+            inner = _Machine(self.stream.source, self.stream.position, self._most - self.walked.opcodes, True)  # fmt: skip
             try:
                 inner.run()
             finally:
@@ -457,14 +463,10 @@ class _Machine:
 
     def persid(self) -> None:
         self.stream.line(_KEPT)
-        if not self._persistent:
-            raise _Break("parts of it lie elsewhere")
         self._push(_UNKNOWN)
 
     def binpersid(self) -> None:
         self._pop()
-        if not self._persistent:
-            raise _Break("parts of it lie elsewhere")
         self._push(_UNKNOWN)
 
     def nothing(self) -> None:
@@ -524,6 +526,14 @@ def scan(view: View, report: Report) -> None:
         marked = _is_marked(view.source.read(position, 2))
         most = OPCODES - report.opcodes
         walked = walk(view.source, position, most)
+        if walked.raw:
+            # Another reader than joblib takes for opcodes what joblib takes for an array.
+            other = walk(view.source, position, most, raw=False)
+            walked.references += other.references
+            walked.hidden += other.hidden
+            walked.nested += other.nested
+            walked.calls += other.calls
+            walked.opcodes += other.opcodes
         report.opcodes += walked.opcodes
         sure = marked or number > 0 or plain
         if not _counts(walked, sure):
