@@ -543,7 +543,8 @@ def scan(view: View, report: Report) -> None:
             return
         report.pickles += 1
         tell(walked, report, script=view.script)
-        if report.shared.opinion is not None:
+        # In TorchScript names are not Python's, which nobody else knows.
+        if report.shared.opinion is not None and not view.script:
             report.shared.opinion(view.source, position, min(walked.end, view.source.size), report)
         if not walked.stopped:
             return
