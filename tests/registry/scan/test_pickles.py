@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelyard.registry.scan import pickles
+from modelyard.registry.scan import pickle_machine
 from modelyard.registry.scan.kinds import look_at
 from modelyard.registry.scan.source import Bytes
 
@@ -75,7 +75,7 @@ def test_every_global_that_loading_reaches_is_seen(data: bytes) -> None:
     loader = _Watched(data)
     with contextlib.suppress(Exception):  # what it had asked for by then counts
         loader.load()
-    walked = pickles.walk(Bytes(data), 0, 10_000)
+    walked = pickle_machine.walk(Bytes(data), 0, 10_000)
     seen = {(module, name) for module, name, _ in walked.references}
     assert set(loader.asked) <= seen
 

@@ -61,8 +61,21 @@ def test_another_version_of_a_scanner_looks_again(blobs: BlobStore, verdicts: Ve
     old = Verdict(sha256=digest, scanner="modelyard", version="0", verdict="malicious", time=1.0)
     verdicts.keep([old])
     scans, _ = safety.look(manifest)
-    assert [(each.version, each.verdict) for each in scans[0].verdicts] == [(VERSION, "clean")]
-    assert [each.version for each in verdicts.of([digest])[digest]] == [VERSION]
+    told = f"{VERSION} (any name)"
+    assert [(each.version, each.verdict) for each in scans[0].verdicts] == [(told, "clean")]
+    assert [each.version for each in verdicts.of([digest])[digest]] == [told]
+
+
+def test_the_same_bytes_under_a_name_that_means_more_are_looked_at_again(
+    blobs: BlobStore, verdicts: Verdicts
+) -> None:
+    safety = Safety(blobs, verdicts)
+    hidden = b'{"x": "' + b" " * 5000 + b'", "auto_map": {"AutoModel": "m.M"}}'
+    assert safety.look(_manifest(blobs, {"notes.txt": hidden}))[0][0].verdict == "clean"
+    for _ in range(2):
+        scans, _ = safety.look(_manifest(blobs, {"a/config.json": hidden, "b/notes.txt": hidden}))
+        assert [file.verdict for file in scans] == ["executes", "executes"]
+    assert scans[0].verdicts[0].version == f"{VERSION} (any name, config.json)"
 
 
 def test_second_and_third_opinions_are_asked_of_pickles_alone(blobs: BlobStore, verdicts: Verdicts) -> None:

@@ -12,7 +12,7 @@ from modelyard.registry.scan.view import Report, View
 
 NAME: Final = "a compressed stream"
 _MEMORY: Final = 128 * 1024 * 1024  # bytes that a decompressor may take
-_NAMED: Final = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".lzma", ".z", ".zst", ".lz4")
+NAMES: Final = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".lzma", ".z", ".zst", ".lz4")
 
 
 class _Decompressor(Protocol):
@@ -155,7 +155,7 @@ def scan(view: View, report: Report) -> None:
     }  # fmt: skip
     inner = Expanded(ways[kind], report.budget)
     name = view.name
-    for suffix in _NAMED:
+    for suffix in NAMES:
         if name.lower().endswith(suffix):
             name = name[: -len(suffix)] + (".tar" if suffix in (".tgz", ".tbz2", ".txz") else "")
     named = name != view.name or view.name.lower().endswith((".pkl", ".joblib", ".pickle"))

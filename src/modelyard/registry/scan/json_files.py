@@ -11,7 +11,7 @@ from modelyard.registry.scan.view import Report, View
 
 NAME: Final = "a JSON file"
 _LONGEST: Final = 32 * 1024 * 1024
-_NAMES: Final = frozenset(
+NAMES: Final = frozenset(
     {
         "config.json",
         "schema.json",
@@ -44,14 +44,14 @@ def looks(view: View) -> bool:
     if view.head.lstrip()[:1] not in (b"{", b"["):
         return False
     return (
-        view.name in _NAMES
+        view.name.lower() in NAMES
         or view.name.lower().endswith(".json")
         or any(each in view.head for each in _ASKS)
     )
 
 
 def scan(view: View, report: Report) -> None:
-    named = view.name in _NAMES
+    named = view.name.lower() in NAMES
     if view.source.size > _LONGEST:
         if named:
             raise ValueError(f"it has {view.source.size} bytes; such a file has at most {_LONGEST}")

@@ -59,6 +59,25 @@ KINDS: Final[tuple[Kind, ...]] = (
 )  # fmt: skip
 
 
+_SPECIAL: Final = json_files.NAMES | saved_model.NAMES | {"pickle"}
+_SUFFIXES: Final = (
+    *pickles.NAMES, ".onnx", ".safetensors", ".json", *templates.NAMES, *native.NAMES,
+)  # fmt: skip
+
+
+def hint(name: str) -> str:
+    """All of a file's name that a verdict may depend on; empty for most."""
+    last = name.rpartition("/")[2].lower()
+    if last in _SPECIAL:
+        return last
+    for suffix in compressed.NAMES:
+        if last.endswith(suffix):
+            return hint(last[: -len(suffix)]) + suffix
+    return next(
+        (suffix for suffix in sorted(_SUFFIXES, key=len, reverse=True) if last.endswith(suffix)), ""
+    )
+
+
 class Looked:
     """What was found in one file. ``pickles``: how many were met, for scanners that read nothing else."""
 

@@ -13,13 +13,12 @@ _MAGIC: Final = (
     (b"\xca\xfe\xba\xbe", "a program (macOS or Java)"),
 )
 _LIBRARIES: Final = (".so", ".dll", ".dylib", ".pyd", ".exe", ".pyc", ".class")
+NAMES: Final = (*_LIBRARIES, ".py", ".pth", ".sh")
 
 
 def looks(view: View) -> bool:
     name = view.name.lower()
-    return name.endswith((*_LIBRARIES, ".py", ".pth", ".sh")) or any(
-        view.head.startswith(magic) for magic, _ in _MAGIC
-    )
+    return name.endswith(NAMES) or any(view.head.startswith(magic) for magic, _ in _MAGIC)
 
 
 def scan(view: View, report: Report) -> None:

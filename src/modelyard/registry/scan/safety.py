@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from modelyard.core.errors import Internal, RejectedContent, Unavailable
 from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.model import Version
@@ -16,7 +18,7 @@ from modelyard.core.scan import FileScan, Finding, Verdict, VerdictName, Version
 from modelyard.registry.scan import opinions
 from modelyard.registry.scan.clamav import SCANNER as CLAMAV
 from modelyard.registry.scan.clamav import ClamAV
-from modelyard.registry.scan.kinds import SCANNER, VERSION
+from modelyard.registry.scan.kinds import SCANNER, VERSION, hint
 from modelyard.registry.scan.scanner import Answer, Asked, NoScanner, look
 from modelyard.store.blobs import BlobStore
 from modelyard.store.verdicts import Verdicts
@@ -80,10 +82,10 @@ class Safety:
             for each in given:
                 known[each.sha256][each.scanner] = each
 
-        new = wanted(SCANNER, VERSION, list(files))
+        new = self._new(manifest, known, again=again)
         if new:
             progress(f"scanning {len(new)} file(s)")
-            keep(self._own(new, check))
+            keep(self._own(new, known, check, again=again))
         pickles = [digest for digest in files if _has_pickles(known[digest][SCANNER])]
         for name in opinions.NAMES:
             version = opinions.version_of(name)
@@ -146,15 +148,41 @@ class Safety:
             absent=absent,
         )
 
-    def _own(self, files: list[FileEntry], check: Callable[[], None]) -> list[Verdict]:
+    @staticmethod
+    def _new(manifest: Manifest, known: dict[str, dict[str, Verdict]], *, again: bool) -> list[FileEntry]:
+        """The files that our own scanner has to look at: once for each name that means something to it."""
+        new: dict[tuple[str, str], FileEntry] = {}
+        for file in manifest.files:
+            row = known[file.sha256].get(SCANNER)
+            if again or row is None or hint(file.path) not in _hints(row):
+                new.setdefault((file.sha256, hint(file.path)), file)
+        return list(new.values())
+
+    def _own(
+        self,
+        files: list[FileEntry],
+        known: dict[str, dict[str, Verdict]],
+        check: Callable[[], None],
+        *,
+        again: bool,
+    ) -> list[Verdict]:
         try:
             answers = look([self._asked(file) for file in files], check=check)
         except NoScanner as error:
             raise Internal(f"The files cannot be scanned, so that nothing passes: {error}.") from error
-        return [
-            self._verdict(file, SCANNER, VERSION, answer)
-            for file, answer in zip(files, answers, strict=True)
-        ]
+        found: dict[str, Verdict] = {}
+        for file, answer in zip(files, answers, strict=True):
+            former = found.get(file.sha256) or (None if again else known[file.sha256].get(SCANNER))
+            hints = (_hints(former) if former is not None else set()) | {hint(file.path)}
+            verdict = self._verdict(file, SCANNER, _version(hints), answer)
+            if former is not None and _hints(former):
+                # The same bytes under another name may be something else; they are the worse of both.
+                findings = tuple(dict.fromkeys((*former.findings, *verdict.findings)))
+                verdict = replace(
+                    verdict, findings=findings, verdict=worst([former.verdict, verdict.verdict])
+                )
+            found[file.sha256] = verdict
+        return list(found.values())
 
     def _opinion(
         self, name: str, version: str, files: list[FileEntry], check: Callable[[], None]
@@ -216,6 +244,19 @@ class Safety:
             more=answer.more,
             time=self._clock(),
         )
+
+
+def _version(hints: set[str]) -> str:
+    """Of our own scanner, with what in names it went by."""
+    return f"{VERSION} ({', '.join(sorted(each or 'any name' for each in hints))})"
+
+
+def _hints(verdict: Verdict) -> set[str]:
+    """What in names a verdict of our own scanner went by; none for one of another version."""
+    version, _, rest = verdict.version.partition(" (")
+    if version != VERSION or not rest.endswith(")"):
+        return set()
+    return {"" if each == "any name" else each for each in rest[:-1].split(", ")}
 
 
 _PICKLES: Final = "pickles in it:"

@@ -9,6 +9,7 @@ from modelyard.registry.scan.protobuf import Field, Messages
 from modelyard.registry.scan.view import Report, View
 
 NAME: Final = "a SavedModel"
+NAMES: Final = frozenset({"saved_model.pb", "graph.pb", "frozen_graph.pb"})
 _PYTHON: Final = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 _FILES: Final = frozenset(
     {"ReadFile", "WriteFile", "MatchingFiles", "WholeFileReader", "WholeFileReaderV2", "TextLineReader"}
@@ -23,7 +24,7 @@ _FILES: Final = frozenset(
 
 def looks(view: View) -> bool:
     """By its name, or by its fields: a schema version and graphs, the first with a MetaInfoDef."""
-    if view.name in ("saved_model.pb", "graph.pb", "frozen_graph.pb"):
+    if view.name.lower() in NAMES:
         return True
     if view.head[:2] != b"\x08\x01" or view.head[2:3] != b"\x12" or view.source.size < 16:
         return False
@@ -35,7 +36,7 @@ def looks(view: View) -> bool:
 
 def scan(view: View, report: Report) -> None:
     messages = Messages(view.source)
-    if view.name in ("graph.pb", "frozen_graph.pb"):
+    if view.name.lower() in NAMES - {"saved_model.pb"}:
         _graph(messages, Field(2, 2, 0, 0, view.source.size), report)
         return
     for field in messages.fields(0, view.source.size):

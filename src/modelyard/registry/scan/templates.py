@@ -6,13 +6,14 @@ from typing import Final
 from modelyard.registry.scan.view import Report, View
 
 NAME: Final = "a template"
+NAMES: Final = (".jinja", ".jinja2", ".j2")
 _LONGEST: Final = 4 * 1024 * 1024
 _NAMES: Final = frozenset({"self", "lipsum", "cycler", "joiner", "request", "config", "get_flashed_messages", "url_for", "context"})  # fmt: skip
 _ATTRIBUTES: Final = frozenset({"mro", "func_globals", "gi_frame", "gi_code", "cr_frame", "f_globals", "tb_frame", "format_map"})  # fmt: skip
 
 
 def looks(view: View) -> bool:
-    return view.name.lower().endswith((".jinja", ".jinja2", ".j2"))
+    return view.name.lower().endswith(NAMES)
 
 
 def scan(view: View, report: Report) -> None:
