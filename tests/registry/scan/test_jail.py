@@ -1,15 +1,19 @@
 """The scanning process can read and compute, and nothing else; what ends it is no clean verdict."""
 
+import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from modelyard.core.manifest import FileEntry, manifest_of
 from modelyard.registry.scan import safety as room
+from modelyard.registry.scan import scanner
 from modelyard.registry.scan.safety import Safety
-from modelyard.registry.scan.scanner import Asked, NoScanner, look
+from modelyard.registry.scan.scanner import Answer, Asked, NoScanner, look
 from modelyard.store.blobs import BlobStore
 
 JAILED = """
@@ -100,3 +104,27 @@ def test_what_is_asked_for_outside_of_a_file_is_not_given() -> None:
 
     look([Asked("model.pkl", 4, read)])
     assert all(at >= 0 and at + length <= 4 for at, length in asked)
+
+
+def test_no_more_processes_scan_at_a_time_than_there_are_processors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def counted(files: list[Asked], *_: object) -> list[Answer]:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+        return [Answer() for _ in files]
+
+    monkeypatch.setattr(scanner, "_look", counted)
+    threads = [threading.Thread(target=look, args=([_asked("a", b"x")],)) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 < most <= max(2, os.cpu_count() or 2)

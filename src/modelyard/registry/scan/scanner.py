@@ -1,6 +1,7 @@
 """Runs the scanning process, hands it the bytes that it asks for, and takes its answers. What kills it is an answer."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from modelyard.registry.scan import jail
 
 SECONDS: Final = 120  # of processor time for a file, whatever its size
 SPEED: Final = 10 * 2**20  # bytes that are looked at in one more second, at least
+_SEATS: Final = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))  # scanning processes at a time
 _LINE: Final = 4 * 1024 * 1024
 _SERVED: Final = 40 * 1024 * 1024
 
@@ -55,7 +57,12 @@ def look(
     """
     answers: list[Answer] = []
     while len(answers) < len(files):
-        answers += _look(files[len(answers) :], opinion, check, seconds, memory)
+        while not _SEATS.acquire(timeout=0.5):
+            check()
+        try:
+            answers += _look(files[len(answers) :], opinion, check, seconds, memory)
+        finally:
+            _SEATS.release()
     return answers
 
 
