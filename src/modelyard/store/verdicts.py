@@ -1,16 +1,18 @@
 """Verdicts: what a scanner of a version said of the bytes of a file. Of the same bytes it need not be asked twice."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from modelyard.core.scan import Finding, Verdict
 from modelyard.store.database import Database
 from modelyard.store.nouns import pack, unpack
 from modelyard.store.tables import verdicts
 
+_ATTEMPTS: Final = 3
 _AT_ONCE: Final = 500  # names in one question: databases have a limit
 
 
@@ -42,26 +44,33 @@ class Verdicts:
                     )
         return found
 
-    def keep(self, given: Iterable[Verdict]) -> None:
+    def keep(self, given: Sequence[Verdict]) -> None:
         """Put these in the place of what the same scanners said of the same files before."""
-        with self._database.begin() as session:
-            for each in given:
-                session.execute(
-                    delete(verdicts).where(
-                        verdicts.c.sha256 == each.sha256, verdicts.c.scanner == each.scanner
-                    )
-                )
-                session.execute(
-                    insert(verdicts).values(
-                        sha256=each.sha256,
-                        scanner=each.scanner,
-                        version=each.version[:128],
-                        verdict=each.verdict,
-                        findings_json=pack(each.findings),
-                        more=each.more,
-                        time=each.time or self._clock(),
-                    )
-                )
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._database.begin() as session:
+                    for each in given:
+                        self._put(session, each)
+                return
+            except IntegrityError:
+                # Another process put the same there between our two statements; what it says is as good.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+
+    def _put(self, session: Connection, verdict: Verdict) -> None:
+        same = (verdicts.c.sha256 == verdict.sha256, verdicts.c.scanner == verdict.scanner)
+        session.execute(delete(verdicts).where(*same))
+        session.execute(
+            insert(verdicts).values(
+                sha256=verdict.sha256,
+                scanner=verdict.scanner,
+                version=verdict.version[:128],
+                verdict=verdict.verdict,
+                findings_json=pack(verdict.findings),
+                more=verdict.more,
+                time=verdict.time or self._clock(),
+            )
+        )
 
     def forget(self, needed: set[str]) -> int:
         """Forget verdicts on files that are not ``needed`` (SHA-256) any more, unless they are bad: the same bytes
