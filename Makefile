@@ -68,6 +68,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/uv
 .setup/system: .setup/postgresql
 	@command -v chromium >/dev/null || { $(call apt,chromium); }
 	@command -v redis-server >/dev/null || { $(call apt,redis-server); }
+	@command -v clamd >/dev/null || test -x /usr/sbin/clamd || { $(call apt,clamav-daemon); }
 	@command -v pypy3 >/dev/null || ( $(call apt,pypy3) ) || echo 'Without pypy3 some tests are skipped.' >&2
 	@mkdir -p .setup && touch $@
 

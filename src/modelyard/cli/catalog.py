@@ -119,6 +119,7 @@ def deploy(
     *,
     timeout: float | None,
     trust_pickle: bool,
+    because: str = "",
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -138,6 +139,7 @@ def deploy(
         called,
         source=_came_from(entry, folder),
         trust_pickle=trust_pickle,
+        because=because,
         settings=settings_of({"python": entry.python, "timeout": timeout}),
         at_first=settings_of({"timeout": entry.timeout}),
         reset=False,

@@ -30,6 +30,7 @@ def run(
     as_json: bool,
     at_first: Mapping[str, Any] | None = None,
     source: Source | None = None,
+    because: str = "",
     told: Mapping[str, Any] | None = None,
 ) -> None:
     """Raises the deployment's error; exits 130 when interrupted, with a word on how to go on.
@@ -50,6 +51,7 @@ def run(
                     path,
                     endpoint,
                     trust_pickle=trust_pickle,
+                    because=because,
                     settings=settings,
                     reset=reset,
                     source=source,

@@ -30,6 +30,9 @@ def deploy(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
+    because: Annotated[
+        str, typer.Option(metavar="WHY", help="Why it is trusted; kept with the version and in the audit.")
+    ] = "",
     python: Annotated[
         str | None,
         typer.Option(metavar="VERSIONS", help="The Python it needs: '>=3.9,<3.11', or 3.10 (this one)."),
@@ -112,6 +115,10 @@ def deploy(
     from modelyard.core.errors import InvalidInput
     from modelyard.core.units import parse_bytes
 
+    if because and not trust_pickle:
+        raise typer.BadParameter(
+            "It says why a model is trusted; give --trust-pickle, too.", param_hint="--because"
+        )
     try:
         memory_bytes = parse_bytes(memory, field="--memory") if memory is not None else None
         cache_bytes = parse_bytes(cache, field="--cache") if cache is not None else None
@@ -146,6 +153,7 @@ def deploy(
         name,
         source=place.source,
         trust_pickle=trust_pickle,
+        because=because,
         settings=settings,
         reset=reset,
         detach=detach,

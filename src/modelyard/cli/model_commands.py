@@ -15,7 +15,7 @@ ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model.")]
 
 group = typer.Typer(
     name="models",
-    help="List the models; show, sign, verify or delete one.",
+    help="List the models; show, scan, sign, verify or delete one.",
     rich_markup_mode=None,
     invoke_without_command=True,
 )
@@ -23,7 +23,7 @@ group = typer.Typer(
 
 @group.callback()
 def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the models; show, sign, verify or delete one."""
+    """List the models; show, scan, sign, verify or delete one."""
     if context.invoked_subcommand is None:
         from modelyard.cli.models import list_models
 
@@ -93,6 +93,22 @@ def sbom(
     from modelyard.cli.versions import sbom_of_version
 
     sbom_of_version(version, output, as_json=as_json)
+
+
+@group.command()
+def scan(
+    version: Annotated[
+        str, typer.Argument(metavar="NAME[/N]", help="The model; its latest version, or N.")
+    ],
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what the same scanners have looked at already.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Scan a version for what could execute, and show what was found in each file."""
+    from modelyard.cli.scan import scan_version
+
+    scan_version(version, again=again, as_json=as_json)
 
 
 @group.command()

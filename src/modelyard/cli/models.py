@@ -44,7 +44,7 @@ def show_model(name: str, *, as_json: bool) -> None:
         [
             [
                 f"v{version.number}", version.analysis.format, format_bytes(version.manifest.size),
-                str(len(version.manifest.files)), "yes" if version.trusted else "",
+                str(len(version.manifest.files)), _trusted(version),
                 version.digest[:12], format_date(version.created),
             ]
             for version in versions
@@ -54,3 +54,12 @@ def show_model(name: str, *, as_json: bool) -> None:
     if versions:
         print(f"\nVersion {versions[-1].number}\n")
         print_analysis(versions[-1].analysis)
+
+
+def _trusted(version: Version) -> str:
+    """Who trusts it and why, or that it is in quarantine."""
+    if version.quarantine is not None:
+        return "quarantine"
+    if not version.trusted:
+        return ""
+    return f"yes: {version.trust.because}"[:40] if version.trust and version.trust.because else "yes"

@@ -30,12 +30,14 @@ _ENDS = ("done", "failed", "cancelled")
 
 class Wishes(NamedTuple):
     """How to deploy. ``settings`` is a whole, or the part that is given; with ``reset`` the rest is the
-    default, else it is as the endpoint has it. ``source`` is where the files came from (None: their path)."""
+    default, else it is as the endpoint has it. ``source`` is where the files came from (None: their path);
+    ``because``: why they are trusted."""
 
     trust_pickle: bool
     settings: DeploymentSettings | Mapping[str, Any]
     reset: bool
     source: Source | None = None
+    because: str = ""
 
 
 def name_of(path: Path, name: str | None) -> str:
@@ -68,6 +70,7 @@ def begin(
         "upload": upload.id,
         "trust_pickle": wishes.trust_pickle,
         "provenance": provenance(wishes.source or Source(kind="path", name=path.absolute().name)),
+        "because": wishes.because,
         "settings": wishes.settings,
         "reset": wishes.reset,
     }

@@ -31,6 +31,7 @@ from modelyard.core.model import Version
 from modelyard.core.provenance import Provenance
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.scan import VersionScan
 from modelyard.core.signing import FileSignature
 
 T = TypeVar("T")
@@ -228,6 +229,16 @@ def sbom(session: Session, name: str, number: int) -> Flow[dict[str, Any]]:
 
 def environment_sbom(session: Session, id: str) -> Flow[dict[str, Any]]:
     return (yield from session.ask(dict[str, Any], f"/environments/{part(id)}/sbom"))
+
+
+def scan(session: Session, name: str, number: int, again: bool) -> Flow[VersionScan]:
+    path = f"/models/{part(name)}/versions/{number}/scan"
+    reply = yield from session.api("POST", path, {"again": again}, timeout=3600.0)
+    return decode(reply.body, VersionScan)
+
+
+def scanned(session: Session, name: str, number: int) -> Flow[VersionScan]:
+    return (yield from session.ask(VersionScan, f"/models/{part(name)}/versions/{number}/scan"))
 
 
 def delete_model(session: Session, name: str) -> Flow[None]:

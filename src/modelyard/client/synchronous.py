@@ -27,6 +27,7 @@ from modelyard.core.model import Version
 from modelyard.core.provenance import Provenance, Source
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.scan import VersionScan
 from modelyard.core.signing import FileSignature
 
 
@@ -70,6 +71,7 @@ class Client:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
+        because: str = "",
         reset: bool = False,
         source: Source | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
@@ -78,8 +80,8 @@ class Client:
         """Deploy the file or folder ``path`` and wait until it serves; the endpoint as it then stands.
 
         ``name`` defaults to the nearest to the file's name. ``trust_pickle`` allows a model whose
-        loading runs code. ``source`` says where the files came from (not given: their path), for the version's
-        provenance. ``on_event`` is told each step. The other options are those of
+        loading runs code, and ``because`` is kept beside that. ``source`` says where the files came from (not given:
+        their path), for the version's provenance. ``on_event`` is told each step. The other options are those of
         :class:`modelyard.client.options.Options`; one that is not given stays as the endpoint has it,
         or with ``reset`` goes back to its default.
         Raises RejectedContent for files that are no model, Internal with the model's traceback when
@@ -90,7 +92,7 @@ class Client:
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings_of(options), reset, source),
+                deploy_flow.Wishes(trust_pickle, settings_of(options), reset, source, because),
                 on_event or _ignore,
             )
         )
@@ -101,6 +103,7 @@ class Client:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
+        because: str = "",
         settings: DeploymentSettings | Mapping[str, Any] | None = None,
         reset: bool = False,
         source: Source | None = None,
@@ -115,7 +118,7 @@ class Client:
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings or {}, reset, source),
+                deploy_flow.Wishes(trust_pickle, settings or {}, reset, source, because),
                 on_event or _ignore,
             )
         )
@@ -306,6 +309,18 @@ class Client:
     def environment_sbom(self, id: str) -> dict[str, Any]:
         """The bill of materials of an environment (CycloneDX). Raises NotFound."""
         return self._run(flows.environment_sbom(self._session, id))
+
+    def scan(self, model: str, number: int, *, again: bool = False) -> VersionScan:
+        """Scan a version by what has not looked at it yet, or with ``again`` by everything; what was found.
+
+        It goes into quarantine, or out of it, by that. Raises NotFound, and Unavailable while a scanner is away
+        that is required.
+        """
+        return self._run(flows.scan(self._session, model, number, again))
+
+    def scanned(self, model: str, number: int) -> VersionScan:
+        """What scanners have said of a version until now. Raises NotFound."""
+        return self._run(flows.scanned(self._session, model, number))
 
     def delete_model(self, name: str) -> None:
         """Delete a model with all its versions. Raises Conflict while an endpoint uses it."""

@@ -4,6 +4,7 @@ from modelyard.control.answers import EndpointAnswer, EndpointState
 from modelyard.control.platform import Platform
 from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import NotFound, Unavailable
+from modelyard.core.model import Version
 from modelyard.core.routes import NodeStatus, PoolStatus
 
 
@@ -90,14 +91,14 @@ def _describe(
         footprint=shown.footprint if shown is not None else None,
         apart=shown.apart if shown is not None else None,
         traffic=traffic,
-        failure=_failure(newest, serving, shown, pools.get(wanted.id)),
+        failure=_failure(newest, serving, shown, pools.get(wanted.id)) or _quarantined(version),
     )
 
 
 def _state(
     wanted: Deployment, serving: Deployment | None, pool: PoolStatus | None, node_answers: bool
 ) -> EndpointState:
-    if serving is None and wanted.state == "failed":
+    if wanted.state == "failed" and (serving is None or serving.id == wanted.id):
         return "failed"
     if not node_answers:
         return "unknown"
@@ -109,6 +110,13 @@ def _state(
 
 
 def _failure(newest: Deployment, serving: Deployment | None, *pools: PoolStatus | None) -> str | None:
-    if newest.state == "failed" and (serving is None or newest.revision > serving.revision):
+    if newest.state == "failed" and (serving is None or newest.revision >= serving.revision):
         return newest.reason
     return next((pool.failure for pool in pools if pool is not None and pool.failure is not None), None)
+
+
+def _quarantined(version: Version) -> str | None:
+    """What is told of an endpoint that goes on serving a version in quarantine (setting ``scan_policy``)."""
+    if version.quarantine is None:
+        return None
+    return f"Its version {version.number} is in quarantine, and serves all the same. {version.quarantine}"

@@ -84,6 +84,7 @@ class Janitor:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while not self._stop.is_set():
             try:
+                self._recheck()
                 self._work()
             except Unavailable as error:
                 self._settled = False
@@ -109,6 +110,14 @@ class Janitor:
         if collected != Collected():
             _log.info("collected", extra=msgspec.to_builtins(collected))
 
+    def _recheck(self) -> None:
+        """Scanners may know more than an hour ago."""
+        from modelyard.registry.quarantine import recheck
+
+        platform = self._platform
+        if recheck(platform.safety, platform.versions, self._stop.is_set):
+            platform.reconciler.wake()
+
     def collect(self, *, settle: bool = False) -> Collected:
         """Remove what nothing uses; safe beside uploads and jobs. With ``settle`` have what is new looked at too."""
         from modelyard.control.environments import clean
@@ -130,6 +139,9 @@ class Janitor:
                         remove_folder(folder)
                         versions += 1
         blobs = collect_garbage(platform.blobs, platform.uploads, platform.versions)
+        platform.verdicts.forget(
+            platform.versions.referenced_digests() | platform.uploads.referenced_digests()
+        )
         settled = self.settle() if settle else 0
         cooled = self._cool() if settle else 0
         tidied = platform.blobs.tidy()

@@ -22,6 +22,7 @@ from modelyard.host.home import prepare, read_key
 from modelyard.package.environment import Environments
 from modelyard.pipeline.deploy import KIND, DeployPipeline
 from modelyard.pipeline.runner import Runner
+from modelyard.registry.scan.safety import Safety
 from modelyard.registry.signing import Signing
 from modelyard.store.audit import Audit
 from modelyard.store.blobs import BlobStore
@@ -35,6 +36,7 @@ from modelyard.store.pieces import Pieces
 from modelyard.store.remotes import Remotes
 from modelyard.store.signatures import Signatures
 from modelyard.store.uploads import Uploads
+from modelyard.store.verdicts import Verdicts
 from modelyard.store.versions import Versions
 
 _HOMES_KEPT = 5.0  # seconds
@@ -71,6 +73,10 @@ class Platform:
         self.audit = Audit(self.database)
         self.pieces = Pieces(self.database)
         self.blobs = open_blobs(settings, self.home, self.pieces)
+        self.verdicts = Verdicts(self.database)
+        self.safety = Safety(
+            self.blobs, self.verdicts, clamav=settings.clamav, required=settings.clamav_required
+        )
         self.signing = Signing(
             settings.signatures,
             [Path(each.strip()) for each in (settings.signature_keys or "").split(",") if each.strip()],
@@ -91,12 +97,14 @@ class Platform:
             keys=keys,
             changes=self.changes,
             changed=self.changed,
+            stop_quarantined=settings.scan_policy == "stop",
         )
         self.deploy = DeployPipeline(
             home=self.home,
             blobs=self.blobs,
             uploads=self.uploads,
             versions=self.versions,
+            safety=self.safety,
             endpoints=self.endpoints,
             remotes=self.remotes,
             jobs=self.jobs,

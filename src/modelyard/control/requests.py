@@ -20,6 +20,9 @@ IdField = Annotated[str, Field(pattern=ID_PATTERN)]
 VersionField = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
+Because = Annotated[str, Field(max_length=2000, description="why it is trusted")]
+
+
 class Strict(BaseModel):
     """Base of every request body."""
 
@@ -67,11 +70,18 @@ class ProvenanceRequest(Strict):
 
 
 class VersionRequest(Strict):
-    """Make a version of a complete upload."""
+    """Make a version of a complete upload. ``because``: why it is trusted."""
 
     upload: IdField
     trust_pickle: bool = False
+    because: Because = ""
     provenance: ProvenanceRequest | None = None
+
+
+class ScanRequest(Strict):
+    """Scan a version: what was not looked at by the present scanners, or with ``again`` everything."""
+
+    again: bool = False
 
 
 class SignatureRequest(Strict):
@@ -175,6 +185,7 @@ class DeploymentRequest(Strict):
     version: VersionField | None = None
     trust_pickle: bool = False
     provenance: ProvenanceRequest | None = None
+    because: Because = ""
     settings: SettingsRequest = SettingsRequest()
     reset: bool = False
 

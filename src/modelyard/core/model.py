@@ -93,8 +93,16 @@ class Analysis(Noun):
         }
 
 
+class Trust(Noun):
+    """Somebody trusts a version that executes code: who, and why as he said it."""
+
+    who: str
+    because: str = ""
+
+
 class Version(Noun):
-    """One immutable version of a model. ``created`` is seconds since the epoch (UTC)."""
+    """One immutable version of a model. ``created`` is seconds since the epoch (UTC). ``quarantine`` says why it
+    may be looked at and not deployed; None: it may."""
 
     model: str
     number: int
@@ -103,6 +111,8 @@ class Version(Noun):
     analysis: Analysis
     trusted: bool = False
     created: float = 0.0
+    trust: Trust | None = None
+    quarantine: str | None = None
 
 
 class Model(Noun):

@@ -48,6 +48,9 @@ class Settings(Noun):
     "required" refuses to start what cannot be, "off" not at all.
     ``signatures`` says what becomes of models without a valid file signature: "off" nothing, "told" it is said,
     "required" they are refused; ``signature_keys`` are files of public keys (PEM), separated by commas.
+    ``clamav`` is the address of a ClamAV daemon that looks at every file (``unix:/run/clamav/clamd.ctl``,
+    ``tcp:host:3310``); with ``clamav_required`` nothing is deployed that it has not looked at. ``scan_policy`` says what
+    becomes of endpoints whose version is found to be bad later: "tell" says so, "stop" takes them out of service.
     """
 
     home: str
@@ -72,6 +75,9 @@ class Settings(Noun):
     confine: Literal["auto", "required", "off"] = "auto"
     database: str | None = None
     takeover_after: Annotated[float, msgspec.Meta(ge=1)] = 30.0
+    clamav: str | None = None
+    clamav_required: bool = False
+    scan_policy: Literal["tell", "stop"] = "tell"
     mirror: str | None = None
     blobs: str | None = None
     blob_cache: int | str = 64 * 1024**3
@@ -96,6 +102,10 @@ class Settings(Noun):
         except InvalidInput as error:
             raise ValueError(error.message) from None
         msgspec.structs.force_setattr(self, "blob_cache", cache)
+        if self.clamav is not None and not re.fullmatch(r"unix:/.+|tcp:[^:/]+:\d{1,5}", self.clamav):
+            raise ValueError(f"clamav is {self.clamav!r}; write unix:/PATH or tcp:HOST:PORT")
+        if self.clamav_required and self.clamav is None:
+            raise ValueError("clamav_required is set, and clamav says no address")
         if self.memory is None:
             return
         try:

@@ -54,6 +54,7 @@ class Reconciler:
         keys: tuple[str, ...] | None,
         changes: threading.RLock,
         changed: Signal,
+        stop_quarantined: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._endpoints = endpoints
@@ -64,6 +65,7 @@ class Reconciler:
         self._keys = keys
         self._changes = changes
         self._changed = changed
+        self._stop_quarantined = stop_quarantined
         self._clock = clock
         self._wake = threading.Event()
         self._stop = False
@@ -180,6 +182,11 @@ class Reconciler:
                 memory=version.analysis.memory_measured,
             )
         self._revisions[deployment.id] = revision
+        if self._stop_quarantined:
+            quarantine = self._versions.get(deployment.model, deployment.version).quarantine
+            if quarantine is not None:
+                why = f"Version {deployment.version} of {deployment.model} is in quarantine. {quarantine}"
+                return replace(revision, withheld=why)
         return revision
 
     def _observe(self) -> NodeStatus | None:

@@ -12,6 +12,7 @@ what is there. What a stage brought (``stage_done``'s data) is not done twice:
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
 from modelyard.pipeline import options
 from modelyard.pipeline.run import Run
+from modelyard.registry.quarantine import require_safe
+from modelyard.registry.scan.safety import Safety, ScannerAway
 from modelyard.registry.signing import Signing
 from modelyard.registry.versions import NeedsTrust, register
 from modelyard.store.blobs import BlobStore
@@ -43,6 +46,7 @@ from modelyard.store.versions import Versions
 
 STAGES: Final = ("register", "environment", "start", "ready", "route")
 KIND: Final = "deploy"
+_AWAY: Final = 2.0  # seconds after which a scanner that is away is asked again
 _UNNOTICED = 2.0  # seconds after which a state is looked at though nobody notified
 
 _log = logging.getLogger("modelyard.deploy")
@@ -63,6 +67,7 @@ class DeployParameters(Noun):
     reset: bool = False
     trusted: bool = False
     arrival: Arrival | None = None
+    because: str = ""
 
 
 class DeployPipeline:
@@ -75,6 +80,7 @@ class DeployPipeline:
         blobs: BlobStore,
         uploads: Uploads,
         versions: Versions,
+        safety: Safety,
         endpoints: Endpoints,
         remotes: Remotes,
         jobs: Jobs,
@@ -90,6 +96,7 @@ class DeployPipeline:
         self._blobs = blobs
         self._uploads = uploads
         self._versions = versions
+        self._safety = safety
         self._endpoints = endpoints
         self._remotes = remotes
         self._jobs = jobs
@@ -154,7 +161,7 @@ class DeployPipeline:
         else:
             with run.stage("register", "Looking at the files") as result:
                 try:
-                    version, message = self._version(parameters)
+                    version, message = self._version_when_scanned(run, parameters)
                     for line in self._signing.require(version):
                         run.warning(line)
                 except NeedsTrust:
@@ -170,32 +177,60 @@ class DeployPipeline:
             self._uploads.delete(parameters.upload)
         return version
 
-    def _version(self, parameters: DeployParameters) -> tuple[Version, str]:
+    def _version_when_scanned(self, run: Run, parameters: DeployParameters) -> tuple[Version, str]:
+        """The version; while a scanner that is required is away, the upload waits for it and nothing passes."""
+        warned = False
+        while True:
+            try:
+                return self._version(run, parameters)
+            except ScannerAway as error:
+                if not warned:
+                    run.warning(f"{error.message} The deployment goes on when it answers.")
+                warned = True
+                if parameters.upload is not None:
+                    self._uploads.renew(parameters.upload)
+                waited = time.monotonic() + _AWAY
+
+                def look(until: float = waited) -> bool | None:
+                    run.check()
+                    return True if time.monotonic() >= until else None
+
+                self._changed.until(look, every=0.5)
+
+    def _version(self, run: Run, parameters: DeployParameters) -> tuple[Version, str]:
         if parameters.upload is not None:
             manifest = self._uploads.get(parameters.upload).manifest
             known = self._known(parameters, manifest)
-            version, new = (
-                (known, False)
-                if known is not None
-                else register(
+            if known is not None:
+                version, new = self._checked(run, known), False
+                if parameters.arrival is not None:
+                    self._versions.arrived(known.model, known.number, parameters.arrival)
+            else:
+                version, new = register(
                     self._blobs,
                     self._versions,
                     parameters.model,
                     manifest,
                     trusted=parameters.trusted,
+                    because=parameters.because,
                     arrival=parameters.arrival,
                     signing=self._signing,
+                    safety=self._safety,
+                    progress=run.progress,
+                    check=run.check,
                 )
-            )
-            if known is not None and parameters.arrival is not None:
-                self._versions.arrived(known.model, known.number, parameters.arrival)
             what = "is new" if new else "was there already"
             return version, f"{version.model} version {version.number} ({version.analysis.format}) {what}"
         if parameters.version is not None:
             version = self._versions.get(parameters.model, parameters.version)
         else:
             version = self._versions.latest(parameters.model)
+        version = self._checked(run, version)
         return version, f"{version.model} version {version.number} ({version.analysis.format})"
+
+    def _checked(self, run: Run, version: Version) -> Version:
+        """A version that was there, scanned by what there is now. Raises RejectedContent for one in quarantine."""
+        return require_safe(self._safety, self._versions, version, progress=run.progress)
 
     def _known(self, parameters: DeployParameters, manifest: Manifest) -> Version | None:
         """The model's latest version when it is just these files: nothing to analyze again."""

@@ -53,6 +53,9 @@ versions: Final = Table(
     Column("analysis_json", Text, nullable=False),
     Column("trusted", Boolean, nullable=False),
     Column("created", Float, nullable=False),
+    Column("trusted_by", String(255)),
+    Column("trusted_because", Text),
+    Column("quarantine", Text),
     UniqueConstraint("model_id", "number"),
     UniqueConstraint("model_id", "digest"),
 )
@@ -83,6 +86,19 @@ signatures: Final = Table(
     Column("who", String(255), nullable=False),
     Column("created", Float, nullable=False),
     UniqueConstraint("version_id", "digest"),
+)
+
+# Of bytes, not of versions: the same file in another version has been looked at already.
+verdicts: Final = Table(
+    "verdicts",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("scanner", String(32), primary_key=True),
+    Column("version", String(128), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("findings_json", Text, nullable=False),
+    Column("more", Integer, nullable=False),
+    Column("time", Float, nullable=False),
 )
 
 uploads: Final = Table(

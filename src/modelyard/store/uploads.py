@@ -4,7 +4,7 @@ import builtins
 import time
 from collections.abc import Callable
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from modelyard.core.errors import NotFound
 from modelyard.core.manifest import FileEntry, Manifest, manifest_of
@@ -59,6 +59,12 @@ class Uploads:
             )
         manifest = unpack(row.manifest_json, Manifest)
         return Upload(id=row.id, manifest=manifest, created=row.created, expires=row.expires)
+
+    def renew(self, id: str) -> None:
+        """Keep an upload for its whole lifetime from now: something is at it."""
+        with self._database.begin() as session:
+            expires = self._clock() + self._lifetime
+            session.execute(update(uploads).where(uploads.c.id == id).values(expires=expires))
 
     def delete(self, id: str) -> None:
         """Forget an upload; nothing happens when it is gone already (it may have become a version)."""

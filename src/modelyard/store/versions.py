@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select,
 
 from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.manifest import Manifest
-from modelyard.core.model import Analysis, Model, Version
+from modelyard.core.model import Analysis, Model, Trust, Version
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival, Provenance
 from modelyard.core.signature import Signature
@@ -39,11 +39,14 @@ class Versions:
         *,
         who: str = "system",
         arrival: Arrival | None = None,
+        because: str = "",
+        quarantine: str | None = None,
     ) -> tuple[Version, bool]:
         """The version of ``manifest`` in ``model``, and whether it is new.
 
         One that is there already stays as it is, but becomes trusted when it comes as trusted, and its provenance
-        has ``arrival`` too. The model is made when there is none. Raises InvalidInput for a name that cannot be one.
+        has ``arrival`` too. The model is made when there is none. ``because``: why it is trusted. Raises InvalidInput
+        for a name that cannot be one.
         """
         check_name(model, field="model")
         with self._database.begin(_of(model)) as session:
@@ -53,7 +56,8 @@ class Versions:
             if existing is not None:
                 if arrival is not None:
                     provenance.note(session, existing.id, manifest.digest, arrival, self._clock())
-                return self._trust(session, _noun(existing), trusted, who), False
+                trust = Trust(who=who, because=because)
+                return self._trust(session, _noun(existing), trusted, trust), False
             model_id = self._model_id(session, model, who)
             last = select(func.max(tables.versions.c.number)).where(tables.versions.c.model_id == model_id)
             version = Version(
@@ -64,6 +68,8 @@ class Versions:
                 analysis=analysis,
                 trusted=trusted,
                 created=self._clock(),
+                trust=Trust(who=who, because=because) if trusted else None,
+                quarantine=quarantine,
             )
             made = session.execute(
                 insert(tables.versions).values(
@@ -74,6 +80,9 @@ class Versions:
                     analysis_json=pack(analysis),
                     trusted=trusted,
                     created=version.created,
+                    trusted_by=who if trusted else None,
+                    trusted_because=because if trusted else None,
+                    quarantine=quarantine,
                 )
             )
             if arrival is not None:
@@ -81,7 +90,9 @@ class Versions:
                 assert isinstance(id, int)
                 provenance.note(session, id, version.digest, arrival, version.created)
             subject = f"{model}/{version.number}"
-            self._audit.record(who, "version.add", subject, "trusted" if trusted else "", session)
+            self._audit.record(who, "version.add", subject, _told(trusted, because), session)
+            if quarantine is not None:
+                self._audit.record(who, "version.quarantine", subject, quarantine, session)
         return version, True
 
     def get(self, model: str, number: int) -> Version:
@@ -203,17 +214,43 @@ class Versions:
                 for row in session.execute(query)
             ]
 
-    def _trust(self, session: Connection, version: Version, trusted: bool, who: str) -> Version:
+    def all(self) -> builtins.list[Version]:
+        """Every version of every model, the oldest first."""
+        with self._database.session() as session:
+            rows = session.execute(_versions.order_by(tables.versions.c.id)).all()
+        return [_noun(row) for row in rows]
+
+    def set_quarantine(
+        self, model: str, number: int, reason: str | None, *, who: str = "system"
+    ) -> Version:
+        """Put a version into quarantine for ``reason``, or take it out (None). Nodes are told: what they may serve
+        has changed. Raises NotFound."""
+        with self._database.begin(WANTED, _of(model)) as session:
+            row = session.execute(_versions.where(*_is(model, number))).one_or_none()
+            if row is None:
+                self._require_model(session, model)
+                raise NotFound(f"The model {model!r} has no version {number}.", field="version")
+            if row.quarantine != reason:
+                session.execute(
+                    update(tables.versions).where(tables.versions.c.id == row.id).values(quarantine=reason)
+                )
+                what = "version.release" if reason is None else "version.quarantine"
+                self._audit.record_wanted(who, what, f"{model}/{number}", reason or "", session)
+            return msgspec.structs.replace(_noun(row), quarantine=reason)
+
+    def _trust(self, session: Connection, version: Version, trusted: bool, trust: Trust) -> Version:
         if version.trusted or not trusted:
             return version
         ids = select(tables.versions.c.id).join(tables.models).where(*_is(version.model, version.number))
         session.execute(
             update(tables.versions)
             .where(tables.versions.c.id == ids.scalar_subquery())
-            .values(trusted=True)
+            .values(trusted=True, trusted_by=trust.who, trusted_because=trust.because)
         )
-        self._audit.record(who, "version.trust", f"{version.model}/{version.number}", "", session)
-        return msgspec.structs.replace(version, trusted=True)
+        self._audit.record(
+            trust.who, "version.trust", f"{version.model}/{version.number}", trust.because, session
+        )
+        return msgspec.structs.replace(version, trusted=True, trust=trust)
 
     def _model_id(self, session: Connection, name: str, who: str) -> int:
         found = session.execute(select(tables.models.c.id).where(tables.models.c.name == name)).scalar()
@@ -269,4 +306,10 @@ def _noun(row: Row[Any]) -> Version:
         analysis=unpack(row.analysis_json, Analysis),
         trusted=row.trusted,
         created=row.created,
+        trust=Trust(who=row.trusted_by, because=row.trusted_because or "") if row.trusted_by else None,
+        quarantine=row.quarantine,
     )
+
+
+def _told(trusted: bool, because: str) -> str:
+    return f"trusted: {because}" if trusted and because else "trusted" if trusted else ""

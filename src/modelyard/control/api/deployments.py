@@ -39,6 +39,7 @@ def deploy(here: Here, request: DeploymentRequest, http: Request) -> NounRespons
             reset=request.reset,
             trusted=request.trust_pickle,
             arrival=arrival_of(http, request.provenance) if request.upload is not None else None,
+            because=request.because,
         )
     )
     here.runner.wake()

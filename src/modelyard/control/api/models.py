@@ -1,16 +1,19 @@
 """``/models``: models and their versions."""
 
 from fastapi import APIRouter
+from msgspec.structs import replace
 from starlette.requests import Request
 
 from modelyard.control.answers import ModelAnswer
 from modelyard.control.api.common import PREFIX, Here, NamePath, NumberPath, arrival_of, caller
 from modelyard.control.openapi import NounResponse, answers, failures
-from modelyard.control.requests import SignatureRequest, VersionRequest
+from modelyard.control.requests import ScanRequest, SignatureRequest, VersionRequest
 from modelyard.control.sbom import SBOM, SbomResponse, sbom_of_version
 from modelyard.core.model import Model, Version
 from modelyard.core.provenance import Provenance
+from modelyard.core.scan import VersionScan
 from modelyard.core.signing import FileSignature
+from modelyard.registry.quarantine import settle
 from modelyard.registry.versions import register
 
 router = APIRouter(prefix=PREFIX, tags=["models"])
@@ -55,6 +58,8 @@ def add_version(here: Here, name: NamePath, request: VersionRequest, http: Reque
         trusted=request.trust_pickle,
         arrival=arrival_of(http, request.provenance),
         signing=here.signing,
+        because=request.because,
+        safety=here.safety,
     )
     here.uploads.delete(request.upload)
     here.janitor.came()
@@ -112,6 +117,31 @@ def add_signature(
 def get_sbom(here: Here, name: NamePath, number: NumberPath) -> SbomResponse:
     """What a version is made of (CycloneDX): its files, and the packages of the environment that it last ran in."""
     return SbomResponse(sbom_of_version(here, name, number))
+
+
+@router.get(
+    "/models/{name}/versions/{number}/scan",
+    responses=answers(VersionScan, "not_found"),
+    response_model=None,
+)
+def get_scan(here: Here, name: NamePath, number: NumberPath) -> NounResponse:
+    """What scanners have said of each file of a version; nothing is looked at for it."""
+    return NounResponse(here.safety.seen(here.versions.get(name, number)))
+
+
+@router.post(
+    "/models/{name}/versions/{number}/scan",
+    responses=answers(VersionScan, "not_found", "unavailable"),
+    response_model=None,
+)
+def scan(here: Here, name: NamePath, number: NumberPath, request: ScanRequest) -> NounResponse:
+    """Scan a version now; it goes into quarantine, or out of it, by what is found."""
+    version = here.versions.get(name, number)
+    found = here.safety.scan(version, again=request.again)
+    settled = settle(here.versions, version, found)
+    if settled.quarantine != version.quarantine:
+        here.reconciler.wake()
+    return NounResponse(replace(found, quarantine=settled.quarantine))
 
 
 @router.delete(
