@@ -31,6 +31,8 @@ QUESTIONS = (
     "thousand",
     "environments",
     "registry_search",
+    "analysis",
+    "store",
     "gpu",
 )
 

@@ -1,6 +1,7 @@
 """The catalog at the command line: no platform is needed, and what is not known is not passed off as small."""
 
 import json
+from pathlib import Path
 
 from support.shell import Shell
 
@@ -30,3 +31,27 @@ def test_what_is_not_there_is_said_with_what_is(shell: Shell) -> None:
     assert wrong.returncode == 1 and "docking" in wrong.stderr
     assert shell.run("catalog", "list", "--max-memory", "little").returncode == 1
     assert "None of the" in shell.run("catalog", "search", "nobody-has-this-word").stdout
+    for option, known in (("--adapter", "onnx"), ("--framework", "pytorch")):
+        wrong = shell.run("catalog", "list", option, "anything")
+        assert wrong.returncode == 1 and known in wrong.stderr
+    assert "Did you mean minilm" in shell.run("catalog", "show", "MiniLM").stderr
+
+
+def test_an_entry_says_how_long_its_calls_may_take_until_it_is_told_otherwise(
+    shell: Shell, tmp_path: Path
+) -> None:
+    """The entry's own files are not needed for that: the mirror has others under its name."""
+    (tmp_path / "mirror" / "igfold").mkdir(parents=True)
+    (tmp_path / "mirror" / "igfold" / "model.py").write_text("def predict(x: int):\n    return x\n")
+    shell.environment["MODELYARD_MIRROR"] = str(tmp_path / "mirror")
+
+    def deployed(*options: str) -> float:
+        name = shell.json("catalog", "deploy", "igfold", *options)["endpoint"]
+        return shell.json("endpoints", name)["wanted"]["settings"]["serving"]["timeout"]
+
+    said = shell.json("catalog", "show", "igfold")["timeout"]
+    assert said > 30
+    assert deployed() == said
+    assert deployed("--timeout", "90") == 90
+    assert deployed() == 90
+    assert deployed("--name", "other", "--timeout", "7") == 7

@@ -49,6 +49,12 @@ def test_environments_that_nobody_needs_are_cleaned(shell: Shell, tmp_path: Path
     assert unused[:16] in shown and "1 would be removed; that frees" in shown
 
     assert shell.json("environments", "clean", "--older-than", "0s")["freed"] == told["freed"]
+    left = shell.home / "environments" / ("0" * 32)  # of an interpreter that is no more
+    (left / "bin").mkdir(parents=True)
+    (left / "bin" / "python").symlink_to("/no/such/python")
+    told = shell.json("environments", "clean", "--older-than", "0s")
+    assert [each["id"] for each in told["removed"]] == [left.name] and not left.exists()
+    assert all(each["freed"] <= each["size"] for each in told["removed"])
     assert [each["id"] for each in shell.json("environments")] == [used]
     assert "0 removed" in shell.run("environments", "clean", "--older-than", "0s").stdout
     assert shell.json("predict", "m", "--set", "x=2")["output"] == 2

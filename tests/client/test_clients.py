@@ -16,6 +16,7 @@ import pytest
 from modelyard.client import AsyncClient, Client
 from modelyard.core.errors import Conflict, InvalidInput, ModelyardError, NotFound, Overloaded, Unavailable
 from modelyard.core.job import JobEvent
+from modelyard.core.provenance import Source
 from support.ports import free_port
 
 from .conftest import Script, handler_of
@@ -226,6 +227,44 @@ def test_deploy_sends_only_what_is_missing_and_once(client: Any, script: Script,
     assert events[-1].kind == "done"
 
 
+def test_a_large_file_goes_in_the_parts_that_are_missing(
+    client: Any, script: Script, tmp_path: Path
+) -> None:
+    content = b"0" * 1000 + b"1" * 1000 + b"2" * 500
+    (tmp_path / "w").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    blob = f"/api/v1/uploads/u1/blobs/{digest}"
+    upload = {"id": "u1", "missing": [digest], "part_size": 1000}
+    script.answer("POST", "/api/v1/uploads", {**upload, "parts": {digest: [1]}}, status=201)
+    script.answer("PUT", f"{blob}/parts/0", status=204)
+    # Somebody else sends this one; then that one is here, and the file is not whole for an instant yet.
+    script.answer("PUT", f"{blob}/parts/2", {"error": "by another", "code": "conflict"}, status=409)
+    script.answer("GET", "/api/v1/uploads/u1", {**upload, "parts": {digest: [0, 1, 2]}})
+    script.answer("POST", blob, {"error": "not yet", "code": "conflict"}, status=409)
+    script.answer("POST", blob, status=204)
+    script.answer("POST", "/api/v1/deployments", job("queued"), status=202)
+    script.answer("GET", "/api/v1/endpoints/m", ENDPOINT)
+    script.answer("GET", "/api/v1/jobs/j1/events?after=0", story("done"))
+    script.answer("GET", "/api/v1/jobs/j1", job("done"))
+    assert client.deploy(tmp_path, "m").name == "m"
+    sent = sorted(
+        (path.rpartition("/")[2], body) for method, path, body, _ in script.requests if method == "PUT"
+    )
+    assert sent == [("0", b"0" * 1000), ("2", b"2" * 500)]
+    assert len(script.bodies(blob)) == 2
+
+
+def test_a_full_disk_in_an_upload_is_told_at_once(client: Any, script: Script, tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(b"w")
+    digest = hashlib.sha256(b"w").hexdigest()
+    script.answer("POST", "/api/v1/uploads", {"id": "u1", "missing": [digest]}, status=201)
+    full = {"error": "The disk is full.", "code": "unavailable"}
+    script.answer("PUT", f"/api/v1/uploads/u1/blobs/{digest}", full, status=503)
+    with pytest.raises(Unavailable, match="disk is full"):
+        client.deploy(tmp_path, "m")
+    assert len([each for each in script.requests if each[0] == "PUT"]) == 1
+
+
 def test_deploy_says_only_the_options_that_are_given(client: Any, script: Script, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"x")
     expect_deploy(script, [])
@@ -362,3 +401,42 @@ def test_a_refusal_in_the_middle_of_an_upload_is_told(script: Script, tmp_path: 
         with Client(url) as client, pytest.raises(Unavailable, match="disk is full"):
             client.begin_deploy(tmp_path / "m.onnx", "m")
         thread.join()
+
+
+def test_a_version_tells_where_it_came_from_and_who_signed_it(client: Any, script: Script) -> None:
+    path = "/api/v1/models/m/versions/3"
+    came = {
+        "source": {"kind": "hub", "name": "o/n", "revision": "c0ffee", "sha256": None, "of": None},
+        "uploader": "key", "user": "a@b", "client": "modelyard 1", "digest": "d", "first": 1.0, "last": 2.0,
+    }  # fmt: skip
+    signed = {
+        "digest": "s", "bundle": "{}", "place": "", "who": "key", "created": 1.0, "verdict": "verified", "key": "k.pem", "why": "",
+    }  # fmt: skip
+    script.answer("GET", f"{path}/provenance", [came])
+    script.answer("GET", f"{path}/signatures", [signed])
+    script.answer("POST", f"{path}/signatures", signed, status=201)
+    script.answer("GET", f"{path}/sbom", {"bomFormat": "CycloneDX"})
+    script.answer("GET", "/api/v1/environments/e/sbom", {"bomFormat": "CycloneDX"})
+    (found,) = client.provenance("m", 3)
+    assert (found.source.revision, found.user) == ("c0ffee", "a@b")
+    assert [each.verdict for each in client.signatures("m", 3)] == ["verified"]
+    assert client.add_signature("m", 3, "{}").key == "k.pem"
+    assert json.loads(script.bodies(f"{path}/signatures")[-1]) == {"bundle": "{}"}
+    assert client.sbom("m", 3) == client.environment_sbom("e") == {"bomFormat": "CycloneDX"}
+
+
+@pytest.mark.parametrize(
+    "given", [None, Source(kind="url", name="https://me:pw@host/m.py?key=1", sha256="a" * 64)]
+)
+def test_a_deployment_says_where_its_files_came_from(
+    client: Any, script: Script, tmp_path: Path, given: Source | None
+) -> None:
+    (tmp_path / "m.py").write_text("x")
+    script.answer("POST", "/api/v1/uploads", {"id": "u", "missing": []}, status=201)
+    script.answer("POST", "/api/v1/deployments", job("queued"), status=202)
+    client.begin_deploy(tmp_path / "m.py", source=given)
+    told = json.loads(script.bodies("/api/v1/deployments")[0])["provenance"]
+    assert told["client"].startswith("modelyard ")
+    assert "@" in told["user"]
+    name = "m.py" if given is None else "https://host/m.py?…"
+    assert (told["source"]["kind"], told["source"]["name"]) == ("path" if given is None else "url", name)

@@ -10,6 +10,7 @@ from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import (
     ExecutorSpec,
+    Footprint,
     NodeStatus,
     Pool,
     PoolStatus,
@@ -175,6 +176,24 @@ def test_a_revision_that_was_replaced_on_its_way_is_retired() -> None:
     assert ("second", "retired") in [(change.deployment.id, change.state) for change in actions.changes]
     assert actions.table is not None
     assert [pool.deployment for pool in actions.table.pools] == ["first", "third"]
+
+
+@pytest.mark.parametrize(
+    ("known", "measured", "learnt"),
+    [(None, 100, [100]), (100, 100, []), (100, 104, []), (100, 110, [110]), (100, 50, [])],
+)
+def test_memory_is_learnt_when_it_is_measured_and_again_when_it_has_grown(
+    known: int | None, measured: int, learnt: list[int]
+) -> None:
+    serves = msgspec.structs.replace(revision("a", state="ready"), memory=known)
+    footprint = Footprint(loading=measured, loaded=measured, most=measured, seconds=1.0)
+    status = node(1, a="ready")
+    status = msgspec.structs.replace(
+        status, pools=(msgspec.structs.replace(status.pools[0], footprint=footprint),)
+    )
+    line = Line(endpoint="e", wanted=serves, serving=serves)
+    found = decide(wanted(line), Observed(status=status), 0.0).learnt
+    assert [(each.memory, each.signature) for each in found] == [(memory, None) for memory in learnt]
 
 
 def test_a_signature_that_only_the_executor_knew_is_learnt_once() -> None:
@@ -399,3 +418,38 @@ Rollouts.TestCase.settings = settings(
     max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestRolloutsConverge = Rollouts.TestCase
+
+
+def _withheld(given: Revision) -> Revision:
+    return msgspec.structs.replace(given, withheld="Version 1 of m is in quarantine. It is malicious.")
+
+
+def test_a_revision_that_is_withheld_leaves_the_table_though_it_serves() -> None:
+    old = _withheld(revision("old", state="ready"))
+    actions = decide(
+        wanted(Line(endpoint="e", wanted=old, serving=old)), Observed(status=node(old="ready")), 0.0
+    )
+    assert actions.table is not None and (actions.table.pools, actions.table.routes) == ((), ())
+    assert [(each.deployment.id, each.state, each.reason) for each in actions.changes] == [
+        ("old", "failed", old.withheld)
+    ]
+
+
+def test_it_stays_out_when_it_is_withheld_no_more_until_another_is_deployed() -> None:
+    old = revision("old", state="failed")
+    actions = decide(wanted(Line(endpoint="e", wanted=old, serving=old)), Observed(status=node()), 0.0)
+    assert actions.changes == ()
+    assert actions.table is not None and actions.table.pools == ()
+    new = revision("new", number=2)
+    line = Line(endpoint="e", wanted=new, serving=old)
+    actions = decide(wanted(line), Observed(status=node(new="ready")), 0.0)
+    assert actions.table is not None and [pool.deployment for pool in actions.table.pools] == ["new"]
+    assert [each.id for each in actions.serves] == ["new"]
+
+
+def test_a_wanted_revision_that_is_withheld_fails_and_the_other_serves_on() -> None:
+    line = Line(endpoint="e", wanted=_withheld(revision("new")), serving=revision("old", state="ready"))
+    actions = decide(wanted(line), Observed(status=node(old="ready", new="ready")), 0.0)
+    assert [(each.deployment.id, each.state) for each in actions.changes] == [("new", "failed")]
+    assert [each.id for each in actions.reverts] == ["new"]
+    assert actions.table is not None and [pool.deployment for pool in actions.table.pools] == ["old"]

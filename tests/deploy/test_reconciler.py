@@ -11,7 +11,7 @@ from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.manifest import FileEntry, manifest_of
 from modelyard.core.model import Analysis, Version
-from modelyard.core.routes import NodeStatus, Pool, PoolStatus, Remote, RouteTable
+from modelyard.core.routes import Footprint, NodeStatus, Pool, PoolStatus, Remote, RouteTable
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.deploy.plan import pool_of
 from modelyard.deploy.reconciler import Reconciler
@@ -33,6 +33,7 @@ class Node:
         self.refuses = False
         self.says: dict[str, str] = {}
         self.told = 0
+        self.footprint: Footprint | None = None
 
     def apply(self, table: RouteTable) -> None:
         if not self.up:
@@ -49,6 +50,7 @@ class Node:
         pools = tuple(
             PoolStatus(
                 deployment=pool.deployment, endpoint=pool.endpoint, signature=SIGNATURE, failure="it raised",
+                footprint=self.footprint,
                 state=self.says.get(pool.deployment, "ready"),
             )
             for pool in self.table.pools
@@ -60,8 +62,8 @@ class Node:
 
 
 class Yard:
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
+    def __init__(self, place: Path | str) -> None:
+        self.database = Database(place)
         self.database.migrate()
         self.endpoints = Endpoints(self.database)
         self.remotes = Remotes(self.database)
@@ -93,8 +95,8 @@ class Yard:
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
-    yard = Yard(tmp_path / "modelyard.db")
+def yard(place: Path | str) -> Iterator[Yard]:
+    yard = Yard(place)
     yield yard
     yard.reconciler.stop(timeout=60)
     yard.database.close()
@@ -185,6 +187,17 @@ def test_a_learnt_signature_is_kept_and_leaves_the_pool_as_it_was(yard: Yard) ->
     yard.steps()
     assert yard.node.told > told
     assert yard.node.table.pools[0].signature is None
+
+
+def test_measured_memory_is_kept_with_the_version_and_leaves_the_pool_as_it_was(yard: Yard) -> None:
+    yard.deploy(1)
+    yard.steps()
+    told, pools = yard.node.told, yard.node.table.pools
+    for most, kept in ((1000, 1000), (1010, 1000), (1200, 1200)):
+        yard.node.footprint = Footprint(loading=900, loaded=900, most=most, seconds=1.0)
+        yard.steps()
+        assert yard.versions.get("m", 1).analysis.memory_measured == kept
+    assert (yard.node.told, yard.node.table.pools) == (told, pools)
 
 
 def test_a_deleted_endpoint_leaves_the_node(yard: Yard) -> None:

@@ -182,8 +182,13 @@ def test_lightgbm_takes_a_tables_categories_as_text(tmp_path):
     model.pandas_categorical = [cities]
     texts = np.array([cities[int(code)] for code in rows[:, 1]])
     one = {"age": np.zeros(1)}
-    analysis, (answer, unknown) = ask(
-        tmp_path, model, "model.txt", {"age": rows[:, 0], "city": texts}, one | {"city": np.array(["Rom"])}
+    analysis, (answer, unknown, missing) = ask(
+        tmp_path,
+        model,
+        "model.txt",
+        {"age": rows[:, 0], "city": texts},
+        one | {"city": np.array(["Rom"])},
+        one,
     )
     assert analysis.signature is not None
     assert [(each.name, each.datatype) for each in analysis.signature.inputs] == [
@@ -192,7 +197,9 @@ def test_lightgbm_takes_a_tables_categories_as_text(tmp_path):
     ]
     assert analysis.example == {"age": 0.0, "city": "Bonn"}
     assert np.abs(answer["prediction"] - model.predict(rows)).max() <= 1e-12
-    assert unknown["prediction"] == pytest.approx(model.predict(np.array([[0.0, np.nan]])))
+    for gap in (unknown, missing):
+        assert gap["prediction"] == pytest.approx(model.predict(np.array([[0.0, np.nan]])))
+    assert [each.optional for each in analysis.signature.inputs] == [False, True]
 
 
 def test_a_lightgbm_model_that_does_not_load_says_why(tmp_path):

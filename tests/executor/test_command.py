@@ -36,12 +36,14 @@ INPUTS = [
     {"name": "text", "datatype": "BYTES", "kind": "text", "optional": True},
     {"name": "count", "datatype": "INT64", "optional": True},
 ]
-PARAMETERS = [
-    {"name": each, "type": "bool", "default": False} for each in ("wrong", "crash", "slow", "hang")
+FLAGS = ("wrong", "crash", "slow", "hang")
+PARAMETERS: list[dict[str, Any]] = [
+    *({"name": each, "type": "bool", "default": False} for each in FLAGS),
+    {"name": "mode", "type": "string"},
 ]
 RUN = [
     "python", "{folder}/program.py", "--threads={threads}", ["--file={data:a.bin}"], ["--text={text}"], ["{text}"],
-    ["--count={count}"], *[[f"--{each['name']}{{{each['name']}?}}"] for each in PARAMETERS],
+    ["--count={count}"], ["{mode}"], *[[f"--{each}{{{each}?}}"] for each in FLAGS],
 ]  # fmt: skip
 SEEN = {"seen": {"json": "seen.json"}}
 
@@ -56,7 +58,10 @@ class Served:
         files.mkdir(exist_ok=True)
         (files / "program.py").write_text(PROGRAM)
         told = {
-            "signature": {"inputs": INPUTS, "parameters": PARAMETERS},
+            "signature": {
+                "inputs": INPUTS,
+                "parameters": PARAMETERS,
+            },
             "command": {"run": run, "outputs": outputs, **command},
         }
         analysis = analyze(
@@ -115,6 +120,19 @@ def test_a_text_cannot_be_an_option(tmp_path: Path) -> None:
     assert (refused["code"], refused["field"]) == ("invalid_input", "inputs.text")
     assert value(passed)["asked"]["--text"] == "a; rm -rf $HOME `x` --hang"  # no shell reads it
     assert null["code"] == "invalid_input"
+
+
+def test_neither_can_the_text_of_a_parameter_nor_can_one_be_longer_than_arguments_are(
+    tmp_path: Path,
+) -> None:
+    import numpy as np
+
+    with Served(tmp_path, SEEN) as served:
+        long = served.ask({"text": np.array("ü" * 70_000, dtype=object)})
+        assert (long["code"], long["field"]) == ("invalid_input", "inputs.text")
+        assert "argument of 140007 bytes" in long["message"]
+        refused = served.ask({"text": np.array("a", dtype=object)}, mode="--hang")
+        assert (refused["code"], refused["field"]) == ("invalid_input", "parameters.mode")
 
 
 def test_how_it_ended_is_told(tmp_path: Path) -> None:

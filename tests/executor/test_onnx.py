@@ -79,3 +79,35 @@ def test_rows_that_do_not_stay_apart_are_computed_alone(
         one, two = (np.full((1, 4), value, "float32") for value in (1, 5))
         for answer, call in zip(process.batch({"x": one}, {"x": two}), (one, two), strict=True):
             assert (answer["y"] == np.repeat(call, copies, axis=0)).all()
+
+
+def test_what_the_graph_cannot_take_is_the_callers_error_and_nobody_elses(tmp_path: Path) -> None:
+    """Rows of a table by their numbers, and text that is passed on."""
+    table = helper.make_tensor("table", TensorProto.FLOAT, [3, 2], range(6))
+    ends = [
+        helper.make_tensor_value_info("i", TensorProto.INT64, ["N", "L"]),
+        helper.make_tensor_value_info("s", TensorProto.STRING, ["N"]),
+        helper.make_tensor_value_info("e", TensorProto.FLOAT, ["N", "L", 2]),
+        helper.make_tensor_value_info("t", TensorProto.STRING, ["N"]),
+    ]
+    nodes = [helper.make_node("Gather", ["table", "i"], ["e"]), helper.make_node("Identity", ["s"], ["t"])]
+    graph = helper.make_graph(nodes, "gather", ends[:2], ends[2:], [table])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 9
+    onnx.save(model, tmp_path / "model.onnx")
+    told = signature(
+        [spec("i", "INT64", (-1,)), spec("s", "BYTES", ())],
+        [spec("e", "FP32", (-1, 2)), spec("t", "BYTES", ())],
+        batched=True,
+    )
+    with ExecutorProcess(tmp_path) as process:
+        process.start("onnx", tmp_path, {"file": "model.onnx", "signature": told})
+        calls = [
+            {"i": np.array([[index]]), "s": np.array([text], dtype=object)}
+            for index, text in ((0, b"a"), (7, b"b"), (2, b"\xff"), (1, b"d"))
+        ]
+        good, wrong, no_text, last = process.batch(*calls)
+    assert (good["e"].tolist(), last["t"].tolist()) == ([[[0.0, 1.0]]], [b"d"])
+    assert (wrong["code"], wrong["field"]) == ("invalid_input", "inputs")
+    assert "idx=7" in wrong["message"]
+    assert (no_text["code"], no_text["field"]) == ("invalid_input", "inputs")

@@ -5,7 +5,6 @@ import json
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,13 +12,11 @@ import msgspec
 from fuzz.engine import Harness
 from modelyard.core.datatypes import DATATYPES
 from modelyard.core.errors import ModelyardError
-from modelyard.core.routes import ExecutorSpec
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.serve.call import Result
 from modelyard.serve.codec import raw_size_fits, unpack
-from modelyard.serve.pool.executor import ExecutorProcess
+from modelyard.serve.pool.channel import Channel, Events
 from modelyard.serve.pool.frames import BatchResult
-from modelyard.serve.pool.limits import Limits
 from modelyard_executor import wire
 from modelyard_executor.loop import serve
 from modelyard_executor.tensor import split_bytes
@@ -117,6 +114,10 @@ def _promises(data: bytes) -> int:
     return promised
 
 
+def nobody(*_: Any) -> None:
+    """What happens is looked at elsewhere."""
+
+
 def wire_node_harness() -> Harness:
     """What a node is told by an executor: whatever it is, a result or the end of that executor."""
     signature = msgspec.to_builtins(Signature(inputs=(TensorSpec(name="x", datatype="FP32", shape=(2,)),)))
@@ -139,7 +140,6 @@ def wire_node_harness() -> Harness:
         frame({"type": "RESULT", "batch": 1, "compute_us": 5, "alike": 2, "outputs": [["y", "FP32", [1], 4]]}, bytes(8)),
         frame(hello | {"version": 2, "depth": 2, "streams": True, "cost": {"cost": "length", "shape": "padded", "of": "x"}}),
     ]  # fmt: skip
-    spec = ExecutorSpec(python="p", adapter="onnx", files="f")
     taken: set[int] = set()
 
     def fuzz_one(data: bytes) -> None:
@@ -150,21 +150,17 @@ def wire_node_harness() -> Harness:
             assert message.out_of_memory or len(results) == 2, results
             taken.add(len(results))
 
-        process = ExecutorProcess(
-            spec, threads=1, device="cpu", cores=None, limits=Limits("fuzz", None), bounds=None, folder=Path("/nonexistent"),
-            on_hello=lambda hello: None, on_failed=lambda failed: None, on_result=result,
-            on_stream=lambda batch, index, answer: None, on_gone=lambda: None, on_exit=lambda how: None, on_output=lambda text: None,
-            on_computed=lambda: None, on_progress=lambda batch, fraction, message: None,
-        )  # fmt: skip
+        events = Events(nobody, nobody, result, nobody, nobody, nobody, nobody)
+        channel = Channel(events, nobody)
         # As if a batch of two were on its way: one that is streamed, or none; by the second byte.
-        process._streams = bool(data[1] % 2)  # pyright: ignore[reportPrivateUsage]
-        process._flying.append((1, 2, frozenset({0} if data[1] % 2 else ()), None))  # pyright: ignore[reportPrivateUsage]
+        channel._streams = bool(data[1] % 2)  # pyright: ignore[reportPrivateUsage]
+        channel._flying.append((1, 2, frozenset({0} if data[1] % 2 else ()), None))  # pyright: ignore[reportPrivateUsage]
         if data[1] % 3 == 0:  # and another behind it
-            process._flying.append((2, 2, (), None))  # pyright: ignore[reportPrivateUsage]
+            channel._flying.append((2, 2, (), None))  # pyright: ignore[reportPrivateUsage]
         pieces, data = 1 + data[0] % 5, framed(data[0], data[2:])
         step = max(1, len(data) // pieces)
         for start in range(0, len(data), step):
-            process.data_received(data[start : start + step])
+            channel.data_received(data[start : start + step])
 
     seeds = _both(seeds, [bytes((number % 3, number % 2)) for number in range(len(seeds))])
     for seed in seeds:

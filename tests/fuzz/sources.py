@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 from fuzz.engine import Harness
+from modelyard.core import addresses
 from modelyard.core.errors import ModelyardError, NotFound, RejectedContent
 from modelyard.core.manifest import FileEntry
 from modelyard.package import address, lfs, pages, source
@@ -111,7 +112,7 @@ def address_harness() -> Harness:
         path = re.sub(r"[\s?#]", "", url).replace(
             "secret", ""
         )  # of which the library takes some out itself
-        assert "secret" not in address.shown(f"https://me:secret@host/{path}?secret")
+        assert "secret" not in addresses.shown(f"https://me:secret@host/{path}?secret")
         for read in (address.check_web, address.file_address, parse):
             with contextlib.suppress(ModelyardError):
                 read(url)

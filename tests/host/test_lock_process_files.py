@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modelyard.host.files import read_json, write_json
 from modelyard.host.lock import ProgramLock, holder
-from modelyard.host.process import describe, open_process, send_signal
+from modelyard.host.process import descendants, describe, open_process, send_signal
 
 HOLD = """
 import sys, time, pathlib
@@ -96,6 +96,21 @@ def test_the_system_tells_start_and_memory_of_a_process() -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     assert describe(dead.pid) is None
+
+
+def test_the_system_tells_what_a_process_has_started() -> None:
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen(['sleep', '60'])\nprint(child.pid, flush=True)\nsys.stdin.read()\nchild.kill()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert descendants(process.pid) == [child]
+        assert child in descendants(os.getpid())
+    assert descendants(process.pid) == []
 
 
 def test_a_pidfd_becomes_readable_when_the_process_ends() -> None:

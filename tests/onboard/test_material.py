@@ -113,7 +113,7 @@ def test_an_address_that_may_be_either_is_tried_as_both(repository: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "source", ["not a source!", "numpy @ https://example.org/x.whl", "a; python_version < '3'"]
+    "source", ["", "not a source!", "numpy @ https://example.org/x.whl", "a; python_version < '3'"]
 )
 def test_what_is_no_source_is_told(tmp_path: Path, source: str):
     with pytest.raises(InvalidInput):

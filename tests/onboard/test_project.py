@@ -1,5 +1,7 @@
 """Who a project is and what it needs."""
 
+import os
+
 import pytest
 
 from modelyard.analyze import analyze
@@ -52,8 +54,9 @@ def test_what_is_imported_and_not_listed_is_needed(project: Project):
         ({"LICENSE": "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy of this"}, "MIT", "sure"),
         ({"LICENSE.txt": "   Apache License\n   Version 2.0, January 2004"}, "Apache-2.0", "sure"),
         ({"pyproject.toml": '[project]\nname = "a"\nlicense = {text = "BSD-3-Clause"}'}, "BSD-3-Clause", "likely"),
+        ({"pyproject.toml": '[project]\nname = "a"\nlicense = {text = "License :: OSI Approved :: MIT License"}'}, "MIT", "likely"),
     ],
-    ids=["MIT", "Apache", "only said"],
+    ids=["MIT", "Apache", "only said", "a classifier"],
 )  # fmt: skip
 def test_its_licence(project: Project, files: dict[str, str], spdx: str, confidence: str):
     found = looked(project({**files, "a.py": "x = 1"}))
@@ -76,6 +79,14 @@ def test_nothing_of_it_is_run(project: Project, tmp_path):
     }
     looked(project({**MOODY, **files}))
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["README.md", "setup.py", "Dockerfile", "a.py"])
+def test_what_is_no_file_is_not_waited_for(project: Project, name: str):
+    folder = project({"b.py": "x = 1"})
+    os.mkfifo(folder / name)
+    assert looked(folder).report.questions
 
 
 def test_rubbish_is_left_out(project: Project):

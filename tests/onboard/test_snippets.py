@@ -5,6 +5,7 @@ import ast
 import pytest
 
 from modelyard.onboard.snippets import _of_notebook, _of_prose, pieces_of
+from support.projects import MOODY, Project, looked
 
 CASES = {
     "fence": ("text\n```python\nx = 1\ny = f(x)\n```\nmore\n```bash\npip install x\n```\n", ["x = 1", "y = f(x)"]),
@@ -51,3 +52,12 @@ def test_a_notebook():
 )
 def test_rubbish_gives_nothing_and_ends(text: str):
     list(_of_prose(text))
+
+
+@pytest.mark.timeout(30)
+def test_fences_that_are_never_closed_are_read_in_one_go(project: Project):
+    unclosed = "```python\n" * 20_000
+    closed = "~~~~ {.python}\nfrom moody import score\nscore('so good')\n~~~~\n"
+    found = looked(project({**MOODY, "README.md": unclosed + closed}))
+    assert found.usage is not None
+    assert found.usage.place == "README.md:20003"

@@ -52,11 +52,12 @@ def test_an_object_is_answered_by_what_it_holds(project: Project, tmp_path: Path
         ("return text", "raise ImportError('no nonsense here')", "no nonsense here"),
         ("import yaml2; return text", "", "--requirement yaml2"),
         ("raise ValueError('not today')", "", "not today"),
+        ("raise ConnectionError('nobody there')", "", "leave with --network"),
         ("return text", "import os; os._exit(3)", "its process ended"),
         ("import time; time.sleep(60)", "", "longer than 3 s"),
         ("return lambda: 1", "", "JSON has no word"),
     ],
-    ids=["import", "missing", "raises", "dies", "hangs", "no JSON"],
+    ids=["import", "missing", "raises", "no network", "dies", "hangs", "no JSON"],
 )
 def test_what_goes_wrong_is_told(project: Project, tmp_path: Path, body: str, head: str, why: str):
     with pytest.raises(RejectedContent, match=why):

@@ -306,3 +306,57 @@ def test_what_the_project_needs_to_have_been_called_first_is_called_once(project
     assert usage.imports == ("from moody import load, score",)
     assert usage.setup == ("load()",)
     assert usage.result == "score(text)"
+
+
+RISK = """
+def risk(codes, age, sex="F", known=None, *, region):
+    return 1
+
+
+def passed_on(codes, **person):
+    return risk(codes, **person)
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ('risk(["E11"], 67, region="north")', {"codes": None, "age": None, "region": None}),
+        ('risk(["E11"], 67, sex="M", region="north")', {"codes": None, "age": None, "sex": "'M'", "region": None}),
+        ('risk(["E11"], 67, "M", ["I10"], region="north")', {"codes": None, "age": None, "sex": "'M'", "known": "None", "region": None}),
+        ('passed_on(["E11"], age=67)', {"codes": None, "age": None}),
+    ],
+    ids=["required", "a setting", "data that may be left out", "passed on"],
+)  # fmt: skip
+def test_what_the_function_asks_for_has_to_be_given(
+    project: Project, call: str, expected: dict[str, str | None]
+):
+    readme = f"```python\nfrom moody import passed_on, risk\nprint({call})\n```\n" + " " * 300
+    found = looked(project({**MOODY, "moody/__init__.py": RISK, "README.md": readme}))
+    assert found.usage is not None
+    assert {each.name: each.default for each in found.usage.inputs} == expected
+    assert all(found.example[name] for name, default in expected.items() if default != "'M'")
+
+
+@pytest.mark.parametrize(
+    ("written", "annotation"),
+    [
+        ("'<array of the image>'", "object"),
+        ("'YOUR_SEQUENCE_HERE'", "object"),
+        ("[0.5, 0.25, ...]", "object"),
+        ("Path('path_to_an_audio_file')", "bytes"),
+    ],
+    ids=["brackets", "capitals", "dots", "path"],
+)
+def test_what_the_reader_is_to_put_there_is_no_example(project: Project, written: str, annotation: str):
+    files = {
+        **MOODY,
+        "moody/__init__.py": "def predict(data):\n    return data\n",
+        "README.md": f"```python\nfrom pathlib import Path\nimport moody\ndata = {written}\nprint(moody.predict(data))\n```\n"
+        + " " * 300,
+    }
+    found = looked(project(files))
+    assert found.usage is not None
+    assert found.usage.inputs[0].annotation == annotation
+    assert found.report.questions[-1].about == "example.data"
+    assert not found.example

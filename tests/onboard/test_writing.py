@@ -24,6 +24,7 @@ READMES = {
         ```
         """,
     "function": ">>> from moody import score\n>>> score('good \\\\ \\'\"\"\" day', weight=2.0)\n2.0\n",
+    "data that may be left out": ">>> from moody import score\n>>> score('good', words=['day'])\n2.0\n",
     "file at once": """
         ```python
         import moody
@@ -59,6 +60,43 @@ def test_it_is_readable_and_passes_our_own_lint(project: Project, form: str, tmp
     assert analysis.example == found.example
     tested = subprocess.run([sys.executable, "test_model.py"], cwd=folder, capture_output=True, text=True)
     assert tested.returncode == 0, tested.stderr
+
+
+@pytest.mark.parametrize(
+    ("head", "call", "expected"),
+    [
+        (
+            "def predict(text):\n    return text.upper()\n",
+            "from moody import predict\npredict('so good')",
+            "SO GOOD",
+        ),
+        (
+            "class Model:\n    def run(self, text):\n        return text.upper()\n",
+            "from moody import Model\nmodel = Model()\nmodel.run('so good')",
+            "SO GOOD",
+        ),
+        (
+            "def score(text):\n    return text.upper()\n",
+            "from moody import score as predict\npredict('so good')",
+            "SO GOOD",
+        ),
+    ],
+    ids=["predict", "Model", "another name"],
+)
+def test_what_is_called_as_ours_is_not_mistaken_for_it(
+    project: Project, tmp_path: Path, head: str, call: str, expected: str
+):
+    readme = f"```python\n{call}\n```\n" + " " * 300
+    found = looked(project({**MOODY, "moody/__init__.py": head, "README.md": readme}))
+    write(found, tmp_path / "model")
+    asked = "import model; made = getattr(model, 'Model', lambda: model)()\nif hasattr(made, 'load'): made.load(None)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{asked}print(made.predict('so good'))"],
+        cwd=tmp_path / "model",
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == expected, done.stderr + (tmp_path / "model" / "model.py").read_text()
 
 
 def test_nothing_is_written_over(project: Project, tmp_path: Path):

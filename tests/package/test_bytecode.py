@@ -46,6 +46,16 @@ def test_what_is_installed_is_compiled(folder: Path) -> None:
     assert not list(folder.parent.rglob("*.pyc.*"))
 
 
+def test_what_that_takes_counts_as_the_environments(folder: Path) -> None:
+    size = sum(path.stat().st_size for path in folder.rglob("*.pyc"))
+    environments = Environments(folder.parent)
+    assert environments.get(folder.name).size > size > 0
+    (folder / ".bytecode").write_text("")  # as those were marked that an older one compiled
+    whole = environments.get(folder.name).size
+    (folder / ".bytecode").write_text(str(size))
+    assert environments.get(folder.name).size == whole + size
+
+
 def test_what_it_did_not_come_to_is_done_the_next_time(folder: Path) -> None:
     (folder / ".bytecode").unlink()
     for cache in folder.rglob("__pycache__"):

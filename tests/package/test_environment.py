@@ -361,6 +361,20 @@ def test_what_a_removal_frees_is_told_before_and_after_alike(root, tmp_path):
     assert told[0] is not None and told[1] is not None and told[0] < 100_000 <= told[1]
 
 
+def test_what_is_of_no_use_any_more_can_be_removed(root):
+    """Its interpreter was uninstalled, or its description is broken, and nobody asks for it again."""
+    environments = Environments(root)
+    gone, broken = (environments.ensure([f"iniconfig=={version}"]).id for version in ("2.1.0", "2.0.0"))
+    assert environments.remains() == []
+    (root / gone / "bin" / "python").unlink()
+    (root / broken / "environment.json").write_text("{")
+    assert [name for name, _ in environments.remains()] == sorted([gone, broken])
+    assert environments.remove_if_free(gone) is not None
+    assert environments.remove_if_free(broken) is not None
+    assert environments.remains() == [] and environments.remove_if_free(gone) is None
+    assert left_over(root) == []
+
+
 def test_removing_and_asking_at_once_leaves_what_was_asked_for(root):
     environments = Environments(root)
     over = threading.Event()

@@ -28,7 +28,7 @@ from pathlib import Path
 from modelyard.core.errors import ModelyardError
 from modelyard.pipeline.fetch import fetch_hub
 try:
-    print(fetch_hub(sys.argv[1], Path(sys.argv[2]), progress=lambda line: print(line, file=sys.stderr)))
+    print(fetch_hub(sys.argv[1], Path(sys.argv[2]), progress=lambda line: print(line, file=sys.stderr)).folder)
 except ModelyardError as error:
     print(error.code, error.message)
     sys.exit(3)

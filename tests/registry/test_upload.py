@@ -11,10 +11,19 @@ import pytest
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
 from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.model import Analysis
-from modelyard.registry.upload import begin, collect_garbage, missing, receive
+from modelyard.registry.upload import (
+    assemble,
+    begin,
+    collect_garbage,
+    missing,
+    parts_come,
+    receive,
+    receive_part,
+)
 from modelyard.registry.versions import require_blobs
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
+from modelyard.store.staging import PART_SIZE
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 
@@ -156,3 +165,60 @@ def test_collecting_waits_for_who_begins_to_refer(
         uploads.create([_entry("a", b"data")])
     collector.join()
     assert len(list(blobs.digests())) == 1
+
+
+LARGE = bytes(range(256)) * (PART_SIZE // 128)  # two parts, and they differ in nothing but their place
+LAST = b"the end"
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), 300_000):
+        yield data[start : start + 300_000]
+
+
+def test_a_file_in_parts_becomes_a_blob_when_all_have_come(uploads: Uploads, blobs: BlobStore) -> None:
+    data = LARGE + LAST
+    file = _entry("weights", data)
+    upload, _ = begin(uploads, blobs, [file])
+    assert parts_come(blobs, upload, [file.sha256]) == {}
+
+    def send(number: int, part: bytes) -> None:
+        asyncio.run(receive_part(uploads, blobs, upload.id, file.sha256, number, _pieces(part)))
+
+    send(2, LAST)
+    send(0, data[:PART_SIZE])
+    assert parts_come(blobs, upload, [file.sha256]) == {file.sha256: (0, 2)}
+    with pytest.raises(Conflict, match="1 parts"):
+        assemble(uploads, blobs, upload.id, file.sha256)
+    send(1, data[PART_SIZE : 2 * PART_SIZE])
+    for _ in range(2):  # who asks again because the answer was lost is told the same
+        assert assemble(uploads, blobs, upload.id, file.sha256).size == len(data)
+    assert b"".join(blobs.open(file.sha256)) == data
+    assert finish(uploads, blobs, upload.id).files == (file,)
+    send(0, b"not even read")
+    assert blobs.staging.digests() == set()
+
+
+def test_parts_that_are_not_the_file_are_forgotten(uploads: Uploads, blobs: BlobStore) -> None:
+    file = _entry("weights", LARGE + LAST)
+    upload, _ = begin(uploads, blobs, [file])
+    for number, part in enumerate((LARGE[:PART_SIZE], LARGE[:PART_SIZE], b"another")):
+        asyncio.run(receive_part(uploads, blobs, upload.id, file.sha256, number, _pieces(part)))
+    with pytest.raises(InvalidInput, match="not the announced"):
+        assemble(uploads, blobs, upload.id, file.sha256)
+    assert not blobs.has(file.sha256)
+    assert parts_come(blobs, upload, [file.sha256]) == {}
+
+
+def test_parts_go_with_the_last_upload_that_waits_for_them(
+    uploads: Uploads, blobs: BlobStore, versions: Versions
+) -> None:
+    file = _entry("weights", LARGE + LAST)
+    first, second = (begin(uploads, blobs, [file])[0] for _ in range(2))
+    asyncio.run(receive_part(uploads, blobs, first.id, file.sha256, 2, _pieces(LAST)))
+    uploads.delete(first.id)
+    collect_garbage(blobs, uploads, versions)
+    assert parts_come(blobs, second, [file.sha256]) == {file.sha256: (2,)}
+    uploads.delete(second.id)
+    collect_garbage(blobs, uploads, versions)
+    assert blobs.staging.digests() == set()

@@ -249,9 +249,14 @@ def test_parameters_are_checked_and_stay_with_their_call(tmp_path) -> None:
         tmp_path / "m",
         code,
         inputs=(TensorSpec(name="text", datatype="BYTES", kind="text"),),
-        parameters=(ParameterSpec(name="loud", type="bool", default=False),),
+        parameters=(
+            ParameterSpec(name="loud", type="bool", default=False),
+            ParameterSpec(name="seed", type="int", default=0),
+        ),
     )
     with NodeProcess(tmp_path / "home").serve(pool) as node:
+        status, answer = node.post("/predict", {"text": "a", "seed": 2**63})
+        assert (status, answer["field"]) == (400, "parameters.seed")
         status, answer = node.post("/predict", {"text": "a", "loud": "yes"})
         assert (status, answer["field"]) == (400, "parameters.loud")
 

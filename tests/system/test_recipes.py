@@ -15,7 +15,7 @@ from support.entry import loaded
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 WITHOUT_WEIGHTS = {"command"}
-# Weights in a package, and no answer in the entry. The first four are run by test_families with what their own
+# Weights in a package, and no answer in the entry. All of them are run by test_families with what their own
 # libraries answer.
 LEFT_OUT = {
     "protein-mpnn": "its designs are sampled, and a seed is a parameter; test_families gives one",
@@ -23,7 +23,7 @@ LEFT_OUT = {
     "silero-vad": "a recording is too long for an entry",
     "igfold": "its answer is a structure of 234 residues",
     "smollm2-135m-instruct-gguf": "text that is written token by token may differ between processors",
-    "ligand-mpnn": "as protein-mpnn",
+    "ligand-mpnn": "as protein-mpnn; test_families puts a ligand beside the protein",
 }
 # Programs are run by test_programs.
 RUN = [

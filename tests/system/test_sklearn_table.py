@@ -26,17 +26,23 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 out = Path(sys.argv[1])
 random = numpy.random.default_rng(0)
 table = pandas.DataFrame({"age": random.normal(40, 10, 200), "city": random.choice(["Bonn", "Köln", "Ulm"], 200),
-                          "income": random.normal(3, 1, 200)})
+                          "income": random.normal(3, 1, 200),
+                          "job": random.choice(["baker", "smith"], 200).astype(object)})
+table.loc[::7, "job"] = numpy.nan
 target = numpy.where(table["age"] + 5 * (table["city"] == "Ulm") > 42, "yes", "no")
 model = make_pipeline(
     ColumnTransformer([("city", OneHotEncoder(), ["city"]), ("age", SimpleImputer(), ["age"]),
-                       ("income", StandardScaler(), ["income"])]),
+                       ("income", StandardScaler(), ["income"]),
+                       ("job", make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["job"])]),
     LogisticRegression(),
 ).fit(table, target)
 (out / "files").mkdir()
 joblib.dump(model, out / "files" / "model.joblib")
 table.loc[0, "age"] = float("nan")
-rows = table.head(20)
+table.loc[1, "job"] = "smith"
+gap = table.iloc[1:2].assign(job=numpy.array([numpy.nan], dtype=object))
+(out / "gap.json").write_text(json.dumps(model.predict_proba(gap).tolist()))
+rows = table.head(20).assign(job=table["job"].fillna("baker"))
 (out / "expected.json").write_text(json.dumps(
     {"rows": {name: rows[name].tolist() for name in rows}, "labels": model.predict(rows).tolist(),
      "probabilities": model.predict_proba(rows).tolist()}))
@@ -55,16 +61,23 @@ def test_columns_come_by_name_with_text_nan_and_categories_as_fitted(tmp_path: P
         hello = executor.start("sklearn", tmp_path / "files", options, trusted=True)
         assert hello["type"] == "HELLO", hello
         one = {name: values[1:2] for name, values in columns.items()}
+        gap = {name: values for name, values in one.items() if name != "job"}
         answers = executor.batch(
-            columns, one | {"city": np.array(["Rom"])}, one | {"income": np.array([float("nan")])}, one
+            columns, one | {"city": np.array(["Rom"])}, one | {"income": np.array([float("nan")])}, one, gap
         )
     assert [(each["name"], each["datatype"]) for each in hello["signature"]["inputs"]] == [
         ("age", "FP64"),
         ("city", "BYTES"),
         ("income", "FP64"),
+        ("job", "BYTES"),
     ]
-    assert hello["example"] == {"age": 0.0, "city": "Bonn", "income": 0.0}
+    # A text of which the pipeline takes NaN may be left out.
+    assert [each["optional"] for each in hello["signature"]["inputs"]] == [False, False, False, True]
+    assert hello["example"] == {"age": 0.0, "city": "Bonn", "income": 0.0, "job": "baker"}
     assert [label.decode() for label in answers[0]["label"]] == expected["labels"]
     assert np.abs(answers[0]["probabilities"] - np.array(expected["probabilities"])).max() <= 1e-12
     assert (answers[1]["field"], answers[2]["field"]) == ("inputs.city", "inputs.income")
     assert answers[3]["label"][0].decode() == expected["labels"][1]
+    missing = json.loads((tmp_path / "gap.json").read_text())
+    assert np.abs(answers[4]["probabilities"] - np.array(missing)).max() <= 1e-12
+    assert np.abs(answers[4]["probabilities"] - answers[3]["probabilities"]).max() > 1e-6

@@ -184,6 +184,58 @@ def test_everything_killed_in_an_upload_leaves_nothing_half_and_the_next_deploy_
     assert shell.json("doctor")["findings"] == []
 
 
+def large(folder: Path) -> str:
+    """A model of many parts; the digest of its weights."""
+    function(folder, "whole")
+    (folder / "weights.bin").write_bytes(os.urandom(160_000_000))
+    return sha256(folder / "weights.bin")
+
+
+def parts_here(shell: Shell, digest: str) -> int:
+    try:
+        return (shell.home / "blobs" / "staged" / f"{digest}.parts").read_bytes().count(1)
+    except FileNotFoundError:
+        return 0
+
+
+def begin_deploy(shell: Shell, folder: Path, digest: str) -> subprocess.Popen[str]:
+    """A deploy whose first parts have come."""
+    process = shell.start("deploy", str(folder), "--name", "m")
+    while not parts_here(shell, digest):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    return process
+
+
+def test_a_client_that_is_killed_in_an_upload_sends_only_the_rest_when_it_comes_again(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell.json("up")
+    digest = large(tmp_path / "m")
+    process = begin_deploy(shell, tmp_path / "m", digest)
+    process.kill()
+    process.communicate()
+    come = parts_here(shell, digest)
+    assert 0 < come < 20, come
+    assert shell.json("models") == []
+    shell.json("deploy", str(tmp_path / "m"), "--name", "m")
+    assert predict(node_url(shell), "m", {"x": 1.0}) == (200, {"output": "whole"})
+    log = (shell.home / "logs" / "control.log").read_text()
+    asked = [line for line in log.splitlines() if f"{digest}/parts/" in line and '"status":204' in line]
+    assert 20 <= len(asked) <= 20 + 4, len(asked)  # those under way at its end may have come twice
+
+
+def test_an_upload_goes_on_when_the_control_plane_is_killed_in_it(shell: Shell, tmp_path: Path) -> None:
+    shell.json("up")
+    digest = large(tmp_path / "m")
+    process = begin_deploy(shell, tmp_path / "m", digest)
+    shell.kill("control")
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, (out, err)
+    assert predict(node_url(shell), "m", {"x": 1.0}) == (200, {"output": "whole"})
+    assert shell.json("doctor")["findings"] == []
+
+
 def test_everything_killed_in_a_deploy_resumes_by_itself(shell: Shell, tmp_path: Path) -> None:
     shell.json("deploy", str(function(tmp_path / "m", "one")), "--name", "m")
     for wait in (0.05, 0.4, 1.0):

@@ -4,6 +4,8 @@ import msgspec
 
 from modelyard.analyze import model_yaml
 from modelyard.analyze.formats import pick
+from modelyard.analyze.gpu import with_gpu
+from modelyard.analyze.licence import with_licence
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -18,6 +20,7 @@ def analyze(files: Files) -> Analysis:
     declared = model_yaml.read(files)
     try:
         analysis = model_yaml.apply(declared, pick(files, declared.adapter).analyze(files))
+        analysis = with_gpu(with_licence(files, analysis))
         # Half a surrogate pair in a name, or a number over 64 bits, can be in a file but not in our JSON.
         msgspec.json.encode(analysis)
     except (UnicodeEncodeError, OverflowError) as error:

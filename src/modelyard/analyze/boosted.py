@@ -80,7 +80,9 @@ def _inputs(model: Boosted) -> tuple[TensorSpec, ...]:
 def _column(model: Boosted, name: str) -> TensorSpec:
     if texts := model.categories.get(name):
         told = ", ".join(texts[:20]) + (" …" if len(texts) > 20 else "")
-        return TensorSpec(name=name, datatype="BYTES", kind="label", description=f"one of {told}"[:500])
+        return TensorSpec(
+            name=name, datatype="BYTES", kind="label", optional=True, description=f"one of {told}"[:500]
+        )
     if name in model.texts:
         return TensorSpec(name=name, datatype="BYTES", kind="label", description="a category")
     what = "the code of a category, from 0" if name in model.coded else ""

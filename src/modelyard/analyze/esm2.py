@@ -3,8 +3,10 @@
 import re
 from collections.abc import Mapping
 
+from modelyard.analyze.flops import per_token
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.plain import plain
+from modelyard.analyze.pretrained import saved_by
 from modelyard.analyze.safetensors import Weights, read_sharded, read_weights
 from modelyard.analyze.small_json import number, read_object
 from modelyard.core.errors import RejectedContent
@@ -74,6 +76,11 @@ def analyze(files: Files) -> Analysis:
         example={"sequence": "MKTVRQERLKSIVRILERSKEPVSGAQL"},
         parameters=weights.parameters,
         size_bytes=weights.size,
+        precision=weights.precision,
+        precisions=weights.numbers_by_type,
+        context_length=limit,
+        runtime=saved_by(config),
+        flops=per_token(weights, writes="lm_head.dense.weight" in weights.tensors, unit="residue"),
         memory_bytes=estimate("torch", weights.size),
         details={
             "type": "ESM-2",

@@ -93,6 +93,10 @@ class Table:
         """Where the bytes of a vector of bytes begin, and how many they are."""
         return self._vector(field, 1)
 
+    def bytes_of(self, begin: int, length: int) -> bytes:
+        """Bytes at a place that :meth:`bytes_at` told."""
+        return self._buffer.read(begin, length) if length else b""
+
     def length(self, field: int) -> int:
         """How many items a vector has."""
         return self._vector(field, 1)[1]

@@ -5,6 +5,7 @@ import warnings
 
 from modelyard.analyze.annotations import input_type
 from modelyard.analyze.footprint import estimate
+from modelyard.analyze.imports import gpu_of, imported, unlisted
 from modelyard.analyze.plain import plain
 from modelyard.analyze.requirements import read_requirements
 from modelyard.core.errors import RejectedContent
@@ -45,6 +46,8 @@ def analyze(files: Files) -> Analysis:
     if documented:
         details["description"] = documented.strip().splitlines()[0][:200]
     requirements = read_requirements(files)
+    imports = imported(tree, files)
+    gpu, because = gpu_of(tree)
     return Analysis(
         format="python-function",
         adapter="function",
@@ -53,9 +56,13 @@ def analyze(files: Files) -> Analysis:
         declared=requirements,
         options={"file": PATH, "entry": entry, "signature": plain(signature)},
         size_bytes=size,
+        imports=imports,
+        gpu=gpu,
+        gpu_because=because,
         memory_bytes=estimate("function", size - files.size(PATH)),
         executes="code",
         details=details,
+        warnings=unlisted(imports, requirements),
     )
 
 

@@ -4,11 +4,13 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 an
 """
 
 import struct
+from collections import Counter
 from itertools import pairwise
 from math import prod
 from typing import Final, NamedTuple
 
 from modelyard.analyze import detect as content
+from modelyard.analyze.flops import counted
 from modelyard.analyze.plain import plain
 from modelyard.analyze.streams import Stream
 from modelyard.analyze.transformers_task import generation
@@ -44,14 +46,32 @@ _PRECISIONS = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M",
     13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 32: "BF16",
 }  # fmt: skip
+# ggml_type: of the tensors
+_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
+    13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S",
+    22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0",
+    35: "TQ2_0", 39: "MXFP4",
+}  # fmt: skip
+_LOOKED_UP = ("position_embd.", "token_types.", "rope_")
+_LONGEST_NAME = 4096  # bytes; the library itself allows 64
 _BASE = 60_000_000  # bytes of a process with llama.cpp and nothing loaded
 
 
+class _Tensor(NamedTuple):
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    numbers: int
+    offset: int  # in the data
+
+
 class Header(NamedTuple):
-    """The keys whose values are numbers or text, and how many numbers the tensors have."""
+    """The keys whose values are numbers or text, and the tensors."""
 
     values: dict[str, object]
-    parameters: int
+    tensors: tuple[_Tensor, ...]
+    version: int
 
     def number(self, key: str, default: int = 0) -> int:
         """A whole number of the architecture's own, such as ``context_length``."""
@@ -80,9 +100,12 @@ def analyze(files: Files) -> Analysis:
         )
     path = (first or paths)[0]
     header = read_header(files, path)
-    parameters = header.parameters + sum(
-        read_header(files, each).parameters for each in paths if each != path
-    )
+    others = [read_header(files, each) for each in paths if each != path]
+    tensors = [tensor for each in (header, *others) for tensor in each.tensors]
+    precisions: Counter[str] = Counter()
+    for tensor in tensors:
+        precisions[tensor.kind] += tensor.numbers
+    multiplied = _multiplied(header, tensors)
     size = sum(files.size(each) for each in paths)
     context = min(header.number("context_length", CONTEXT) or CONTEXT, CONTEXT)
     signature = generation(context, "tokenizer.chat_template" in header.values)
@@ -102,11 +125,33 @@ def analyze(files: Files) -> Analysis:
         requirements=REQUIREMENTS,
         options={"file": path, "context": context, "signature": plain(signature)},
         example={"prompt": "Name three colours."},
-        parameters=parameters,
+        parameters=sum(tensor.numbers for tensor in tensors),
         size_bytes=size,
+        precision=details["precision"] or (precisions.most_common(1)[0][0] if precisions else None),
+        precisions=dict(precisions),
+        context_length=header.number("context_length") or None,
+        runtime={
+            "GGUF": str(header.version),
+            "llama.cpp with": header.text("general.architecture") or "not told",
+        },
+        flops=counted(multiplied) if multiplied else None,
         memory_bytes=Interval(low=size, high=size + _BASE + context * _per_token(header) + size // 5),
         details={label: value for label, value in details.items() if value},
     )
+
+
+def _multiplied(header: Header, tensors: list[_Tensor]) -> int:
+    """How many weights each token is multiplied with: without the table of words, unless words are also written by
+    it; of experts those that are asked."""
+    experts, asked = header.number("expert_count"), header.number("expert_used_count")
+    share = asked / experts if 0 < asked <= experts else 1.0
+    tied = not any(each.name == "output.weight" for each in tensors)
+    found = 0.0
+    for each in tensors:
+        looked_up = each.name.startswith(_LOOKED_UP) or (each.name == "token_embd.weight" and not tied)
+        if len(each.shape) >= 2 and not looked_up:
+            found += each.numbers * (share if "_exps." in each.name else 1.0)
+    return int(found)
 
 
 def _per_token(header: Header) -> int:
@@ -127,45 +172,31 @@ class Listed(NamedTuple):
     size: int
 
 
-# ggml_type; others are told by their number
-_TYPES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
-    13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 30: "BF16",
-}  # fmt: skip
-
-
 def list_tensors(files: Files, path: str) -> list[Listed]:
     """The tensors of one file, in the order of its header. Raises RejectedContent."""
-    window = Window(files, path)
-    stream = Stream(window)
-    tensors, values = _keys(files, path, stream)
-    read: list[tuple[str, str, tuple[int, ...], int]] = []
-    for _ in range(tensors):
-        name = _text(stream, path)
-        shape = _shape(stream, path)
-        kind = _number(stream, "<I")
-        read.append((name, _TYPES.get(kind, f"type {kind}"), shape, _number(stream, "<Q")))
-    alignment = values.get("general.alignment")
+    stream = Stream(Window(files, path))
+    header = _read(files, path, stream)
+    alignment = header.values.get("general.alignment")
     step = alignment if isinstance(alignment, int) and 0 < alignment <= 1 << 20 else 32
     data = -(-stream.position // step) * step
-    ends = sorted({offset for *_, offset in read} | {max(0, window.size - data)})
+    ends = sorted({each.offset for each in header.tensors} | {max(0, stream.window.size - data)})
     following = dict(pairwise(ends))
     return [
-        Listed(name, datatype, shape, data + offset, following.get(offset, offset) - offset)
-        for name, datatype, shape, offset in read
-    ]
+        Listed(
+            each.name, each.kind, each.shape, data + each.offset,
+            following.get(each.offset, each.offset) - each.offset,
+        )
+        for each in header.tensors
+    ]  # fmt: skip
 
 
 def read_header(files: Files, path: str) -> Header:
     """The header of one file. Raises RejectedContent for what is none, is cut short, or cannot be."""
-    stream = Stream(Window(files, path))
-    tensors, values = _keys(files, path, stream)
-    parameters = sum(_tensor(stream, path) for _ in range(tensors))
-    return Header(values, parameters)
+    return _read(files, path, Stream(Window(files, path)))
 
 
-def _keys(files: Files, path: str, stream: Stream) -> tuple[int, dict[str, object]]:
-    """How many tensors follow, and the values of the keys before them."""
+def _read(files: Files, path: str, stream: Stream) -> Header:
+    """The same; ``stream`` stands behind it then."""
     window = stream.window
     if window.size < 24 or stream.read(4) != b"GGUF":
         content.refuse_unless(
@@ -185,7 +216,7 @@ def _keys(files: Files, path: str, stream: Stream) -> tuple[int, dict[str, objec
         value = _value(stream, _number(stream, "<I"), path)
         if value is not None:
             values[key] = value
-    return tensors, values
+    return Header(values, tuple(_tensor(stream, path) for _ in range(tensors)), version)
 
 
 def _number(stream: Stream, form: str) -> int:
@@ -218,28 +249,41 @@ def _skip_array(stream: Stream, path: str) -> None:
     if kind in _SCALARS:
         stream.skip(count * struct.calcsize(_SCALARS[kind]))
     elif kind == _STRING:
-        for _ in range(count):
-            stream.skip(_number(stream, "<Q"))
+        _skip_texts(stream, count)
     else:
         raise _corrupt(path, f"a list in its header is of the type {kind}")
 
 
-def _tensor(stream: Stream, path: str) -> int:
-    """How many numbers the next tensor has."""
-    stream.skip(_number(stream, "<Q"))
-    count = prod(_shape(stream, path))
-    stream.skip(4 + 8)  # its type and its place
-    return count
+def _skip_texts(stream: Stream, count: int) -> None:
+    """Pass over so many texts. A vocabulary has hundreds of thousands: each is one look into the window."""
+    window, position = stream.window, stream.position
+    for _ in range(count):
+        index = position - window.start
+        length = window.data[index : index + 8] if index >= 0 else b""
+        if len(length) < 8:
+            length = window.read(position, 8)
+        position += 8 + int.from_bytes(length, "little")
+        if position > window.size:
+            raise window.truncated(position)
+    stream.position = position
 
 
-def _shape(stream: Stream, path: str) -> tuple[int, ...]:
+def _tensor(stream: Stream, path: str) -> _Tensor:
+    """Name, axes, type and place of the next tensor."""
+    length = _number(stream, "<Q")
+    if length > _LONGEST_NAME:
+        raise _corrupt(path, f"the name of a tensor would have {length} bytes")
+    name = stream.read(length).decode("utf-8", "replace")
     axes = _number(stream, "<I")
     if axes > 8:
         raise _corrupt(path, f"a tensor would have {axes} axes")
     shape = tuple(_number(stream, "<Q") for _ in range(axes))
-    if (count := prod(shape)) > 1 << 48:
+    kind = _number(stream, "<I")
+    offset = _number(stream, "<Q")
+    count = prod(shape)
+    if count > 1 << 48:
         raise _corrupt(path, f"a tensor would have {count} numbers")
-    return shape
+    return _Tensor(name, shape, _TYPES.get(kind, f"type {kind}"), count, offset)
 
 
 def _corrupt(path: str, why: str) -> RejectedContent:

@@ -47,6 +47,7 @@ def analyze(files: Files) -> Analysis:
     return msgspec.structs.replace(
         boosted.described(model, path, format="LightGBM", adapter=NAME, requirements=REQUIREMENTS),
         size_bytes=size,
+        runtime={"LightGBM form": header.get("version", "")[:20] or "not told"},
         memory_bytes=estimate("boosted", size),
         details={
             "objective": objective[:100] or "not told",

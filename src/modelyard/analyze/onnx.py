@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from modelyard.analyze import detect as content
 from modelyard.analyze import tensors
 from modelyard.analyze.candidates import choose
+from modelyard.analyze.flops import flops_of
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.onnx_graph import ELEMENT_TYPES, Graph, Value, read_graph
 from modelyard.analyze.plain import plain
@@ -23,6 +24,11 @@ MAX_WEIGHTS = 1 << 50  # bytes
 QUANTIZED = (
     0.05  # of the largest number of an output: what rounding to eight bits by the rows beside it may do
 )
+# Which release brought an operator set of ai.onnx: https://onnxruntime.ai/docs/reference/compatibility.html
+_RELEASES = (
+    (11, "1.1"), (12, "1.3"), (13, "1.6"), (14, "1.8"), (15, "1.10"), (16, "1.11"), (17, "1.12"), (18, "1.14"),
+    (19, "1.15"), (20, "1.17"), (21, "1.18"),
+)  # fmt: skip
 # Operators of these domains are in ONNX Runtime's own packages.
 DOMAINS = frozenset(
     {
@@ -57,6 +63,10 @@ def analyze(files: Files) -> Analysis:
         options={"file": path, "signature": plain(signature), **tolerance_of(graph)},
         parameters=graph.parameters,
         size_bytes=size,
+        precision=precision(graph),
+        precisions=dict(graph.numbers),
+        runtime=runtime_of(graph),
+        flops=flops_of(graph),
         memory_bytes=estimate("onnx", weight_bytes(graph)),
         details=_details(graph),
         warnings=tensors.warnings(signature),
@@ -149,6 +159,17 @@ def signature_of(graph: Graph, path: str) -> Signature:
 def weight_bytes(graph: Graph) -> int:
     """Bytes of all tensors, inside and outside of the file."""
     return sum(graph.weights.values())
+
+
+def runtime_of(graph: Graph) -> dict[str, str]:
+    """The operator sets that it is written in, and the first ONNX Runtime that has them."""
+    needs = {
+        f"opset {domain or 'ai.onnx'}": str(version) for domain, version in sorted(graph.opsets.items())
+    }
+    first = next((release for opset, release in _RELEASES if graph.opsets.get("", 0) <= opset), None)
+    if first is not None and "" in graph.opsets:
+        needs["ONNX Runtime"] = f">={first}"
+    return needs
 
 
 def precision(graph: Graph) -> str:

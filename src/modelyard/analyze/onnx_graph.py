@@ -12,6 +12,18 @@ from modelyard.analyze.protobuf import BYTES, Field, Reader, Span
 MAX_GRAPHS_DEEP = 32
 MAX_OPERATORS = 4096  # distinct ones
 MAX_ELEMENTS = 1 << 48
+MAX_PRODUCTS = 100_000  # of which the inputs are kept
+PRODUCTS = frozenset(
+    {
+        "MatMul",
+        "Gemm",
+        "MatMulInteger",
+        "QLinearMatMul",
+        "FusedMatMul",
+        "FusedGemm",
+        "DynamicQuantizeMatMul",
+    }
+)
 
 
 class ElementType(NamedTuple):
@@ -90,6 +102,13 @@ class Graph:
     functions: set[tuple[str, str]] = field(default_factory=set)
     parameters: int = 0
     weights: Counter[str] = field(default_factory=Counter)
+    numbers: Counter[str] = field(default_factory=Counter)  # of the tensors, by element type
+    matrices: dict[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # shapes of initializers with two axes
+    products: list[tuple[str, tuple[str, ...]]] = field(
+        default_factory=list
+    )  # products of matrices, their inputs
     external: list[External] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
 
@@ -149,13 +168,18 @@ def _graph(reader: Reader, span: Span, graph: Graph, depth: int) -> None:
 
 def _node(reader: Reader, span: Span, graph: Graph, depth: int) -> None:
     operator, domain = "", ""
+    inputs: list[str] = []
     for item in reader.fields(span):
-        if item.number == 4:
+        if item.number == 1 and len(inputs) < 16:
+            inputs.append(reader.text(item))
+        elif item.number == 4:
             operator = reader.text(item)
         elif item.number == 7:
             domain = reader.text(item)
         elif item.number == 5:
             _attribute(reader, reader.message(item), graph, depth)
+    if operator in PRODUCTS and len(graph.products) < MAX_PRODUCTS:
+        graph.products.append((operator, tuple(inputs)))
     graph.operators[("" if domain == "ai.onnx" else domain, operator[:128])] += 1
     if len(graph.operators) > MAX_OPERATORS:
         raise reader.malformed(f"it uses more than {MAX_OPERATORS} different operators")
@@ -186,6 +210,7 @@ def _function(reader: Reader, span: Span, graph: Graph) -> None:
 def _tensor(reader: Reader, span: Span, graph: Graph) -> str:
     """Count one TensorProto and check that its data is as long as its shape says."""
     name, element, elements = "", 0, 1
+    shape: list[int] = []
     raw: int | None = None
     entries: dict[str, str] = {}
     outside = False
@@ -195,6 +220,7 @@ def _tensor(reader: Reader, span: Span, graph: Graph) -> str:
                 if length < 0:
                     raise reader.malformed(f"a tensor has an axis of length {length}")
                 elements = min(elements * length, MAX_ELEMENTS + 1)
+                shape = [*shape[:2], length]  # of matrices alone; three axes tell that it is none
         elif item.number == 2:
             element = reader.integer(item)
         elif item.number == 8:
@@ -219,6 +245,9 @@ def _tensor(reader: Reader, span: Span, graph: Graph) -> str:
     if outside:
         graph.external.append(_external(reader, name, entries, size))
     graph.parameters += elements
+    graph.numbers[kind.name] += elements
+    if len(shape) == 2 and len(graph.matrices) < MAX_PRODUCTS:
+        graph.matrices[name] = (shape[0], shape[1])
     graph.weights[kind.name] += size if kind.bits else 16 * elements
     return name
 

@@ -12,6 +12,7 @@ from modelyard.analyze.pretrained import (
     no_weights,
     read_config,
     safetensors_of,
+    saved_by,
 )
 from modelyard.analyze.small_json import number, read_object
 from modelyard.core.errors import RejectedContent
@@ -101,6 +102,9 @@ class Perception:
             options={"task": task, "signature": plain(signature)},
             parameters=weights.parameters,
             size_bytes=weights.size,
+            precision=weights.precision,
+            precisions=weights.held.numbers_by_type,
+            runtime=saved_by(config),
             memory_bytes=estimate("torch", weights.size),
             details={label: value for label, value in details.items() if value},
         )

@@ -7,6 +7,7 @@ import msgspec
 import yaml
 
 from modelyard.analyze import detect as content
+from modelyard.analyze import safetensors
 from modelyard.analyze.model_yaml import load_yaml
 from modelyard.analyze.safetensors import read_sharded, read_weights
 from modelyard.analyze.small_json import number, read_object
@@ -29,6 +30,7 @@ class Weights(NamedTuple):
     parameters: int
     size: int
     precision: str
+    held: safetensors.Weights
 
 
 def read_config(files: Files) -> Mapping[str, object]:
@@ -71,7 +73,7 @@ def safetensors_of(files: Files) -> Weights | None:
     for file in ("model.safetensors", "model.safetensors.index.json"):
         if file in files.paths:
             found = read_weights(files, file) if file == "model.safetensors" else read_sharded(files, file)
-            return Weights(file, found.parameters, found.size, found.precision)
+            return Weights(file, found.parameters, found.size, found.precision, found)
     return None
 
 
@@ -112,6 +114,12 @@ def longest_text(files: Files, config: Mapping[str, object], told: int | None = 
         if told is not None and told < 1_000_000:  # transformers writes 1e30 for "no limit"
             limits.append(told)
     return min(limits) if limits else 512
+
+
+def saved_by(config: Mapping[str, object]) -> dict[str, str]:
+    """The release of transformers that wrote config.json, where it says so."""
+    told = config.get("transformers_version")
+    return {"transformers (saved by)": told[:40]} if isinstance(told, str) and told else {}
 
 
 class _FrontMatter(msgspec.Struct):

@@ -4,6 +4,7 @@ The format is that of https://github.com/huggingface/safetensors: a u64 length (
 bytes of JSON, then the data. The tensors cover the data without gaps.
 """
 
+import re
 from dataclasses import dataclass, field
 
 import msgspec
@@ -28,6 +29,10 @@ _NAMES = {
     "U8": "uint8",
 }
 
+# As the library transformers names its tables of tokens, and those of positions and kinds of tokens.
+_WORDS = re.compile(r"(word_embeddings|embed_tokens|wte|tok_embeddings|shared|embed_in)\.weight$")
+_PLACES = re.compile(r"(position_embeddings|token_type_embeddings|wpe|embed_positions)\.weight$")
+
 
 class Tensor(msgspec.Struct):
     """One entry of the header; ``data_offsets`` count from the begin of the data."""
@@ -39,9 +44,13 @@ class Tensor(msgspec.Struct):
 
 @dataclass
 class Weights:
-    """Totals over one or several files. ``bytes_by_type``: bytes of each safetensors dtype."""
+    """Totals over one or several files. ``bytes_by_type``: bytes of each safetensors dtype. ``words`` and ``places``:
+    numbers of the tables that tokens and positions are looked up in, which nothing is multiplied with."""
 
     parameters: int = 0
+    words: int = 0
+    places: int = 0
+    numbers_by_type: dict[str, int] = field(default_factory=dict)
     size: int = 0
     bytes_by_type: dict[str, int] = field(default_factory=dict)
     tensors: set[str] = field(default_factory=set)
@@ -61,7 +70,14 @@ def read_weights(files: Files, path: str, into: Weights | None = None) -> Weight
     _, tensors = read_tensors(files, path)
     for name, tensor in tensors.items():
         weights.tensors.add(name)
-        weights.parameters += _count(tensor.shape)
+        count = _count(tensor.shape)
+        weights.parameters += count
+        kind = _NAMES.get(tensor.dtype, tensor.dtype)
+        weights.numbers_by_type[kind] = weights.numbers_by_type.get(kind, 0) + count
+        if len(tensor.shape) == 2 and _WORDS.search(name):
+            weights.words += count
+        elif len(tensor.shape) == 2 and _PLACES.search(name):
+            weights.places += count
         begin, end = tensor.data_offsets
         weights.bytes_by_type[tensor.dtype] = weights.bytes_by_type.get(tensor.dtype, 0) + end - begin
     weights.size += files.size(path)

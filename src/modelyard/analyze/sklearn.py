@@ -146,6 +146,7 @@ def _describe(
         requirements=_requirements(version, loader, found, names is not None or "pandas" in _roots(found)),
         options={"file": path, "loader": loader, "signature": plain(signature)},
         size_bytes=size,
+        runtime={"scikit-learn": f"=={version}"} if version is not None else {},
         memory_bytes=estimate("sklearn", size),
         executes="no" if loader == "skops" else "pickle",
         details=details,

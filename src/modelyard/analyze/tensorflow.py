@@ -82,6 +82,7 @@ def analyze(files: Files) -> Analysis:
             "signature": plain(signature),
         },
         size_bytes=weights + files.size(path),
+        runtime={"TensorFlow (saved by)": graph.version} if graph.version else {},
         memory_bytes=estimate("tensorflow", weights + files.size(path)),
         executes="code" if more else "no",
         because=f"{path} is a program that uses the operator {more}, which reaches for files."

@@ -3,7 +3,9 @@
 The numbers of fields are those of https://github.com/tensorflow/tensorflow/blob/master/tensorflow/lite/schema/schema.fbs.
 """
 
+import re
 from collections.abc import Sequence
+from math import prod
 from typing import Final
 
 from modelyard.analyze import detect as content
@@ -25,6 +27,10 @@ _MARK: Final = b"TFL3"
 _DATATYPES: Final = {
     0: "FP32", 1: "FP16", 2: "INT32", 3: "UINT8", 4: "INT64", 6: "BOOL", 7: "INT16", 9: "INT8", 10: "FP64",
     12: "UINT64", 15: "UINT32", 16: "UINT16",
+}  # fmt: skip
+_PRECISIONS: Final = {
+    0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16", 8: "complex64", 9: "int8",
+    10: "float64", 12: "uint64", 15: "uint32", 16: "uint16", 17: "int4", 18: "bfloat16",
 }  # fmt: skip
 _CUSTOM: Final = 32  # BuiltinOperator.CUSTOM
 # Operators named so that the runtime has all the same.
@@ -58,6 +64,7 @@ def analyze(files: Files) -> Analysis:
     signature = tensors.signature([value for _, value in inputs], [value for _, value in outputs])
     size = files.size(path)
     weights = _weights(model, path, size)
+    precisions = _precisions(model, graphs)
     return Analysis(
         format="tflite",
         adapter=NAME,
@@ -69,7 +76,11 @@ def analyze(files: Files) -> Analysis:
             "outputs": [place for place, _ in outputs],
             "signature": plain(signature),
         },
+        parameters=sum(precisions.values()) or None,
         size_bytes=size,
+        precision=max(precisions, key=lambda each: precisions[each]) if precisions else None,
+        precisions=precisions,
+        runtime=_runtime(model),
         memory_bytes=estimate("tflite", weights),
         details={
             "form": str(model.number(0, "<I")),
@@ -119,6 +130,40 @@ def _weights(model: Table, path: str, size: int) -> int:
             )
         total += length
     return total
+
+
+def _precisions(model: Table, graphs: Sequence[Table]) -> dict[str, int]:
+    """How many numbers the constants have, by type: tensors whose buffer is not empty."""
+    filled = {
+        number
+        for number, buffer in enumerate(model.tables(4))
+        if buffer.bytes_at(0)[1] or buffer.number(2, "<Q")
+    }
+    found: dict[str, int] = {}
+    counted: set[int] = set()  # two tensors may share a buffer
+    for graph in graphs:
+        for tensor in graph.tables(0):
+            buffer = tensor.number(2, "<I")
+            if buffer not in filled or buffer in counted:
+                continue
+            counted.add(buffer)
+            kind = _PRECISIONS.get(tensor.number(1, "<b"), f"type {tensor.number(1, '<b')}")
+            count = prod(max(0, length) for length in tensor.numbers(0))
+            found[kind] = found.get(kind, 0) + min(count, 1 << 48)
+    return found
+
+
+def _runtime(model: Table) -> dict[str, str]:
+    """The form, and the first release that has all of its operators, where the converter wrote that down."""
+    needs = {"TensorFlow Lite form": str(model.number(0, "<I"))}
+    buffers = list(model.tables(4))
+    for entry in model.tables(6):
+        if entry.text(0) == "min_runtime_version" and entry.number(1, "<I") < len(buffers):
+            begin, length = buffers[entry.number(1, "<I")].bytes_at(0)
+            text = model.bytes_of(begin, min(length, 32)).rstrip(b"\0").decode("ascii", "replace")
+            if re.fullmatch(r"\d+(\.\d+)+", text):
+                needs["LiteRT"] = f">={text}"
+    return needs
 
 
 def _names(model: Table) -> tuple[dict[int, str], dict[int, str]]:

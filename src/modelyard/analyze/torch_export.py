@@ -88,6 +88,11 @@ def analyze(files: Files) -> Analysis:
         example=_example(signature, ranges),
         parameters=program.parameters or None,
         size_bytes=size,
+        precision=max(program.precisions, key=lambda each: program.precisions[each])
+        if program.precisions
+        else None,
+        precisions=program.precisions,
+        runtime={"PyTorch (saved by)": program.version} if program.version else {},
         memory_bytes=estimate("torch", size),
         executes="code" if more else "no",
         because=f"{path} is more than arithmetic: loading or calling it would run {more}." if more else "",

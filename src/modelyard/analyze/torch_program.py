@@ -5,6 +5,7 @@ The form is the JSON of torch/_export/serde/schema.py, whose major version has t
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from typing import Any, Final, NamedTuple, cast
@@ -17,6 +18,9 @@ _MAJOR: Final = 8
 _DATATYPES: Final = {
     1: "UINT8", 2: "INT8", 3: "INT16", 4: "INT32", 5: "INT64", 6: "FP16", 7: "FP32", 8: "FP64", 12: "BOOL", 13: "BF16",
     28: "UINT16", 34: "UINT32", 35: "UINT64",
+}  # fmt: skip
+_PRECISIONS: Final = {
+    1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64", 12: "bool", 13: "bfloat16",
 }  # fmt: skip
 _SYMBOL: Final = re.compile(r"Symbol\('(\w+)'(, \w+=True)*\)")
 _TREES: Final = {"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", None} | {
@@ -55,6 +59,7 @@ class Program(NamedTuple):
     parameters: int
     operators: int
     version: str  # of PyTorch
+    precisions: dict[str, int]  # of its parameters, how many numbers by type
 
 
 class Told(NamedTuple):
@@ -92,11 +97,13 @@ def _program(held: Any) -> Program:
     top = next(entry["signature"] for entry in module["module_call_graph"] if entry["fqn"] == "")
     inputs: list[Value] = []
     arguments: list[object] = []
-    parameters = 0
+    precisions: Counter[str] = Counter()
     for spec in told["input_specs"]:
         ((kind, what),) = spec.items()
         if kind == "parameter":
-            parameters += prod(_whole(size["as_int"]) for size in tensors[what["arg"]["name"]]["sizes"])
+            meta = tensors[what["arg"]["name"]]
+            kind = _PRECISIONS.get(meta["dtype"], f"type {str(meta['dtype'])[:20]}")
+            precisions[kind] += prod(_whole(size["as_int"]) for size in meta["sizes"])
         elif kind == "constant_input":
             ((_, value),) = what["value"].items()
             arguments.append([None if "as_none" in what["value"] else value])
@@ -126,8 +133,8 @@ def _program(held: Any) -> Program:
         for symbol, each in held["range_constraints"].items()
     }
     return Program(
-        tuple(inputs), tuple(outputs), tuple(arguments), tuple(results), ranges, parameters,
-        len(module["graph"]["nodes"]), str(held.get("torch_version", ""))[:40],
+        tuple(inputs), tuple(outputs), tuple(arguments), tuple(results), ranges, precisions.total(),
+        len(module["graph"]["nodes"]), str(held.get("torch_version", ""))[:40], dict(precisions),
     )  # fmt: skip
 
 

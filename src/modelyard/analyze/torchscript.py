@@ -18,7 +18,16 @@ from modelyard.analyze.candidates import choose
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.objects import class_of
 from modelyard.analyze.plain import plain
-from modelyard.analyze.torchscript_code import Argument, Forward, Traced, forward_of, reaches_for, traced
+from modelyard.analyze.torchscript_code import (
+    Argument,
+    Forward,
+    Storages,
+    Traced,
+    forward_of,
+    reaches_for,
+    storages,
+    traced,
+)
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.model import Analysis
@@ -68,7 +77,7 @@ def analyze(files: Files) -> Analysis:
     archive = Archive(files, path, "TorchScript", _AGAIN)
     archive.require_one_reading()
     parts = {name.split("/", 1)[1]: name for name in archive.sizes}
-    forward, class_name = _forward(archive, parts, path)
+    forward, class_name, held_in = _forward(archive, parts, path)
     declared = model_yaml.read(files).signature
     shown = _traced(archive, parts, path, forward)
     signature = None
@@ -92,7 +101,14 @@ def analyze(files: Files) -> Analysis:
             else [[each.datatype, list(each.shape)] for each in shown],
             "signature": plain(signature),
         },
+        parameters=sum(held_in.precisions.values()) or None,
         size_bytes=size,
+        precision=max(held_in.precisions, key=lambda each: held_in.precisions[each])
+        if held_in.precisions
+        else None,
+        precisions=held_in.precisions,
+        gpu="can" if held_in.cuda else "no",
+        gpu_because=f"{path} was saved from a CUDA device" if held_in.cuda else "",
         memory_bytes=estimate("torch", size),
         executes="code" if more else "no",
         because=f"{path} is a program that uses {more}." if more else "",
@@ -106,11 +122,12 @@ def analyze(files: Files) -> Analysis:
     )
 
 
-def _forward(archive: Archive, parts: Mapping[str, str], path: str) -> tuple[Forward, str]:
-    """What ``forward`` of the model's class takes, and the name of that class."""
+def _forward(archive: Archive, parts: Mapping[str, str], path: str) -> tuple[Forward, str, Storages]:
+    """What ``forward`` of the model's class takes, the name of that class, and what its tensors are kept in."""
     if "data.pkl" not in parts or "constants.pkl" not in parts:
         raise archive.corrupt("it has no data.pkl or no constants.pkl")
-    kind = class_of(torch_pickles.walk(archive.read(parts["data.pkl"], _LARGEST), path).root)
+    root = torch_pickles.walk(archive.read(parts["data.pkl"], _LARGEST), path).root
+    kind = class_of(root)
     if kind is None or not kind.module.startswith("__torch__"):
         raise archive.corrupt("its data.pkl does not hold a module")
     code = parts.get(f"code/{kind.module.replace('.', '/')}.py")
@@ -134,7 +151,7 @@ def _forward(archive: Archive, parts: Mapping[str, str], path: str) -> tuple[For
         raise RejectedContent(
             f"{path}: forward takes no tensor, so there is nothing to predict.", field=path
         )
-    return forward, kind.name
+    return forward, kind.name, storages(root)
 
 
 def _traced(

@@ -119,6 +119,12 @@ def traced(root: object) -> tuple[Traced, ...] | None:
     return tensors if len(tensors) == len(found) else None
 
 
+_PRECISIONS = {
+    "FP64": "float64", "FP32": "float32", "FP16": "float16", "BF16": "bfloat16", "INT64": "int64", "INT32": "int32", "INT16": "int16",
+    "INT8": "int8", "UINT8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+
+
 def _untagged(value: object) -> object:
     """Without the type that PyTorch's pickler puts around containers."""
     if (
@@ -147,3 +153,48 @@ def _tensor(value: object) -> Traced | None:
     lengths = tuple(length for length in shape if isinstance(length, int) and 0 <= length < 1 << 31)
     datatype = _STORAGES.get(place[1].name)
     return Traced(datatype, lengths) if datatype and len(lengths) == len(shape) <= 32 else None
+
+
+class Storages(NamedTuple):
+    """What the tensors of a module are kept in: how many numbers by type, and whether some lie on a CUDA device."""
+
+    precisions: dict[str, int]
+    cuda: bool
+
+
+def storages(root: object) -> Storages:
+    """Those that the described object ``root`` refers to, each counted once."""
+    precisions: dict[str, int] = {}
+    cuda = False
+    counted: set[object] = set()
+    seen: set[int] = set()
+    left: list[object] = [root]
+    while left:
+        value = left.pop()
+        if isinstance(value, Persistent):
+            place = value.name
+            if not isinstance(place, tuple) or len(place) < 5 or not isinstance(place[1], Global):
+                continue
+            kind, key, device, count = place[1].name, place[2], place[3], place[4]
+            if (
+                not isinstance(key, str)
+                or key in counted
+                or not isinstance(count, int)
+                or not 0 <= count < 1 << 48
+            ):
+                continue
+            counted.add(key)
+            cuda = cuda or (isinstance(device, str) and device.startswith("cuda"))
+            name = _PRECISIONS.get(_STORAGES.get(kind, ""), kind.removesuffix("Storage").lower()[:40])
+            precisions[name] = precisions.get(name, 0) + count
+        elif isinstance(value, Instance | list | tuple | dict):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, Instance):
+                left += [value.arguments, value.state, value.items]
+            elif isinstance(value, dict):
+                left += [*value.keys(), *value.values()]
+            else:
+                left += value
+    return Storages(precisions, cuda)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from modelyard.analyze import onnx
+from modelyard.analyze.flops import flops_of, per_token
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.onnx_graph import Graph
 from modelyard.analyze.plain import plain
@@ -16,12 +17,13 @@ from modelyard.analyze.pretrained import (
     no_weights,
     read_config,
     safetensors_of,
+    saved_by,
 )
 from modelyard.analyze.sentence import Sentence, read_sentence
 from modelyard.analyze.small_json import number
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
-from modelyard.core.model import Analysis
+from modelyard.core.model import Analysis, Flops
 from modelyard.core.signature import ParameterSpec, Signature, TensorSpec
 from modelyard.core.units import format_bytes
 
@@ -82,6 +84,9 @@ class _Backend(NamedTuple):
     precision: str
     dimension: int | None
     options: dict[str, object] = {}
+    precisions: dict[str, int] = {}
+    flops: Flops | None = None
+    runtime: dict[str, str] = {}
 
 
 def detect(files: Files) -> bool:
@@ -155,6 +160,11 @@ def analyze(files: Files) -> Analysis:
             **backend.options,
         },
         parameters=backend.parameters,
+        precision=backend.precision,
+        precisions=backend.precisions,
+        context_length=max_length,
+        runtime={**saved_by(config), **backend.runtime},
+        flops=backend.flops,
         size_bytes=backend.size + files.size("tokenizer.json"),
         memory_bytes=estimate("torch" if backend.name == "torch" else "onnx", backend.weights),
         details=_details(files, model_type, architectures, backend, max_length, pooling),
@@ -186,7 +196,15 @@ def _backend(files: Files) -> _Backend:
     found = safetensors_of(files)
     if found is not None:
         return _Backend(
-            "torch", found.file, found.parameters, found.size, found.size, found.precision, None
+            "torch",
+            found.file,
+            found.parameters,
+            found.size,
+            found.size,
+            found.precision,
+            None,
+            precisions=found.held.numbers_by_type,
+            flops=per_token(found.held, writes=False),
         )
     graphs = sorted(path for path in paths if path.endswith(".onnx") and path.count("/") <= 1)
     preferred = [path for path in ("onnx/model.onnx", "model.onnx") if path in paths] or graphs
@@ -222,6 +240,9 @@ def _onnx_backend(files: Files, path: str) -> _Backend:
         onnx.precision(graph),
         _last_axis(graph, path),
         onnx.tolerance_of(graph),
+        dict(graph.numbers),
+        flops_of(graph),
+        onnx.runtime_of(graph),
     )
 
 

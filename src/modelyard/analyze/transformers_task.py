@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from modelyard.analyze.flops import per_token
 from modelyard.analyze.footprint import estimate
 from modelyard.analyze.plain import plain
 from modelyard.analyze.pretrained import (
@@ -13,6 +14,7 @@ from modelyard.analyze.pretrained import (
     no_weights,
     read_config,
     safetensors_of,
+    saved_by,
 )
 from modelyard.analyze.small_json import read_object
 from modelyard.core.errors import RejectedContent
@@ -113,6 +115,11 @@ def analyze(files: Files) -> Analysis:
         options={"task": task, "max_length": limit, "signature": plain(signature)},
         parameters=weights.parameters,
         size_bytes=weights.size + files.size("tokenizer.json"),
+        precision=weights.precision,
+        precisions=weights.held.numbers_by_type,
+        context_length=limit,
+        runtime=saved_by(config),
+        flops=per_token(weights.held, writes=task in ("text-generation", "fill-mask")),
         memory_bytes=estimate("torch", weights.size),
         details={label: value[:1000] for label, value in details.items() if value},
     )

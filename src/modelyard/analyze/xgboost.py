@@ -89,6 +89,7 @@ def analyze(files: Files) -> Analysis:
             "best_iteration": _best(learner),
         },
         size_bytes=size,
+        runtime={"XGBoost": f">={version}"},
         memory_bytes=estimate("boosted", size),
         details=_details(learner, version, size),
     )

@@ -47,7 +47,7 @@ class Catalog:
         """One entry. Raises NotFound, with the names that are near."""
         entry = self.entries.get(name)
         if entry is None:
-            near = difflib.get_close_matches(name, self.entries, n=3, cutoff=0.5)
+            near = difflib.get_close_matches(name.lower(), self.entries, n=3, cutoff=0.5)
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             raise NotFound(
                 f"The catalog has no {name!r}.{hint} See: modelyard catalog search TEXT", field="name"

@@ -44,6 +44,7 @@ Kind = Literal[
 ]  # fmt: skip
 Strategy = Literal["local", "cpu", "gpu", "serverless", "gpu-pool", "batch", "cached"]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 _SPDX = re.compile(r"[A-Za-z0-9.+-]+( (OR|AND|WITH) [A-Za-z0-9.+-]+)*|LicenseRef-[A-Za-z0-9.-]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -88,7 +89,8 @@ class Field(Noun):
 class Entry(Noun):
     """A model that is known. Sizes are bytes, ``context`` is tokens or residues. ``memory`` is by precision
     (fp32, fp16, bf16, int8), ``example`` one record, ``expected`` what it gives where that was run. ``recipe``
-    is the one of :mod:`modelyard.catalog.recipe` that runs it, of a function or a program.
+    is the one of :mod:`modelyard.catalog.recipe` that runs it, of a function or a program. ``timeout`` is how many
+    seconds a call may take, of a model that needs longer than an endpoint's default.
 
     ``facts`` says where it was read, an URL, for each of source, licence, parameters, context, disk, memory,
     requirements, and a GPU that is required.
@@ -107,6 +109,7 @@ class Entry(Noun):
     gpu: Literal["none", "optional", "required"]
     strategy: Strategy
     facts: dict[str, str]
+    timeout: Seconds | None = None
     recipe: str | None = None
     homepage: str = ""
     paper: str | None = None

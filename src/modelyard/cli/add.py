@@ -11,11 +11,13 @@ import typer
 
 from modelyard.cli.output import print_facts, print_json, say
 from modelyard.cli.predict import pair_of, show
+from modelyard.cli.sources import source_of
 from modelyard.cli.ticker import Ticker
 from modelyard.client.location import find_home
 from modelyard.client.options import settings_of
 from modelyard.core.errors import InvalidInput, ModelyardError
 from modelyard.core.names import check_name
+from modelyard.core.provenance import Source
 from modelyard.core.settings import load_settings
 from modelyard.core.units import format_bytes, format_seconds
 from modelyard.onboard import (
@@ -29,9 +31,11 @@ from modelyard.onboard import (
     bring,
     look,
     remember,
+    taken_as_it_is,
     write,
     written,
 )
+from modelyard.onboard.material import Material
 from modelyard.package.environment import Environments
 
 
@@ -82,7 +86,7 @@ def run(
         return
     if answers.call is not None and found.usage is not None:
         answers = msgspec.structs.replace(answers, call=found.usage.target)  # numbers change with versions
-    folder = _written(found, called, to, overwrite=overwrite, as_json=as_json)
+    folder, digests = _written(found, called, to, root, overwrite=overwrite, as_json=as_json)
     told["folder"] = str(folder)
     added = Added(
         name=called,
@@ -90,7 +94,7 @@ def run(
         kind=material.kind,
         answers=answers,
         folder=str(folder.resolve()),
-        written={} if found.known is not None else written(folder),
+        written=digests,
     )
     remember(added, root)
     if steps.test:
@@ -109,7 +113,7 @@ def run(
         deploy(
             folder, called, trust_pickle=trust_pickle,
             settings={**settings_of({"python": answers.python}), **leave(network)},
-            reset=False, detach=False, as_json=as_json, told=told,
+            reset=False, detach=False, as_json=as_json, told=told, source=came_from(called, source, material),
         )  # fmt: skip
         return
     if as_json:
@@ -119,6 +123,11 @@ def run(
         print(f"Deploy it: modelyard deploy {folder} --name {called}")
     else:
         print(f"\nDeploy it: modelyard deploy {folder} --name {called}{' --network' if network else ''}")
+
+
+def came_from(name: str, source: str, material: Material) -> Source:
+    """What was added, and behind it the project; the folder that was written of it may have been changed by hand."""
+    return Source(kind="added", name=name, of=source_of(material.kind, source, material.revision))
 
 
 def leave(network: bool) -> dict[str, Any]:
@@ -133,20 +142,23 @@ def interpreter_of(
     return None if answers.python is None else environments.interpreter([answers.python], progress).path
 
 
-def _written(found: Look, called: str, to: str | None, *, overwrite: bool, as_json: bool) -> Path:
-    """The folder of the model: the project's own when it is served as it is; else one that is written, or,
-    when it was before, taken as the user may have changed it."""
+def _written(
+    found: Look, called: str, to: str | None, root: Path, *, overwrite: bool, as_json: bool
+) -> tuple[Path, dict[str, str]]:
+    """The folder of the model, and the digests of what we wrote there: the project's own when it is served as it
+    is; else one that is written, or, when it was before, taken as the user may have changed it."""
     if found.known is not None:
-        return found.material.folder
+        return found.material.folder, {}
     folder = Path(to or f"{called}-model").expanduser()
     if (folder / "model.yaml").is_file() and not overwrite:
+        digests = taken_as_it_is(folder, found.report.source, root)
         if not as_json:
             say(f"\n{folder} is there and is taken as it is; --overwrite writes it anew.")
-        return folder
+        return folder, digests
     paths = write(found, folder, overwrite=overwrite)
     if not as_json:
         print(f"\nWritten to {folder}: {', '.join(path for path in paths if '/' not in path)}.")
-    return folder
+    return folder, written(folder)
 
 
 def _print(found: Look) -> None:

@@ -5,13 +5,15 @@ from pathlib import Path
 from modelyard.cli.output import print_facts, print_json, print_table
 from modelyard.core.model import Analysis
 from modelyard.core.signature import Signature, TensorSpec
-from modelyard.core.units import format_bytes
+from modelyard.core.units import format_bytes, format_count
 
 _EXECUTES = {
     "no": "nothing: loading runs no code of the model",
     "pickle": "pickle: loading runs code; it will be asked for --trust-pickle",
     "code": "the model's own Python code, inside its executor",
 }
+
+_GPU = {"no": "not used", "can": "can use one", "should": "should have one", "needs": "needs one"}
 
 
 def run(path: Path, *, as_json: bool) -> None:
@@ -35,12 +37,32 @@ def print_analysis(analysis: Analysis) -> None:
     ]
     if analysis.parameters is not None:
         facts.append(("parameters", f"{analysis.parameters:,}"))
-    if analysis.memory_bytes is not None:
+    if analysis.precision:
+        facts.append(("precision", _precision(analysis)))
+    if analysis.context_length is not None:
+        facts.append(("context length", f"{analysis.context_length:,}"))
+    facts += [
+        ("runtime" if not index else "", f"{name} {need}")
+        for index, (name, need) in enumerate(analysis.runtime.items())
+    ]
+    if analysis.flops is not None:
+        each = analysis.flops
+        facts.append(("operations", f"{format_count(each.value)} for each {each.unit} ({each.how})"))
+    if analysis.memory_measured is not None:
+        facts.append(("memory, measured", format_bytes(analysis.memory_measured)))
+    elif analysis.memory_bytes is not None:
         low, high = analysis.memory_bytes.low, analysis.memory_bytes.high
         facts.append(("memory, estimated", f"{format_bytes(low)} to {format_bytes(high)}"))
-    facts += analysis.details.items()
+    facts.append(
+        ("GPU", _GPU[analysis.gpu] + (f": {analysis.gpu_because}" if analysis.gpu_because else ""))
+    )
+    facts.append(("licence", _licence(analysis)))
+    shown = {label for label, _ in facts}
+    facts += [(label, text) for label, text in analysis.details.items() if label not in shown]
     facts.append(("executes", analysis.because or _EXECUTES[analysis.executes]))
     facts.append(("dependencies", "\n".join(analysis.requirements) or "none"))
+    if analysis.imports:
+        facts.append(("imports", ", ".join(analysis.imports)))
     if analysis.python is not None:
         facts.append(("Python", analysis.python))
     if analysis.system_packages:
@@ -53,6 +75,22 @@ def print_analysis(analysis: Analysis) -> None:
         print_signature(analysis.signature)
     for warning in analysis.warnings:
         print(f"warning: {warning}")
+
+
+def _precision(analysis: Analysis) -> str:
+    total = sum(analysis.precisions.values())
+    if len(analysis.precisions) < 2 or not total:
+        return analysis.precision or ""
+    most = sorted(analysis.precisions.items(), key=lambda item: -item[1])[:4]
+    return f"{analysis.precision} ({', '.join(f'{kind} {count / total:.1%}' for kind, count in most)})"
+
+
+def _licence(analysis: Analysis) -> str:
+    found = analysis.licence
+    if found is None:
+        return "none is stated"
+    alike = "" if found.likeness is None else f", {found.likeness:.0%} like SPDX's text"
+    return f"{found.spdx} (by {found.place}{alike})"
 
 
 def print_signature(signature: Signature) -> None:

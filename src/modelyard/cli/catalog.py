@@ -6,12 +6,16 @@ from typing import get_args
 from modelyard.analyze.model_yaml import ADAPTERS
 from modelyard.catalog.card import card_of
 from modelyard.catalog.catalog import Filter, load, memory_of
-from modelyard.catalog.entry import Category, Entry, Source, is_runnable
+from modelyard.catalog.entry import Category, Entry, Framework, Source, is_runnable
 from modelyard.cli.output import print_facts, print_json, print_table, say
 from modelyard.client.location import find_home
+from modelyard.client.options import settings_of
+from modelyard.core import provenance
+from modelyard.core.addresses import shown
 from modelyard.core.errors import InvalidInput, Unavailable
+from modelyard.core.names import check_name
 from modelyard.core.settings import load_settings
-from modelyard.core.units import format_bytes, format_count, parse_bytes, parse_count
+from modelyard.core.units import format_bytes, format_count, format_seconds, parse_bytes, parse_count
 
 
 def find(
@@ -26,11 +30,21 @@ def find(
     *,
     as_json: bool,
 ) -> None:
-    """Raises InvalidInput for a category that there is not, or a size that is none."""
+    """Raises InvalidInput for a category, adapter or framework that there is not, or a size that is none."""
     catalog = load()
     if category is not None and category not in get_args(Category):
         known = ", ".join(catalog.categories())
         raise InvalidInput(f"There is no category {category!r}; there are: {known}.", field="category")
+    if adapter is not None and adapter not in (
+        known := {each.adapter for each in catalog.entries.values()}
+    ):
+        raise InvalidInput(
+            f"No model here has the adapter {adapter!r}; they have: {', '.join(sorted(known))}.",
+            field="adapter",
+        )
+    if framework is not None and framework not in get_args(Framework):
+        known = ", ".join(get_args(Framework))
+        raise InvalidInput(f"There is no framework {framework!r}; there are: {known}.", field="framework")
     wanted = Filter(
         category=category,
         adapter=adapter,
@@ -91,6 +105,7 @@ def show(name: str, *, as_json: bool) -> None:
         ("memory", _memories(entry) or ("" if memory is None else f"~{format_bytes(memory.bytes)}, estimated")),
         ("GPU", entry.gpu),
         ("strategy", entry.strategy),
+        ("timeout", "" if entry.timeout is None else f"{format_seconds(entry.timeout)} for a call"),
         ("inputs", "\n".join(_field(each.name, each.kind, each.description) for each in entry.inputs)),
         ("outputs", "\n".join(_field(each.name, each.kind, each.description) for each in entry.outputs)),
     ]  # fmt: skip
@@ -99,21 +114,35 @@ def show(name: str, *, as_json: bool) -> None:
     print_facts([(f"  {fact}", url) for fact, url in sorted(entry.facts.items())])
 
 
-def deploy(name: str, endpoint: str | None, *, trust_pickle: bool, detach: bool, as_json: bool) -> None:
+def deploy(
+    name: str,
+    endpoint: str | None,
+    *,
+    timeout: float | None,
+    trust_pickle: bool,
+    because: str = "",
+    detach: bool,
+    as_json: bool,
+) -> None:
     """Raises Unavailable for an entry that nothing here runs, and what a deployment raises."""
     from modelyard.cli.deploy import run
 
     entry = load().get(name)
+    called = check_name(endpoint or name)
     if not is_runnable(entry, ADAPTERS):
         raise Unavailable(
             f"{name!r} cannot be deployed by its name: its entry has no recipe. Make a folder of its files with a "
             f"model.yaml, or have one made: modelyard add {_where(entry.source)}"
         )
+    folder = _fetched(entry)
     run(
-        _fetched(entry),
-        endpoint or name,
+        folder,
+        called,
+        source=_came_from(entry, folder),
         trust_pickle=trust_pickle,
-        settings={} if entry.python is None else {"python": entry.python},
+        because=because,
+        settings=settings_of({"python": entry.python, "timeout": timeout}),
+        at_first=settings_of({"timeout": entry.timeout}),
         reset=False,
         detach=detach,
         as_json=as_json,
@@ -127,6 +156,27 @@ def _fetched(entry: Entry) -> Path:
     return bring(
         entry, find_home().root.absolute() / "catalog", mirror=load_settings().mirror, progress=say
     )
+
+
+def _came_from(entry: Entry, folder: Path) -> provenance.Source:
+    """The entry, and behind it what its files were fetched from: its source, or a mirror."""
+    from modelyard.pipeline.fetch import revision_of
+
+    home = find_home().root.absolute() / "catalog"
+    mirror = load_settings().mirror
+    source, revision = entry.source, revision_of(entry, home)
+    in_mirror = folder != home / entry.name or (revision is None and source.package is None)
+    if mirror is not None and in_mirror:
+        of = provenance.Source(kind="mirror", name=shown(str(mirror)))
+    elif source.hub is not None:
+        of = provenance.Source(kind="hub", name=source.hub, revision=revision)
+    elif source.git is not None:
+        of = provenance.Source(kind="git", name=shown(source.git), revision=revision)
+    elif source.url is not None:
+        of = provenance.Source(kind="url", name=shown(source.url), sha256=revision)
+    else:
+        of = provenance.Source(kind="package", name=source.package or "")
+    return provenance.Source(kind="catalog", name=entry.name, of=of)
 
 
 def _row(entry: Entry) -> list[str]:

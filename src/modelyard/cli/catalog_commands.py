@@ -89,20 +89,37 @@ def deploy(
     endpoint: Annotated[
         str | None, typer.Option("--name", help="The endpoint's name (default: the entry's).")
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Seconds that a call may take (the first time: what the entry says, or 30)."
+        ),
+    ] = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
+    because: Annotated[
+        str, typer.Option(metavar="WHY", help="Why it is trusted; kept with the version and in the audit.")
+    ] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Fetch a model and deploy it.
 
-    Its endpoint's options are set as those of any other: modelyard deploy FOLDER --name NAME, with the
+    Its endpoint's other options are set as those of any other: modelyard deploy FOLDER --name NAME, with the
     folder that `catalog fetch` prints.
     """
     from modelyard.cli import catalog as room
 
-    room.deploy(name, endpoint, trust_pickle=trust_pickle, detach=detach, as_json=as_json)
+    room.deploy(
+        name,
+        endpoint,
+        timeout=timeout,
+        trust_pickle=trust_pickle,
+        because=because,
+        detach=detach,
+        as_json=as_json,
+    )
 
 
 def add_to(app: typer.Typer) -> None:

@@ -17,12 +17,13 @@ from modelyard.client.synchronous import Client
 from modelyard.core.card import Card
 from modelyard.core.errors import NotFound
 from modelyard.core.names import check_name
+from modelyard.core.provenance import Source
 from modelyard.core.reference import Reference
 from modelyard.core.units import format_seconds
 
 
 def run(
-    source: Path | Reference,
+    what: Path | Reference,
     name: str | None,
     *,
     trust_pickle: bool,
@@ -30,35 +31,44 @@ def run(
     reset: bool,
     detach: bool,
     as_json: bool,
+    at_first: Mapping[str, Any] | None = None,
+    source: Source | None = None,
+    because: str = "",
     told: Mapping[str, Any] | None = None,
     card: Card | None = None,
 ) -> None:
     """Deploy files, or a version that is registered. Raises the deployment's error; exits 130 when interrupted, with a
     word on how to go on.
 
-    ``card`` fills what the model's card does not say yet. ``told`` is what was to be said before it, and stands in the same JSON document.
+    ``at_first`` are settings in place of the defaults: an endpoint that is there keeps what it has.
+    ``source`` is where the files came from (None: their path). ``card`` fills what the model's card does not say
+    yet. ``told`` is what was to be said before it, and stands in the same JSON document.
     """
     begin = time.monotonic()
-    if isinstance(source, Path):
-        endpoint = name_of(source, name)
+    if isinstance(what, Path):
+        endpoint = name_of(what, name)
     else:
-        endpoint = source.model if name is None else check_name(name)
+        endpoint = what.model if name is None else check_name(name)
     _ensure_up(quiet=as_json)
     with Client() as client:
+        if at_first and (reset or _is_new(client, endpoint)):
+            settings = merged(at_first, settings)
         with StageProgress(quiet=as_json) as progress:
             try:
-                if isinstance(source, Path):
+                if isinstance(what, Path):
                     job = client.begin_deploy(
-                        source,
+                        what,
                         endpoint,
                         trust_pickle=trust_pickle,
+                        because=because,
                         settings=settings,
                         reset=reset,
                         card=card,
+                        source=source,
                         on_event=progress.show,
                     )
                 else:
-                    job = client.begin_deploy_version(str(source), endpoint, settings=settings, reset=reset)
+                    job = client.begin_deploy_version(str(what), endpoint, settings=settings, reset=reset)
             except KeyboardInterrupt:
                 progress.__exit__(None, None, None)
                 say("\nInterrupted. What was sent is kept: deploy again, and only the rest will be.")
@@ -125,6 +135,26 @@ def show_endpoint(
         print(f"  {line}")
     else:
         print(f"Try it:\n  {line}")
+
+
+def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are given, over ``defaults`` of the same form."""
+    together = dict(given)
+    for name, value in defaults.items():
+        if isinstance(value, Mapping):
+            together[name] = {**value, **given.get(name, {})}
+        else:
+            together.setdefault(name, value)
+    return together
+
+
+def _is_new(client: Client, endpoint: str) -> bool:
+    """Whether nothing was deployed there before."""
+    try:
+        client.endpoint(endpoint)
+    except NotFound:
+        return True
+    return False
 
 
 def example_of(client: Client, info: EndpointInfo) -> dict[str, Any] | None:

@@ -39,6 +39,9 @@ def deploy(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
+    because: Annotated[
+        str, typer.Option(metavar="WHY", help="Why it is trusted; kept with the version and in the audit.")
+    ] = "",
     python: Annotated[
         str | None,
         typer.Option(metavar="VERSIONS", help="The Python it needs: '>=3.9,<3.11', or 3.10 (this one)."),
@@ -121,6 +124,10 @@ def deploy(
     from modelyard.core.errors import InvalidInput
     from modelyard.core.units import parse_bytes
 
+    if because and not trust_pickle:
+        raise typer.BadParameter(
+            "It says why a model is trusted; give --trust-pickle, too.", param_hint="--because"
+        )
     try:
         memory_bytes = parse_bytes(memory, field="--memory") if memory is not None else None
         cache_bytes = parse_bytes(cache, field="--cache") if cache is not None else None
@@ -155,10 +162,13 @@ def deploy(
             f"{model} is registered; whether it is trusted was said when its files came.",
             param_hint="--trust-pickle",
         )
+    what, source = (version, None) if version is not None else place_of(model, sha256)
     run(
-        place_of(model, sha256) if version is None else version,
+        what,
         name,
+        source=source,
         trust_pickle=trust_pickle,
+        because=because,
         settings=settings,
         reset=reset,
         detach=detach,
@@ -169,12 +179,12 @@ def deploy(
 def analyze(model: Source, sha256: Digest = None, as_json: AsJson = False) -> None:
     """Say what a model is, without running anything of it.
 
-    Format, signature, size, parameters, memory, dependencies. Needs no platform.
+    Format, signature, size, parameters, precision, memory, operations, dependencies, licence, GPU. Needs no platform.
     """
     from modelyard.cli.analyze import run
     from modelyard.cli.sources import place_of
 
-    run(place_of(model, sha256), as_json=as_json)
+    run(place_of(model, sha256).path, as_json=as_json)
 
 
 def jobs(

@@ -1,5 +1,6 @@
 """``modelyard environments``: what models run in; a list, one of them, the end of those that nobody needs."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -56,6 +57,20 @@ def show(
     from modelyard.cli import environments as room
 
     room.show(id, as_json=as_json)
+
+
+@group.command()
+def sbom(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The environment; the beginning is enough.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the bill of materials of an environment (CycloneDX JSON): its packages with versions and licences."""
+    from modelyard.cli.versions import sbom_of_environment
+
+    sbom_of_environment(id, output, as_json=as_json)
 
 
 @group.command()

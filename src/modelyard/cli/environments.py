@@ -3,6 +3,7 @@
 from modelyard.cli.common import client
 from modelyard.cli.output import format_date, print_facts, print_json, print_table
 from modelyard.client.answers import EnvironmentInfo
+from modelyard.client.synchronous import Client
 from modelyard.core.errors import NotFound
 from modelyard.core.units import format_bytes
 
@@ -30,13 +31,7 @@ def list_environments(*, as_json: bool) -> None:
 def show(id: str, *, as_json: bool) -> None:
     """One, by its id or the beginning of it. Raises NotFound."""
     with client() as platform:
-        fitting = [each for each in platform.environments() if each.id.startswith(id)]
-    if len(fitting) != 1:
-        several = f"; it could be {', '.join(each.id[:16] for each in fitting)}" if fitting else ""
-        raise NotFound(
-            f"There is no one environment {id!r}{several}. See: modelyard environments", field="id"
-        )
-    (environment,) = fitting
+        environment = one_of(platform, id)
     if as_json:
         print_json(environment)
         return
@@ -53,6 +48,17 @@ def show(id: str, *, as_json: bool) -> None:
             ("packages", f"{count}\n" + "\n".join(environment.packages)),
         ]
     )
+
+
+def one_of(platform: Client, id: str) -> EnvironmentInfo:
+    """The environment whose id begins so. Raises NotFound, also for a beginning of several."""
+    fitting = [each for each in platform.environments() if each.id.startswith(id)]
+    if len(fitting) != 1:
+        several = f"; it could be {', '.join(each.id[:16] for each in fitting)}" if fitting else ""
+        raise NotFound(
+            f"There is no one environment {id!r}{several}. See: modelyard environments", field="id"
+        )
+    return fitting[0]
 
 
 def clean(older_than: float | None, *, dry_run: bool, as_json: bool) -> None:

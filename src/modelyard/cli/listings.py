@@ -42,7 +42,13 @@ def find(wanted: Wanted, limit: int, cursor: str | None, *, as_json: bool) -> No
 
 def _row(listing: Listing) -> list[str]:
     state = (
-        "deleted" if listing.deleted is not None else "deprecated" if listing.deprecated is not None else ""
+        "deleted"
+        if listing.deleted is not None
+        else "quarantine"
+        if listing.quarantine is not None
+        else "deprecated"
+        if listing.deprecated is not None
+        else ""
     )
     return [
         f"{listing.model}/{listing.number}",

@@ -14,6 +14,7 @@ from modelyard.cli import (
     onboard_commands,
     platform_commands,
     remote_commands,
+    store_commands,
 )
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ endpoint_commands.add_to(app)
 remote_commands.add_to(app)
 model_commands.add_to(app)
 environment_commands.add_to(app)
+store_commands.add_to(app)
 catalog_commands.add_to(app)
 onboard_commands.add_to(app)
 

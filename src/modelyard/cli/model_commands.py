@@ -7,6 +7,7 @@ import typer
 
 from modelyard.cli.common import AsJson
 
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model.")]
 VersionName = Annotated[
     str, typer.Argument(metavar="VERSION", help="NAME/3, NAME@production, or NAME (its latest).")
@@ -16,7 +17,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 group = typer.Typer(
     name="models",
-    help="The registry: find, show, name, compare and end versions of models.",
+    help="The registry: find, show, name, compare, scan, sign and end versions of models.",
     rich_markup_mode=None,
     invoke_without_command=True,
 )
@@ -24,7 +25,7 @@ group = typer.Typer(
 
 @group.callback()
 def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """The registry: find, show, name, compare and end versions of models."""
+    """The registry: find, show, name, compare, scan, sign and end versions of models."""
     if context.invoked_subcommand is None:
         from modelyard.cli.models import list_models
 
@@ -63,8 +64,8 @@ def find(
         str | None, typer.Option(metavar="COUNT", help="The most; unknown is not small.")
     ] = None,
     status: Annotated[
-        Literal["usable", "deployed", "deprecated", "deleted"] | None,
-        typer.Option(help="usable: neither deprecated nor deleted."),
+        Literal["usable", "deployed", "deprecated", "quarantined", "deleted"] | None,
+        typer.Option(help="usable: neither deprecated, in quarantine nor deleted."),
     ] = None,
     all_versions: Annotated[
         bool, typer.Option("--all-versions", help="Every version, not only the latest of each model.")
@@ -121,13 +122,14 @@ def show(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Show a model's versions, and what is known of the latest; or one version."""
-    from modelyard.cli import models as room
+    """Show a model's versions, and what is known of the latest; or of one version also where it came from, and
+    who signed it."""
+    from modelyard.cli import models, versions
 
     if "/" in name or "@" in name:
-        room.show_version(name, as_json=as_json)
+        versions.show_version(name, as_json=as_json)
     else:
-        room.show_model(name, as_json=as_json)
+        models.show_model(name, as_json=as_json)
 
 
 @group.command()
@@ -298,6 +300,56 @@ def deprecate(
         raise typer.BadParameter("Say why, or --undo.", param_hint="--because")
     else:
         room.deprecate(name, because, as_json=as_json)
+
+
+@group.command()
+def sign(
+    version: VersionName,
+    key: Annotated[Path, typer.Option(metavar="FILE", help="The private key (PEM); it stays here.")],
+    as_json: AsJson = False,
+) -> None:
+    """Sign the files of a version with a private key, and keep the signature with it."""
+    from modelyard.cli.versions import sign_version
+
+    sign_version(version, key, as_json=as_json)
+
+
+@group.command()
+def verify(
+    version: VersionName,
+    key: Annotated[Path, typer.Option(metavar="FILE", help="The public key (PEM).")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify with a public key that a version is as it was signed. Fails when no signature of its own is by that key."""
+    from modelyard.cli.versions import verify_version
+
+    verify_version(version, key, as_json=as_json)
+
+
+@group.command()
+def sbom(
+    version: VersionName,
+    output: Output = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the bill of materials of a version (CycloneDX JSON): its files, and the packages that it last ran with."""
+    from modelyard.cli.versions import sbom_of_version
+
+    sbom_of_version(version, output, as_json=as_json)
+
+
+@group.command()
+def scan(
+    version: VersionName,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what the same scanners have looked at already.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Scan a version for what could execute, and show what was found in each file."""
+    from modelyard.cli.scan import scan_version
+
+    scan_version(version, again=again, as_json=as_json)
 
 
 @group.command()

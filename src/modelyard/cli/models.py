@@ -2,7 +2,7 @@
 
 from modelyard.cli.analyze import print_analysis
 from modelyard.cli.common import client
-from modelyard.cli.output import format_date, print_facts, print_json, print_table
+from modelyard.cli.output import format_date, print_json, print_table
 from modelyard.core.model import Version
 from modelyard.core.units import format_bytes
 
@@ -55,8 +55,8 @@ def show_model(name: str, *, as_json: bool) -> None:
         [
             [
                 f"v{version.number}", version.analysis.format, format_bytes(version.manifest.size),
-                str(len(version.manifest.files)), "yes" if version.trusted else "",
-                version.digest[:12], format_date(version.created), ", ".join(version.aliases), _standing(version),
+                str(len(version.manifest.files)), _trusted(version), version.digest[:12], format_date(version.created),
+                ", ".join(version.aliases), standing(version),
             ]
             for version in versions
         ],
@@ -68,32 +68,19 @@ def show_model(name: str, *, as_json: bool) -> None:
         print_analysis(latest.analysis)
 
 
-def show_version(name: str, *, as_json: bool) -> None:
-    """One version, named ``fraud/3`` or ``fraud@production``."""
-    with client() as platform:
-        version = platform.registry.find(name)
-    if as_json:
-        print_json(version)
-        return
-    parent = version.parent
-    facts = [
-        ("version", f"{version.model}/{version.number}"),
-        ("digest", version.digest),
-        ("created", format_date(version.created)),
-        ("files", f"{len(version.manifest.files)}, {format_bytes(version.manifest.size)}"),
-        ("trusted", "yes" if version.trusted else ""),
-        ("aliases", ", ".join(version.aliases)),
-        ("made from", "" if parent is None else f"{parent.model}/{parent.number} ({parent.relation})"),
-        ("", _standing(version)),
-    ]
-    print_facts([(label, text) for label, text in facts if text])
-    print()
-    print_analysis(version.analysis)
-
-
-def _standing(version: Version) -> str:
+def standing(version: Version) -> str:
+    """Whether it is deleted or deprecated, in words; empty when it is neither."""
     if version.deleted is not None:
         return f"deleted; gone after {format_date(version.deleted.until or 0.0)}"
     if version.deprecated is not None:
         return f"deprecated: {version.deprecated.why}"
     return ""
+
+
+def _trusted(version: Version) -> str:
+    """Who trusts it and why, or that it is in quarantine."""
+    if version.quarantine is not None:
+        return "quarantine"
+    if not version.trusted:
+        return ""
+    return f"yes: {version.trust.because}"[:40] if version.trust and version.trust.because else "yes"

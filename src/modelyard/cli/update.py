@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import typer
 
-from modelyard.cli.add import interpreter_of, leave, print_questions, print_trial
+from modelyard.cli.add import came_from, interpreter_of, leave, print_questions, print_trial
 from modelyard.cli.output import print_json, say
 from modelyard.cli.ticker import Ticker
 from modelyard.client.location import find_home
@@ -28,7 +28,9 @@ def run(
     as_json: bool,
 ) -> None:
     """Raises NotFound for what was not added here, Conflict when its files were changed by hand, and what
-    hinders a step. Until the new version has answered its example, nothing is changed."""
+    hinders a step. Until the new version serves, nothing is changed."""
+    from modelyard.cli.deploy import run as deploy
+
     home = find_home()
     root = home.root.absolute() / "added"
     added = recall(name, root)
@@ -59,18 +61,33 @@ def run(
                 candidate, environments, timeout=timeout, network=network, trusted=trust_pickle,
                 python=added.answers.python, progress=ticker.show,
             )  # fmt: skip
-        if candidate is partial:
+        same = trial.answer == added.answer
+        told: dict[str, Any] = {
+            "source": source,
+            "folder": str(folder),
+            "trial": msgspec.to_builtins(trial),
+        }
+        told["same_answer"] = None if added.answer is None else same
+        if not as_json:
+            print(f"{name}: {found.material.told}")
+            print_trial(trial)
+            if added.answer is not None and not same:
+                say("note: its example is answered differently than before.")
+        deploy(
+            candidate,
+            name,
+            trust_pickle=trust_pickle,
+            settings={**settings_of({"python": added.answers.python}), **leave(network)},
+            reset=False,
+            detach=False,
+            as_json=as_json,
+            told=told,
+            source=came_from(name, source, found.material),
+        )
+        if candidate is partial:  # what fails to serve leaves the files of what does
             put_in_place(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    same = trial.answer == added.answer
-    told: dict[str, Any] = {"source": source, "folder": str(folder), "trial": msgspec.to_builtins(trial)}
-    told["same_answer"] = None if added.answer is None else same
-    if not as_json:
-        print(f"{name}: {found.material.told}")
-        print_trial(trial)
-        if added.answer is not None and not same:
-            say("note: its example is answered differently than before.")
     remember(
         msgspec.structs.replace(
             added,
@@ -81,16 +98,4 @@ def run(
             answer=trial.answer,
         ),
         root,
-    )
-    from modelyard.cli.deploy import run as deploy
-
-    deploy(
-        folder,
-        name,
-        trust_pickle=trust_pickle,
-        settings={**settings_of({"python": added.answers.python}), **leave(network)},
-        reset=False,
-        detach=False,
-        as_json=as_json,
-        told=told,
     )

@@ -126,6 +126,64 @@ class EnvironmentsFreed(Answer, frozen=True):
     freed: int = 0
 
 
+class ModelBytes(Answer, frozen=True):
+    """Bytes of one model: of its files, kept for it alone, kept for others too."""
+
+    model: str
+    blobs: int
+    logical: int
+    own: int
+    shared: int
+
+
+class StoreInfo(Answer, frozen=True):
+    """What all models take: bytes of their files, as they are kept at ``place``, and of the cache."""
+
+    models: tuple[ModelBytes, ...]
+    logical: int
+    stored: int
+    cached: int
+    packs: int = 0
+    place: str = ""
+
+
+class StoreTrouble(Answer, frozen=True):
+    """A blob that is not in order, and the files (``model/version/path``) that it is."""
+
+    kind: str
+    sha256: str
+    place: str
+    message: str
+    repaired: bool
+    used_by: tuple[str, ...] = ()
+
+
+class StoreReport(Answer, frozen=True):
+    """What a check looked at, of how much, and what it found."""
+
+    blobs: int
+    bytes: int
+    all_blobs: int
+    all_bytes: int
+    troubles: tuple[StoreTrouble, ...] = ()
+    after: str | None = None
+
+
+class StoreCollected(Answer, frozen=True):
+    """What a collection removed, looked at, and gave back in bytes of packs."""
+
+    uploads: int = 0
+    blobs: int = 0
+    versions: int = 0
+    environments: int = 0
+    leftovers: int = 0
+    settled: int = 0
+    cooled: int = 0
+    packs: int = 0
+    freed: int = 0
+    cached: int = 0
+
+
 class ModelInfo(Answer, frozen=True):
     """One model; ``version_list`` holds its versions when a single model was asked for."""
 
@@ -153,10 +211,13 @@ class AliasInfo(Answer, frozen=True):
 
 
 class UploadInfo(Answer, frozen=True):
-    """An upload that has begun: the digests that the platform has not got yet."""
+    """An upload that has begun: the digests that the platform has not got yet, and of files that come in parts of
+    ``part_size`` bytes the numbers of those that it has."""
 
     id: str
     missing: tuple[str, ...] = ()
+    parts: dict[str, tuple[int, ...]] = {}
+    part_size: int = 0
     expires: float | None = None
     manifest: Manifest | None = None
 
@@ -174,8 +235,21 @@ class ProgramInfo(Answer, frozen=True):
     budget: MemoryStatus | None = None
 
 
+class HomeInfo(Answer, frozen=True):
+    """One of the homes that share a database: where its control plane and its node are reached, when it last said
+    that it lives (seconds since the epoch), and whether that is too long ago."""
+
+    id: str
+    host: str
+    url: str | None = None
+    node_url: str | None = None
+    seen: float = 0.0
+    gone: bool = False
+
+
 class PlatformInfo(Answer, frozen=True):
-    """The platform as a whole."""
+    """The platform as a whole. ``database`` is which one it uses (without a password), ``homes`` are those that
+    share it, this one (``id``) among them."""
 
     version: str
     control: ProgramInfo
@@ -185,6 +259,9 @@ class PlatformInfo(Answer, frozen=True):
     home: str = ""
     authentication: bool = False
     memory_bytes: int | None = None
+    database: str = ""
+    id: str | None = None
+    homes: tuple[HomeInfo, ...] = ()
 
 
 def decode(body: bytes, type: type[T]) -> T:

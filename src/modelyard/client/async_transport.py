@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import httpx
 
 from modelyard.client.local_files import whole_chunks
-from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Wait, Work
-from modelyard.client.transport import headers_of, split
+from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Together, Wait, Work
+from modelyard.client.transport import headers_of, length, split
 from modelyard.core.errors import Deadline, Unavailable
 
 T = TypeVar("T")
@@ -38,6 +38,8 @@ class AsyncTransport:
                 try:
                     if isinstance(step, Call):
                         outcome = await self._call(step)
+                    elif isinstance(step, Together):
+                        outcome = await self._together(step)
                     elif isinstance(step, Listen):
                         response = await self._listen(step, stack)
                         body = b"" if response.status_code == 200 else await response.aread()
@@ -62,7 +64,7 @@ class AsyncTransport:
         content: Any = call.body
         if call.file is not None:
             headers["Content-Type"] = "application/octet-stream"
-            headers["Content-Length"] = str(call.file.size)
+            headers["Content-Length"] = str(length(call))
             content = _body(call)
         elif content is not None:
             headers["Content-Type"] = "application/json"
@@ -80,6 +82,22 @@ class AsyncTransport:
         except httpx.HTTPError as error:
             raise Unavailable(f"The connection to {origin} broke ({_why(error)}); try again.") from error
         return Reply(response.status_code, dict(response.headers), response.content)
+
+    async def _together(self, step: Together) -> list[Reply | Exception]:
+        free = asyncio.Semaphore(step.at_once)
+
+        async def one(number: int, call: Call) -> Reply | Exception:
+            async with free:
+                try:
+                    reply = await self._call(call)
+                except Exception as error:  # noqa: BLE001 - it is the outcome
+                    return error
+            step.answered(number, reply)
+            return reply
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(number, call)) for number, call in enumerate(step.calls)]
+        return [task.result() for task in tasks]
 
     async def _listen(self, step: Listen, stack: AsyncExitStack) -> httpx.Response:
         headers = headers_of(step.key) | {"Accept": "text/event-stream"} | dict(step.headers)
@@ -99,7 +117,7 @@ class AsyncTransport:
 
 async def _body(call: Call) -> AsyncIterator[bytes]:
     assert call.file is not None
-    chunks = whole_chunks(call.file)
+    chunks = whole_chunks(call.file, call.span)
     while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
         yield bytes(chunk)
         if call.sent is not None:

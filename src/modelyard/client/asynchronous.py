@@ -13,6 +13,9 @@ from modelyard.client.answers import (
     ModelInfo,
     PlatformInfo,
     RemotesInfo,
+    StoreCollected,
+    StoreInfo,
+    StoreReport,
 )
 from modelyard.client.async_registry import AsyncRegistry
 from modelyard.client.async_transport import AsyncTransport
@@ -23,8 +26,11 @@ from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import ModelyardError
 from modelyard.core.job import Job, JobEvent, PredictionJob
 from modelyard.core.model import Version
+from modelyard.core.provenance import Provenance, Source
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.scan import VersionScan
+from modelyard.core.signing import FileSignature
 
 
 class AsyncClient:
@@ -68,14 +74,17 @@ class AsyncClient:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
+        because: str = "",
         reset: bool = False,
+        source: Source | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
         **options: Unpack[Options],
     ) -> EndpointInfo:
         """Deploy the file or folder ``path`` and wait until it serves; the endpoint as it then stands.
 
         ``name`` defaults to the nearest to the file's name. ``trust_pickle`` allows a model whose
-        loading runs code. ``on_event`` is told each step. The other options are those of
+        loading runs code, and ``because`` is kept beside that. ``source`` says where the files came from (not given:
+        their path), for the version's provenance. ``on_event`` is told each step. The other options are those of
         :class:`modelyard.client.options.Options`; one that is not given stays as the endpoint has it,
         or with ``reset`` goes back to its default.
         Raises RejectedContent for files that are no model, Internal with the model's traceback when
@@ -86,7 +95,9 @@ class AsyncClient:
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings_of(options), reset),
+                deploy_flow.Wishes(
+                    trust_pickle, settings_of(options), reset, source=source, because=because
+                ),
                 on_event or _ignore,
             )
         )
@@ -97,9 +108,11 @@ class AsyncClient:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
+        because: str = "",
         settings: DeploymentSettings | Mapping[str, Any] | None = None,
         reset: bool = False,
         card: Card | None = None,
+        source: Source | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
     ) -> Job:
         """Upload what is missing and create the deployment's job, without waiting for it.
@@ -112,7 +125,9 @@ class AsyncClient:
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings or {}, reset, card),
+                deploy_flow.Wishes(
+                    trust_pickle, settings or {}, reset, card=card, source=source, because=because
+                ),
                 on_event or _ignore,
             )
         )
@@ -303,6 +318,38 @@ class AsyncClient:
         """One version of a model. Raises NotFound."""
         return await self._run(flows.version(self._session, model, number))
 
+    async def provenance(self, model: str, number: int) -> list[Provenance]:
+        """Where the files of a version came from: each source, uploader and client once. Raises NotFound."""
+        return await self._run(flows.provenance(self._session, model, number))
+
+    async def signatures(self, model: str, number: int) -> list[FileSignature]:
+        """The file signatures of a version, each with what the platform's keys say of it. Raises NotFound."""
+        return await self._run(flows.signatures(self._session, model, number))
+
+    async def add_signature(self, model: str, number: int, bundle: str) -> FileSignature:
+        """Keep a file signature, the bundle of model-signing as text. Raises RejectedContent for one of other files."""
+        return await self._run(flows.add_signature(self._session, model, number, bundle))
+
+    async def sbom(self, model: str, number: int) -> dict[str, Any]:
+        """The bill of materials of a version (CycloneDX): its files, and the packages that it last ran with."""
+        return await self._run(flows.sbom(self._session, model, number))
+
+    async def environment_sbom(self, id: str) -> dict[str, Any]:
+        """The bill of materials of an environment (CycloneDX). Raises NotFound."""
+        return await self._run(flows.environment_sbom(self._session, id))
+
+    async def scan(self, model: str, number: int, *, again: bool = False) -> VersionScan:
+        """Scan a version by what has not looked at it yet, or with ``again`` by everything; what was found.
+
+        It goes into quarantine, or out of it, by that. Raises NotFound, and Unavailable while a scanner is away
+        that is required.
+        """
+        return await self._run(flows.scan(self._session, model, number, again))
+
+    async def scanned(self, model: str, number: int) -> VersionScan:
+        """What scanners have said of a version until now. Raises NotFound."""
+        return await self._run(flows.scanned(self._session, model, number))
+
     async def delete_model(self, name: str) -> None:
         """Delete a model with all its versions. Raises Conflict while an endpoint uses it."""
         await self._run(flows.delete_model(self._session, name))
@@ -330,6 +377,26 @@ class AsyncClient:
         platform's ``environment_grace``); with ``dry_run`` only say which. Raises Unavailable while the node does
         not answer, because then nobody knows what is in use."""
         return await self._run(flows.clean_environments(self._session, older_than, dry_run))
+
+    async def store_usage(self) -> StoreInfo:
+        """What each model takes of the store, and what it has in common with others."""
+        return await self._run(flows.store_usage(self._session))
+
+    async def verify_store(
+        self,
+        *,
+        deep: bool = False,
+        repair: bool = False,
+        on_progress: Callable[[StoreReport], None] | None = None,
+    ) -> StoreReport:
+        """Look at the bytes of all versions; ``deep`` reads every one, ``repair`` puts right what can be. Every few
+        seconds ``on_progress`` is told what was found so far."""
+        return await self._run(flows.verify_store(self._session, deep, repair, on_progress))
+
+    async def collect_store(self) -> StoreCollected:
+        """Have the platform do now what it does every hour: look at what is new for pieces that are there already, and
+        remove what nothing uses."""
+        return await self._run(flows.collect_store(self._session))
 
     async def status(self) -> PlatformInfo:
         """The platform as a whole: programs, addresses, memory."""

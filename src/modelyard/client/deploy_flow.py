@@ -1,36 +1,46 @@
 """The flow of a deployment: hash, upload what is missing, create the job, follow it to its end."""
 
+import getpass
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modelyard.client.answers import EndpointInfo, UploadInfo, decode, error_of, rebuild
+import msgspec
+
+from modelyard.client.answers import EndpointInfo, decode, error_of, rebuild
 from modelyard.client.events import EventParser
 from modelyard.client.flows import Session, endpoint, job, part
 from modelyard.client.local_files import LocalFile, digest_files, find_files
-from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Wait, Work
+from modelyard.client.steps import Flow, Listen, NextLine, Refused, Reply, Wait, Work
+from modelyard.client.upload_flow import OnEvent, event, send
 from modelyard.core.card import Card
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Internal, ModelyardError, Unavailable
 from modelyard.core.job import Job, JobEvent
 from modelyard.core.manifest import Manifest
 from modelyard.core.names import check_name, suggest_name
+from modelyard.core.provenance import Source, cleaned
 from modelyard.core.reference import parse_reference
+from modelyard.core.version import VERSION
 
-OnEvent = Callable[[JobEvent], None]
 PATIENCE = 60.0  # seconds that a job's stream may be away (the control plane restarts) before giving up
 _ENDS = ("done", "failed", "cancelled")
 
 
 class Wishes(NamedTuple):
     """How to deploy. ``settings`` is a whole, or the part that is given; with ``reset`` the rest is the
-    default, else it is as the endpoint has it. ``card`` fills what the model's card does not say yet."""
+    default, else it is as the endpoint has it. ``card`` fills what the model's card does not say yet. ``source`` is
+    where the files came from (None: their path); ``because``: why they are trusted."""
 
     trust_pickle: bool
     settings: DeploymentSettings | Mapping[str, Any]
     reset: bool
     card: Card | None = None
+    source: Source | None = None
+    because: str = ""
 
 
 def name_of(path: Path, name: str | None) -> str:
@@ -53,17 +63,17 @@ def begin(
     What was uploaded stays when this is interrupted: the next time only the missing files are sent.
     """
     endpoint_name = name_of(path, name)
-    on_event(_event("stage_started", "hash", f"Reading {path}"))
+    on_event(event("stage_started", "hash", f"Reading {path}"))
     files: list[LocalFile] = yield Work(lambda: find_files(path))
     manifest: Manifest = yield Work(lambda: digest_files(files, _reading(on_event)))
-    on_event(_event("stage_done", "hash", f"{len(files)} file(s)", manifest.size, manifest.size))
-    reply = yield from session.api("POST", "/uploads", {"files": manifest.files})
-    upload = decode(reply.body, UploadInfo)
-    yield from _send_missing(session, upload, files, manifest, on_event)
+    on_event(event("stage_done", "hash", f"{len(files)} file(s)", manifest.size, manifest.size))
+    upload = yield from send(session, files, manifest, on_event)
     wanted: dict[str, Any] = {
         "endpoint": endpoint_name,
         "upload": upload.id,
         "trust_pickle": wishes.trust_pickle,
+        "provenance": provenance(wishes.source or Source(kind="path", name=path.absolute().name)),
+        "because": wishes.because,
         "settings": wishes.settings,
         "reset": wishes.reset,
     }
@@ -88,39 +98,19 @@ def begin_version(session: Session, named: str, endpoint_name: str | None, wishe
     return decode(reply.body, Job)
 
 
-def _send_missing(
-    session: Session, upload: UploadInfo, files: list[LocalFile], manifest: Manifest, on_event: OnEvent
-) -> Flow[None]:
-    missing = set(upload.missing)
-    if not missing:
-        on_event(_event("stage_done", "upload", "Nothing to send: the platform has these files"))
-        return
-    places = {file.path: file for file in files}
-    # One copy of each: the same bytes may stand under several paths.
-    wanted = {entry.sha256: places[entry.path] for entry in manifest.files if entry.sha256 in missing}
-    total = sum(file.size for file in wanted.values())
-    on_event(_event("stage_started", "upload", f"Sending {len(wanted)} file(s)", 0, total))
-    done = 0
+def provenance(source: Source) -> dict[str, Any]:
+    """What the platform is told of files that are sent: where they came from, who sends them, with what."""
+    told = msgspec.to_builtins(cleaned(source))
+    return {"source": told, "user": _user(), "client": f"modelyard {VERSION}"}
 
-    def sent(count: int) -> None:
-        nonlocal done
-        done += count
-        on_event(_event("progress", "upload", "bytes", done, total))
 
-    for digest, file in wanted.items():
-        before = done
-        place = session.location
-        url = f"{place.url}/api/v1/uploads/{part(upload.id)}/blobs/{digest}"
-        try:
-            reply: Reply = yield Call("PUT", url, place.key, file=file, sent=sent)
-        except Refused as error:
-            raise Unavailable(
-                f"The platform went away during the upload; deploy again to go on. ({url})"
-            ) from error
-        if reply.status >= 400:
-            raise error_of(reply.status, reply.headers, reply.body)
-        done = before + file.size
-    on_event(_event("stage_done", "upload", f"{len(wanted)} file(s)", total, total))
+def _user() -> str:
+    """Who this is as the machine knows it: ``alice@laptop``. Nothing proves it."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container's user that has no name
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"[:200]
 
 
 def follow(session: Session, id: str, on_event: OnEvent, after: int = 0) -> Flow[Job]:
@@ -191,14 +181,4 @@ def raise_failure(job: Job) -> None:
 
 
 def _reading(on_event: OnEvent) -> Callable[[int, int], None]:
-    return lambda done, total: on_event(_event("progress", "hash", "bytes", done, total))
-
-
-def _event(
-    kind: Any, stage: str, message: str, current: float | None = None, total: float | None = None
-) -> JobEvent:
-    """An event of what happens on this side, before there is a job (``job`` is empty, sequence 0)."""
-    return JobEvent(
-        job="", sequence=0, time=time.time(), kind=kind, stage=stage, message=message,
-        current=current, total=total,
-    )  # fmt: skip
+    return lambda done, total: on_event(event("progress", "hash", "bytes", done, total))

@@ -15,6 +15,9 @@ from modelyard.client.answers import (
     ModelInfo,
     PlatformInfo,
     RemotesInfo,
+    StoreCollected,
+    StoreInfo,
+    StoreReport,
     decode,
     error_of,
     rebuild,
@@ -25,12 +28,16 @@ from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply,
 from modelyard.core.errors import Internal, ModelyardError, Unavailable
 from modelyard.core.job import Job
 from modelyard.core.model import Version
+from modelyard.core.provenance import Provenance
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.scan import VersionScan
+from modelyard.core.signing import FileSignature
 
 T = TypeVar("T")
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 1.0
+_LONG = 3600.0  # of what reads and writes a store
 _ABOUT = ("model_name", "model_version")  # of a piece, beside its outputs
 _GRACE = 0.5  # seconds in which the node's own word on a deadline may arrive
 
@@ -132,6 +139,35 @@ def clean_environments(
     return decode((yield from session.api("POST", "/environments/clean", asked)).body, EnvironmentsFreed)
 
 
+def store_usage(session: Session) -> Flow[StoreInfo]:
+    return decode((yield from session.api("GET", "/store", timeout=_LONG)).body, StoreInfo)
+
+
+def verify_store(
+    session: Session, deep: bool, repair: bool, on_progress: Callable[[StoreReport], None] | None
+) -> Flow[StoreReport]:
+    """All blobs, some seconds a call; what was found so far is told after each."""
+    report = StoreReport(blobs=0, bytes=0, all_blobs=0, all_bytes=0, after="")
+    while report.after is not None:
+        asked = {"deep": deep, "repair": repair, "after": report.after}
+        reply = yield from session.api("POST", "/store/verify", asked, timeout=_LONG)
+        told = decode(reply.body, StoreReport)
+        report = msgspec.structs.replace(
+            told,
+            blobs=report.blobs + told.blobs,
+            bytes=report.bytes + told.bytes,
+            troubles=report.troubles + told.troubles,
+        )
+        if on_progress is not None:
+            on_progress(report)
+    return report
+
+
+def collect_store(session: Session) -> Flow[StoreCollected]:
+    reply = yield from session.api("POST", "/store/collect", {}, timeout=_LONG)
+    return decode(reply.body, StoreCollected)
+
+
 def delete(session: Session, name: str) -> Flow[None]:
     yield from session.api("DELETE", f"/endpoints/{part(name)}")
 
@@ -183,6 +219,39 @@ def model(session: Session, name: str) -> Flow[ModelInfo]:
 
 def version(session: Session, name: str, number: int) -> Flow[Version]:
     return (yield from session.ask(Version, f"/models/{part(name)}/versions/{number}"))
+
+
+def provenance(session: Session, name: str, number: int) -> Flow[list[Provenance]]:
+    return (yield from session.ask(list[Provenance], f"/models/{part(name)}/versions/{number}/provenance"))
+
+
+def signatures(session: Session, name: str, number: int) -> Flow[list[FileSignature]]:
+    return (
+        yield from session.ask(list[FileSignature], f"/models/{part(name)}/versions/{number}/signatures")
+    )
+
+
+def add_signature(session: Session, name: str, number: int, bundle: str) -> Flow[FileSignature]:
+    path = f"/models/{part(name)}/versions/{number}/signatures"
+    return decode((yield from session.api("POST", path, {"bundle": bundle})).body, FileSignature)
+
+
+def sbom(session: Session, name: str, number: int) -> Flow[dict[str, Any]]:
+    return (yield from session.ask(dict[str, Any], f"/models/{part(name)}/versions/{number}/sbom"))
+
+
+def environment_sbom(session: Session, id: str) -> Flow[dict[str, Any]]:
+    return (yield from session.ask(dict[str, Any], f"/environments/{part(id)}/sbom"))
+
+
+def scan(session: Session, name: str, number: int, again: bool) -> Flow[VersionScan]:
+    path = f"/models/{part(name)}/versions/{number}/scan"
+    reply = yield from session.api("POST", path, {"again": again}, timeout=3600.0)
+    return decode(reply.body, VersionScan)
+
+
+def scanned(session: Session, name: str, number: int) -> Flow[VersionScan]:
+    return (yield from session.ask(VersionScan, f"/models/{part(name)}/versions/{number}/scan"))
 
 
 def delete_model(session: Session, name: str) -> Flow[None]:

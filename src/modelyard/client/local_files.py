@@ -80,24 +80,33 @@ def digest_files(files: list[LocalFile], progress: Callable[[int, int], None]) -
     return manifest_of(entries)
 
 
-def read_chunks(file: LocalFile) -> Iterator[memoryview]:
-    """The bytes of a file; a chunk is valid until the next one. Raises InvalidInput if unreadable."""
+def read_chunks(file: LocalFile, first: int = 0, count: int | None = None) -> Iterator[memoryview]:
+    """The bytes of a file, or ``count`` of them from ``first``; a chunk is valid until the next one.
+
+    Raises InvalidInput if unreadable.
+    """
     buffer = memoryview(bytearray(CHUNK))
+    left = CHUNK if count is None else count
     try:
         with file.place.open("rb", buffering=0) as opened:
-            while count := opened.readinto(buffer):
-                yield buffer[:count]
+            opened.seek(first)
+            while got := opened.readinto(buffer[:left] if left < CHUNK else buffer):
+                yield buffer[:got]
+                if count is not None:
+                    left -= got
     except OSError as error:
         raise InvalidInput(f"{file.place} cannot be read: {error.strerror}.", field=file.path) from error
 
 
-def whole_chunks(file: LocalFile) -> Iterator[memoryview]:
-    """As :func:`read_chunks`, but exactly ``file.size`` bytes, as they were announced.
+def whole_chunks(file: LocalFile, span: tuple[int, int] | None = None) -> Iterator[memoryview]:
+    """As :func:`read_chunks`, but exactly ``file.size`` bytes, as they were announced; or those of ``span``, from
+    the first to before the second.
 
     Raises InvalidInput when the file has changed since its size was taken.
     """
-    left = file.size
-    for chunk in read_chunks(file):
+    first, end = span or (0, file.size)
+    left = end - first
+    for chunk in read_chunks(file, first, None if span is None else left):
         left -= len(chunk)
         if left < 0:
             break

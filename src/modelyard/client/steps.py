@@ -4,13 +4,13 @@ A flow is a generator: it yields a step and is sent the step's outcome, or has t
 raised at the ``yield``. It does no I/O itself.
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from modelyard.client.local_files import LocalFile
 
 T = TypeVar("T")
-Flow = Generator["Call | Listen | NextLine | Wait | Work", Any, T]
+Flow = Generator["Call | Together | Listen | NextLine | Wait | Work", Any, T]
 
 
 class Refused(Exception):
@@ -18,7 +18,8 @@ class Refused(Exception):
 
 
 class Call(NamedTuple):
-    """One request; the outcome is a :class:`Reply`. ``file`` streams a file as the body instead.
+    """One request; the outcome is a :class:`Reply`. ``file`` streams a file as the body instead, or with ``span``
+    its bytes from the first to before the second.
 
     Raises Refused when nobody listens, Unavailable when the connection breaks, Deadline when
     ``timeout`` (seconds) passes.
@@ -29,9 +30,19 @@ class Call(NamedTuple):
     key: str | None = None
     body: bytes | None = None
     file: LocalFile | None = None
+    span: tuple[int, int] | None = None
     sent: Callable[[int], None] | None = None  # told the bytes of each chunk of ``file``
     timeout: float = 60.0
     headers: Mapping[str, str] = {}
+
+
+class Together(NamedTuple):
+    """Many requests, ``at_once`` of them under way at a time; the outcome is a list with the Reply to each, or the
+    error that it would have raised. ``answered`` is told the number of each call as it is answered."""
+
+    calls: Sequence[Call]
+    at_once: int
+    answered: "Callable[[int, Reply], None]"
 
 
 class Reply(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from modelyard.client.local_files import whole_chunks
-from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Wait, Work
+from modelyard.client.steps import Call, Flow, Listen, NextLine, Refused, Reply, Together, Wait, Work
 from modelyard.core.errors import Deadline, Unavailable
 
 T = TypeVar("T")
@@ -39,6 +39,8 @@ class Transport:
                 try:
                     if isinstance(step, Call):
                         outcome = self._call(step)
+                    elif isinstance(step, Together):
+                        outcome = self._together(step)
                     elif isinstance(step, Listen):
                         if stream is not None:
                             stream.close()
@@ -68,7 +70,7 @@ class Transport:
         body: Any = call.body
         if call.file is not None:
             headers["Content-Type"] = "application/octet-stream"
-            headers["Content-Length"] = str(call.file.size)
+            headers["Content-Length"] = str(length(call))
             body = _body(call)
         elif body is not None:
             headers["Content-Type"] = "application/json"
@@ -92,6 +94,27 @@ class Transport:
                 self._idle.setdefault(origin, []).append(connection)
             else:
                 connection.close()
+
+    def _together(self, step: Together) -> list[Reply | Exception]:
+        # Imported here: `modelyard --help` and a prediction have no use for it.
+        from concurrent.futures import ThreadPoolExecutor, as_completed
+
+        outcomes: list[Reply | Exception] = [Unavailable("It was not sent.")] * len(step.calls)
+        with ThreadPoolExecutor(step.at_once) as threads:
+            numbers = {threads.submit(self._call, call): number for number, call in enumerate(step.calls)}
+            try:
+                for future in as_completed(numbers):
+                    number = numbers[future]
+                    error = future.exception()
+                    if isinstance(error, Exception):
+                        outcomes[number] = error
+                    else:
+                        outcomes[number] = reply = future.result()
+                        step.answered(number, reply)
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+        return outcomes
 
     def _take(self, origin: str, timeout: float) -> http.client.HTTPConnection:
         """A kept connection on which the server has not hung up, else a new one."""
@@ -182,10 +205,16 @@ def headers_of(key: str | None) -> dict[str, str]:
 
 def _body(call: Call) -> Iterator[memoryview]:
     assert call.file is not None
-    for chunk in whole_chunks(call.file):
+    for chunk in whole_chunks(call.file, call.span):
         yield chunk
         if call.sent is not None:
             call.sent(len(chunk))
+
+
+def length(call: Call) -> int:
+    """Bytes of the body that is a file, or its span."""
+    assert call.file is not None
+    return call.file.size if call.span is None else call.span[1] - call.span[0]
 
 
 def _why(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import EndpointTraffic, Footprint, MemoryStatus, RemoteStatus, ReplicaStatus
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
+from modelyard.store.homes import HomeEntry
 
 EndpointState = Literal["starting", "ready", "asleep", "waking", "updating", "failing", "failed", "unknown"]
 
@@ -25,11 +26,17 @@ class ErrorBody(Noun, omit_defaults=True):
 
 
 class UploadAnswer(Noun):
-    """An upload: what it will contain, what has not come yet, until when it is kept."""
+    """An upload: what it will contain, what has not come yet, until when it is kept.
+
+    ``missing`` are digests. Of a file that comes in parts, of ``part_size`` bytes each but for the last,
+    ``parts`` has the numbers of those that are here.
+    """
 
     id: str
     manifest: Manifest
     missing: tuple[str, ...]
+    parts: dict[str, tuple[int, ...]]
+    part_size: int
     created: float
     expires: float
 
@@ -137,6 +144,28 @@ class EnvironmentsAnswer(Noun):
     freed: int = 0
 
 
+class StoreTrouble(Noun):
+    """A blob that is not in order: where it lies, what is wrong, and the files (``model/version/path``) it is."""
+
+    kind: Literal["missing", "damaged"]
+    sha256: str
+    place: str
+    message: str
+    repaired: bool
+    used_by: tuple[str, ...]
+
+
+class StoreChecked(Noun):
+    """What was looked at, of how much; ``after`` is where the next call goes on (null: that was all)."""
+
+    blobs: int
+    bytes: int
+    all_blobs: int
+    all_bytes: int
+    troubles: tuple[StoreTrouble, ...]
+    after: str | None
+
+
 class ControlAnswer(Noun):
     """The control plane itself. Times in seconds since the epoch, memory (resident) in bytes."""
 
@@ -160,7 +189,8 @@ class NodeAnswer(Noun):
 
 
 class StatusAnswer(Noun):
-    """The platform. ``memory_bytes``: control plane, node and all executors together."""
+    """The platform. ``memory_bytes``: control plane, node and all executors together. ``database``: which one,
+    without a password; ``homes``: those that share it, this one (``id``) among them."""
 
     version: str
     control: ControlAnswer
@@ -170,6 +200,9 @@ class StatusAnswer(Noun):
     home: str
     authentication: bool
     memory_bytes: int | None
+    database: str
+    id: str | None = None
+    homes: tuple[HomeEntry, ...] = ()
 
 
 class HealthAnswer(Noun):

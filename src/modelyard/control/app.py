@@ -16,7 +16,9 @@ from modelyard.control.api import (
     jobs,
     lineage,
     models,
+    proof,
     remotes,
+    store,
     system,
     uploads,
     versions,
@@ -74,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         uploads,
         models,
         versions,
+        proof,
         aliases,
         cards,
         lineage,
@@ -82,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
         endpoints,
         remotes,
         jobs,
+        store,
         system,
     ):
         app.include_router(module.router)

@@ -27,7 +27,8 @@ def describe_all(platform: Platform) -> list[EnvironmentAnswer]:
 
 def clean(platform: Platform, *, older_than: float, dry_run: bool = False) -> EnvironmentsAnswer:
     """Remove every environment that no deployment, replica or job needs, that no process builds or tries, and
-    that was not asked for within ``older_than`` seconds; with ``dry_run`` only say which.
+    that was not asked for within ``older_than`` seconds, also one whose interpreter is gone; with ``dry_run``
+    only say which.
 
     Raises Unavailable when it cannot be told what is in use.
     """
@@ -40,24 +41,23 @@ def clean(platform: Platform, *, older_than: float, dry_run: bool = False) -> En
     with platform.changes:
         needed = in_use(platform)
         now = time.time()
-        for each in environments.list():
-            if each.id in needed:
-                environments.touch(each.id)
-                used.append(each.id)
+        listed = environments.list()
+        sizes = {each.id: each.size for each in listed}
+        for id, since in [*((each.id, each.created) for each in listed), *environments.remains()]:
+            if id in needed:
+                environments.touch(id)
+                used.append(id)
                 continue
-            last_used = max(each.created, environments.last_used(each.id) or 0.0)
+            last_used = max(since, environments.last_used(id) or 0.0)
             if now - last_used < older_than:
-                recent.append(each.id)
+                recent.append(id)
                 continue
-            freed = (
-                environments.freed_by(each.id, seen) if dry_run else environments.remove_if_free(each.id)
-            )
+            freed = environments.freed_by(id, seen) if dry_run else environments.remove_if_free(id)
             if freed is None:
-                busy.append(each.id)
+                busy.append(id)
             else:
-                removed.append(
-                    EnvironmentFreed(id=each.id, size=each.size, freed=freed, last_used=last_used)
-                )
+                size = max(freed, sizes.get(id, 0))
+                removed.append(EnvironmentFreed(id=id, size=size, freed=freed, last_used=last_used))
     return EnvironmentsAnswer(
         removed=tuple(removed),
         used=tuple(used),

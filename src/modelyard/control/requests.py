@@ -9,6 +9,7 @@ from modelyard.core.card import Card, check_card
 from modelyard.core.listing import MOST, Sort, Status, Wanted
 from modelyard.core.manifest import FileEntry
 from modelyard.core.model import Relation
+from modelyard.core.provenance import Source, cleaned
 from modelyard.core.remotes import MAX_REMOTES, MAX_WEIGHT, RemoteRoute
 from modelyard.core.routes import Remote, RetryOptions
 
@@ -24,6 +25,9 @@ WordField = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9
 WhyField = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
 FactField = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
 CountField = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+Because = Annotated[str, Field(max_length=2000, description="why it is trusted")]
 
 
 class Strict(BaseModel):
@@ -155,12 +159,49 @@ class SearchQuery(BaseModel):
         return Wanted(**told, tags=tuple(self.tag))
 
 
+class SourceRequest(Strict):
+    """Where files came from, as far as who sends them knows. Secrets in addresses are taken out."""
+
+    kind: Literal["path", "object", "hub", "git", "url", "package", "catalog", "added", "mirror", "upload"]
+    name: Annotated[str, Field(max_length=2048)] = ""
+    revision: Annotated[str, Field(max_length=250)] | None = None
+    sha256: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = None
+    of: "SourceRequest | None" = None
+
+    def source(self) -> Source:
+        """As a noun of core. Raises InvalidInput."""
+        return cleaned(msgspec.convert(self.model_dump(), Source))
+
+
+class ProvenanceRequest(Strict):
+    """Where an upload came from; who and with what program, as the client says."""
+
+    source: SourceRequest
+    user: Annotated[str, Field(max_length=200)] = ""
+    client: Annotated[str, Field(max_length=200)] = ""
+
+
 class VersionRequest(Strict):
-    """Make a version of a complete upload; ``card`` fills what the model's card does not say yet."""
+    """Make a version of a complete upload; ``card`` fills what the model's card does not say yet. ``because``: why it
+    is trusted."""
 
     upload: IdField
     trust_pickle: bool = False
+    because: Because = ""
     card: CardRequest | None = None
+    provenance: ProvenanceRequest | None = None
+
+
+class ScanRequest(Strict):
+    """Scan a version: what was not looked at by the present scanners, or with ``again`` everything."""
+
+    again: bool = False
+
+
+class SignatureRequest(Strict):
+    """A file signature: the bundle (JSON text) that model-signing writes."""
+
+    bundle: Annotated[str, Field(min_length=2, max_length=1_000_000)]
 
 
 class ResourcesRequest(Strict):
@@ -231,6 +272,20 @@ class CleanRequest(Strict):
     dry_run: bool = False
 
 
+class StoreCheckRequest(Strict):
+    """Look at the blobs behind the digest ``after`` for so many ``seconds``; ``deep``: read every byte; ``repair``:
+    put right what can be."""
+
+    deep: bool = False
+    repair: bool = False
+    after: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
+
+
+class StoreCollectRequest(Strict):
+    """Nothing can be chosen yet."""
+
+
 class DeploymentRequest(Strict):
     """Deploy an upload, or a version that is there: its number, an alias, or the latest of the model when neither is
     given. ``card`` fills what the model's card does not say yet.
@@ -245,6 +300,8 @@ class DeploymentRequest(Strict):
     version: VersionField | NameField | None = None
     trust_pickle: bool = False
     card: CardRequest | None = None
+    provenance: ProvenanceRequest | None = None
+    because: Because = ""
     settings: SettingsRequest = SettingsRequest()
     reset: bool = False
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from modelyard.core.model import Analysis, Mark
 from modelyard.core.struct import Noun
 
-Status = Literal["usable", "deployed", "deprecated", "deleted"]
+Status = Literal["usable", "deployed", "deprecated", "quarantined", "deleted"]
 Sort = Literal["newest", "oldest", "name", "size", "-size", "parameters", "-parameters"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 MOST = 200  # listings of a page
@@ -19,7 +19,8 @@ _PRECISIONS = {
 
 class Listing(Noun):
     """One version. ``size`` is the bytes of all files; ``precision`` the element type of most weights, ``parameters``
-    their count, None where the files do not tell. ``endpoints`` want or serve it."""
+    their count, None where the files do not tell. ``endpoints`` want or serve it; ``quarantine`` is why it may not be
+    deployed."""
 
     model: str
     number: int
@@ -42,6 +43,7 @@ class Listing(Noun):
     latest: bool = False
     deprecated: Mark | None = None
     deleted: Mark | None = None
+    quarantine: str | None = None
 
 
 class Page(Noun):
@@ -89,6 +91,8 @@ class Facts(Noun):
     architecture: str | None
     precision: str | None
     parameters: int | None
+    licence: str | None
+    imports: tuple[str, ...]
 
 
 def facts_of(analysis: Analysis) -> Facts:
@@ -100,8 +104,10 @@ def facts_of(analysis: Analysis) -> Facts:
         architecture=told.get("architecture", "").split(",")[0].strip()[:200]
         or told.get("estimator")
         or None,
-        precision=precision_of(told.get("precision", "")),
+        precision=precision_of(analysis.precision or told.get("precision", "")),
         parameters=analysis.parameters,
+        licence=None if analysis.licence is None else analysis.licence.spdx,
+        imports=analysis.imports,
     )
 
 

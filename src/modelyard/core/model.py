@@ -14,6 +14,29 @@ class Interval(Noun):
     high: int
 
 
+class Flops(Noun):
+    """Multiplications and additions that one ``unit`` of input costs, counted from the weights; ``how`` says what is
+    in that and what is not."""
+
+    value: int
+    unit: Literal["row", "token", "residue"]
+    how: str
+
+
+class Licence(Noun):
+    """``spdx`` is an SPDX expression (``LicenseRef-…`` for what has no identifier). ``place`` is where it was read:
+    a path, perhaps with a key. ``likeness`` is how near the text of a licence file is to SPDX's (1: the same); None
+    where the identifier itself was stated."""
+
+    spdx: str
+    place: str
+    likeness: float | None = None
+
+
+# no: what serves it computes on the processor · can: on either · should: it is large for one without · needs: only there
+GpuNeed = Literal["no", "can", "should", "needs"]
+
+
 class Analysis(Noun):
     """What is this? The answer of the ``analyze`` room.
 
@@ -25,7 +48,12 @@ class Analysis(Noun):
     says whether loading runs code from the model's files (a pickle, ``model.py``), and ``because`` in a sentence
     what that would be, where the format alone does not say it. ``network``: its author
     says that it needs the network.
-    ``details`` holds facts for people (opset, producer, layers), by label.
+    ``precision`` is the element type of most of its weights, ``precisions`` how many numbers are of each.
+    ``context_length`` is how many tokens (residues) it reads at once. ``runtime`` is what it needs of the programs
+    that run it, or was made by, by their names (opset, version). ``memory_bytes`` is estimated, ``memory_measured`` the most
+    that a replica was seen to take. ``imports`` are the packages that a function's code imports.
+    ``gpu_because`` says where the need of a GPU was seen. What is None or empty is not known.
+    ``details`` holds facts for people (producer, layers), by label.
     """
 
     format: str
@@ -39,7 +67,17 @@ class Analysis(Noun):
     example: dict[str, object] | None = None
     parameters: int | None = None
     size_bytes: int = 0
+    precision: str | None = None
+    precisions: dict[str, int] = {}
+    context_length: int | None = None
+    runtime: dict[str, str] = {}
+    flops: Flops | None = None
     memory_bytes: Interval | None = None
+    memory_measured: int | None = None
+    imports: tuple[str, ...] = ()
+    licence: Licence | None = None
+    gpu: GpuNeed = "no"
+    gpu_because: str = ""
     executes: Literal["no", "pickle", "code"] = "no"
     because: str = ""
     network: bool = False
@@ -78,10 +116,18 @@ class Parent(Noun):
     tradeoff: dict[str, Any] | None = None
 
 
+class Trust(Noun):
+    """Somebody trusts a version that executes code: who, and why as he said it."""
+
+    who: str
+    because: str = ""
+
+
 class Version(Noun):
     """One version of a model. Its files and what analysis learnt of them never change; ``created`` is seconds since the
-    epoch (UTC). The rest is what was said of it since: ``aliases`` that name it, that it is ``deprecated`` (do not
-    begin to use it) or ``deleted`` (gone after its mark's ``until``), and the ``parent`` that it was made from."""
+    epoch (UTC). The rest is what was said of it since: who ``trust``s it, ``aliases`` that name it, that it is
+    ``deprecated`` (do not begin to use it) or ``deleted`` (gone after its mark's ``until``), and the ``parent`` that
+    it was made from. ``quarantine`` says why it may be looked at and not deployed; None: it may."""
 
     model: str
     number: int
@@ -90,6 +136,8 @@ class Version(Noun):
     analysis: Analysis
     trusted: bool = False
     created: float = 0.0
+    trust: Trust | None = None
+    quarantine: str | None = None
     aliases: tuple[str, ...] = ()
     deprecated: Mark | None = None
     deleted: Mark | None = None

@@ -11,6 +11,8 @@ any instant carries on from whatever state it finds. The rules:
   node goes on healing it, because there is nothing better to do with its calls.
 - Remotes are routed to as they are set, whatever becomes of a deployment of the same name: they share
   its traffic from when it is ready.
+- A revision that is withheld (its version is in quarantine, and that is to stop it) leaves the table and has failed,
+  also when it has the traffic; it stays out until something is deployed anew.
 - A node that is not known to be in some state changes nothing: unknown is a third answer.
 - The table is pushed only when its content differs from what the node is known to have, and then with
   a generation above both; the pools that stay are the same to the byte.
@@ -31,11 +33,15 @@ _SERVES = ("ready", "asleep", "waking")
 
 
 class Revision(Noun):
-    """A deployment with the pool that it needs. ``signature_known``: its version has a signature."""
+    """A deployment with the pool that it needs. ``signature_known``: its version has a signature; ``memory``: the
+    most bytes that one of its replicas was known to take (None: not measured yet). ``withheld``: why it may not
+    serve, whatever it did until now."""
 
     deployment: Deployment
     pool: Pool
     signature_known: bool = True
+    memory: int | None = None
+    withheld: str | None = None
 
 
 class Line(Noun):
@@ -77,11 +83,13 @@ class StateChange(Noun):
 
 
 class Learnt(Noun):
-    """A version's signature, told by a running executor."""
+    """What a running replica told of its version: the signature that its files do not say, the memory that it was
+    measured to take (bytes)."""
 
     model: str
     version: int
-    signature: Signature
+    signature: Signature | None = None
+    memory: int | None = None
 
 
 class Actions(Noun):
@@ -123,10 +131,9 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Actions:
         if decision.route is not None:
             deployed[line.endpoint] = decision.route.id
         for revision in decision.revisions:
-            report = reported.get(revision.deployment.id)
-            if report is not None and report.signature is not None and not revision.signature_known:
-                key = revision.deployment.model, revision.deployment.version
-                learnt[key] = Learnt(model=key[0], version=key[1], signature=report.signature)
+            told = _learnt(revision, reported.get(revision.deployment.id))
+            if told is not None:
+                learnt[told.model, told.version] = told
     table = _table_to_push(pools, _routes(deployed, wanted.remotes), wanted, observed, status)
     return Actions(
         changes=tuple(changes),
@@ -136,6 +143,21 @@ def decide(wanted: Wanted, observed: Observed, now: float) -> Actions:
         learnt=tuple(learnt.values()),
         calm=not (moving or table is not None),
     )
+
+
+def _learnt(revision: Revision, report: PoolStatus | None) -> Learnt | None:
+    """What the report says that was not known. Memory is told again when it has grown by a twentieth: each word of
+    it is a write."""
+    if report is None:
+        return None
+    signature = report.signature if not revision.signature_known else None
+    memory = report.footprint.most if report.footprint is not None else None
+    if memory is not None and revision.memory is not None and memory <= revision.memory * 1.05:
+        memory = None
+    if signature is None and memory is None:
+        return None
+    deployment = revision.deployment
+    return Learnt(model=deployment.model, version=deployment.version, signature=signature, memory=memory)
 
 
 def _routes(deployed: dict[str, str], remotes: Sequence[RemoteRoute]) -> list[Route]:
@@ -168,6 +190,25 @@ def _decide_line(line: Line, reported: dict[str, PoolStatus]) -> _Decision:
         )
         for former in line.superseded
     ]
+    both = [wanted]
+    if serving is not None and serving.deployment.id != wanted.deployment.id:
+        both.append(serving)
+    changes += [
+        StateChange(deployment=each.deployment, state="failed", reason=each.withheld)
+        for each in both
+        if each.withheld is not None and each.deployment.state not in ("failed", "retired")
+    ]
+    if serving is not None and (serving.withheld is not None or serving.deployment.state == "failed"):
+        if serving.deployment.id == wanted.deployment.id:
+            return _Decision(changes=tuple(changes))
+        serving = None
+    if wanted.withheld is not None:
+        return _Decision(
+            revisions=(serving,) if serving is not None else (),
+            route=serving.deployment if serving is not None else None,
+            changes=tuple(changes),
+            reverts=(wanted.deployment,) if serving is not None else (),
+        )
     if serving is not None and serving.deployment.id == wanted.deployment.id:
         if wanted.deployment.state != "ready":
             changes.append(StateChange(deployment=wanted.deployment, state="ready"))

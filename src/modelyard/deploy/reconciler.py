@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.model import Version
@@ -33,7 +35,9 @@ class Reconciler:
 
     ``changes`` is held by everything in this process that writes endpoints: a pass reads without
     it, and writes only under it and only if nothing was written since. The control process is the
-    one writer of its home (it holds ``run/control.lock``), so a lock in memory is enough.
+    one writer of its home (it holds ``run/control.lock``), so a lock in memory is enough; where other
+    homes share the database they may delete an endpoint of this one in between, which the write itself
+    refuses and the next pass sees.
     """
 
     MOVING = 0.25  # seconds between looks while anything is under way
@@ -50,6 +54,7 @@ class Reconciler:
         keys: tuple[str, ...] | None,
         changes: threading.RLock,
         changed: Signal,
+        stop_quarantined: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._endpoints = endpoints
@@ -60,6 +65,7 @@ class Reconciler:
         self._keys = keys
         self._changes = changes
         self._changed = changed
+        self._stop_quarantined = stop_quarantined
         self._clock = clock
         self._wake = threading.Event()
         self._stop = False
@@ -99,6 +105,11 @@ class Reconciler:
             try:
                 calm = self.step()
                 self._last_error = None
+            except Unavailable as error:
+                calm = True  # it is not asked more often than when all is calm
+                if repr(error.code) != self._last_error:
+                    _log.warning("the reconciler waits: %s", error.message)
+                self._last_error = repr(error.code)
             except Exception as error:  # noqa: BLE001 - the edge of a thread that must not end
                 calm = False
                 # The same error at each quarter of a second would bury every other line.
@@ -124,9 +135,9 @@ class Reconciler:
             generation = self._endpoints.generation()
             if self._wanted is not None and self._wanted[0] == generation:
                 return self._wanted
-            endpoints = self._endpoints.list()
-            deployments = {deployment.id: deployment for deployment in self._endpoints.deployments()}
-            remotes = self._remotes.list()
+            endpoints, revisions = self._endpoints.snapshot(here=True)
+            deployments = {deployment.id: deployment for deployment in revisions}
+            remotes = self._remotes.list(here=True)
             default = self._endpoints.default()
             if default is None and remotes:
                 default = remotes[0].endpoint
@@ -161,15 +172,21 @@ class Reconciler:
         """With the pool that was made when it was first seen: it must not change while it lives."""
         former = self._revisions.get(deployment.id)
         if former is not None and former.signature_known:
-            revision = Revision(deployment=deployment, pool=former.pool)
+            revision = Revision(deployment=deployment, pool=former.pool, memory=former.memory)
         else:
             version = self._versions.get(deployment.model, deployment.version)
             revision = Revision(
                 deployment=deployment,
                 pool=former.pool if former is not None else self._pool_source(version, deployment),
                 signature_known=version.analysis.signature is not None,
+                memory=version.analysis.memory_measured,
             )
         self._revisions[deployment.id] = revision
+        if self._stop_quarantined:
+            quarantine = self._versions.get(deployment.model, deployment.version).quarantine
+            if quarantine is not None:
+                why = f"Version {deployment.version} of {deployment.model} is in quarantine. {quarantine}"
+                return replace(revision, withheld=why)
         return revision
 
     def _observe(self) -> NodeStatus | None:
@@ -200,7 +217,13 @@ class Reconciler:
                 self._endpoints.serve(deployment.endpoint, deployment.id)
                 _log.info("%s is served by %s now", deployment.endpoint, deployment.id)
             for learnt in actions.learnt:
-                self._versions.learn(learnt.model, learnt.version, learnt.signature)
+                self._versions.learn(learnt.model, learnt.version, learnt.signature, learnt.memory)
+                self._revisions = {
+                    id: replace(each, memory=learnt.memory or each.memory)
+                    if (each.deployment.model, each.deployment.version) == (learnt.model, learnt.version)
+                    else each
+                    for id, each in self._revisions.items()
+                }
                 self._wanted = None
         if actions.changes or actions.reverts or (taken and (actions.serves or actions.learnt)):
             self._changed.notify()

@@ -52,6 +52,19 @@ def cpu_ticks(pid: int) -> int | None:
     return ticks
 
 
+def descendants(pid: int) -> list[int]:
+    """The processes that one has started and those that they have, as far as this system tells."""
+    found: list[int] = []
+    ahead = [pid]
+    while ahead:
+        for listed in Path(f"/proc/{ahead.pop()}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                children = list(map(int, listed.read_text().split()))
+                found += children
+                ahead += children
+    return found
+
+
 def is_alive(pid: int) -> bool:
     """Whether the process is there and not only waiting to be reaped."""
     try:

@@ -6,7 +6,7 @@ source ──► material (its files, here) ──► project (who it is, what i
 all of that ──► look: a report, with what was not found out as questions ──► writing ──► trial
 """
 
-from modelyard.onboard.added import Added, recall, remember, written
+from modelyard.onboard.added import Added, recall, remember, taken_as_it_is, written
 from modelyard.onboard.look import Answers, Look, look
 from modelyard.onboard.material import Material, bring
 from modelyard.onboard.report import Finding, Question, Report
@@ -28,6 +28,7 @@ __all__ = [
     "put_in_place",
     "recall",
     "remember",
+    "taken_as_it_is",
     "write",
     "written",
 ]

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from packaging.requirements import Requirement
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
 from modelyard.core.struct import Noun
 from modelyard.onboard.look import Answers
 from modelyard.onboard.material import Kind
-from modelyard.package.address import shown
 
 _OURS = ("model.py", "model.yaml", "requirements.txt", "test_model.py")
 
@@ -89,6 +89,30 @@ def recall(name: str, root: Path) -> Added:
             f"FOLDER --name {name}.",
             field="name",
         ) from error
+
+
+def taken_as_it_is(folder: Path, source: str, root: Path) -> dict[str, str]:
+    """The digests of what we wrote into ``folder``, of which some may have been changed by hand since: what was
+    changed then still counts as changed. Of a folder that nobody remembers they are the files as they are.
+
+    Raises Conflict when it was written from another source: what is said of this one would not hold for it.
+    """
+    records = (root / "records").glob("*.json")
+    for place in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            known = msgspec.json.decode(place.read_bytes(), type=Added)
+        except (OSError, msgspec.DecodeError):
+            continue
+        if known.folder != str(folder.resolve()):
+            continue
+        if known.kind != "folder" and known.source != source:
+            raise Conflict(
+                f"{folder} was written from {shown(known.source)}. Write it anew (--overwrite), name another folder "
+                f"(--to FOLDER), or bring it to another version: modelyard update {known.name} --version VERSION.",
+                field="to",
+            )
+        return known.written
+    return written(folder)
 
 
 def _digest(path: Path) -> str:

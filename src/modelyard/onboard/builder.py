@@ -11,8 +11,24 @@ from typing import Any
 from modelyard.onboard.code import Code, dotted_of
 from modelyard.onboard.flow import BUILT_INS, COMMON_IMPORTS, Flow, Step, bound_by, is_literal, loaded
 from modelyard.onboard.leaves import Leaf, Leaves, shape_of
-from modelyard.onboard.literals import annotation_of, as_json, guessed, is_setting, numbers
-from modelyard.onboard.origin import Origin, arguments_of, definition, makes_object, origin
+from modelyard.onboard.literals import (
+    annotation_of,
+    as_json,
+    guessed,
+    is_path_of_file,
+    is_placeholder,
+    is_setting,
+    numbers,
+)
+from modelyard.onboard.origin import (
+    Origin,
+    Parameter,
+    arguments_of,
+    definition,
+    makes_object,
+    origin,
+    parameter,
+)
 from modelyard.onboard.shown import is_shown, presented
 from modelyard.onboard.usage import MISSING, Input, Usage, is_answer, suffix_of, words_of
 
@@ -123,13 +139,15 @@ class _Writer:
 
     def _input(self, leaf: Leaf, count: int) -> None:
         first = not self._inputs
-        name = self._name(leaf)
-        node: ast.expr = ast.Name(name, ast.Load())
         literal = (
             ast.literal_eval(leaf.value)
             if leaf.value is not None and leaf.kind in ("value", "file")
             else None
         )
+        if is_path_of_file(literal):
+            leaf = leaf._replace(kind="file")
+        name = self._name(leaf)
+        node: ast.expr = ast.Name(name, ast.Load())
         declared = self._declared(leaf)
         if leaf.kind == "file":
             suffix = suffix_of(str(literal)) or ""
@@ -152,14 +170,25 @@ class _Writer:
                 annotation = f"list[{annotation}]"
             self._inputs.append(Input(name, annotation, numbers(shape)))
             self._depends(leaf.value, leaf.step)
-        elif leaf.kind == "unknown":
-            self._inputs.append(Input(name, declared or guessed(leaf.name or ""), MISSING))
+        elif leaf.kind == "unknown" or is_placeholder(literal):
+            self._inputs.append(Input(name, declared or guessed(leaf.name or name), MISSING))
         else:
             annotation = annotation_of(literal)
             if annotation == "int" and declared is not None:
                 annotation = declared
             optional = not first and count > 1 and is_setting(literal, leaf)
             default = repr(literal) if optional else None
+            taken = None if first else self._taken_by(leaf)
+            if taken is not None and taken.required:
+                default = None  # the project makes none up, and neither do we
+            elif (
+                taken is not None
+                and default is None
+                and taken.default is not None
+                and is_literal(taken.default)
+            ):
+                default = ast.unparse(taken.default)
+                annotation += " | None" * (default == "None")
             self._inputs.append(Input(name, annotation, as_json(literal), default))
         self._swaps[id(leaf.node)] = node
         if isinstance(leaf.node, ast.Name):
@@ -206,6 +235,15 @@ class _Writer:
         if isinstance(leaf.argument, int):
             return known[leaf.argument] if leaf.argument < len(known) else None
         return next((each for each in known if each.arg == leaf.argument), None)
+
+    def _taken_by(self, leaf: Leaf) -> Parameter | None:
+        """The parameter that the leaf alone is given for."""
+        if self._definition is None or self._tier == 2 or leaf.argument is None:
+            return None
+        given = [*enumerate(self._call.args), *((each.arg, each.value) for each in self._call.keywords)]
+        if (leaf.argument, id(leaf.node)) not in [(name, id(value)) for name, value in given]:
+            return None
+        return parameter(self._definition, leaf.argument)
 
     def _declared(self, leaf: Leaf) -> str | None:
         """A plain type that the parameter is annotated with."""

@@ -89,7 +89,8 @@ class Code:
         """A file as text; empty when it cannot be read, is too large, or leaves the folder."""
         place = self._root / path
         try:
-            if not place.resolve().is_relative_to(self._root.resolve()) or place.stat().st_size > _LARGEST:
+            inside = place.resolve().is_relative_to(self._root.resolve())
+            if not inside or not place.is_file() or place.stat().st_size > _LARGEST:
                 return ""
             return place.read_text("utf-8", errors="replace")
         except OSError:

@@ -8,6 +8,10 @@ from modelyard.onboard.leaves import Leaf
 from modelyard.onboard.usage import MISSING
 
 _ARRAY_LIMIT = 10_000  # numbers of an example that are written down
+_PLACEHOLDER = re.compile(r"<\w+(?:[ _-]\w+)+>|YOUR[A-Z_]*|/?path[_/ -]to[_/ -][\w /-]*")
+_PATH_OF_FILE = re.compile(
+    r"/?path[_/ -]to[_/ -]([\w /-]*[_/ -])?(file|image|picture|photo|audio|recording|video)"
+)
 _OPTION = re.compile(r"[A-Za-z0-9_.-]{1,16}")
 
 
@@ -45,6 +49,27 @@ def is_setting(value: Any, leaf: Leaf) -> bool:
     return isinstance(value, int | float) or (
         isinstance(value, str) and leaf.name is None and _OPTION.fullmatch(value) is not None
     )
+
+
+def is_placeholder(value: Any) -> bool:
+    """Whether it stands for a value that the reader is to put there: ``<array of an image>``, ``YOUR_SEQUENCE``,
+    ``path_to_a_file``, ``[75.2, 85.1, ...]``; or is one that JSON has no form for."""
+    if isinstance(value, str):
+        return _PLACEHOLDER.fullmatch(value) is not None
+    return _is_elided(value)
+
+
+def _is_elided(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_elided, value.values()))
+    if isinstance(value, list | tuple | set):
+        return any(map(_is_elided, value))
+    return value is ... or isinstance(value, complex)
+
+
+def is_path_of_file(value: Any) -> bool:
+    """Whether it stands for the path of a file of no kind that is told."""
+    return isinstance(value, str) and _PATH_OF_FILE.fullmatch(value) is not None
 
 
 def guessed(name: str) -> str:

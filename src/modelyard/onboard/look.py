@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from modelyard.analyze import analyze
 from modelyard.analyze.detect import identify
+from modelyard.analyze.packages import alike, is_known, package_of, requirement_of
 from modelyard.core.errors import InvalidInput, ModelyardError
 from modelyard.core.model import Analysis
 from modelyard.core.names import suggest_name
@@ -22,9 +23,8 @@ from modelyard.onboard.api import usages_of_api
 from modelyard.onboard.builder import Builder
 from modelyard.onboard.code import Code
 from modelyard.onboard.flow import Flow
-from modelyard.onboard.literals import annotation_of
+from modelyard.onboard.literals import annotation_of, as_json
 from modelyard.onboard.material import Material
-from modelyard.onboard.packages import alike, is_known, package_of, requirement_of
 from modelyard.onboard.project import Need, Project, read_project
 from modelyard.onboard.report import Finding, Question, Report
 from modelyard.onboard.snippets import documents
@@ -278,9 +278,11 @@ def _example(folder: Path, usage: Usage, answers: Answers) -> tuple[dict[str, An
             if content is not None:
                 record[each.name] = content
             else:
-                questions.append(_asked(each, f"a {each.suffix} file", f"@FILE{each.suffix}"))
+                questions.append(
+                    _asked(each, " ".join(f"a {each.suffix} file".split()), f"@FILE{each.suffix}")
+                )
         elif each.example is not MISSING:
-            if each.default is None:
+            if each.default is None or as_json(ast.literal_eval(each.default)) != each.example:
                 record[each.name] = each.example
         elif each.default is None:
             questions.append(

@@ -29,13 +29,15 @@ _HUB = "hf://"
 
 class Material(NamedTuple):
     """The files of a source. ``requirement`` installs them, when they are a wheel (kind *package*);
-    ``told`` says for people what was brought."""
+    ``told`` says for people what was brought; ``revision`` is the commit, the SHA-256 of a download, or the exact
+    package."""
 
     folder: Path
     kind: Kind
     name: str
     told: str
     requirement: str | None = None
+    revision: str | None = None
 
 
 def bring(source: str, place: Path, *, python: Path | None = None, progress: uv.Progress) -> Material:
@@ -45,11 +47,17 @@ def bring(source: str, place: Path, *, python: Path | None = None, progress: uv.
     Raises InvalidInput for what is no source, NotFound for what is not there, Unavailable when it cannot
     be reached.
     """
+    if not source.strip():
+        raise InvalidInput(
+            "Name a source: a folder (. is this one), an address, or a package.", field="source"
+        )
     if source.startswith(_HUB):
         return _hub(source.removeprefix(_HUB), place, progress)
     if is_address(source):
         brought = bring_address(source, place, progress=progress)
-        return Material(brought.folder, brought.kind, brought.folder.name, brought.told)
+        return Material(
+            brought.folder, brought.kind, brought.folder.name, brought.told, revision=brought.revision
+        )
     path = Path(source).expanduser()
     if path.is_dir():
         return Material(path.resolve(), "folder", path.resolve().name, f"the folder {path}")
@@ -70,8 +78,9 @@ def _hub(name: str, place: Path, progress: uv.Progress) -> Material:
         if not folder.is_dir():
             hub.download(commit, folder, progress=progress)
     return Material(
-        folder, "hub", repository.rpartition("/")[2], f"{repository} at {commit.sha[:12]} of the hub"
-    )
+        folder, "hub", repository.rpartition("/")[2], f"{repository} at {commit.sha[:12]} of the hub",
+        revision=commit.sha,
+    )  # fmt: skip
 
 
 def _package(source: str, place: Path, python: Path, progress: uv.Progress) -> Material:
@@ -111,7 +120,8 @@ def _package(source: str, place: Path, python: Path, progress: uv.Progress) -> M
             shutil.rmtree(partial, ignore_errors=True)
     extras = f"[{','.join(sorted(wanted.extras))}]" if wanted.extras else ""
     return Material(
-        folder, "package", called, f"{wanted.name} {version} of the package index", f"{called}{extras}=={version}"
+        folder, "package", called, f"{wanted.name} {version} of the package index", f"{called}{extras}=={version}",
+        f"{called}=={version}",
     )  # fmt: skip
 
 
@@ -134,7 +144,13 @@ def _source(
         raise error from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Material(folder, "source", called, f"the source of {top.name}, for which there is no wheel")
+    return Material(
+        folder,
+        "source",
+        called,
+        f"the source of {top.name}, for which there is no wheel",
+        revision=str(wanted),
+    )
 
 
 def _version(folder: Path, name: str) -> str:

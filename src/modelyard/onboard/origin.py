@@ -91,6 +91,32 @@ def definition(called: Origin, code: Code) -> Found | None:
     return next((each for name in names if (each := code.find(f"{called.dotted}.{name}"))), None)
 
 
+class Parameter(NamedTuple):
+    """Where an argument of a call goes: a parameter that must be given, or one that has ``default``."""
+
+    required: bool
+    default: ast.expr | None
+
+
+def parameter(found: Found, argument: int | str) -> Parameter | None:
+    """The parameter that takes the positional or named ``argument``; None when that cannot be told. What goes into
+    ``**kwargs`` may be required by whatever takes it there."""
+    if isinstance(found.node, ast.ClassDef):
+        return None
+    given = found.node.args
+    positional = [*given.posonlyargs, *given.args]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(given.defaults))
+    pairs = list(zip(positional, [*defaults, *given.defaults], strict=True))
+    own = set(map(id, arguments_of(found)))
+    pairs = [pair for pair in pairs if id(pair[0]) in own]
+    if isinstance(argument, int):
+        return Parameter(pairs[argument][1] is None, pairs[argument][1]) if argument < len(pairs) else None
+    for each, default in [*pairs, *zip(given.kwonlyargs, given.kw_defaults, strict=True)]:
+        if each.arg == argument:
+            return Parameter(default is None, default)
+    return Parameter(True, None) if given.kwarg is not None else None
+
+
 def arguments_of(found: Found) -> list[ast.arg]:
     """Its parameters without ``self``."""
     if isinstance(found.node, ast.ClassDef):

@@ -126,7 +126,8 @@ class _Reader:
 
     def _text(self, path: Path) -> str | None:
         try:
-            if not path.resolve().is_relative_to(self._root.resolve()) or path.stat().st_size > _LARGEST:
+            inside = path.resolve().is_relative_to(self._root.resolve())
+            if not inside or not path.is_file() or path.stat().st_size > _LARGEST:
                 return None
             return path.read_text("utf-8", errors="replace")
         except OSError:
@@ -303,6 +304,9 @@ class _Reader:
         said = project.get("license") or setup.get("license") or metadata.get("license")
         if isinstance(said, dict):
             said = cast("dict[str, Any]", said).get("text")
+        if isinstance(said, str) and said.startswith("License ::"):  # a classifier in the wrong place
+            said = said.rpartition(" :: ")[2]
+            said = _CLASSIFIERS.get(said, said)
         if isinstance(said, str) and said.strip() not in ("", "UNKNOWN") and len(said) < 80:
             where = place or "pyproject.toml or setup.py"
             return Finding(about="licence", value=said.strip(), confidence="likely", reason=where)

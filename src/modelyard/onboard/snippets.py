@@ -16,9 +16,7 @@ from modelyard.onboard.code import Code, parse
 from modelyard.onboard.material import Material
 from modelyard.onboard.project import Project
 
-_FENCE = re.compile(
-    r"^([ \t]*)(`{3,}|~{3,})[ \t]*\{?\.?([\w+-]*)[^\n]*\n(.*?)^\1\2[ \t]*$", re.MULTILINE | re.DOTALL
-)
+_FENCE = re.compile(r"([ \t]*)(`{3,}|~{3,})[ \t]*\{?\.?([\w+-]*)")
 _DIRECTIVE = re.compile(
     r"^([ \t]*)(?:\.\. (?:code-block|code|sourcecode)::[ \t]*([\w-]*)[^\n]*|[^\n]*::[ \t]*)\n", re.MULTILINE
 )
@@ -72,10 +70,10 @@ def _of_prose(text: str) -> Iterator[Piece]:
 def _blocks(text: str) -> Iterator[tuple[str, int]]:
     """Blocks of code in Markdown or reStructuredText that may be Python, with the line that each begins at."""
     text = text.replace("\r\n", "\n")
-    fenced = list(_FENCE.finditer(text))
-    for match in fenced:
-        if match[3].lower() in _PYTHON:
-            yield textwrap.dedent(match[4]), text.count("\n", 0, match.start(4)) + 1
+    fenced = list(_fenced(text.split("\n")))
+    for language, lines, first in fenced:
+        if language.lower() in _PYTHON:
+            yield textwrap.dedent("".join(f"{line}\n" for line in lines)), first
     if fenced:
         return
     for match in _DIRECTIVE.finditer(text):
@@ -84,6 +82,25 @@ def _blocks(text: str) -> Iterator[tuple[str, int]]:
             if block.strip():
                 yield block, text.count("\n", 0, match.end()) + 1 + skipped
     yield from _loose(text)
+
+
+def _fenced(lines: list[str]) -> Iterator[tuple[str, list[str], int]]:
+    """Language, lines and the number of the first line of each block between fences; each line is looked at once
+    for each kind of fence, however many of them are never closed."""
+    closing: dict[str, list[int]] = {}  # by what closes: its lines, the last first
+    for number in range(len(lines) - 1, -1, -1):
+        if lines[number].lstrip(" \t")[:3] in ("```", "~~~"):
+            closing.setdefault(lines[number].rstrip(" \t"), []).append(number)
+    index = 0
+    while index < len(lines):
+        match = _FENCE.match(lines[index])
+        ends = closing.get(match[1] + match[2], []) if match is not None else []
+        while ends and ends[-1] <= index:
+            ends.pop()
+        if match is not None and ends:
+            yield match[3], lines[index + 1 : ends[-1]], index + 2
+            index = ends[-1]
+        index += 1
 
 
 def _indented(text: str, above: int) -> tuple[str, int]:

@@ -20,13 +20,13 @@ from typing import Any
 import msgspec
 
 from modelyard.analyze import analyze
+from modelyard.analyze.packages import package_of
 from modelyard.core.deployment import Leave
 from modelyard.core.errors import RejectedContent
 from modelyard.core.model import Analysis
 from modelyard.core.routes import ExecutorSpec
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
-from modelyard.onboard.packages import package_of
 from modelyard.package.environment import Environment, Environments
 from modelyard.package.system import check_system
 from modelyard.serve.codec import unpack_record
@@ -39,6 +39,11 @@ from modelyard.store.files import FolderFiles
 from modelyard_executor import wire
 
 THREADS = 2
+# How libraries say that they reached nobody.
+_UNREACHED = re.compile(
+    r"couldn't connect to|Temporary failure in|Failed to resolve|Could not resolve|Name or service not known|"
+    r"Network is unreachable|Max retries exceeded|ConnectionError|ConnectError|<urlopen error"
+)
 _MEMORY = 8 * 2**30  # bytes; a model that needs more is deployed with --memory, not tried
 
 
@@ -171,7 +176,7 @@ class _Process:
         hello, _ = channel.receive()
         if hello["type"] != "HELLO":
             raise RejectedContent(
-                f"The model cannot be loaded: {hello['message']}{_missing(log())}\n{log()}".rstrip()
+                f"The model cannot be loaded: {hello['message']}{self._missing(log())}\n{log()}".rstrip()
             )
         loaded = time.monotonic() - begin
         signature = msgspec.convert(hello["signature"], Signature)
@@ -193,6 +198,14 @@ class _Process:
             log=log(),
         )
 
+    def _missing(self, log: str) -> str:
+        """What to do about a module that is not installed, or a network that was not given."""
+        if (found := re.search(r"No module named '([\w.]+)'", log)) is not None:
+            return f" Nothing lists what has {found[1]!r}: say it with --requirement {package_of(found[1].partition('.')[0])}."
+        if not self._leave.network and _UNREACHED.search(log):
+            return " It was tried without the network; if it has to download something, give it leave with --network."
+        return ""
+
     def _ask(
         self,
         channel: wire.Channel,
@@ -210,7 +223,7 @@ class _Process:
         (result,) = header["items"]
         if "error" in result:
             raise RejectedContent(
-                f"The model does not answer its example: {result['error']['message']}{_missing(log())}\n{log()}".rstrip()
+                f"The model does not answer its example: {result['error']['message']}{self._missing(log())}\n{log()}".rstrip()
             )
         specs = {spec.name: spec for spec in signature.outputs}
         answer: dict[str, Any] = {}
@@ -220,14 +233,6 @@ class _Process:
             answer[name] = unpack_record(specs.get(name), datatype, shape, data, signature.batched)
             start += size
         return answer
-
-
-def _missing(log: str) -> str:
-    """What to do about a module that is not installed."""
-    found = re.search(r"No module named '([\w.]+)'", log)
-    if found is None:
-        return ""
-    return f" Nothing lists what has {found[1]!r}: say it with --requirement {package_of(found[1].partition('.')[0])}."
 
 
 def _tail(log: Path) -> str:

@@ -101,8 +101,8 @@ def _copy(look: Look, to: Path) -> None:
 
 def model_source(look: Look) -> str:
     """``model.py``: a function ``predict``, or a class ``Model`` when something is made once."""
-    usage = look.usage
-    assert usage is not None
+    assert look.usage is not None
+    usage = _apart(look.usage)
     files = [each for each in usage.inputs if each.suffix is not None]
     needs_folder = any("folder /" in line for line in usage.setup)
     imports = list(usage.imports)
@@ -110,7 +110,13 @@ def model_source(look: Look) -> str:
         imports.append("from tempfile import NamedTemporaryFile")
     if usage.setup:
         imports.append("from pathlib import Path")
-    head = [f'"""{_docstring(look, usage)}\n"""', "", *_sorted_imports(imports), ""]
+    # An executor's Python may be older than `X | None`.
+    future = (
+        ["from __future__ import annotations", ""]
+        if any(" | " in each.annotation for each in usage.inputs)
+        else []
+    )
+    head = [f'"""{_docstring(look, usage)}\n"""', "", *future, *_sorted_imports(imports), ""]
     parts = list(head)
     for definition in usage.definitions:
         parts += ["", definition, ""]
@@ -129,6 +135,49 @@ def model_source(look: Look) -> str:
             f"What was made of {usage.shown} is not Python; tell its authors of {look.report.source!r}."
         )
     return source
+
+
+def _apart(usage: Usage) -> Usage:
+    """The usage, with another name for what the project calls as ``model.py`` calls its own."""
+    own = "Model" if usage.setup else "predict"
+    renamer = _Renamer(own, f"{usage.target.partition('.')[0]}_{own}")
+
+    def renamed(lines: Sequence[str]) -> tuple[str, ...]:
+        return tuple(ast.unparse(renamer.visit(ast.parse(line))) for line in lines)
+
+    imports, definitions = renamed(usage.imports), renamed(usage.definitions)
+    if not renamer.bound:
+        return usage
+    return usage._replace(
+        imports=imports,
+        definitions=definitions,
+        setup=renamed(usage.setup),
+        body=renamed(usage.body),
+        result=renamed([usage.result])[0],
+    )
+
+
+class _Renamer(ast.NodeTransformer):
+    """``bound``: whether an import or a definition binds ``old``."""
+
+    def __init__(self, old: str, new: str) -> None:
+        self._old, self._new, self.bound = old, new, False
+
+    def visit_alias(self, node: ast.alias) -> ast.alias:
+        if (node.asname or node.name) != self._old:
+            return node
+        self.bound = True
+        return ast.alias(node.name, self._new)
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name(self._new, node.ctx) if node.id == self._old else node
+
+    def _defined(self, node: Any) -> Any:
+        if node.name == self._old:
+            self.bound, node.name = True, self._new
+        return self.generic_visit(node)
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _defined
 
 
 def _docstring(look: Look, usage: Usage) -> str:

@@ -3,8 +3,9 @@
 import re
 from email.message import Message
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import InvalidInput
 from modelyard.core.manifest import check_digest
 from modelyard.host.network import is_loopback
@@ -86,16 +87,6 @@ def check_web(url: str, *, field: str = "source", plain: bool = False) -> str:
             field=field,
         )
     return url
-
-
-def shown(url: str) -> str:
-    """``url`` without what may be secret in it: user, password, query."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "…" if parts.query else "", ""))
-    except ValueError:
-        return re.sub(r"(?<=://)[^/@\s]+@", "", url).partition("?")[0]
 
 
 def file_name(url: str, disposition: str | None = None) -> str:

@@ -14,7 +14,7 @@ import threading
 from importlib.util import cache_from_source
 from pathlib import Path
 
-_DONE = ".bytecode"  # an empty file: all of the environment is compiled
+_DONE = ".bytecode"  # all of the environment is compiled; the file says how many bytes that takes
 _running: dict[Path, subprocess.Popen[bytes]] = {}
 _lock = threading.Lock()
 
@@ -37,6 +37,14 @@ def compile_behind(folder: Path) -> None:
             threading.Thread(target=_wait, args=(folder, process), daemon=True).start()
 
 
+def compiled_bytes(folder: Path) -> int:
+    """What compiling the environment in ``folder`` took of the disk; 0 until it is done."""
+    try:
+        return int((folder / _DONE).read_text() or "0")
+    except (OSError, ValueError):
+        return 0
+
+
 def stop(folder: Path) -> None:
     """Compile nothing in ``folder`` any more: it is removed."""
     with _lock:
@@ -56,15 +64,18 @@ def _wait(folder: Path, process: "subprocess.Popen[bytes]") -> None:
 def main(parent: int) -> None:
     """Compile what lies in the working folder, while ``parent`` lives."""
     os.nice(19)
+    size = 0
     for path in sorted(Path("lib").glob("python*/site-packages/**/*.py")):
         if os.getppid() != parent:
             return
         with contextlib.suppress(
             OSError, ValueError, py_compile.PyCompileError
         ):  # templates, tests of parsers
-            if not Path(cache_from_source(str(path))).exists():
+            compiled = Path(cache_from_source(str(path)))
+            if not compiled.exists():
                 py_compile.compile(str(path), doraise=True, quiet=2)
-    Path(_DONE).touch()
+            size += compiled.stat().st_size
+    Path(_DONE).write_text(str(size))
 
 
 if __name__ == "__main__":

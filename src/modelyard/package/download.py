@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import RejectedContent, TooLarge, Unavailable
 from modelyard.core.units import format_bytes
 from modelyard.package import https
-from modelyard.package.address import check_web, file_name, shown
+from modelyard.package.address import check_web, file_name
 from modelyard.package.meter import Meter, check_room
 from modelyard.package.partial import Partial
 from modelyard.package.uv import Progress

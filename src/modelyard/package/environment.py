@@ -29,7 +29,7 @@ from modelyard.core.errors import NotFound
 from modelyard.core.struct import Noun
 from modelyard.package import build, uv
 from modelyard.package.build import Wanted
-from modelyard.package.bytecode import compile_behind, stop
+from modelyard.package.bytecode import compile_behind, compiled_bytes, stop
 from modelyard.package.interpreter import Interpreter, Interpreters
 from modelyard.package.locks import hold, hold_if_free
 from modelyard.package.requirements import normalize
@@ -159,6 +159,15 @@ class Environments:
             (each for each in found if each is not None), key=lambda each: (each.created, each.id)
         )
 
+    def remains(self) -> Sequence[tuple[str, float]]:
+        """What is left of environments that are of no use, because their interpreter was uninstalled or nobody
+        can read what they are: the name of each, and since when it is there."""
+        if not self._root.is_dir():
+            return []
+        paths = [path for path in self._root.iterdir() if not path.name.startswith(".")]
+        useless = [path for path in sorted(paths) if path.is_dir() and self._read(path.name) is None]
+        return [(path.name, changed) for path in useless if (changed := _changed(path)) is not None]
+
     def touch(self, id: str) -> None:
         """Note that ``id`` is used now."""
         path = self._root / ".used" / id
@@ -195,7 +204,7 @@ class Environments:
         which are fewer than its size where uv's cache or another environment has the same files; None: it
         stays, or is gone already."""
         with hold_if_free(self._lock(id)) as free:
-            if not free or self._read(id) is None or self._is_used(id):
+            if not free or not (self._root / id).is_dir() or self._is_used(id):
                 return None
             freed = bytes_alone(self._root / id, {})
             self._forget(id)
@@ -204,7 +213,7 @@ class Environments:
     def freed_by(self, id: str, seen: Links) -> int | None:
         """What :meth:`remove_if_free` would answer after all those that ``seen`` was given for were removed."""
         with hold_if_free(self._lock(id)) as free:
-            if not free or self._read(id) is None or self._is_used(id):
+            if not free or not (self._root / id).is_dir() or self._is_used(id):
                 return None
             return bytes_alone(self._root / id, seen)
 
@@ -290,7 +299,10 @@ class Environments:
             return None
         # exists() follows the link: an interpreter that was uninstalled makes the environment useless.
         python = self._python(id)
-        return msgspec.structs.replace(environment, python=str(python)) if python.exists() else None
+        if not python.exists():
+            return None
+        size = environment.size + compiled_bytes(self._root / id)
+        return msgspec.structs.replace(environment, python=str(python), size=size)
 
     def _resolved(self, key: str) -> _Resolution | None:
         try:
@@ -354,6 +366,14 @@ def bytes_alone(folder: Path, seen: Links) -> int:
 
 def _digest(*values: object) -> str:
     return hashlib.sha256(msgspec.json.encode(values)).hexdigest()
+
+
+def _changed(folder: Path) -> float | None:
+    """When something was added to it or removed last; None when it is gone."""
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return None
 
 
 def _size(folder: Path) -> int:

@@ -11,10 +11,11 @@ import shutil
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import Internal, InvalidInput, ModelyardError, NotFound
 from modelyard.core.manifest import check_path
 from modelyard.package import lfs
-from modelyard.package.address import check_web, shown
+from modelyard.package.address import check_web
 from modelyard.package.git_process import Refused, run, run_again
 from modelyard.package.links import inside, settle
 from modelyard.package.uv import Progress

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import Forbidden, Internal, ModelyardError, NotFound, Unavailable
 from modelyard.package import https
-from modelyard.package.address import shown
 from modelyard.package.meter import EVERY, disk_full
 from modelyard.package.uv import Progress
 from modelyard.policy.backoff import Backoff

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import Forbidden, InvalidInput, NotFound, RejectedContent, TooLarge, Unavailable
 from modelyard.core.units import format_bytes
-from modelyard.package.address import check_web, shown
+from modelyard.package.address import check_web
 from modelyard.package.sources import read_sources
 from modelyard.policy.backoff import Backoff
 

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import Forbidden, ModelyardError, NotFound, RejectedContent, Unavailable
 from modelyard.core.units import format_bytes
 from modelyard.package import https
-from modelyard.package.address import check_web, shown
+from modelyard.package.address import check_web
 from modelyard.package.download import download
 from modelyard.package.meter import check_room
 from modelyard.package.uv import Progress

@@ -3,8 +3,8 @@
 import re
 from urllib.parse import urlsplit
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import InvalidInput
-from modelyard.package.address import shown
 
 _DRIVE = "A folder or file of Google Drive is shown by a program in a browser."
 # host, path -> what it is, and what to do

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.host.files import read_json, write_json
 from modelyard.package import git, url
-from modelyard.package.address import file_address, file_name, is_file, is_git, shown, stem
+from modelyard.package.address import file_address, file_name, is_file, is_git, stem
 from modelyard.package.download import unchanged
 from modelyard.package.locks import hold
 from modelyard.package.pages import page_at

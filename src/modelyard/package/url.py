@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import NotFound, RejectedContent
-from modelyard.package.address import FileAddress, shown
+from modelyard.package.address import FileAddress
 from modelyard.package.archive import is_archive, unpack
 from modelyard.package.download import Downloaded, download
 from modelyard.package.lfs import is_pointer

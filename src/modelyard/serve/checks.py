@@ -96,3 +96,7 @@ def check_parameters(
             raise InvalidInput(
                 f"The parameter {name!r} is of type {spec.type}.", field=f"parameters.{name}"
             )
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise InvalidInput(
+                f"The parameter {name!r} is a number of 64 bits at most.", field=f"parameters.{name}"
+            )

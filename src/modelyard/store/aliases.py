@@ -14,7 +14,7 @@ from modelyard.core.reference import check_alias
 from modelyard.store import tables
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
-from modelyard.store.version_rows import find, model_id, no_alias
+from modelyard.store.version_rows import find, model_id, no_alias, subject
 
 NONE = 0  # what is expected of an alias that is not there yet
 
@@ -44,7 +44,7 @@ class Aliases:
         something else is expected or somebody else moved it at the same moment, and for a version that is deleted.
         """
         check_alias(alias)
-        with self._told(model, alias), self._database.begin() as session:
+        with self._told(model, alias), self._database.begin(subject(model)) as session:
             row = find(session, model, which)
             former = self._pointed(session, row.model_id, alias)
             self._expect(session, model, alias, former, expected)
@@ -77,7 +77,7 @@ class Aliases:
         self, model: str, alias: str, *, who: str, why: str = "", expected: int | None = None
     ) -> AliasMove:
         """Take an alias away; its history stays. Raises NotFound, and Conflict as :meth:`move`."""
-        with self._database.begin() as session:
+        with self._database.begin(subject(model)) as session:
             id = model_id(session, model)
             former = self._pointed(session, id, alias)
             if former is None:

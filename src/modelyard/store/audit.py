@@ -2,12 +2,17 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
 from modelyard.core.struct import Noun
 from modelyard.store.database import Database
+from modelyard.store.nouns import without_nul
 from modelyard.store.tables import audit, counters
+
+# The subject of all that changes what nodes are to serve: one at a time, since each counts the generation up.
+WANTED: Final = "wanted"
 
 
 class AuditEntry(Noun):
@@ -30,11 +35,13 @@ class Audit:
 
     def record(self, who: str, what: str, subject: str, why: str, session: Connection) -> None:
         """Add a row in the transaction ``session`` (of ``Database.begin``)."""
-        row = {"time": self._clock(), "who": who, "what": what, "subject": subject, "why": why}
+        row = {"time": self._clock(), "who": who, "what": what, "subject": subject, "why": without_nul(why)}
         session.execute(insert(audit).values(row))
 
     def record_wanted(self, who: str, what: str, subject: str, why: str, session: Connection) -> None:
-        """As :meth:`record`, of a change of what nodes are to serve: the generation grows with it."""
+        """As :meth:`record`, of a change of what nodes are to serve: the generation grows with it.
+
+        The transaction is one about :data:`WANTED`."""
         generation = counters.c.name == "generation"
         session.execute(update(counters).where(generation).values(value=counters.c.value + 1))
         self.record(who, what, subject, why, session)

@@ -14,7 +14,7 @@ from modelyard.store.audit import Audit
 from modelyard.store.database import Database
 from modelyard.store.listings import relist_model
 from modelyard.store.nouns import pack, unpack
-from modelyard.store.version_rows import find, model_id
+from modelyard.store.version_rows import find, model_id, subject
 
 
 class Cards:
@@ -52,7 +52,7 @@ class Cards:
         Raises NotFound, and InvalidInput naming the field for what no card says. A licence that is given without
         ``commercial`` brings its own.
         """
-        with self._database.begin() as session:
+        with self._database.begin(subject(model)) as session:
             id = model_id(session, model)
             told: dict[str, Any] = msgspec.to_builtins(card_of(session, id))
             if "licence" in given and "commercial" not in given:

@@ -29,10 +29,10 @@ from sqlalchemy import (
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.expression import UnaryExpression
 
-from modelyard.core.card import Card
+from modelyard.core.card import Card, check_card
 from modelyard.core.errors import InvalidInput
 from modelyard.core.licence import check_licence
-from modelyard.core.listing import MOST, Listing, Page, Wanted, facts_of
+from modelyard.core.listing import MOST, Facts, Listing, Page, Wanted, facts_of
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Analysis, Mark
 from modelyard.store import tables, words
@@ -94,11 +94,15 @@ class Listings:
     def rebuild(self) -> int:
         """Make all listings anew; how many there are."""
         with self._database.begin() as session:
-            session.execute(delete(_l))
-            models = session.execute(select(tables.models.c.id)).scalars().all()
-            for model_id in models:
-                relist_model(session, model_id)
-            return session.execute(select(func.count()).select_from(_l)).scalar_one()
+            return rebuild(session)
+
+
+def rebuild(session: Connection) -> int:
+    """The same, within a transaction about everything."""
+    session.execute(delete(_l))
+    for model_id in session.execute(select(tables.models.c.id)).scalars().all():
+        relist_model(session, model_id)
+    return session.execute(select(func.count()).select_from(_l)).scalar_one()
 
 
 def relist(session: Connection, version_id: int) -> None:
@@ -123,6 +127,7 @@ def relist(session: Connection, version_id: int) -> None:
     card = Card() if row.card_json is None else unpack(row.card_json, Card)
     analysis = unpack(row.analysis_json, Analysis)
     facts = facts_of(analysis)
+    said = card.filled(_licensed(facts))
     listed = {
         "version_id": version_id,
         "model_id": row.model_id,
@@ -131,6 +136,7 @@ def relist(session: Connection, version_id: int) -> None:
         "latest": False,
         "deprecated": DEPRECATED in marks,
         "deleted": DELETED in marks,
+        "quarantined": row.quarantine is not None,
         "format": facts.format,
         "adapter": facts.adapter,
         "size": unpack(row.manifest_json, Manifest).size,
@@ -139,17 +145,25 @@ def relist(session: Connection, version_id: int) -> None:
         "architecture": card.architecture or facts.architecture,
         "task": card.task,
         "category": card.category,
-        "licence": card.licence,
-        "commercial": card.commercial,
+        "licence": said.licence,
+        "commercial": said.commercial,
     }
     session.execute(delete(_l).where(_l.c.version_id == version_id))
     session.execute(insert(_l).values(listed))
     told = (
-        row.model, card.title, card.summary, card.task, card.category, card.licence, listed["architecture"],
-        facts.format, facts.adapter, facts.precision, *card.tags, row.readme if card.text is None else card.text,
+        row.model, card.title, card.summary, card.task, card.category, said.licence, listed["architecture"],
+        facts.format, facts.adapter, facts.precision, *facts.imports, *card.tags, row.readme if card.text is None else card.text,
     )  # fmt: skip
     words.put(session, version_id, " ".join(str(each) for each in told if each))
     mark_latest(session, row.model_id)
+
+
+def _licensed(facts: Facts) -> Card:
+    """A card that says the licence of the files, where it is one that a card can say."""
+    try:
+        return Card() if facts.licence is None else check_card(Card(licence=facts.licence))
+    except InvalidInput:
+        return Card()
 
 
 def relist_model(session: Connection, model_id: int) -> None:
@@ -223,7 +237,7 @@ def _conditions(
 
     found: list[ColumnElement[bool]] = []
     if wanted.name is not None:
-        found += _named(session, column("model"), wanted.name)
+        found += _named(column("model"), wanted.name)
     for name in _EQUAL:
         value = getattr(wanted, name)
         if value is not None:
@@ -269,8 +283,10 @@ def _standing(
     found: list[ColumnElement[bool]] = [~_l.c.deleted]
     if wanted.status == "deprecated":
         found.append(id.in_(marked))
+    elif wanted.status == "quarantined":
+        found.append(_l.c.quarantined)
     elif wanted.status == "usable":
-        found.append(~_l.c.deprecated)
+        found += [~_l.c.deprecated, ~_l.c.quarantined]
         if not wanted.all_versions and wanted.alias is None:
             found.append(_l.c.latest)
     elif wanted.status == "deployed":
@@ -294,16 +310,13 @@ def _deployed(*columns: Any) -> Any:
     )
 
 
-def _named(session: Connection, model: ColumnElement[str], name: str) -> list[ColumnElement[bool]]:
-    """A beginning by range on SQLite, which compares bytes, so that the index answers it; by LIKE where a language may
-    sort otherwise."""
+def _named(model: ColumnElement[str], name: str) -> list[ColumnElement[bool]]:
+    """A beginning by range, so that the index answers it: names are ordered by their bytes."""
     prefix = name.removesuffix("*")
     if "*" in prefix:
         raise InvalidInput("A * stands at the end of a name: fraud*.", field="name")
     if prefix == name:
         return [model == name]
-    if session.dialect.name != "sqlite":
-        return [model.startswith(prefix, autoescape=True)]
     return [model >= prefix, model < prefix + "\x7f"]
 
 
@@ -353,7 +366,13 @@ def _listings(session: Connection, ids: Sequence[int]) -> list[Listing]:
     if not ids:
         return []
     query = (
-        select(_l, tables.versions.c.digest, tables.versions.c.created, tables.cards.c.card_json)
+        select(
+            _l,
+            tables.versions.c.digest,
+            tables.versions.c.created,
+            tables.versions.c.quarantine,
+            tables.cards.c.card_json,
+        )
         .join(tables.versions, tables.versions.c.id == _l.c.version_id)
         .outerjoin(tables.cards, tables.cards.c.model_id == _l.c.model_id)
         .where(_l.c.version_id.in_(ids))
@@ -418,6 +437,7 @@ def _noun(
         aliases=tuple(aliases),
         endpoints=tuple(endpoints),
         latest=row.latest,
+        quarantine=row.quarantine,
         deprecated=deprecated,
         deleted=deleted,
     )

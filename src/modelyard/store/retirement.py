@@ -13,7 +13,7 @@ from modelyard.store.audit import Audit
 from modelyard.store.database import Database
 from modelyard.store.listings import mark_latest, relist
 from modelyard.store.nouns import unpack_object
-from modelyard.store.version_rows import DELETED, DEPRECATED, find, noun
+from modelyard.store.version_rows import DELETED, DEPRECATED, find, noun, subject
 
 
 class Retirement:
@@ -26,7 +26,7 @@ class Retirement:
 
     def deprecate(self, model: str, which: int | str | None, *, who: str, why: str) -> Version:
         """Say that nobody should begin to use a version, in place of what was said before. Raises NotFound."""
-        with self._database.begin() as session:
+        with self._database.begin(subject(model)) as session:
             row = find(session, model, which)
             self._mark(session, row, DEPRECATED, Mark(time=self._clock(), who=who, why=why))
             self._audit.record(who, "version.deprecate", _told(row), why, session)
@@ -34,7 +34,7 @@ class Retirement:
 
     def undeprecate(self, model: str, which: int | str | None, *, who: str, why: str = "") -> Version:
         """Take that back; nothing happens when it was not said. Raises NotFound."""
-        with self._database.begin() as session:
+        with self._database.begin(subject(model)) as session:
             row = find(session, model, which)
             if row.deprecated_time is not None:
                 unmark(session, row.id, DEPRECATED)
@@ -64,7 +64,7 @@ class Retirement:
     def restore(self, model: str, number: int, *, who: str, why: str = "") -> Version:
         """Take a deletion back; nothing happens for a version that is not deleted. Raises NotFound also for
         one whose grace is over and that was collected."""
-        with self._database.begin() as session:
+        with self._database.begin(subject(model)) as session:
             row = find(session, model, number)
             if row.deleted_time is not None:
                 unmark(session, row.id, DELETED)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -30,11 +31,14 @@ metadata: Final = MetaData(
     }
 )
 
+# Names are ordered by their bytes, whatever language the server's database was made in.
+Name: Final = String(63).with_variant(String(63, collation="C"), "postgresql")
+
 models: Final = Table(
     "models",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(63), nullable=False, unique=True),
+    Column("name", Name, nullable=False, unique=True),
     Column("created", Float, nullable=False),
     # The highest number that a version of it ever had: one that was deleted is not given again.
     Column("last", Integer, nullable=False, server_default="0"),
@@ -51,6 +55,9 @@ versions: Final = Table(
     Column("analysis_json", Text, nullable=False),
     Column("trusted", Boolean, nullable=False),
     Column("created", Float, nullable=False),
+    Column("trusted_by", String(255)),
+    Column("trusted_because", Text),
+    Column("quarantine", Text),
     UniqueConstraint("model_id", "number"),
     UniqueConstraint("model_id", "digest"),
 )
@@ -72,7 +79,7 @@ aliases: Final = Table(
     "aliases",
     metadata,
     Column("model_id", Integer, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
-    Column("name", String(63), primary_key=True),
+    Column("name", Name, primary_key=True),
     Column("version_id", Integer, ForeignKey("versions.id"), nullable=False),
     Index("ix_aliases_version_id", "version_id"),
 )
@@ -83,8 +90,8 @@ alias_moves: Final = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("time", Float, nullable=False),
-    Column("model", String(63), nullable=False),
-    Column("alias", String(63), nullable=False),
+    Column("model", Name, nullable=False),
+    Column("alias", Name, nullable=False),
     Column("version", Integer),
     Column("former", Integer),
     Column("digest", String(64)),
@@ -137,11 +144,12 @@ listings: Final = Table(
     metadata,
     Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
     Column("model_id", Integer, nullable=False),
-    Column("model", String(63), nullable=False),
+    Column("model", Name, nullable=False),
     Column("number", Integer, nullable=False),
     Column("latest", Boolean, nullable=False),
     Column("deprecated", Boolean, nullable=False),
     Column("deleted", Boolean, nullable=False),
+    Column("quarantined", Boolean, nullable=False),
     Column("format", String(64), nullable=False),
     Column("adapter", String(64), nullable=False),
     Column("size", BigInteger, nullable=False),
@@ -164,6 +172,47 @@ listings: Final = Table(
     Index("ix_listings_licence", "licence"),
 )
 
+# One row for each source, uploader and client: ``key`` is their digest.
+provenance: Final = Table(
+    "provenance",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("arrival_json", Text, nullable=False),
+    Column("first", Float, nullable=False),
+    Column("last", Float, nullable=False),
+    UniqueConstraint("version_id", "key"),
+)
+
+# ``digest`` is that of the bundle; ``place`` the path in the version that it came at, empty when it was added later.
+signatures: Final = Table(
+    "signatures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("bundle", Text, nullable=False),
+    Column("place", String(1024), nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("created", Float, nullable=False),
+    UniqueConstraint("version_id", "digest"),
+)
+
+# Of bytes, not of versions: the same file in another version has been looked at already.
+verdicts: Final = Table(
+    "verdicts",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("scanner", String(32), primary_key=True),
+    Column("version", String(128), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("findings_json", Text, nullable=False),
+    Column("more", Integer, nullable=False),
+    Column("time", Float, nullable=False),
+)
+
 uploads: Final = Table(
     "uploads",
     metadata,
@@ -177,8 +226,9 @@ endpoints: Final = Table(
     "endpoints",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(63), nullable=False, unique=True),
+    Column("name", Name, nullable=False, unique=True),
     Column("created", Float, nullable=False),
+    Column("home", String(32)),
 )
 
 # A deployment names its version instead of pointing at it: a retired one is history, and does not
@@ -217,9 +267,10 @@ traffic: Final = Table(
 remotes: Final = Table(
     "remotes",
     metadata,
-    Column("endpoint", String(63), primary_key=True),
+    Column("endpoint", Name, primary_key=True),
     Column("route_json", Text, nullable=False),
     Column("created", Float, nullable=False),
+    Column("home", String(32)),
 )
 
 jobs: Final = Table(
@@ -239,6 +290,7 @@ jobs: Final = Table(
     Column("updated", Float, nullable=False),
     Column("owner", String(255)),
     Column("lease", Float),
+    Column("home", String(32)),
     Index("ix_jobs_state", "state"),
 )
 
@@ -261,9 +313,69 @@ audit: Final = Table(
     Column("why", Text, nullable=False),
 )
 
+# The homes whose control planes share this database. ``home`` of an endpoint, of remotes or of a job is one of
+# them: whose node serves it, whose control plane does it. In a home's own database it is empty.
+homes: Final = Table(
+    "homes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("url", Text),
+    Column("node_url", Text),
+    Column("created", Float, nullable=False),
+    Column("seen", Float, nullable=False),
+)
+
 counters: Final = Table(
     "counters",
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", Integer, nullable=False),
+)
+
+# What lies in the object store below a version's files. Digests are the 32 bytes of SHA-256.
+# A whole blob's pack is the blob itself, in order; others hold pieces of several and an index.
+packs: Final = Table(
+    "packs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(128), nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+pieces: Final = Table(
+    "pieces",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("pack_id", Integer, ForeignKey("packs.id"), nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("stored", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Index("ix_pieces_pack_id", "pack_id"),
+)
+
+# ``pack_id``: of a whole blob its own pack, of a pieced one the pack that has its composition.
+blobs: Final = Table(
+    "blobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("whole", Boolean, nullable=False),
+    Column("pack_id", Integer, ForeignKey("packs.id"), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("used", Float, nullable=False),
+    Index("ix_blobs_pack_id", "pack_id"),
+)
+
+blob_pieces: Final = Table(
+    "blob_pieces",
+    metadata,
+    Column("blob_id", Integer, ForeignKey("blobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("piece_id", Integer, ForeignKey("pieces.id"), nullable=False),
+    Index("ix_blob_pieces_piece_id", "piece_id"),
 )

@@ -4,7 +4,7 @@ import builtins
 import time
 from collections.abc import Callable
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from modelyard.core.errors import NotFound
 from modelyard.core.manifest import FileEntry, Manifest, manifest_of
@@ -37,7 +37,7 @@ class Uploads:
         """A new upload. Raises InvalidInput for files that cannot make a version."""
         now = self._clock()
         upload = Upload(id=new_id(), manifest=manifest_of(files), created=now, expires=now + self._lifetime)
-        with self._database.begin() as session:
+        with self._database.begin(f"upload {upload.id}") as session:
             session.execute(
                 insert(uploads).values(
                     id=upload.id,
@@ -60,14 +60,20 @@ class Uploads:
         manifest = unpack(row.manifest_json, Manifest)
         return Upload(id=row.id, manifest=manifest, created=row.created, expires=row.expires)
 
+    def renew(self, id: str) -> None:
+        """Keep an upload for its whole lifetime from now: something is at it."""
+        with self._database.begin() as session:
+            expires = self._clock() + self._lifetime
+            session.execute(update(uploads).where(uploads.c.id == id).values(expires=expires))
+
     def delete(self, id: str) -> None:
         """Forget an upload; nothing happens when it is gone already (it may have become a version)."""
-        with self._database.begin() as session:
+        with self._database.begin(f"upload {id}") as session:
             session.execute(delete(uploads).where(uploads.c.id == id))
 
     def expire(self, now: float) -> int:
         """Forget the uploads whose time is over; how many there were."""
-        with self._database.begin() as session:
+        with self._database.begin("uploads that expire") as session:
             return session.execute(delete(uploads).where(uploads.c.expires <= now)).rowcount
 
     def referenced_digests(self) -> set[str]:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Row, Select, and_, exists, func, select
 
 from modelyard.core.errors import NotFound
 from modelyard.core.manifest import Manifest
-from modelyard.core.model import Analysis, Mark, Parent, Version
+from modelyard.core.model import Analysis, Mark, Parent, Trust, Version
 from modelyard.store import tables
 from modelyard.store.nouns import unpack, unpack_object
 
@@ -46,6 +46,11 @@ VERSIONS: Final[Select[Any]] = (
     .outerjoin(_parent, _parent.c.id == tables.lineage.c.parent_id)
     .outerjoin(_parent_model, _parent_model.c.id == _parent.c.model_id)
 )
+
+
+def subject(model: str) -> str:
+    """The subject of all that is written about a model."""
+    return f"model {model}"
 
 
 def is_deleted() -> Any:
@@ -115,6 +120,8 @@ def noun(row: Row[Any]) -> Version:
         analysis=unpack(row.analysis_json, Analysis),
         trusted=row.trusted,
         created=row.created,
+        trust=Trust(who=row.trusted_by, because=row.trusted_because or "") if row.trusted_by else None,
+        quarantine=row.quarantine,
         aliases=tuple(sorted(row.aliases.split(","))) if row.aliases else (),
         deprecated=deprecated,
         deleted=deleted,

@@ -13,16 +13,17 @@ from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Analysis, Model, Version
 from modelyard.core.names import check_name
+from modelyard.core.provenance import Arrival, Provenance
 from modelyard.core.signature import Signature
-from modelyard.store import tables
+from modelyard.store import provenance, tables
 from modelyard.store.aliases import forget_aliases
-from modelyard.store.audit import Audit
+from modelyard.store.audit import WANTED, Audit
 from modelyard.store.cards import fill_card
 from modelyard.store.database import Database
 from modelyard.store.listings import relist, relist_model
 from modelyard.store.nouns import pack, unpack
 from modelyard.store.retirement import endpoints_of, unmark
-from modelyard.store.version_rows import DELETED, VERSIONS, find, is_deleted, noun
+from modelyard.store.version_rows import DELETED, VERSIONS, find, is_deleted, noun, subject
 from modelyard.store.version_rows import model_id as require_model
 
 
@@ -42,23 +43,28 @@ class Versions:
         trusted: bool,
         *,
         who: str = "system",
+        because: str = "",
+        arrival: Arrival | None = None,
+        quarantine: str | None = None,
         card: Card | None = None,
         readme: str | None = None,
     ) -> tuple[Version, bool]:
         """The version of ``manifest`` in ``model``, and whether it is new.
 
-        One that is there already stays as it is, but becomes trusted when it comes as trusted, and is restored when it
-        was deleted. The model is made when there is none; its card is filled with what it does not say yet and
-        ``card`` says. ``readme`` is the Markdown of the version's own README. Raises InvalidInput for a name that
-        cannot be one.
+        One that is there already stays as it is, but becomes trusted when it comes as trusted, is restored when it
+        was deleted, and its provenance has ``arrival`` too. The model is made when there is none; its card is filled
+        with what it does not say yet and ``card`` says. ``because``: why it is trusted; ``readme`` is the Markdown of
+        the version's own README. Raises InvalidInput for a name that cannot be one.
         """
         check_name(model, field="model")
-        with self._database.begin() as session:
+        with self._database.begin(subject(model)) as session:
             existing = session.execute(
                 VERSIONS.where(tables.models.c.name == model, tables.versions.c.digest == manifest.digest)
             ).one_or_none()
             if existing is not None:
-                self._again(session, existing, trusted, who)
+                if arrival is not None:
+                    provenance.note(session, existing.id, manifest.digest, arrival, self._clock())
+                self._again(session, existing, trusted, who, because)
                 self._keep_readme(session, existing.id, readme)
                 if card is not None:
                     self._fill(session, model, existing.model_id, card, who)
@@ -67,6 +73,7 @@ class Versions:
             last = select(tables.models.c.last).where(tables.models.c.id == model_id).with_for_update()
             number = session.execute(last).scalar_one() + 1
             session.execute(update(tables.models).where(tables.models.c.id == model_id).values(last=number))
+            created = self._clock()
             made = session.execute(
                 insert(tables.versions).values(
                     model_id=model_id,
@@ -75,12 +82,18 @@ class Versions:
                     manifest_json=pack(manifest),
                     analysis_json=pack(analysis),
                     trusted=trusted,
-                    created=self._clock(),
+                    created=created,
+                    trusted_by=who if trusted else None,
+                    trusted_because=because if trusted else None,
+                    quarantine=quarantine,
                 )
             )
             id = _key(made)
-            why = "trusted" if trusted else ""
-            self._audit.record(who, "version.add", f"{model}/{number}", why, session)
+            if arrival is not None:
+                provenance.note(session, id, manifest.digest, arrival, created)
+            self._audit.record(who, "version.add", f"{model}/{number}", _told(trusted, because), session)
+            if quarantine is not None:
+                self._audit.record(who, "version.quarantine", f"{model}/{number}", quarantine, session)
             if not self._keep_readme(session, id, readme):
                 relist(session, id)
             if card is not None:
@@ -118,17 +131,40 @@ class Versions:
             raise _no_model(name)
         return found[0]
 
-    def learn(self, model: str, number: int, signature: Signature) -> None:
-        """Fill in a signature that only loading could tell; one that is known stays. Raises NotFound."""
-        with self._database.begin() as session:
+    def arrived(self, model: str, number: int, arrival: Arrival) -> None:
+        """The files of a version that is there have come once more. Raises NotFound."""
+        with self._database.begin(subject(model)) as session:
+            row = find(session, model, number)
+            provenance.note(session, row.id, row.digest, arrival, self._clock())
+
+    def provenance(self, model: str, number: int) -> builtins.list[Provenance]:
+        """Where the files of a version came from, each source once, the first one first. Raises NotFound."""
+        with self._database.session() as session:
+            return provenance.read(session, find(session, model, number).id)
+
+    def learn(
+        self, model: str, number: int, signature: Signature | None, memory: int | None = None
+    ) -> None:
+        """Fill in a signature that only loading could tell (one that is known stays), and the memory in bytes that a
+        replica was measured to take (the most counts). Raises NotFound."""
+        with self._database.begin(subject(model)) as session:
             row = find(session, model, number)
             analysis = unpack(row.analysis_json, Analysis)
-            if analysis.signature is not None:
-                return
-            learnt = pack(msgspec.structs.replace(analysis, signature=signature))
-            session.execute(
-                update(tables.versions).where(tables.versions.c.id == row.id).values(analysis_json=learnt)
+            told = signature is not None and analysis.signature is None
+            learnt = msgspec.structs.replace(
+                analysis,
+                signature=signature if told else analysis.signature,
+                memory_measured=max(filter(None, (memory, analysis.memory_measured)), default=None),
             )
+            if learnt == analysis:
+                return
+            session.execute(
+                update(tables.versions)
+                .where(tables.versions.c.id == row.id)
+                .values(analysis_json=pack(learnt))
+            )
+            if not told:
+                return
             self._audit.record(
                 "system", "version.learn", f"{model}/{number}", "its executor told its signature", session
             )
@@ -136,6 +172,7 @@ class Versions:
     def delete_model(self, name: str, *, who: str = "system", why: str = "") -> None:
         """Delete a model and its versions at once. Raises NotFound, and Conflict while an endpoint uses it or another
         model's version was made from one of its own."""
+        # No endpoint may begin to want one of its versions, and none may be added or made from one meanwhile.
         with self._database.begin() as session:
             id = require_model(session, name)
             used = endpoints_of(session, name)
@@ -163,14 +200,47 @@ class Versions:
             rows = session.execute(select(tables.versions.c.manifest_json)).scalars().all()
         return {file.sha256 for row in rows for file in unpack(row, Manifest).files}
 
-    def _again(self, session: Connection, row: Row[Any], trusted: bool, who: str) -> None:
+    def manifests(self, after: int = 0) -> builtins.list[tuple[int, str, int, Manifest]]:
+        """Row, model, number and manifest of the versions whose row comes after ``after``, in the order they came."""
+        query = VERSIONS.where(tables.versions.c.id > after).order_by(tables.versions.c.id)
+        with self._database.session() as session:
+            return [
+                (row.id, row.model, row.number, unpack(row.manifest_json, Manifest))
+                for row in session.execute(query)
+            ]
+
+    def all(self) -> builtins.list[Version]:
+        """Every version of every model, the oldest first."""
+        with self._database.session() as session:
+            rows = session.execute(VERSIONS.order_by(tables.versions.c.id)).all()
+        return [noun(row) for row in rows]
+
+    def set_quarantine(
+        self, model: str, number: int, reason: str | None, *, who: str = "system"
+    ) -> Version:
+        """Put a version into quarantine for ``reason``, or take it out (None). Nodes are told: what they may serve
+        has changed. Raises NotFound."""
+        with self._database.begin(WANTED, subject(model)) as session:
+            row = find(session, model, number)
+            if row.quarantine != reason:
+                session.execute(
+                    update(tables.versions).where(tables.versions.c.id == row.id).values(quarantine=reason)
+                )
+                relist(session, row.id)
+                what = "version.release" if reason is None else "version.quarantine"
+                self._audit.record_wanted(who, what, f"{model}/{number}", reason or "", session)
+            return noun(find(session, model, number))
+
+    def _again(self, session: Connection, row: Row[Any], trusted: bool, who: str, because: str) -> None:
         """What adding the files of a version that is there changes."""
         subject = f"{row.model}/{row.number}"
         if trusted and not row.trusted:
             session.execute(
-                update(tables.versions).where(tables.versions.c.id == row.id).values(trusted=True)
+                update(tables.versions)
+                .where(tables.versions.c.id == row.id)
+                .values(trusted=True, trusted_by=who, trusted_because=because)
             )
-            self._audit.record(who, "version.trust", subject, "", session)
+            self._audit.record(who, "version.trust", subject, because, session)
         if row.deleted_time is not None:
             unmark(session, row.id, DELETED)
             self._audit.record(who, "version.restore", subject, "its files were added again", session)
@@ -241,3 +311,7 @@ def _key(made: CursorResult[Any]) -> int:
 
 def _no_model(name: str) -> NotFound:
     return NotFound(f"There is no model {name!r}.", field="model")
+
+
+def _told(trusted: bool, because: str) -> str:
+    return f"trusted: {because}" if trusted and because else "trusted" if trusted else ""

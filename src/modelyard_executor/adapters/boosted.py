@@ -74,8 +74,7 @@ class Boosted:
     def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
         matrix = self._matrix(items)
         answers = self.answer(self.compute(matrix))
-        first = next(iter(self._inputs))
-        rows = [item.inputs[first].shape[0] for item in items]
+        rows = [_rows(item) for item in items]
         results: List[Dict[str, Any]] = [{} for _ in items]
         for name, array in answers.items():
             if array.shape[0] != matrix.shape[0]:
@@ -113,15 +112,15 @@ class Boosted:
         columns = []
         for name in self._columns:
             for item in items:
-                tensor = item.inputs[name]
+                tensor = item.inputs.get(name)
                 codes = self._codes.get(name)
-                columns.append(
-                    tensor.numpy()
-                    if codes is None
-                    else [
-                        codes.get(text.decode("utf-8", "replace"), float("nan")) for text in tensor.values()
-                    ]
-                )
+                if tensor is None:  # a category that is missing
+                    columns.append([float("nan")] * _rows(item))
+                elif codes is None:
+                    columns.append(tensor.numpy())
+                else:
+                    texts = [text.decode("utf-8", "replace") for text in tensor.values()]
+                    columns.append([codes.get(text, float("nan")) for text in texts])
         count = len(items)
         rows = [
             columns[index] if count == 1 else numpy.concatenate(columns[index : index + count])
@@ -134,3 +133,8 @@ class Boosted:
 
     def container(self) -> Container:
         return {"image": "python", "system_packages": ["libgomp1"]}
+
+
+def _rows(item: Item) -> int:
+    """How many records a call has; where it gives nothing, one of which all is missing."""
+    return next((tensor.shape[0] for tensor in item.inputs.values()), 1)

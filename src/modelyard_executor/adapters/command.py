@@ -14,6 +14,7 @@ from ..adapter import InvalidInput, ItemError, LoadError, progress
 from .program import Ended, adopt, run
 from .record_adapter import Record, RecordAdapter
 
+LONGEST = 128 * 1024 - 1  # bytes of one argument, of Linux
 LARGEST = 256 * 1024 * 1024  # bytes of one output
 _PART = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)(\?|:[\w.-]+)?\}")
 
@@ -55,7 +56,7 @@ class Adapter(RecordAdapter):
     def check(self, record: Record) -> None:
         for name, value in record.items():
             if isinstance(value, str) and "\0" in value:
-                raise InvalidInput("inputs." + name, "A null byte cannot be passed to a program.")
+                raise InvalidInput(self._field(name), "A null byte cannot be passed to a program.")
         self._arguments(record, None)
 
     def compute(self, records: Sequence[Record]) -> List[Union[Record, ItemError]]:
@@ -140,6 +141,9 @@ class Adapter(RecordAdapter):
 
     # --- what it is given
 
+    def _field(self, name: str) -> str:
+        return ("inputs." if name in self._inputs else "parameters.") + name
+
     def _arguments(self, record: Record, given: Optional[Path]) -> List[str]:
         """The command line; ``given`` is where files are written (None: it is only checked)."""
         first, *others = self._command["run"]
@@ -154,10 +158,17 @@ class Adapter(RecordAdapter):
                 continue
             for text, template in zip(filled, group):
                 name = _lone(template)
-                if name in self._inputs and text.startswith("-") and isinstance(record.get(name), str):
+                if text.startswith("-") and isinstance(record.get(name), str):
                     # Else whoever calls could give the program options of his own.
                     raise InvalidInput(
-                        "inputs." + name, "A text that begins with '-' cannot be passed here."
+                        self._field(name), "A text that begins with '-' cannot be passed here."
+                    )
+                if len(text) > LONGEST // 4 and len(text.encode()) > LONGEST:
+                    named = [match[1] for match in _PART.finditer(template) if match[1] in record]
+                    raise InvalidInput(
+                        self._field(named[0]) if named else "inputs",
+                        "It makes an argument of %d bytes; a program can be given %d at most."
+                        % (len(text.encode()), LONGEST),
                     )
             arguments += filled
         return arguments

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Mapping
 
-from ..adapter import Container, LoadError
+from ..adapter import Container, InvalidInput, LoadError
 from ..tensor import Tensor
 from .graph import Arrays, Graph
 from .onnx_session import Session
@@ -47,7 +47,14 @@ class Adapter(Graph):
                 )
 
     def run(self, feeds: Arrays, parameters: Mapping[str, Any]) -> Arrays:
-        return dict(zip(self._names, self._session.run(self._names, feeds)))
+        try:
+            return dict(zip(self._names, self._session.run(self._names, feeds)))
+        except Exception as error:
+            # Its word for values that the graph cannot take, such as an index that is not in a table.
+            if type(error).__name__ != "InvalidArgument":
+                raise
+            field = "inputs" if len(feeds) > 1 else "inputs." + next(iter(feeds))
+            raise InvalidInput(field, "The model cannot take this: %s" % str(error)[:500]) from None
 
     def done(self) -> None:
         self._session.pack()
@@ -57,7 +64,10 @@ class Adapter(Graph):
         array = tensor.numpy()
         if tensor.datatype == "BYTES":
             numpy = self._numpy
-            texts = [text.decode("utf-8", "replace") for text in array.ravel()]
+            try:
+                texts = [text.decode("utf-8") for text in array.ravel()]
+            except UnicodeDecodeError:
+                raise InvalidInput("inputs", "A text among the inputs is not UTF-8.") from None
             return numpy.array(texts, dtype=object).reshape(array.shape)
         return array
 

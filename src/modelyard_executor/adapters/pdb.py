@@ -1,5 +1,6 @@
 """Structures in PDB files: residues, their backbone, and what lies beside the protein; the same atoms as ProDy takes."""
 
+import math
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..adapter import InvalidInput
@@ -51,6 +52,8 @@ class Structure:
             line[21].strip(),
         )
         place = (float(line[30:38]), float(line[38:46]), float(line[46:54]))
+        if not all(map(math.isfinite, place)):
+            raise ValueError("it is nowhere")
         occupancy = float(line[54:60]) if line[54:60].strip() else 1.0
         if occupancy <= 0 or alternative not in " A":
             return
@@ -167,6 +170,7 @@ _OTHERS = frozenset(
         "XLE",
     ]
 )
+# As the package has them: it writes MB for molybdenum, and so leaves that out.
 _ELEMENTS = [
     "H",
     "HE",
@@ -209,7 +213,7 @@ _ELEMENTS = [
     "Y",
     "ZR",
     "NB",
-    "MO",
+    "MB",
     "TC",
     "RU",
     "RH",
@@ -248,6 +252,29 @@ _ELEMENTS = [
     "PT",
     "AU",
     "HG",
+    "TL",
+    "PB",
+    "BI",
+    "PO",
+    "AT",
+    "RN",
+    "FR",
+    "RA",
+    "AC",
+    "TH",
+    "PA",
+    "U",
+    "NP",
+    "PU",
+    "AM",
+    "CM",
+    "BK",
+    "CF",
+    "ES",
+    "FM",
+    "MD",
+    "NO",
+    "LR",
 ]
 
 

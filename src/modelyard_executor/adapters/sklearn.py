@@ -70,6 +70,7 @@ class Adapter:
             }
         self._declared = {spec["name"]: spec["datatype"] for spec in self._signature["outputs"]}
         self._not_finite, self._limit = self._try_extremes()
+        self._try_gaps()
 
     def _order(self) -> List[str]:
         """The inputs in the order of the estimator's columns."""
@@ -139,6 +140,30 @@ class Adapter:
             self._infinity = set(floats)
         takes_large = self._infinity or self._takes(floats, 1e39)
         return self._nan | self._infinity, float("inf") if takes_large else _FLOAT32_MAX
+
+    def _try_gaps(self) -> None:
+        """Columns of text of which a value may be missing, as NaN in a data frame: a call may leave them out."""
+        texts = [
+            name for name, spec in self._inputs.items() if spec["datatype"] == "BYTES" and not spec["shape"]
+        ]
+        if self._pandas is None or len(self._inputs) < 2 or len(texts) > _COLUMNS_TO_TRY:
+            return
+        gaps = {name for name in texts if self._takes_gap(name)}
+        self._signature["inputs"] = [
+            dict(spec, optional=True) if spec["name"] in gaps else spec
+            for spec in self._signature["inputs"]
+        ]
+
+    def _takes_gap(self, name: str) -> bool:
+        arrays = self._example_arrays()
+        del arrays[name]
+        try:
+            with warnings.catch_warnings(), self._numpy.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                self._compute([_item_of(arrays)])
+        except Exception:
+            return False
+        return True
 
     def _takes(self, names: Sequence[str], value: float) -> bool:
         arrays = self._example_arrays()
@@ -219,8 +244,7 @@ class Adapter:
                     )
 
     def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
-        first = next(iter(self._inputs))
-        counts = [item.inputs[first].shape[0] for item in items]
+        counts = [_rows(item) for item in items]
         arrays = {
             name: array
             for name, array in self._compute(items).items()
@@ -265,9 +289,9 @@ class Adapter:
         """The rows of all items as the estimator was fitted: a matrix, a list of texts, a table."""
         numpy = self._numpy
         columns = {
-            name: numpy.concatenate([_array(item.inputs[name], numpy) for item in items])
+            name: numpy.concatenate([_column(item, name, numpy) for item in items])
             if len(items) > 1
-            else _array(items[0].inputs[name], numpy)
+            else _column(items[0], name, numpy)
             for name in self._columns
         }
         if len(columns) == 1 and (len(self._names) != 1 or self._inputs[self._columns[0]]["shape"]):
@@ -375,6 +399,18 @@ def _pandas() -> Any:
 
 def _item_of(arrays: Mapping[str, Any]) -> Item:
     return Item({name: from_numpy(array) for name, array in arrays.items()})
+
+
+def _rows(item: Item) -> int:
+    """How many records a call has; where it gives nothing, one of which all is missing."""
+    return next((tensor.shape[0] for tensor in item.inputs.values()), 1)
+
+
+def _column(item: Item, name: str, numpy: Any) -> Any:
+    tensor = item.inputs.get(name)
+    if tensor is None:
+        return numpy.full(_rows(item), numpy.nan, dtype=object)
+    return _array(tensor, numpy)
 
 
 def _array(tensor: Tensor, numpy: Any) -> Any:

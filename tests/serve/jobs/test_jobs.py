@@ -120,6 +120,12 @@ def test_what_is_wrong_is_told_at_once_and_makes_no_job(node: NodeProcess) -> No
     assert node.get("/jobs")[1] == {"jobs": []}
 
 
+def test_a_state_that_no_job_has_is_not_looked_for(node: NodeProcess) -> None:
+    status, answer = node.get("/jobs?state=finished")
+    assert (status, answer["field"]) == (400, "state")
+    assert node.get("/jobs?state=done") == (200, {"jobs": []})
+
+
 def test_who_waits_a_little_gets_a_quick_answer_as_usual(node: NodeProcess) -> None:
     status, answer = post(node, "/models/slow/predict", {"x": 4.0}, prefer="respond-async, wait=30")
     assert (status, answer) == (200, {"output": 8.0})

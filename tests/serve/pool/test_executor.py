@@ -18,7 +18,9 @@ import pytest
 from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import ExecutorSpec
 from modelyard.serve.call import Answer, Call, RawTensor, Result
-from modelyard.serve.pool.executor import ExecutorGone, ExecutorProcess
+from modelyard.serve.pool import channel
+from modelyard.serve.pool.channel import ExecutorGone
+from modelyard.serve.pool.executor import ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
 from modelyard.serve.pool.limits import Limits
 from modelyard_executor import shared
@@ -79,13 +81,15 @@ def process(folder: Path, events: Events, spec: ExecutorSpec, **more: Any) -> Ex
         limits=Limits("test", None),
         bounds=None,
         folder=folder / "private",
-        on_hello=lambda hello: events.tell("hello", hello),
-        on_failed=lambda failed: events.tell("failed", failed),
-        on_result=lambda message, results: events.tell("results", message, results),
-        on_stream=lambda *piece: events.tell("pieces", *piece),
-        on_progress=lambda *told: events.tell("progress", *told),
-        on_computed=lambda: events.tell("computed", True),
-        on_gone=lambda: events.tell("gone", True),
+        events=channel.Events(
+            hello=lambda hello: events.tell("hello", hello),
+            failed=lambda failed: events.tell("failed", failed),
+            result=lambda message, results: events.tell("results", message, results),
+            stream=lambda *piece: events.tell("pieces", *piece),
+            progress=lambda *told: events.tell("progress", *told),
+            computed=lambda: events.tell("computed", True),
+            gone=lambda: events.tell("gone", True),
+        ),
         on_exit=lambda ending: events.tell("ending", ending),
         on_output=lambda text: events.tell("text", text),
         **given,
@@ -181,7 +185,7 @@ async def all_closed(before: int) -> None:
 async def test_batches_go_ahead_and_come_back_in_order(tmp_path):
     async with started(tmp_path) as (executor, events):
         assert events.hello and (events.hello.depth, events.hello.streams) == (2, False)
-        numbers = [executor.send_batch([call([n]), call([n, n])]) for n in (1.0, 2.0)]
+        numbers = [executor.channel.send_batch([call([n]), call([n, n])]) for n in (1.0, 2.0)]
         await events.until(lambda: len(events.results) == 2)
     assert [message.batch for message, _ in events.results] == numbers
     assert [[values(each) for each in results] for _, results in events.results] == [
@@ -193,7 +197,7 @@ async def test_batches_go_ahead_and_come_back_in_order(tmp_path):
 @in_a_loop
 async def test_an_executor_that_does_not_stream_gives_its_answer_in_one_piece(tmp_path):
     async with started(tmp_path) as (executor, events):
-        number = executor.send_batch([call([1.0]), call([2.0], stream=True)])
+        number = executor.channel.send_batch([call([1.0]), call([2.0], stream=True)])
         await events.until(lambda: events.results)
     ((batch, index, piece),) = events.pieces
     assert (batch, index, values(piece)) == (number, 1, [4.0])
@@ -205,9 +209,9 @@ async def test_a_streamed_call_comes_in_pieces_until_nobody_waits(tmp_path):
     source = "import itertools\ndef predict(rows):\n    for n in itertools.count():\n        yield [n]\n"
     async with started(tmp_path, source) as (executor, events):
         assert events.hello and events.hello.streams
-        number = executor.send_batch([call([1.0], stream=True)])
+        number = executor.channel.send_batch([call([1.0], stream=True)])
         await events.until(lambda: len(events.pieces) > 3)
-        executor.cancel(number, [0])
+        executor.channel.cancel(number, [0])
         await events.until(lambda: events.results)
     assert [values(piece) for _, _, piece in events.pieces[:3]] == [[0.0], [1.0], [2.0]]
     (result,) = events.results[0][1]
@@ -218,8 +222,8 @@ async def test_a_streamed_call_comes_in_pieces_until_nobody_waits(tmp_path):
 async def test_out_of_memory_is_told_for_the_batch(tmp_path):
     source = "class Model:\n    def predict_batch(self, records):\n        raise MemoryError\n"
     async with started(tmp_path, source) as (executor, events):
-        executor.send_batch([call([1.0]), call([2.0])])
-        executor.send_batch([call([1.0])])
+        executor.channel.send_batch([call([1.0]), call([2.0])])
+        executor.channel.send_batch([call([1.0])])
         await events.until(lambda: len(events.results) == 2)
     (message, results), (_, (alone,)) = events.results
     assert message.out_of_memory and results == []
@@ -229,13 +233,13 @@ async def test_out_of_memory_is_told_for_the_batch(tmp_path):
 @in_a_loop
 async def test_a_ping_is_answered_and_false_when_it_ends_instead(tmp_path):
     async with started(tmp_path) as (executor, _):
-        assert await executor.ping()
-        asked = asyncio.create_task(executor.ping())
+        assert await executor.channel.ping()
+        asked = asyncio.create_task(executor.channel.ping())
         await asyncio.sleep(0)
         executor.kill()
         await executor.closed()
         await asked  # PONG may have come first
-        assert not await executor.ping()
+        assert not await executor.channel.ping()
 
 
 @in_a_loop
@@ -245,7 +249,7 @@ async def test_one_that_died_takes_no_batch_even_before_its_end_is_read(tmp_path
         os.kill(executor.pid, signal.SIGKILL)
         os.waitid(os.P_PID, executor.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - the loop is not to see it
         with pytest.raises(ExecutorGone):
-            executor.send_batch([call([1.0])])
+            executor.channel.send_batch([call([1.0])])
         assert events.gone and events.ending is None
         await events.until(lambda: events.ending)
         assert events.ending == "it was killed by SIGKILL"
@@ -258,7 +262,7 @@ async def test_large_bodies_go_through_shared_memory_both_ways_and_come_back_rig
         kept = []
         for round_ in range(20):
             array = np.arange(round_, round_ + 100_000, dtype="float32")
-            executor.send_batch([call(array)])
+            executor.channel.send_batch([call(array)])
             await events.until(lambda: events.results)
             ((_, (result,)),) = events.results
             events.results.clear()
@@ -277,7 +281,7 @@ async def test_a_body_over_what_is_kept_in_slabs_goes_through_the_socket(tmp_pat
     monkeypatch.setattr(shared, "KEPT", 300_000)
     async with started(tmp_path) as (executor, events):
         for size in (60_000, 200_000, 70_000):
-            executor.send_batch([call(np.full(size, 3.0))])
+            executor.channel.send_batch([call(np.full(size, 3.0))])
             await events.until(lambda: events.results)
             _, (result,) = events.results.pop()
             assert values(result) == [6.0] * size
@@ -290,7 +294,7 @@ async def test_without_descriptors_bodies_go_through_the_socket(tmp_path, monkey
 
     async with started(tmp_path) as (executor, events):
         monkeypatch.setattr(os, "memfd_create", none)
-        executor.send_batch([call(np.full(100_000, 3.0))])
+        executor.channel.send_batch([call(np.full(100_000, 3.0))])
         await events.until(lambda: events.results)
     assert values(events.results[0][1][0]) == [6.0] * 100_000
 
@@ -306,11 +310,11 @@ async def test_a_result_that_cannot_be_mapped_is_refused_and_the_next_comes_by_t
     async with started(tmp_path) as (executor, events):
         with monkeypatch.context() as full:
             full.setattr(shared.mmap, "mmap", no_mmap)
-            executor.send_batch([call(np.full(100_000, 3.0))])
+            executor.channel.send_batch([call(np.full(100_000, 3.0))])
             await events.until(lambda: events.results)
         _, (lost,) = events.results.pop()
         assert isinstance(lost, ModelyardError) and lost.code == "unavailable"
-        executor.send_batch([call(np.full(100_000, 3.0))])
+        executor.channel.send_batch([call(np.full(100_000, 3.0))])
         await events.until(lambda: events.results)
     assert values(events.results[0][1][0]) == [6.0] * 100_000
 
@@ -327,7 +331,7 @@ async def test_it_runs_on_the_cores_and_threads_that_it_was_given(tmp_path):
         executor,
         events,
     ):
-        executor.send_batch([call([1.0])])
+        executor.channel.send_batch([call([1.0])])
         await events.until(lambda: events.results)
     assert values(events.results[0][1][0]) == [1.0, 3.0, 1.0]
 
@@ -372,7 +376,7 @@ async def test_an_executor_that_says_what_cannot_be_is_ended_with_a_reason(tmp_p
     before = open_descriptors()
     async with rude(tmp_path, lines) as (executor, events):
         with contextlib.suppress(ExecutorGone):  # it may have said it, and gone, before
-            executor.send_batch([call([1.0])])
+            executor.channel.send_batch([call([1.0])])
         await events.until(lambda: events.ending or (events.results and why is None))
         if why is None:  # a descriptor that was lost is not the executor's fault
             (lost,) = events.results[0][1]

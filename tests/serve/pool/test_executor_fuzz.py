@@ -3,7 +3,6 @@
 import json
 import socket
 import struct
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,11 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelyard.core.errors import ModelyardError
-from modelyard.core.routes import ExecutorSpec
 from modelyard.serve.call import Call, RawTensor
 from modelyard.serve.pool import frames
-from modelyard.serve.pool.executor import ExecutorProcess
-from modelyard.serve.pool.limits import Limits
+from modelyard.serve.pool.channel import Channel, Events
 from modelyard_executor import wire
 from modelyard_executor.frames import read_batch, unpack_items
 
@@ -64,20 +61,24 @@ def nobody(*_: Any) -> None:
     """What happens is looked at elsewhere."""
 
 
-class Unconnected(ExecutorProcess):
+class Unconnected(Channel):
     """What it sends is nobody's."""
 
     def _write(self, header: bytes, chunks: Any) -> bool:
         return True
 
 
-def node_end(told: list[Any]) -> ExecutorProcess:
-    spec = ExecutorSpec("/bin/false", "x", "/")
-    return Unconnected(
-        spec, threads=1, device="cpu", cores=None, limits=Limits("fuzz", None), bounds=None, folder=Path("/nowhere"),
-        on_hello=nobody, on_failed=nobody, on_stream=lambda *piece: told.append(piece), on_progress=nobody, on_gone=nobody, on_exit=nobody, on_computed=lambda: told.append("computed"),
-        on_output=nobody, on_result=lambda _, results: told.append(results),
-    )  # fmt: skip
+def node_end(told: list[Any]) -> Channel:
+    events = Events(
+        hello=nobody,
+        failed=nobody,
+        result=lambda _, results: told.append(results),
+        stream=lambda *piece: told.append(piece),
+        progress=nobody,
+        computed=lambda: told.append("computed"),
+        gone=nobody,
+    )
+    return Unconnected(events, nobody)
 
 
 @given(st.lists(FRAME, max_size=4), st.binary(max_size=20), st.integers(1, 50))

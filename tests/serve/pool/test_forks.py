@@ -1,15 +1,17 @@
 """Executors that are forked from a process with the packages imported: alike in all but how soon they are there."""
 
 import os
+import shutil
 import signal
 import time
+import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from modelyard.core.deployment import Resources
+from modelyard.core.deployment import Leave, Resources
 from support.models import function_pool, mlp_pool
 from support.node import NodeProcess, wait_until
 
@@ -179,3 +181,32 @@ def test_one_server_that_hangs_is_one_failure_however_many_wait_for_it(tmp_path:
         assert set(answers) == {200}
         assert "no fork server for this environment" not in node.log()
         forked(node, "m0")
+
+
+def test_an_environment_that_is_built_anew_has_another_server(tmp_path: Path) -> None:
+    """The former one may read what was removed and nothing else: what is not imported yet would not be found."""
+    environment = tmp_path / "environments" / "one"
+
+    def build() -> None:
+        shutil.rmtree(environment, ignore_errors=True)
+        venv.create(environment, with_pip=False, symlinks=True)
+        (packages,) = environment.glob("lib/python*/site-packages")
+        for name in ("soon", "later"):
+            (packages / f"{name}.py").write_text("WORD = 1\n")
+
+    build()
+    code = (
+        "import os, sys\nimport soon\n"
+        "def predict(x: float):\n    how = 'forked' if '--fork-server' in sys.argv else 'spawned'\n"
+        "    if x > 1:\n        import later\n    return {'how': how, 'pid': os.getpid()}\n"
+    )
+    pool = function_pool(tmp_path / "versions" / "m", code, leave=Leave())
+    executor = msgspec.structs.replace(pool.executor, python=str(environment / "bin" / "python"))
+    with NodeProcess(tmp_path / "home").serve(msgspec.structs.replace(pool, executor=executor)) as node:
+        forked(node)
+        build()
+        waken(node)
+        assert node.post("/predict", {"x": 2.0})[0] == 200
+        forked(node)
+        status, answer = node.post("/predict", {"x": 2.0})
+        assert (status, answer["output"]["how"]) == (200, "forked")

@@ -193,6 +193,41 @@ def test_a_model_that_grows_over_the_budget_starts_anew_and_the_others_do_not(tm
         assert "used up" in node.log()
 
 
+def test_what_a_model_has_started_counts_as_its_own(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys\nKEPT = []\n"
+        "TAKES = 'import time; kept = bytearray(b\"x\") * 400_000_000; print(flush=True); time.sleep(600)'\n"
+        "def predict(x: float):\n"
+        "    if x > 1:\n"
+        "        KEPT.append(subprocess.Popen([sys.executable, '-S', '-c', TAKES], stdout=subprocess.PIPE))\n"
+        "        KEPT[-1].stdout.readline()\n"
+        "    return len(KEPT)\n"
+    )
+    pool = msgspec.structs.replace(
+        function_pool(tmp_path / "m", code, name="m"), scaling=Scaling(min_replicas=1)
+    )
+    with NodeProcess(tmp_path / "home", MODELYARD_MEMORY=BUDGET).serve(pool) as node:
+        (first,) = node.pids("m")
+        assert node.post("/models/m/predict", {"x": 2.0})[0] == 200
+        wait_until(lambda: node.pids("m") not in ([first], []), what="another process")
+        assert "used up" in node.log()
+
+
+def test_one_long_call_that_takes_more_and_more_is_ended(tmp_path: Path) -> None:
+    """Nobody else calls it meanwhile."""
+    code = (
+        "import time\ndef predict(x: float):\n    kept = []\n"
+        "    while x > 1:\n        kept.append(bytearray(b'x') * 20_000_000)\n        time.sleep(0.3)\n"
+        "    return x\n"
+    )
+    pool = function_pool(tmp_path / "m", code, name="m", timeout=60.0)
+    with NodeProcess(tmp_path / "home", MODELYARD_MEMORY=BUDGET).serve(pool) as node:
+        status, answer = node.post("/models/m/predict", {"x": 2.0})
+        assert (status, "it grew by" in answer["error"]) == (500, True), answer
+        assert "used up" in node.log()
+        assert node.post("/models/m/predict", {"x": 1.0}) == (200, {"output": 1.0})
+
+
 def test_what_a_model_grows_to_right_after_its_first_answer_is_known_before_it_wakes_again(
     tmp_path: Path,
 ) -> None:
@@ -212,3 +247,29 @@ def test_what_a_model_grows_to_right_after_its_first_answer_is_known_before_it_w
         assert node.post("/predict", {"x": 1.0})[0] == 200
         again = wait_until(lambda: node.status().pools[0].footprint)
         assert again.most >= found.most - 10_000_000
+
+
+def test_a_model_that_cannot_be_loaded_tries_again_only_where_nobody_needs_the_memory(
+    tmp_path: Path,
+) -> None:
+    """It takes two thirds of the budget before it fails, and nobody could know that."""
+    code = (
+        "import os, time\n"
+        f"file = open({str(tmp_path / 'tries')!r}, 'a')\nfile.write('+')\nfile.flush()\n"
+        "kept = bytearray(b'x') * 280_000_000\ntime.sleep(3)\nfile.write('-')\nfile.flush()\n"
+        "raise RuntimeError('no weights')\ndef predict(x: float):\n    return x\n"
+    )
+    failing = function_pool(tmp_path / "failing", code, name="failing")
+    pools = zoo(tmp_path, 4)
+    with NodeProcess(tmp_path / "home", MODELYARD_MEMORY=BUDGET).serve(*pools).start() as node:
+        settled(node)
+        node.serve(*pools, failing)
+        wait_until(lambda: states(node)["failing"] == "failing", what="a word on it")
+        tries = tmp_path / "tries"
+        wait_until(lambda: tries.read_text().count("+") >= 2, what="another try")
+        for _ in range(8):
+            for pool in pools:  # they do not fit together: one of them has to be loaded each time
+                call(node, pool.endpoint)
+        begun, ended = (tries.read_text().count(sign) for sign in "+-")
+        assert begun > ended, "none was ended before it had failed"
+        assert node.post("/models/failing/predict", {"x": 1.0})[0] == 503

@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.requests import Request
 
-from modelyard.control.api.common import PREFIX, Caller, Here, IdPath
+from modelyard.control.api.common import PREFIX, Caller, Here, IdPath, arrival_of
 from modelyard.control.openapi import NounResponse, answers
 from modelyard.control.requests import NAME_PATTERN, DeploymentRequest
 from modelyard.core.deployment import Deployment
@@ -22,7 +23,7 @@ router = APIRouter(prefix=PREFIX, tags=["deployments"])
     responses=answers(Job, "not_found", "conflict", "unavailable", status=202),
     response_model=None,
 )
-def deploy(here: Here, who: Caller, request: DeploymentRequest) -> NounResponse:
+def deploy(here: Here, who: Caller, request: DeploymentRequest, http: Request) -> NounResponse:
     """Start the job that brings an upload or a version to an endpoint; follow it at ``/jobs``."""
     if request.upload is not None and request.version is not None:
         raise InvalidInput(
@@ -44,6 +45,8 @@ def deploy(here: Here, who: Caller, request: DeploymentRequest) -> NounResponse:
             trusted=request.trust_pickle,
             card=request.card.card() if request.card is not None else None,
             who=who,
+            arrival=arrival_of(http, request.provenance) if request.upload is not None else None,
+            because=request.because,
         )
     )
     here.runner.wake()

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Path
 from modelyard.control.answers import EnvironmentAnswer, EnvironmentsAnswer
 from modelyard.control.api.common import PREFIX, Here
 from modelyard.control.environments import clean, describe, describe_all
-from modelyard.control.openapi import NounResponse, answers
+from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.requests import CleanRequest
+from modelyard.control.sbom import SBOM, SbomResponse, sbom_of_environment
 
 router = APIRouter(prefix=PREFIX, tags=["environments"])
 
@@ -33,3 +34,14 @@ def clean_environments(here: Here, request: CleanRequest) -> NounResponse:
 def get_environment(here: Here, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]) -> NounResponse:
     """One environment."""
     return NounResponse(describe(here, id))
+
+
+@router.get(
+    "/environments/{id}/sbom",
+    responses={200: SBOM, **failures("not_found", "unavailable")},
+    response_model=None,
+    response_class=SbomResponse,
+)
+def get_sbom(here: Here, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]) -> SbomResponse:
+    """What an environment is made of (CycloneDX): its interpreter and packages, with versions and licences."""
+    return SbomResponse(sbom_of_environment(here, id))

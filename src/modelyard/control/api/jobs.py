@@ -16,8 +16,10 @@ from modelyard.control.api.common import PREFIX, Here, IdPath
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.platform import Platform
 from modelyard.core.job import Job, JobEvent, JobState
+from modelyard.store.database import DatabaseAway
 
 HEARTBEAT = 15.0  # seconds; proxies close a stream on which nothing comes
+_LOOK = 1.0  # seconds after which a job is looked at that nobody here may have told of
 _ENDS = ("done", "failed", "cancelled")
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
@@ -79,10 +81,17 @@ async def _story(here: Platform, id: str, after: int) -> AsyncIterator[bytes]:
         ended = here.jobs.get(id).state in _ENDS
         return here.jobs.events(id, after), ended
 
+    quiet = 0.0
     with here.hub.follow(id) as changed:
         while True:
             changed.clear()
-            events, ended = await run_in_threadpool(look)
+            try:
+                events, ended = await run_in_threadpool(look)
+            except DatabaseAway as error:  # the story goes on when it is back
+                await asyncio.sleep(min(error.retry_after or 1.0, _LOOK))
+                if here.hub.closed:
+                    return
+                continue
             for event in events:
                 after = event.sequence
                 yield b"id: %d\ndata: %b\n\n" % (event.sequence, msgspec.json.encode(event))
@@ -92,7 +101,11 @@ async def _story(here: Platform, id: str, after: int) -> AsyncIterator[bytes]:
                 return
             if events:
                 continue
+            # Another home may run it, which cannot wake us.
             try:
-                await asyncio.wait_for(changed.wait(), HEARTBEAT)
+                await asyncio.wait_for(changed.wait(), HEARTBEAT if here.id is None else _LOOK)
             except TimeoutError:
-                yield b": still here\n\n"
+                quiet += HEARTBEAT if here.id is None else _LOOK
+                if quiet >= HEARTBEAT:
+                    quiet = 0.0
+                    yield b": still here\n\n"

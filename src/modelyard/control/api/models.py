@@ -1,9 +1,10 @@
 """``/models``: models and their versions."""
 
 from fastapi import APIRouter
+from starlette.requests import Request
 
 from modelyard.control.answers import ModelAnswer
-from modelyard.control.api.common import PREFIX, Caller, Here, NamePath
+from modelyard.control.api.common import PREFIX, Caller, Here, NamePath, arrival_of
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.requests import VersionRequest
 from modelyard.core.model import Model, Version
@@ -41,7 +42,9 @@ def get_model(here: Here, name: NamePath) -> NounResponse:
     ),
     response_model=None,
 )
-def add_version(here: Here, who: Caller, name: NamePath, request: VersionRequest) -> NounResponse:
+def add_version(
+    here: Here, who: Caller, name: NamePath, request: VersionRequest, http: Request
+) -> NounResponse:
     """Make a version of an upload whose files have all come; 200 when the model had it already."""
     manifest = here.uploads.get(request.upload).manifest
     version, new = register(
@@ -52,8 +55,13 @@ def add_version(here: Here, who: Caller, name: NamePath, request: VersionRequest
         trusted=request.trust_pickle,
         card=request.card.card() if request.card is not None else None,
         who=who,
+        arrival=arrival_of(http, request.provenance),
+        signing=here.signing,
+        because=request.because,
+        safety=here.safety,
     )
     here.uploads.delete(request.upload)
+    here.janitor.came()
     return NounResponse(version, status_code=201 if new else 200)
 
 

@@ -4,12 +4,10 @@ import os
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from sqlalchemy.exc import SQLAlchemyError
 
 from modelyard.control.answers import ControlAnswer, HealthAnswer, NodeAnswer, StatusAnswer
 from modelyard.control.api.common import PREFIX, Here
 from modelyard.control.openapi import NounResponse, answers
-from modelyard.core.errors import Unavailable
 from modelyard.core.version import VERSION
 from modelyard.host.process import resident_bytes
 from modelyard.store.audit import AuditEntry
@@ -43,6 +41,9 @@ def status(here: Here) -> NounResponse:
             home=str(here.home.root),
             authentication=here.settings.authentication,
             memory_bytes=sum(size for size in known if size is not None) if own is not None else None,
+            database=here.database.shown,
+            id=here.id,
+            homes=tuple(here.homes.list()) if here.id is not None else (),
         )
     )
 
@@ -58,10 +59,7 @@ async def health() -> NounResponse:
 @router.get(PREFIX + "/ready", responses=answers(HealthAnswer, "unavailable"), response_model=None)
 def ready(here: Here) -> NounResponse:
     """The API can be used: the database answers. The node has a readiness of its own."""
-    try:
-        here.endpoints.generation()
-    except SQLAlchemyError as error:
-        raise Unavailable(f"The database does not answer: {error}.", retry_after=1.0) from error
+    here.endpoints.generation()
     return NounResponse(HealthAnswer(status="ready"))
 
 

@@ -1,15 +1,21 @@
 """``/uploads``: files on their way in, whole or not at all."""
 
+import base64
+import binascii
+import re
+
 from fastapi import APIRouter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from modelyard.control.answers import UploadAnswer
-from modelyard.control.api.common import PREFIX, DigestPath, Here, IdPath
+from modelyard.control.api.common import PREFIX, DigestPath, Here, IdPath, PartPath
 from modelyard.control.openapi import NounResponse, answers, failures
+from modelyard.control.platform import Platform
 from modelyard.control.requests import UploadRequest
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.registry import upload as uploading
+from modelyard.store.staging import PART_SIZE
 from modelyard.store.uploads import Upload
 
 router = APIRouter(prefix=PREFIX, tags=["uploads"])
@@ -24,14 +30,14 @@ router = APIRouter(prefix=PREFIX, tags=["uploads"])
 def begin_upload(here: Here, request: UploadRequest) -> NounResponse:
     """Say which files will come; the answer says which bytes are missing, each to be sent once."""
     upload, missing = uploading.begin(here.uploads, here.blobs, request.entries())
-    return NounResponse(_answer(upload, missing), status_code=201)
+    return NounResponse(_answer(here, upload, missing), status_code=201)
 
 
 @router.get("/uploads/{id}", responses=answers(UploadAnswer, "not_found"), response_model=None)
 def get_upload(here: Here, id: IdPath) -> NounResponse:
     """How far an upload is."""
     upload = here.uploads.get(id)
-    return NounResponse(_answer(upload, uploading.missing(here.blobs, upload)))
+    return NounResponse(_answer(here, upload, uploading.missing(here.blobs, upload)))
 
 
 @router.put(
@@ -60,6 +66,38 @@ async def send_blob(here: Here, id: IdPath, sha256: DigestPath, request: Request
     await uploading.receive(here.uploads, here.blobs, id, sha256, request.stream())
 
 
+@router.put(
+    "/uploads/{id}/blobs/{sha256}/parts/{number}",
+    status_code=204,
+    responses=failures("not_found", "conflict", "unavailable"),
+    response_model=None,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def send_part(here: Here, id: IdPath, sha256: DigestPath, number: PartPath, request: Request) -> None:
+    """Send one part of a file, any number of them at once and in any order. It is kept when all of it has come,
+    and is what ``Content-Digest: sha-256=:…:`` says (RFC 9530), where that is sent."""
+    part_sha256 = _content_digest(request.headers.get("content-digest"))
+    await uploading.receive_part(
+        here.uploads, here.blobs, id, sha256, number, request.stream(), part_sha256=part_sha256
+    )
+
+
+@router.post(
+    "/uploads/{id}/blobs/{sha256}",
+    status_code=204,
+    responses=failures("not_found", "conflict", "unavailable"),
+    response_model=None,
+)
+def assemble_blob(here: Here, id: IdPath, sha256: DigestPath) -> None:
+    """All parts of a file have been sent: put them together, if they are the file of the digest."""
+    uploading.assemble(here.uploads, here.blobs, id, sha256)
+
+
 @router.delete("/uploads/{id}", status_code=204, responses=failures("not_found"), response_model=None)
 def delete_upload(here: Here, id: IdPath) -> None:
     """Give up an upload; bytes that nothing else refers to are collected."""
@@ -68,11 +106,28 @@ def delete_upload(here: Here, id: IdPath) -> None:
     here.janitor.wake()
 
 
-def _answer(upload: Upload, missing: list[str]) -> UploadAnswer:
+def _answer(here: Platform, upload: Upload, missing: list[str]) -> UploadAnswer:
     return UploadAnswer(
         id=upload.id,
         manifest=upload.manifest,
         missing=tuple(missing),
+        parts=uploading.parts_come(here.blobs, upload, missing),
+        part_size=PART_SIZE,
         created=upload.created,
         expires=upload.expires,
     )
+
+
+def _content_digest(told: str | None) -> str | None:
+    """The SHA-256 of a Content-Digest header, in hex; None when there is none of that kind. Raises InvalidInput."""
+    if told is None or (found := re.search(r"(?:^|,)\s*sha-256=:([^:]*):", told)) is None:
+        return None
+    try:
+        digest = base64.b64decode(found[1], validate=True)
+    except binascii.Error as error:
+        raise InvalidInput(
+            "The Content-Digest is not base64 between colons.", field="content-digest"
+        ) from error
+    if len(digest) != 32:
+        raise InvalidInput("A SHA-256 has 32 bytes.", field="content-digest")
+    return digest.hex()

@@ -3,10 +3,11 @@
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from modelyard.core.addresses import shown
 from modelyard.core.errors import InvalidInput, NotFound, RejectedContent
 from modelyard.core.manifest import FileEntry
 from modelyard.package import https
-from modelyard.package.address import check_web, shown
+from modelyard.package.address import check_web
 from modelyard.package.download import download
 from modelyard.package.uv import Progress
 from modelyard.pipeline.mirror.manifest import LARGEST, MARK, manifest_name

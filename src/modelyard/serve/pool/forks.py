@@ -92,6 +92,11 @@ class ForkServers:
         """An executor with these descriptors, from the server of ``key``; None when there is none yet."""
         self._starts[key] = self._starts.get(key, 0) + 1
         server = self._servers.get(key)
+        if server is not None and server.ready and server.made != _made(key.python):
+            # It may read the folder that was removed, and not the one that is there now.
+            log.info("an environment was built anew; so is its fork server", extra={"python": key.python})
+            self._drop(key)
+            server = None
         if server is None:
             if (
                 self._possible
@@ -119,7 +124,10 @@ class ForkServers:
     def _start(self, key: Key) -> None:
         self._count += 1
         server = self._servers[key] = _Server(
-            self._command, self._folder / f"forks-{self._count}", tuple(self._modules[key])
+            self._command,
+            self._folder / f"forks-{self._count}",
+            tuple(self._modules[key]),
+            _made(key.python),
         )
         server.task = asyncio.create_task(self._open(key, server), name=f"fork server of {key.python}")
 
@@ -167,9 +175,25 @@ class ForkServers:
             self._drop(key)
 
 
+def _made(python: str) -> tuple[int, ...]:
+    """Changes when the environment of this interpreter is removed and built again in the same place."""
+    for path in (Path(python).parent.parent / "pyvenv.cfg", Path(python)):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            return status.st_dev, status.st_ino, status.st_mtime_ns
+    return ()
+
+
 class _Server:
-    def __init__(self, command: Callable[[str], list[str]], folder: Path, modules: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        command: Callable[[str], list[str]],
+        folder: Path,
+        modules: tuple[str, ...],
+        made: tuple[int, ...],
+    ) -> None:
         self.modules = modules  # what it was asked to import
+        self.made = made  # which of the environments that were built there it was started in
         self.ready = False
         self.asked = time.monotonic()
         self.task: asyncio.Task[None] | None = None

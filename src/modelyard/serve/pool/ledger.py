@@ -150,8 +150,8 @@ class Ledger:
         if store == MACHINE:
             return (
                 f"{name!r} needs {needs} to be loaded, and of the node's {budget} its own process and models that "
-                "may not sleep leave less; give the node more memory (modelyard up --memory), or deploy one of "
-                "them with --min-replicas 0."
+                "may not sleep leave less; give the node more memory (modelyard up --memory), delete one of them, or "
+                "deploy it again with --min-replicas 0 while there is room for a second one of it."
             )
         return (
             f"{name!r} needs {needs} of a device to be loaded, and of the {budget} of {store} models that may not "

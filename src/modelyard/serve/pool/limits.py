@@ -127,6 +127,11 @@ class Limits:
             _end(folder)
 
     @property
+    def members(self) -> set[int]:
+        """The processes that are in its groups."""
+        return {pid for folder in self._folders for pid in _members(folder)}
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is in its groups."""
         return not any(_members(folder) for folder in self._folders)

@@ -143,6 +143,12 @@ class Memory:
         now = self._ledger.now()
         return {name: now[name].free for name in self.devices.budgets}
 
+    def for_a_try(self) -> tuple[float, float]:
+        """Bytes of the machine for a model that could not be loaded before: now, where idle ones sleep for it and
+        nobody waits, and at the most."""
+        left = self._ledger.left()
+        return 0.0 if self._waiting else left.idle[MACHINE], left.most[MACHINE]
+
     def disturbed(self, residence: Residence) -> None:
         """It begins or ends on its devices: what others that load there are measured by counts that too."""
         for device in residence.devices:
@@ -216,6 +222,8 @@ class Memory:
             self.evictions += 1
             log.info("a model is put to sleep for others", extra={"deployment": name})
             members[name].close()
+        if self._waiting and found == Plan():
+            self._end_attempts()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -260,6 +268,7 @@ class Memory:
         ledger.own = proportional_bytes(os.getpid()) or 0
         ledger.servers = self.forks.look() if self.forks is not None else 0
         for each in list(self._members.values()):
+            await each.watch()
             if each.look(now):
                 await each.measure(now)
         await self._look_at_devices()
@@ -269,7 +278,7 @@ class Memory:
                 each.close()
         if ledger.over():
             self._plan()
-            if MACHINE in ledger.over() and self._shrink():
+            if MACHINE in ledger.over() and (self._end_attempts() or self._shrink()):
                 return
             for store in ledger.over(TOLERANCE)[:1]:
                 self._end_growth(store)
@@ -282,6 +291,14 @@ class Memory:
         for device, size in used.items():
             if device not in moving:
                 self.devices.seen(device, size, models[device])
+
+    def _end_attempts(self) -> bool:
+        """Models that cannot be loaded are tried again another time, when others need the memory; whether there
+        were any."""
+        attempts = [replica for each in self._members.values() for replica in each.attempts]
+        for replica in attempts:
+            replica.give_way()
+        return bool(attempts)
 
     def _end_growth(self, store: str) -> None:
         """Where no model can be put to sleep, the one that grew most since it was loaded starts anew; where
@@ -320,9 +337,5 @@ class Memory:
             "the node has no memory left" if store == MACHINE else f"{store} has no memory left for models"
         )
         for replica in grown.replicas:
-            grown.pool.log.note(
-                replica.id,
-                f"modelyard: it grew by {format_bytes(size)} since it was loaded, and {whose}; it is started anew",
-            )
-            replica.kill()
+            replica.end_grown(f"it grew by {format_bytes(size)} since it was loaded, and {whose}")
         grown.started_anew()

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
@@ -11,13 +10,13 @@ from modelyard.core import routes
 from modelyard.core.errors import Internal, ModelyardError, TooLarge, Unavailable
 from modelyard.core.signature import Signature
 from modelyard.policy.latency import LatencyModel
-from modelyard.policy.work import Measure, measure
+from modelyard.policy.work import measure
 from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import EndpointMetrics
 from modelyard.serve.pool.bounds import Confine
-from modelyard.serve.pool.executor import ExecutorGone
+from modelyard.serve.pool.dispatcher import Dispatcher
 from modelyard.serve.pool.frames import Cost
 from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.memory import Memory
@@ -25,13 +24,9 @@ from modelyard.serve.pool.queue import INFINITY, Queue, Ticket, late
 from modelyard.serve.pool.replica import Batch, Replica
 from modelyard.serve.pool.residence import Residence
 from modelyard.serve.pool.seats import Seats
-from modelyard_executor.wire import WireError
 
-AHEAD_FROM = 0.002  # seconds of computing from which the next batch is sent before the last one is done
 SHORT = 0.001  # seconds of computing below which a batch is learnt from every LEARN_EVERY seconds only
 LEARN_EVERY = 0.002
-LEAD = 0.05  # of a batch's time: how much earlier the next one is sent, at least a millisecond
-PLENTY = 2  # batches like the one that computes: where so much waits, the next one is sent at once
 
 
 class Pool:
@@ -62,17 +57,14 @@ class Pool:
         self.failing = False
         self._stopped = False
         self._retry_after = 1.0
-        self._loop = asyncio.get_running_loop()
         self.queue = Queue(spec)
         self.queue.on_tick = self._tick
+        self._dispatcher = Dispatcher(self)
         self._scheduler = self.queue.scheduler
         self._learnt = learnt
         self.models = learnt.models
         self._scheduler.tried, self._scheduler.ceiling = learnt.tried, learnt.ceiling
         self._scheduler.apart = learnt.apart is not None
-        self._idle: deque[Replica] = deque()
-        self._dispatching = False
-        self._choosing = 0.0  # seconds that it takes to choose a batch, lately
         self._emptied: asyncio.Event | None = None  # while it drains
         self._outputs: dict[str, tuple[str, tuple[int, ...]]] = {}
         if spec.signature is not None:
@@ -112,11 +104,7 @@ class Pool:
         ticket = self.queue.submit(call)
         if self.on_queued is not None:
             self.on_queued(call, ticket)
-        if self._idle and not self._dispatching:
-            # At the end of this turn of the loop: calls that arrived in the same turn go together,
-            # and none waits for longer than that turn.
-            self._dispatching = True
-            self._loop.call_soon(self._dispatch)
+        self._dispatcher.soon()
         return ticket
 
     def _wake_for(self, call: Call) -> None:
@@ -175,7 +163,8 @@ class Pool:
     def try_out(self, replica: Replica, calls: Sequence[Call]) -> "list[asyncio.Future[Result]]":
         """Have ``replica`` compute calls of our own, together, before it takes any other."""
         tickets = [self.queue.trial(call) for call in calls]
-        self._send(replica, tickets, measure(self._scheduler.shape, tickets), time.monotonic())
+        cost = measure(self._scheduler.shape, tickets)
+        self._dispatcher.send(replica, tickets, cost, time.monotonic())
         return [ticket.future for ticket in tickets]
 
     @property
@@ -203,9 +192,8 @@ class Pool:
         for other in self.models.values():
             if other.sure and not model.known:
                 model.like(other)
-        self._idle.append(replica)
         self._count_workers()
-        self._dispatch()
+        self._dispatcher.add(replica)
 
     def model_of(self, replica: Replica) -> LatencyModel:
         """The law of the device that ``replica`` computes on."""
@@ -222,7 +210,7 @@ class Pool:
         # this one tells.
         sure = self.model_of(replica).sure
         if sure:
-            self._free(replica)
+            self._dispatcher.free(replica)
         # Calls that were cancelled or refused may not have been computed: such a batch proves no speed.
         part = False
         rows = inferred = 0
@@ -242,7 +230,7 @@ class Pool:
             self.metrics.executed(rows, inferred, computed)
             self._learn_from(replica, batch, now, max((batch.ended or now) - batch.began, computed), part)
         if not sure:
-            self._free(replica)
+            self._dispatcher.free(replica)
 
     def _learn_from(self, replica: Replica, batch: Batch, now: float, seconds: float, part: bool) -> None:
         cost, model = batch.cost, self.model_of(replica)
@@ -274,23 +262,13 @@ class Pool:
                 if alone
                 else TooLarge("It has not got the memory for these calls together."),
             )
-            self._free(replica)
+            self._dispatcher.free(replica)
             return
         for ticket in batch.tickets:
             ticket.replica = None
         self._scheduler.out_of_memory(batch.tickets)
         self._learnt.keep(self._scheduler, now=True)
-        self._free(replica)
-
-    def _free(self, replica: Replica) -> None:
-        if replica.state != "ready":
-            return
-        if replica.batches:
-            self._plan_ahead(replica, replica.batches[0])
-        else:
-            self._idle.append(replica)
-            self._scheduler.busy_until = 0.0
-            self._dispatch()
+        self._dispatcher.free(replica)
 
     def give_back(
         self, replica: Replica, lost: list[Ticket], ahead: list[Ticket], ending: str, *, blame: bool
@@ -319,12 +297,11 @@ class Pool:
                 ticket.answer(
                     Internal(f"The model's process died while it computed this call alone: {ending}.")
                 )
-        self._dispatch()
+        self._dispatcher.dispatch()
 
     def replica_gone(self, replica: Replica) -> None:
         """It computes nothing any more."""
-        with contextlib.suppress(ValueError):
-            self._idle.remove(replica)
+        self._dispatcher.remove(replica)
         self._count_workers()
 
     def replica_died(self, replica: Replica, report: str, *, fatal: bool, delay: float) -> None:
@@ -334,9 +311,10 @@ class Pool:
         if fatal and not self.serving:
             self.failing = True
             self.queue.clear(self._unavailable())
-            self._look_whether_empty()
+            self.look_whether_empty()
 
-    def _look_whether_empty(self) -> None:
+    def look_whether_empty(self) -> None:
+        """Say so to whoever drains it."""
         if self._emptied is not None and self.busy == 0:
             self._emptied.set()
 
@@ -356,90 +334,7 @@ class Pool:
             retry_after=self._retry_after,
         )
 
-    # --- the queue's hands
-
-    def _dispatch(self) -> None:
-        """Give idle replicas what waits."""
-        self._dispatching = False
-        idle, scheduler = self._idle, self._scheduler
-        if idle and len(scheduler):
-            now = time.monotonic()
-            while idle and len(scheduler):
-                replica = idle[0]
-                batch = self.queue.next_batch(now, self.model_of(replica), bulk=self._takes_bulk(replica))
-                if not batch:
-                    break
-                idle.popleft()
-                if not self._send(replica, batch, scheduler.cost, now) and replica.state == "ready":
-                    idle.append(replica)
-        if self._emptied is not None:
-            self._look_whether_empty()
-
-    def _takes_bulk(self, replica: Replica) -> bool:
-        """Whether, with a batch of bulk work here, some replica is left that has none: or there is but this one."""
-        if not self._scheduler.bulk:
-            return True
-        others = [each for each in self.residence.replicas if each is not replica and each.state == "ready"]
-        return not others or not all(each.bulk for each in others)
-
-    def _send(self, replica: Replica, batch: list[Ticket], cost: Measure, now: float) -> bool:
-        """False when the batch could not be sent; its calls have been seen to."""
-        try:
-            replica.compute(batch, cost, now)
-        except WireError as error:
-            # Alone it is told; together, each is tried alone.
-            if len(batch) == 1 or batch[0].trial:
-                self.queue.answer(batch, TooLarge(f"This call is too large to be computed: {error}."))
-            for ticket in batch:
-                ticket.ride = 1
-            self._scheduler.put_back(batch)
-            return False
-        except ExecutorGone:
-            if batch[0].trial:
-                self.queue.answer(batch, Unavailable("The model's process ended before its first answer."))
-            self._scheduler.put_back(batch)  # others compute them
-            return False
-        if not batch[0].trial:
-            waits = self.metrics.queue
-            for ticket in batch:
-                ticket.sent = now
-                ticket.replica = replica
-                waits.observe(now - ticket.arrived)
-            self.metrics.batch.observe(len(batch))
-        if replica.depth > 1 and replica.state == "ready" and len(replica.batches) == 1:
-            self._plan_ahead(replica, replica.batches[0])
-        return True
-
-    def _plan_ahead(self, replica: Replica, batch: Batch) -> None:
-        """Have the next batch at the executor when this one is done, and no earlier than that needs.
-
-        Where many wait, what comes meanwhile would hardly change it, and reading that and answering them may
-        take the loop longer than the batch computes: then it is chosen before.
-        """
-        model = self.model_of(replica)
-        if not model.sure or batch.tickets[0].pieces is not None:
-            return  # how long a stream takes, no law says
-        seconds = model.predict(batch.cost.padded, batch.cost.squares)
-        if seconds >= AHEAD_FROM:
-            if len(self._scheduler) >= PLENTY * len(batch.tickets):
-                self._loop.call_soon(self._send_ahead, replica, batch)
-                return
-            lead = max(0.001, LEAD * seconds, 2 * self._choosing)
-            left = (
-                batch.began + seconds - time.monotonic()
-            )  # it may have begun before the last was answered
-            self._loop.call_later(max(0.0, left - lead), self._send_ahead, replica, batch)
-
-    def _send_ahead(self, replica: Replica, current: Batch) -> None:
-        if replica.state != "ready" or len(replica.batches) != 1 or replica.batches[0] is not current:
-            return
-        if not len(self._scheduler) or self._idle:
-            return
-        now = time.monotonic()
-        batch = self.queue.next_batch(now, self.model_of(replica), bulk=self._takes_bulk(replica))
-        if batch:
-            self._choosing += 0.2 * (time.monotonic() - now - self._choosing)
-            self._send(replica, batch, self._scheduler.cost, now)
+    # --- the queue's clock
 
     def _tick(self, now: float) -> float:
         """Tell the callers whose time is over while their call computes; end what hangs."""
@@ -455,10 +350,7 @@ class Pool:
                     else:
                         following = min(following, ticket.deadline)
             following = min(following, replica.expire(now))
-        if len(self._scheduler) and self._idle:
-            self._dispatch()  # a batch has waited for mates for as long as it may
-        if self._emptied is not None:
-            self._look_whether_empty()
+        self._dispatcher.dispatch()  # a batch may have waited for mates for as long as it may
         return following
 
     # --- for the node
@@ -489,7 +381,7 @@ class Pool:
 
     def rest(self) -> None:
         """Its replicas are stopping: no batch goes to them any more."""
-        self._idle.clear()
+        self._dispatcher.clear()
         self._count_workers()
 
     async def drain(self, limit: float) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import Confinement, ReplicaStatus
-from modelyard.host.process import resident_bytes
+from modelyard.host.process import descendants, resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.policy.placement import Seat
 from modelyard.policy.work import BULK, Measure
@@ -18,6 +18,7 @@ from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.pool import together
 from modelyard.serve.pool.bounds import bounds_of
 from modelyard.serve.pool.canary import canary_call
+from modelyard.serve.pool.channel import Events
 from modelyard.serve.pool.executor import ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
 from modelyard.serve.pool.limits import Limits
@@ -31,6 +32,7 @@ log = logging.getLogger("modelyard.replica")
 State = Literal["starting", "ready", "backing_off", "stopping"]
 OUT_OF_MEMORY = "out_of_memory"  # the code of a load that failed for want of memory
 RESTART = 0.05  # seconds between the end of an executor that served and the next start
+ROOM = 1.0  # seconds between two looks whether there is room for a model that could not be loaded
 HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
 
 
@@ -68,6 +70,8 @@ class Replica:
         self._failed: Failed | None = None
         self.device_bytes: int | None = None  # what its framework says that loading took of the device
         self._hung = False
+        self._grew: str | None = None  # why it was ended that took too much memory
+        self._gave_way = False  # it was tried in vain before, and others needed the memory
         self._served = False  # this process answered its canary
         self._hello_at = 0.0  # when it was loaded
         self._trying: asyncio.Task[None] | None = None
@@ -81,6 +85,15 @@ class Replica:
     def pid(self) -> int | None:
         """Its process; None while there is none."""
         return self._executor.pid if self._executor is not None and self.state != "backing_off" else None
+
+    def offspring(self) -> list[int]:
+        """What its process has started; read from files."""
+        pid, limits = self.pid, self._limits
+        if pid is None or limits is None:
+            return []
+        if limits.grouped:
+            return [each for each in limits.members if each != pid]
+        return descendants(pid)
 
     @property
     def answered(self) -> bool:
@@ -104,7 +117,7 @@ class Replica:
 
     def _confinement(self) -> Confinement | None:
         """What holds its process, once that has said so."""
-        hello = self._executor.hello if self._executor is not None else None
+        hello = self._executor.channel.hello if self._executor is not None else None
         if hello is None or self._limits is None or self.pid is None:
             return None
         known = {name: how for name, how in hello.held.items() if name in Confinement.__struct_fields__}
@@ -114,9 +127,16 @@ class Replica:
 
     async def _supervise(self) -> None:
         while not self._stopping.is_set():
+            if self._pool.failing and not self._pool.residence.has_room_to_try():
+                await self._pause(ROOM)
+                continue
             ending = await self._live_once()
             if self._stopping.is_set():
                 return
+            if self._gave_way:
+                self._set_state("backing_off")
+                await self._pause(ROOM)
+                continue
             self.restarts += 1
             if not self._served:
                 if self._failed is not None and self._failed.code == OUT_OF_MEMORY:
@@ -141,13 +161,17 @@ class Replica:
             # A model that says why it cannot load will say so again; a mere death may be chance.
             fatal = not self._served and (self._failed is not None or self._backoff.failures >= 2)
             self._pool.replica_died(self, report, fatal=fatal, delay=delay)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
+            await self._pause(delay)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _live_once(self) -> str:
         """One process from start to end; returns how it ended."""
         self._set_state("starting")
-        self._failed, self._served, self._hung = None, False, False
+        self._failed, self._served, self._hung, self._grew = None, False, False, None
+        self._gave_way = False
         self._died.clear()
         ending = ""
 
@@ -172,13 +196,15 @@ class Replica:
             bounds=bounds_of(spec.executor, spec.leave, self._folder, self._pool.confine),
             folder=self._folder,
             forks=self._pool.forks,
-            on_hello=self._hello,
-            on_failed=self._on_failed,
-            on_result=self._result,
-            on_stream=self._stream,
-            on_progress=self._progress,
-            on_computed=self._computed,
-            on_gone=self._gone,
+            events=Events(
+                hello=self._hello,
+                failed=self._on_failed,
+                result=self._result,
+                stream=self._stream,
+                progress=self._progress,
+                computed=self._computed,
+                gone=self._gone,
+            ),
             on_exit=on_exit,
             on_output=lambda text: self._pool.log.write(self.id, text),
         )
@@ -187,9 +213,12 @@ class Replica:
         except OSError as error:
             limits.close()
             return f"it could not be started: {error}"
+        if self._pool.failing:
+            self._pool.residence.tries_again()
         if self._stopping.is_set():  # while it was started
             self._executor.kill()
         await self._died.wait()
+        ending = self._grew or ending
         if self.state == "ready":
             self._set_state("backing_off")
         lost: list[Ticket] = []
@@ -250,7 +279,13 @@ class Replica:
         if isinstance(result, ModelyardError):
             if not self._made_up or result.code not in ("invalid_input", "internal"):
                 code = OUT_OF_MEMORY if result.code == "too_large" else "canary"
-                self._not_ready(f"its first prediction failed: {result.message}", code)
+                hint = (
+                    f" It has twice a call's timeout, here {2 * self._pool.spec.serving.timeout:g} s; deploy it with a "
+                    "longer --timeout"
+                    if result.code == "deadline"
+                    else ""
+                )
+                self._not_ready(f"its first prediction failed: {result.message}{hint}", code)
                 return
             self._pool.log.note(
                 self.id,
@@ -325,7 +360,7 @@ class Replica:
         Raises WireError when it is too large to be sent, ExecutorGone when the process has just ended.
         """
         assert self._executor is not None and len(self.batches) < self.depth
-        number = self._executor.send_batch([ticket.call for ticket in tickets])
+        number = self._executor.channel.send_batch([ticket.call for ticket in tickets])
         self.batches.append(Batch(number, tickets, cost, now))
 
     def _result(self, message: BatchResult, results: list[Result]) -> None:
@@ -364,7 +399,7 @@ class Replica:
             return
         for batch in self.batches:
             if ticket in batch.tickets:
-                self._executor.cancel(batch.number, [batch.tickets.index(ticket)])
+                self._executor.channel.cancel(batch.number, [batch.tickets.index(ticket)])
 
     def expire(self, now: float) -> float:
         """Kill an executor that hangs; return when to look again.
@@ -386,6 +421,18 @@ class Replica:
         if self._executor is not None:
             self._executor.kill()
 
+    def end_grown(self, why: str) -> None:
+        """End the process, which takes too much: whatever it computes may be the cause."""
+        self._grew = why
+        self.kill()
+
+    def give_way(self) -> None:
+        """End the process, which tries again what could not be loaded before: others need the memory."""
+        if not self._gave_way:
+            self._gave_way = True
+            self._pool.log.note(self.id, "modelyard: its next start is put off, for others need the memory")
+            self.kill()
+
     def retire(self) -> None:
         """Take nothing more."""
         self._stopping.set()
@@ -397,7 +444,7 @@ class Replica:
         self.retire()
         executor = self._executor
         if executor is not None and executor.pid is not None:
-            executor.drain()
+            executor.channel.drain()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(executor.closed(), grace)
             executor.kill()

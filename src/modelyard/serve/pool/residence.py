@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.routes import Footprint
+from modelyard.core.units import format_bytes
 from modelyard.policy.placement import Seat
 from modelyard.policy.residency import MACHINE, Rate, Resident
 from modelyard.serve.pool.replica import Replica
@@ -50,6 +51,8 @@ class Residence:
         self._folder = folder
         self._seats = seats
         self.size = Size(pool.spec, learnt, memory.devices)
+        self._told_too_large = False
+        self._attempt = 0  # bytes that a process took at most, of those that did not get as far as to serve
         self._rate = Rate(self.since)
         self._weighed = 0  # replicas that are weighed now
         self._measured_at = self.since
@@ -114,9 +117,35 @@ class Residence:
     @property
     def takes(self) -> Sizes:
         """Bytes of each store that count for it now; none of one that it takes nothing of."""
-        if self.state == "asleep" or self.pool.failing:
+        if self.pool.failing:
+            attempts = len(self.attempts)
+            return {MACHINE: self._attempt * attempts} if attempts else {}
+        if self.state == "asleep":
             return {}
         return self.size.takes(self.replicas, awake=self.state != "waking")
+
+    @property
+    def attempts(self) -> list[Replica]:
+        """Of a model that cannot be loaded: those whose process tries it again now."""
+        if not self.pool.failing:
+            return []
+        return [each for each in self.replicas if each.pid is not None]
+
+    def has_room_to_try(self) -> bool:
+        """Whether a model that cannot be loaded may be tried again: only idle ones sleep for that, and none waits."""
+        now, most = self._memory.for_a_try()
+        if self._attempt > most and not self._told_too_large:
+            self._told_too_large = True
+            size = format_bytes(self._attempt)
+            self.pool.log.note(
+                self.name,
+                f"modelyard: it took {size} before it failed, more than the node can give it: it is not tried again",
+            )
+        return self._attempt <= now
+
+    def tries_again(self) -> None:
+        """A process of a model that could not be loaded was started: what it may take counts from now on."""
+        self._memory.changed()
 
     def grown(self, store: str) -> float:
         """Bytes of a store that it takes more than when it was loaded."""
@@ -308,8 +337,16 @@ class Residence:
         self._rate.add(self.calls, now)
         self._called = self._called or self.calls > 0
         self.calls = 0
-        due = self.size.due(now) or (self._called and now - self._measured_at > MEASURE_EVERY)
+        # One long call may take more and more: it counts for as long as it is computed.
+        used = self._called or self.busy
+        due = self.size.due(now) or (used and now - self._measured_at > MEASURE_EVERY)
         return due and self.state == "awake"
+
+    async def watch(self) -> None:
+        """See what its processes take that have not served yet."""
+        if self.state == "waking":
+            seen = await self.size.look(self.replicas)
+            self._attempt = max([self._attempt, *(each.machine for each in seen)])
 
     async def measure(self, now: float) -> None:
         """See what its processes take."""

@@ -142,7 +142,7 @@ class Size:
         before = self._before.get(device) if all(each.answered for each in mates) else None
         loaded, peak, resident, taken = await asyncio.to_thread(
             lambda: (
-                proportional_bytes(pid) or UNKNOWN,
+                _taken(replica, pid) or UNKNOWN,
                 peak_bytes(pid) or 0,
                 resident_bytes(pid) or 0,
                 self._devices.loaded(device, pid, len(mates), before)
@@ -199,16 +199,16 @@ class Size:
 
     async def look(self, replicas: Sequence["Replica"]) -> list[Seen]:
         """What the processes of ``replicas`` take now."""
-        there = [(each.id, each.seat.device, pid) for each in replicas if (pid := each.pid) is not None]
+        there = [(each, each.seat.device, pid) for each in replicas if (pid := each.pid) is not None]
         return await asyncio.to_thread(
             lambda: [
                 Seen(
-                    name,
+                    each.id,
                     kind_of(device),
-                    proportional_bytes(pid) or 0,
+                    _taken(each, pid),
                     self._devices.of_process(device, pid) if device in self._devices.budgets else None,
                 )
-                for name, device, pid in there
+                for each, device, pid in there
             ]
         )
 
@@ -288,3 +288,8 @@ class Size:
         self._machine = 0
         self._on_devices.clear()
         self._before.clear()
+
+
+def _taken(replica: "Replica", pid: int) -> int:
+    """Bytes of the machine that its process takes, and what that has started."""
+    return sum(proportional_bytes(each) or 0 for each in (pid, *replica.offspring()))

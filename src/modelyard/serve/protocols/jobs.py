@@ -11,12 +11,13 @@
 """
 
 import re
+from typing import get_args
 from urllib.parse import parse_qs
 
 import msgspec
 
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
-from modelyard.core.job import PredictionJob
+from modelyard.core.job import JobState, PredictionJob
 from modelyard.serve.codec import from_b64
 from modelyard.serve.http import Request, Response, json_response
 from modelyard.serve.jobs.jobs import Jobs
@@ -57,10 +58,12 @@ async def index(jobs: Jobs, request: Request) -> Response:
     limit = asked.get("limit", "100")
     if not limit.isdigit() or not 0 < int(limit) <= 10_000:
         raise InvalidInput("limit is a number from 1 to 10000.", field="limit")
+    if (state := asked.get("state")) not in (None, *get_args(JobState)):
+        raise InvalidInput(f"state is one of {', '.join(get_args(JobState))}.", field="state")
     found = [
         job
         for job in jobs.jobs(request.client)
-        if asked.get("endpoint") in (None, job.endpoint) and asked.get("state") in (None, job.state)
+        if asked.get("endpoint") in (None, job.endpoint) and state in (None, job.state)
     ]
     return json_response({"jobs": [_told(job) for job in found[: int(limit)]]})
 

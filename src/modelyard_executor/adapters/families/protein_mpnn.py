@@ -53,7 +53,7 @@ FAMILY = {
                 "name": "temperature",
                 "type": "float",
                 "default": 0.1,
-                "description": "Above 0; higher is more varied.",
+                "description": "0.0001 to 100; higher is more varied.",
             },
             {
                 "name": "chains",
@@ -136,8 +136,8 @@ class Adapter(Family):
             )
         if not 1 <= record["designs"] <= 64:
             raise InvalidInput("parameters.designs", "It is 1 to 64.")
-        if not 0 < record["temperature"] <= 100:
-            raise InvalidInput("parameters.temperature", "It is above 0, and at most 100.")
+        if not 1e-4 <= record["temperature"] <= 100:
+            raise InvalidInput("parameters.temperature", "It is 0.0001 to 100.")
         structure = record["parsed"] = Structure(record["structure"])
         chains = record["chains"].replace(",", " ").split()
         missing = sorted(set(chains) - set(structure.chains))

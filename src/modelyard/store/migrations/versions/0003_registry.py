@@ -16,6 +16,9 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+# Ordered by their bytes, in whatever language the database was made.
+_NAME = sa.String(63).with_variant(sa.String(63, collation="C"), "postgresql")
+
 _PRECISIONS = {
     "f64": "float64",
     "f32": "float32",
@@ -69,7 +72,7 @@ def _of_versions() -> None:
     op.create_table(
         "aliases",
         sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(63), nullable=False),
+        sa.Column("name", _NAME, nullable=False),
         sa.Column("version_id", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("model_id", "name", name="pk_aliases"),
         sa.ForeignKeyConstraint(
@@ -82,8 +85,8 @@ def _of_versions() -> None:
         "alias_moves",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("time", sa.Float(), nullable=False),
-        sa.Column("model", sa.String(63), nullable=False),
-        sa.Column("alias", sa.String(63), nullable=False),
+        sa.Column("model", _NAME, nullable=False),
+        sa.Column("alias", _NAME, nullable=False),
         sa.Column("version", sa.Integer()),
         sa.Column("former", sa.Integer()),
         sa.Column("digest", sa.String(64)),
@@ -145,11 +148,12 @@ def _listings() -> sa.Table:
         "listings",
         sa.Column("version_id", sa.Integer(), nullable=False),
         sa.Column("model_id", sa.Integer(), nullable=False),
-        sa.Column("model", sa.String(63), nullable=False),
+        sa.Column("model", _NAME, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("latest", sa.Boolean(), nullable=False),
         sa.Column("deprecated", sa.Boolean(), nullable=False),
         sa.Column("deleted", sa.Boolean(), nullable=False),
+        sa.Column("quarantined", sa.Boolean(), nullable=False),
         sa.Column("format", sa.String(64), nullable=False),
         sa.Column("adapter", sa.String(64), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
@@ -201,6 +205,7 @@ def _list_all(listings: sa.Table) -> None:
             "latest": row.number == row.last,
             "deprecated": False,
             "deleted": False,
+            "quarantined": False,
             "format": analysis["format"],
             "adapter": analysis["adapter"],
             "size": sum(file["size"] for file in json.loads(row.manifest_json)["files"]),
