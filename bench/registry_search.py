@@ -174,7 +174,7 @@ def _version(
     rows["listings"].append(
         {
             "version_id": id, "model_id": model_id, "model": name, "number": number, "latest": number == count,
-            "deprecated": False, "deleted": False, "format": form, "adapter": form, "size": manifest.size,
+            "deprecated": False, "deleted": False, "quarantined": False, "format": form, "adapter": form, "size": manifest.size,
             "parameters": -1 if parameters is None else parameters, "precision": facts.precision,
             "architecture": facts.architecture, "task": card.task, "category": card.category, "licence": card.licence,
             "commercial": card.commercial,

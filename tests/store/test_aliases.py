@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -117,7 +118,7 @@ from pathlib import Path
 from modelyard.core.errors import Conflict
 from modelyard.store.aliases import Aliases
 from modelyard.store.database import Database
-aliases = Aliases(Database(Path(sys.argv[1])))
+aliases = Aliases(Database(sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1])))
 sys.stdin.readline()
 try:
     aliases.move("fraud", "production", int(sys.argv[2]), who=sys.argv[2], expected=0)
@@ -127,10 +128,10 @@ except Conflict as error:
 """
 
 
-def test_of_two_processes_that_make_an_alias_one_is_told(three: Registry, database: Database) -> None:
+def test_of_two_processes_that_make_an_alias_one_is_told(three: Registry, place: Path | str) -> None:
     movers = [
         subprocess.Popen(
-            [sys.executable, "-c", MOVE, str(database.path), number],
+            [sys.executable, "-c", MOVE, str(place), number],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

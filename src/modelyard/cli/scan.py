@@ -2,20 +2,17 @@
 
 from modelyard.cli.common import client
 from modelyard.cli.output import format_date, print_json, print_table, say
-from modelyard.core.errors import InvalidInput
+from modelyard.cli.versions import version_of
 from modelyard.core.scan import VersionScan
 
 
 def scan_version(version: str, *, again: bool, as_json: bool) -> None:
     """Raises NotFound, InvalidInput for what names no version."""
-    name, _, number = version.partition("/")
-    if number and not number.removeprefix("v").isdigit():
-        raise InvalidInput(f"{version!r} names no version; write NAME or NAME/3.", field="NAME[/N]")
     with client() as platform:
-        which = int(number.removeprefix("v")) if number else platform.model(name).latest
+        wanted = version_of(platform, version)
         if not as_json:
-            say(f"Scanning {name} version {which} ...")
-        found = platform.scan(name, which, again=again)
+            say(f"Scanning {wanted.model} version {wanted.number} ...")
+        found = platform.scan(wanted.model, wanted.number, again=again)
     if as_json:
         print_json(found)
     else:
