@@ -139,7 +139,7 @@ def test_trust_has_a_reason_that_is_kept(client: TestClient, upload) -> None:
         "because": "ours",
     }
     made = client.post("/api/v1/models/m/versions", json=asked).json()
-    assert made["trust"] == {"who": "system", "because": "ours"}
+    assert made["trust"] == {"who": "someone on this machine", "because": "ours"}
     assert any(
         (each["what"], each["why"]) == ("version.add", "trusted: ours")
         for each in client.get("/api/v1/audit").json()

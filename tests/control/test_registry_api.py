@@ -71,7 +71,7 @@ def test_who_moves_an_alias_is_remembered_and_the_second_of_two_is_told(fraud: T
     history = fraud.get(f"{V}/models/fraud/history").json()
     assert [(each["version"], each["who"], each["why"]) for each in history] == [
         (1, "ada", "first"),
-        (None, "api", "done"),
+        (None, "someone on this machine", "done"),
     ]
     assert fraud.get(f"{V}/models/fraud/history?until=10").json() == []
 
