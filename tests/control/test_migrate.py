@@ -16,6 +16,7 @@ from modelyard.control.migrate import EMBEDDED, move, set_database
 from modelyard.control.platform import Platform
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Conflict, InvalidInput, NotFound, RejectedContent, Unavailable
+from modelyard.core.listing import Page, Wanted
 from modelyard.core.manifest import FileEntry, manifest_of
 from modelyard.core.model import Analysis
 from modelyard.core.remotes import RemoteRoute
@@ -25,6 +26,7 @@ from modelyard.host.lock import ProgramLock
 from modelyard.registry.upload import begin
 from modelyard.store import rows
 from modelyard.store.database import Database, open_database
+from modelyard.store.listings import Listings
 from support.postgres import PASSWORD, PostgresServer
 
 
@@ -41,6 +43,11 @@ def fill(settings: Settings) -> None:
         platform.versions.add(
             "fraud", manifest, Analysis(format="onnx", adapter="onnx"), number == 1, who="ada"
         )
+    platform.cards.change("fraud", {"licence": "MIT", "tags": ["bank"], "text": "Grüße"}, who="ada")
+    platform.aliases.move("fraud", "production", 2, who="ada", why="first")
+    platform.lineage.set(("fraud", 2), ("fraud", 1), "variant", tradeoff={"auc": [0.9, 0.8]}, who="ada")
+    platform.retirement.deprecate("fraud", 1, who="ada", why="old")
+    platform.retirement.delete("fraud", 3, grace=1000, who="ada")
     first = platform.endpoints.deploy("fraud", "fraud", 1, DeploymentSettings(), "e" * 32)
     platform.endpoints.serve("fraud", first.id)
     second = platform.endpoints.deploy("fraud", "fraud", 2, DeploymentSettings(), "e" * 32)
@@ -71,6 +78,17 @@ def content(settings: Settings, **change: object) -> dict[str, rows.Content]:
     return found
 
 
+def searched(settings: Settings) -> list[Page]:
+    """What search finds, by words, facts and marks."""
+    database = open_database(settings)
+    wishes = [{"all_versions": True}, {"text": "GRUß", "licence": "MIT"}, {"alias": "production"}]
+    wishes += [{"tags": ("bank",)}, {"status": "deprecated"}, {"status": "deleted"}]
+    found = [Listings(database).search(Wanted(**wish)) for wish in wishes]
+    database.close()
+    assert [len(page.versions) for page in found] == [2, 1, 1, 1, 1, 1]
+    return found
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MODELYARD_HOME", str(tmp_path / "home"))
@@ -91,6 +109,8 @@ def test_there_and_back_nothing_is_lost_and_ids_go_on(home: Path, team: str) -> 
     fill(load_settings())
     before = content(load_settings())
     assert before["jobs"].rows == 3 and before["audit"].rows > 5
+    assert before["aliases"].rows == before["lineage"].rows == before["cards"].rows == 1
+    found = searched(load_settings())
 
     moved = move(load_settings(), team, silent)
     assert moved.rows == {name: found.rows for name, found in before.items()}
@@ -100,6 +120,7 @@ def test_there_and_back_nothing_is_lost_and_ids_go_on(home: Path, team: str) -> 
     assert (home / "modelyard.toml").stat().st_mode & 0o777 == 0o600
     assert not (home / "modelyard.db").exists() and Path(moved.kept).is_file()
     assert content(settings) == before
+    assert searched(settings) == found
 
     platform = Platform(settings)
     assert [each.home for each in platform.endpoints.list()] == [platform.id]
@@ -235,6 +256,7 @@ def test_a_backup_brings_everything_back(fresh: Callable[[str], Settings], tmp_p
     assert (made.blobs, made.bytes) == (3, 27)
     assert file.stat().st_mode & 0o777 == 0o600
     restore(new, file, silent)
+    assert searched(new) == searched(old)
     assert content(new) == content(old)
     for name in ("key", "id", "modelyard.toml"):
         assert (tmp_path / "new" / name).read_bytes() == (tmp_path / "old" / name).read_bytes()
@@ -263,6 +285,7 @@ def test_a_backup_of_the_one_kind_is_restored_on_the_other(tmp_path: Path, team:
     back_up(shared, tmp_path / "two.tar", silent)
     restore(again, tmp_path / "two.tar", silent)
     assert content(again) == content(shared) == content(old)
+    assert searched(again) == searched(shared) == searched(old)
 
 
 def test_a_backup_is_one_picture_while_others_write(

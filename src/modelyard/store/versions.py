@@ -21,7 +21,7 @@ from modelyard.store.audit import WANTED, Audit
 from modelyard.store.cards import fill_card
 from modelyard.store.database import Database
 from modelyard.store.listings import relist, relist_model
-from modelyard.store.nouns import pack, unpack
+from modelyard.store.nouns import pack, unpack, without_nul
 from modelyard.store.retirement import endpoints_of, unmark
 from modelyard.store.version_rows import DELETED, VERSIONS, find, is_deleted, noun, subject
 from modelyard.store.version_rows import model_id as require_model
@@ -251,7 +251,7 @@ class Versions:
         held = select(tables.readmes.c.version_id).where(tables.readmes.c.version_id == id)
         if readme is None or session.execute(held).first() is not None:
             return False
-        session.execute(insert(tables.readmes).values(version_id=id, text=readme[:MAX_TEXT]))
+        session.execute(insert(tables.readmes).values(version_id=id, text=without_nul(readme[:MAX_TEXT])))
         relist(session, id)
         return True
 
