@@ -294,7 +294,7 @@ def test_a_backup_is_one_picture_while_others_write(
     """Each writer adds a version and an audit row together: a picture has as many of the one as of the other."""
     old, new = fresh("old"), fresh("new")
     platform = Platform(old)
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
 
     def write(who: int) -> None:
         number = 0
@@ -303,10 +303,12 @@ def test_a_backup_is_one_picture_while_others_write(
             digest = platform.blobs.put([f"{who} {number}".encode()])
             manifest = manifest_of([FileEntry(path="a", size=digest.size, sha256=digest.sha256)])
             platform.versions.add(f"m{who}", manifest, Analysis(format="f", adapter="a"), False)
+            begun.set()
 
     threads = [threading.Thread(target=write, args=(who,)) for who in range(2)]
     for thread in threads:
         thread.start()
+    assert begun.wait(60)
     for number in range(3):
         made = back_up(old, tmp_path / f"{number}.tar", silent)
         versions, models = made.tables["versions"].rows, made.tables["models"].rows
