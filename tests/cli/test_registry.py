@@ -58,7 +58,7 @@ def test_a_tree_has_its_branches() -> None:
         ["models", "alias", "fraud", "production", "3", "--remove"],
         ["models", "deprecate", "fraud/1"],
         ["models", "parent", "fraud/1"],
-        ["models", "list", "--status", "quarantined"],
+        ["models", "list", "--status", "broken"],
         ["models", "card", "fraud", "--file", "/no/such/file"],
     ],
 )
