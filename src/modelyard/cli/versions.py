@@ -3,20 +3,26 @@
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from modelyard.cli.analyze import print_analysis
 from modelyard.cli.common import client
 from modelyard.cli.models import standing
 from modelyard.cli.output import format_date, print_facts, print_json, say
 from modelyard.client.synchronous import Client
-from modelyard.core.errors import RejectedContent
+from modelyard.core.errors import InvalidInput, RejectedContent
 from modelyard.core.model import Version
 from modelyard.core.provenance import Provenance
+from modelyard.core.reference import parse_reference
 from modelyard.core.units import format_bytes
 
 
 def version_of(platform: Client, told: str) -> Version:
-    """``NAME/N``, ``NAME@ALIAS``, or ``NAME`` for the latest. Raises InvalidInput, NotFound."""
-    return platform.registry.find(told)
+    """``NAME/N``, ``NAME@ALIAS``, or ``NAME`` for the latest. Raises BadParameter (exit 2), NotFound."""
+    try:
+        return platform.registry.find(str(parse_reference(told)))
+    except InvalidInput as error:
+        raise typer.BadParameter(error.message) from error
 
 
 def show_version(told: str, *, as_json: bool) -> None:
