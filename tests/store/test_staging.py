@@ -1,6 +1,7 @@
 """Files that come in parts: what is marked as come is right, whatever happened to its sender."""
 
 import hashlib
+import os
 import random
 import signal
 import subprocess
@@ -133,13 +134,32 @@ def test_a_part_whose_receiver_is_killed_is_sent_again_and_the_others_are_not(
     assert staging.whole(SHA, len(FILE)).read_bytes() == FILE
 
 
-def test_a_full_disk_is_told_and_what_has_come_stays(small_disk: Path) -> None:
-    """It has eight megabytes: none for the second part."""
+def test_a_full_disk_is_told_and_has_its_room_again(small_disk: Path) -> None:
+    """It has eight megabytes: none for the second part. One that is under way then has not come either."""
     staging = Staging(small_disk / "staged")
+    free = os.statvfs(small_disk).f_bavail
     assert send(staging, 2)
-    with pytest.raises(Unavailable, match="disk is full"):
-        send(staging, 0)
+    with staging.part(SHA, len(FILE), 1) as writer:
+        assert writer is not None
+        writer.write(FILE[PART_SIZE : PART_SIZE + 1000])
+        with pytest.raises(Unavailable, match="disk is full"):
+            send(staging, 0)
+        assert staging.digests() == set()
+        with pytest.raises(InvalidInput, match="did not come"):
+            writer.commit()
+    assert os.statvfs(small_disk).f_bavail >= free - 4  # all of it, once nobody writes any more
+    assert send(staging, 2)
     assert staging.come(SHA, len(FILE)) == [2]
+
+
+def test_a_part_of_a_file_that_was_dropped_meanwhile_has_not_come(staging: Staging) -> None:
+    with staging.part(SHA, len(FILE), 2) as writer:
+        assert writer is not None
+        writer.write(FILE[2 * PART_SIZE :])
+        staging.drop(SHA)
+        assert send(staging, 0)
+        writer.commit()
+    assert staging.come(SHA, len(FILE)) == [0]
 
 
 def test_two_files_are_two(staging: Staging) -> None:

@@ -40,8 +40,8 @@ class Staging:
     def part(self, sha256: str, size: int, number: int) -> Generator["PartWriter | None", None, None]:
         """A writer of one part; None when that part is here already.
 
-        Raises InvalidInput for a part that the file has not got, Conflict while somebody else sends it,
-        Unavailable when the disk is full.
+        Raises InvalidInput for a part that the file has not got, Conflict while somebody else sends it, Unavailable
+        when the disk is full: then all that has come of the file goes, for others need the room.
         """
         if not 0 <= number < parts_of(size):
             raise InvalidInput(
@@ -55,9 +55,9 @@ class Staging:
                 return
             try:
                 make_folder(self._root)
-                with open(self._data(sha256), "ab"), open(self._marks(sha256), "ab"):
-                    pass  # both are there, and nothing of them is cut off
-                writer = PartWriter(self._data(sha256), self._marks(sha256), size, number)
+                # Both of one time: a file that is dropped meanwhile takes its marks with it.
+                with self._lock:
+                    writer = PartWriter(self._data(sha256), self._marks(sha256), size, number)
                 try:
                     yield writer
                 finally:
@@ -66,6 +66,7 @@ class Staging:
                 told = disk_error(error, self._root)
                 if told is None:
                     raise
+                self.drop(sha256)
                 raise told from error
 
     def whole(self, sha256: str, size: int) -> Path:
@@ -85,8 +86,9 @@ class Staging:
 
     def drop(self, sha256: str) -> None:
         """Forget a file: it has become a blob, or its parts were not those of its digest."""
-        self._marks(sha256).unlink(missing_ok=True)  # first: parts without marks are sent again
-        self._data(sha256).unlink(missing_ok=True)
+        with self._lock:
+            self._marks(sha256).unlink(missing_ok=True)  # first: parts without marks are sent again
+            self._data(sha256).unlink(missing_ok=True)
 
     def digests(self) -> set[str]:
         """Every file of which something is here."""
@@ -124,12 +126,17 @@ class PartWriter:
     """One part on its way, used by one thread at a time."""
 
     def __init__(self, data: Path, marks: Path, size: int, number: int) -> None:
-        self._marks = marks
         self._number = number
         self._offset = number * PART_SIZE
         self._left = min(PART_SIZE, size - self._offset)
         self._hash = hashlib.sha256()
-        self._file = os.open(data, os.O_WRONLY | os.O_CLOEXEC)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        self._file = os.open(data, flags, 0o600)
+        try:
+            self._marks = os.open(marks, flags, 0o600)
+        except OSError:
+            os.close(self._file)
+            raise
 
     def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """Raises InvalidInput for more bytes than the part has, OSError for a disk that is full."""
@@ -157,15 +164,12 @@ class PartWriter:
                 field="part",
             )
         os.fdatasync(self._file)
-        marks = os.open(self._marks, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.pwrite(marks, b"\x01", self._number)
-        finally:
-            os.close(marks)
+        os.pwrite(self._marks, b"\x01", self._number)
 
     def close(self) -> None:
         """Nothing more is written."""
         os.close(self._file)
+        os.close(self._marks)
 
 
 def parts_of(size: int) -> int:
