@@ -243,7 +243,8 @@ from modelyard.store.database import Database
 from modelyard.store.pieces import Pieces
 from support import weights
 home, database, address, seed = sys.argv[1:]
-store = BlobStore(Path(home), Pieces(Database(Path(database))), open_bucket(address) if address else None)
+place = database if "://" in database else Path(database)
+store = BlobStore(Path(home), Pieces(Database(place)), open_bucket(address) if address else None)
 whole = weights.tensors(1, rows=512)
 kept = []
 from support.stores import put
@@ -265,7 +266,7 @@ for number in range(1000):
 
 @pytest.mark.parametrize("where", ["bucket", "disk"])
 def test_writers_that_are_killed_lose_nothing_and_leave_nothing_half(
-    where: str, address: str, tmp_path: Path, database: Database, pieces: Pieces
+    where: str, address: str, tmp_path: Path, place: Path | str, database: Database, pieces: Pieces
 ) -> None:
     """kill -9 at random instants of uploads, deletions, packing anew and cooling: what was acknowledged and not
     deleted is there, whatever is visible is right, and what is left over goes."""
@@ -276,7 +277,7 @@ def test_writers_that_are_killed_lose_nothing_and_leave_nothing_half(
     kills, chance = 6, random.Random(5)
     for seed in range(kills):
         process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path / "home"), str(database.path), bucket, str(seed)],
+            [sys.executable, "-c", WRITER, str(tmp_path / "home"), str(place), bucket, str(seed)],
             stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
         )  # fmt: skip
         assert process.stdout is not None
