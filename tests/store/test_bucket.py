@@ -243,7 +243,8 @@ from modelyard.store.database import Database
 from modelyard.store.pieces import Pieces
 from support import weights
 home, database, address, seed = sys.argv[1:]
-store = BlobStore(Path(home), Pieces(Database(database if "://" in database else Path(database))), open_bucket(address) if address else None)
+place = database if "://" in database else Path(database)
+store = BlobStore(Path(home), Pieces(Database(place)), open_bucket(address) if address else None)
 whole = weights.tensors(1, rows=512)
 kept = []
 from support.stores import put

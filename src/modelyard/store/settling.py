@@ -55,6 +55,9 @@ class Settling:
                 known = self._pieces.known({part.digest for part in parts})
                 elsewhere = {each for each, kept in known.items() if kept.pack != own}
                 new = _new(parts, elsewhere)
+                if not there and parts and not new and (row := self._pieces.blob(digest)) is not None:
+                    self._pieces.touch(digest)
+                    return Settled(row.whole, row.size, 0)  # somebody else was faster
                 fresh = sum(part.size for part in new)
                 if not parts or source.size - fresh < source.size * PART:
                     if not there:
