@@ -7,13 +7,11 @@ from pathlib import PurePosixPath
 
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.manifest import FileEntry
-from modelyard.store.aside import aside
+from modelyard.store.aside import aside, write_aside
 from modelyard.store.blobs import BlobStore, FileDigest
 from modelyard.store.repacking import GRACE
 from modelyard.store.uploads import Upload, Uploads
 from modelyard.store.versions import Versions
-
-_CHUNK = 1024 * 1024
 
 
 def begin(uploads: Uploads, blobs: BlobStore, files: list[FileEntry]) -> tuple[Upload, list[str]]:
@@ -68,13 +66,7 @@ async def receive_part(
     with blobs.staging.part(sha256, size, number) as writer:
         if writer is None:
             return
-        gathered = bytearray()
-        async for chunk in body:
-            gathered += chunk
-            if len(gathered) >= _CHUNK:
-                await aside(writer.write, gathered)
-                gathered = bytearray()
-        await aside(writer.write, gathered)
+        await write_aside(body, writer.write)
         await aside(writer.commit, part_sha256)
 
 

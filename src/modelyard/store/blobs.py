@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.files import Files
 from modelyard.core.manifest import Manifest, check_digest
-from modelyard.store.aside import aside
+from modelyard.store.aside import aside, write_aside
 from modelyard.store.assembly import Assembly, Damaged
 from modelyard.store.blob_files import BlobFiles
 from modelyard.store.blob_writer import BlobWriter, FileDigest
@@ -89,13 +89,7 @@ class BlobStore:
             return known
         writer = await aside(self._writer, sha256, size)
         try:
-            gathered = bytearray()
-            async for chunk in chunks:
-                gathered += chunk
-                if len(gathered) >= _CHUNK:
-                    await aside(writer.write, gathered)
-                    gathered = bytearray()
-            await aside(writer.write, gathered)
+            await write_aside(chunks, writer.write)
             return await aside(writer.commit)
         finally:
             # In this thread: a cancelled task gets no second turn to wait for another one.

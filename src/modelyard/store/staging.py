@@ -13,7 +13,6 @@ from modelyard.core.manifest import check_digest
 from modelyard.store.durable import disk_error, make_folder, sync_folder
 
 PART_SIZE: Final = 8 * 1024 * 1024  # bytes; the last part of a file has the rest
-_READ: Final = 1024 * 1024
 
 
 class Staging:

@@ -157,13 +157,7 @@ class Adapter:
     def _takes_gap(self, name: str) -> bool:
         arrays = self._example_arrays()
         del arrays[name]
-        try:
-            with warnings.catch_warnings(), self._numpy.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                self._compute([_item_of(arrays)])
-        except Exception:
-            return False
-        return True
+        return self._answers(arrays)
 
     def _takes(self, names: Sequence[str], value: float) -> bool:
         arrays = self._example_arrays()
@@ -171,6 +165,9 @@ class Adapter:
             if arrays[name].dtype.itemsize < 8 and abs(value) == 1e39:
                 return True
             arrays[name] = self._numpy.full_like(arrays[name], value)
+        return self._answers(arrays)
+
+    def _answers(self, arrays: Dict[str, Any]) -> bool:
         try:
             with warnings.catch_warnings(), self._numpy.errstate(all="ignore"):
                 warnings.simplefilter("ignore")

@@ -13,12 +13,19 @@ from modelyard.control.api.common import PREFIX, DigestPath, Here, IdPath, PartP
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.platform import Platform
 from modelyard.control.requests import UploadRequest
-from modelyard.core.errors import InvalidInput, NotFound
+from modelyard.core.errors import InvalidInput
 from modelyard.registry import upload as uploading
 from modelyard.store.staging import PART_SIZE
 from modelyard.store.uploads import Upload
 
 router = APIRouter(prefix=PREFIX, tags=["uploads"])
+
+_BYTES = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 
 @router.post(
@@ -45,19 +52,11 @@ def get_upload(here: Here, id: IdPath) -> NounResponse:
     status_code=204,
     responses=failures("not_found", "conflict", "unavailable"),
     response_model=None,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
+    openapi_extra=_BYTES,
 )
 async def send_blob(here: Here, id: IdPath, sha256: DigestPath, request: Request) -> None:
     """Send the bytes of one file; they count only when all have come and are those of the digest."""
-    upload = await run_in_threadpool(here.uploads.get, id)
-    size = next((file.size for file in upload.manifest.files if file.sha256 == sha256), None)
-    if size is None:
-        raise NotFound(f"The upload {id} has no file of the digest {sha256}.", field="sha256")
+    size = await run_in_threadpool(uploading.size_of, here.uploads, id, sha256)
     told = request.headers.get("content-length")
     if told is not None and int(told) != size:
         raise InvalidInput(
@@ -71,12 +70,7 @@ async def send_blob(here: Here, id: IdPath, sha256: DigestPath, request: Request
     status_code=204,
     responses=failures("not_found", "conflict", "unavailable"),
     response_model=None,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
+    openapi_extra=_BYTES,
 )
 async def send_part(here: Here, id: IdPath, sha256: DigestPath, number: PartPath, request: Request) -> None:
     """Send one part of a file, any number of them at once and in any order. It is kept when all of it has come,
