@@ -71,7 +71,7 @@ def test_an_upload_is_finished_when_all_has_come(uploads: Uploads, blobs: BlobSt
     assert caught.value.field == "b"
     asyncio.run(receive(uploads, blobs, upload.id, new.sha256, _body(b"new")))
     assert finish(uploads, blobs, upload.id) == upload.manifest
-    assert missing(blobs, upload) == []
+    assert missing(uploads, blobs, upload) == []
 
 
 def test_a_digest_that_was_not_announced_is_not_received(uploads: Uploads, blobs: BlobStore) -> None:

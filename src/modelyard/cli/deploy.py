@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modelyard.cli.common import client as platform_client
 from modelyard.cli.output import print_json, say
 from modelyard.cli.progress import StageProgress
 from modelyard.client import example
@@ -50,7 +51,7 @@ def run(
     else:
         endpoint = what.model if name is None else check_name(name)
     _ensure_up(quiet=as_json)
-    with Client() as client:
+    with platform_client() as client:
         if at_first and (reset or _is_new(client, endpoint)):
             settings = merged(at_first, settings)
         with StageProgress(quiet=as_json) as progress:

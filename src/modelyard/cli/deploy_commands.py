@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from modelyard.cli.common import AsJson
+from modelyard.cli.common import AsJson, InProject
 
 Device = Literal["auto", "cpu", "cuda"]
 Source = Annotated[
@@ -108,6 +108,7 @@ def deploy(
     ] = False,
     sha256: Digest = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """Deploy a model and wait until its endpoint serves.
@@ -200,6 +201,7 @@ def jobs(
         Path | None,
         typer.Option(metavar="FOLDER", help="Of a prediction: write each output into a file there."),
     ] = None,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """List the latest jobs, or follow one to its end: of a prediction, to its answer."""

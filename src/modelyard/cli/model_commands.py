@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from modelyard.cli.common import AsJson
+from modelyard.cli.common import AsJson, InProject
 
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model.")]
@@ -78,6 +78,7 @@ def find(
     cursor: Annotated[
         str | None, typer.Option(help="Go on behind a page: what it told as its next.")
     ] = None,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """Find versions: the latest of each model, or those that fit."""

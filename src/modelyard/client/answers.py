@@ -4,6 +4,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from modelyard.core.access import ApiKey, Role
 from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
 from modelyard.core.history import AliasMove
@@ -245,6 +246,33 @@ class HomeInfo(Answer, frozen=True):
     node_url: str | None = None
     seen: float = 0.0
     gone: bool = False
+
+
+class Me(Answer, frozen=True):
+    """Who a client is: ``name`` is its key's (None: the home's own key, or no key is asked for), ``project`` the one that it
+    sees (None: all)."""
+
+    name: str | None
+    role: Role
+    project: str | None = None
+    installation: bool = False
+    endpoints: tuple[str, ...] = ()
+    authentication: bool = False
+
+
+class KeyMade(Answer, frozen=True):
+    """A key, and its secret, which nobody can show again."""
+
+    key: ApiKey
+    secret: str
+
+
+class ModelMoved(Answer, frozen=True):
+    """A model is in ``project`` now, and so are the ``endpoints`` that it is deployed to."""
+
+    model: str
+    project: str
+    endpoints: tuple[str, ...] = ()
 
 
 class PlatformInfo(Answer, frozen=True):

@@ -17,6 +17,7 @@ from modelyard.client.answers import (
     StoreInfo,
     StoreReport,
 )
+from modelyard.client.async_access import AsyncAccess
 from modelyard.client.async_registry import AsyncRegistry
 from modelyard.client.async_transport import AsyncTransport
 from modelyard.client.flows import Session
@@ -37,7 +38,8 @@ class AsyncClient:
     """Speaks to one platform. Belongs to one event loop; usable with ``async with``.
 
     ``url`` is the control plane's address (default: MODELYARD_URL, else the platform that runs in
-    ``home``); ``api_key`` defaults to MODELYARD_API_KEY, else the home's own. ``timeout``, in seconds,
+    ``home``); ``api_key`` defaults to MODELYARD_API_KEY, else the home's own. ``project`` is the
+    one to work in (default: MODELYARD_PROJECT, else the key's own, else all that there are). ``timeout``, in seconds,
     is for one prediction, retries included; only calls that cannot have been computed are retried.
 
     Every method raises the errors of ``modelyard.core.errors``; ``error.code``, ``error.field`` and
@@ -51,10 +53,12 @@ class AsyncClient:
         home: str | None = None,
         *,
         timeout: float = 60.0,
+        project: str | None = None,
     ) -> None:
-        self._session = Session(url, api_key, home, timeout)
+        self._session = Session(url, api_key, home, timeout, project)
         self._transport = AsyncTransport()
         self.registry = AsyncRegistry(self._session, self._transport)
+        self.access = AsyncAccess(self._session, self._transport)
 
     async def __aenter__(self) -> "AsyncClient":
         return self

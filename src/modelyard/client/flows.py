@@ -1,5 +1,6 @@
 """What each method of a client asks the platform for, step by step, without touching a socket."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -45,8 +46,16 @@ _GRACE = 0.5  # seconds in which the node's own word on a deadline may arrive
 class Session:
     """Where the platform is, found on first use and again when it is not there any more."""
 
-    def __init__(self, url: str | None, api_key: str | None, home: str | None, timeout: float) -> None:
+    def __init__(
+        self,
+        url: str | None,
+        api_key: str | None,
+        home: str | None,
+        timeout: float,
+        project: str | None = None,
+    ) -> None:
         self._given = (url, api_key, home)
+        self.project = project or os.environ.get("MODELYARD_PROJECT") or None
         self._location: Location | None = None
         self._node: str | None = None
         self.timeout = timeout
@@ -79,6 +88,8 @@ class Session:
         data = None if body is None else msgspec.json.encode(body)
         place = self.location
         headers = {} if self.user is None else {"modelyard-user": self.user}
+        if self.project is not None:
+            headers["modelyard-project"] = self.project
         call = Call(method, f"{place.url}/api/v1{path}", place.key, data, timeout=timeout, headers=headers)
         try:
             reply: Reply = yield call

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Unpack
 
 from modelyard.client import deploy_flow, flows, prediction_jobs, records
+from modelyard.client.access import Access
 from modelyard.client.answers import (
     EndpointInfo,
     EnvironmentInfo,
@@ -37,7 +38,8 @@ class Client:
     """Speaks to one platform. Safe to share between threads; usable as a context manager.
 
     ``url`` is the control plane's address (default: MODELYARD_URL, else the platform that runs in
-    ``home``); ``api_key`` defaults to MODELYARD_API_KEY, else the home's own. ``timeout``, in seconds,
+    ``home``); ``api_key`` defaults to MODELYARD_API_KEY, else the home's own. ``project`` is the
+    one to work in (default: MODELYARD_PROJECT, else the key's own, else all that there are). ``timeout``, in seconds,
     is for one prediction, retries included; only calls that cannot have been computed are retried.
 
     Every method raises the errors of ``modelyard.core.errors``; ``error.code``, ``error.field`` and
@@ -51,10 +53,12 @@ class Client:
         home: str | None = None,
         *,
         timeout: float = 60.0,
+        project: str | None = None,
     ) -> None:
-        self._session = Session(url, api_key, home, timeout)
+        self._session = Session(url, api_key, home, timeout, project)
         self._transport = Transport()
         self.registry = Registry(self._session, self._transport)
+        self.access = Access(self._session, self._transport)
 
     def __enter__(self) -> "Client":
         return self

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from modelyard.core.access import ApiKey, Role
 from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.history import AliasMove
 from modelyard.core.manifest import Manifest
@@ -23,6 +24,33 @@ class ErrorBody(Noun, omit_defaults=True):
     retryable: bool
     request_id: str
     field: str | None = None
+
+
+class MeAnswer(Noun):
+    """Who calls. ``name`` is that of the key (None: the home's own, or this machine's user where no key is asked for),
+    ``project`` the one that is seen (None: all)."""
+
+    name: str | None
+    role: Role
+    project: str | None
+    installation: bool
+    endpoints: tuple[str, ...]
+    authentication: bool
+
+
+class KeyMade(Noun):
+    """A key, and its secret, which nobody can show again."""
+
+    key: ApiKey
+    secret: str
+
+
+class ModelMoved(Noun):
+    """A model is in ``project`` now, and so are the ``endpoints`` that it is deployed to."""
+
+    model: str
+    project: str
+    endpoints: tuple[str, ...]
 
 
 class UploadAnswer(Noun):
@@ -49,6 +77,7 @@ class ModelAnswer(Noun):
     latest: int
     versions: tuple[Version, ...]
     aliases: dict[str, int]
+    project: str = "default"
 
 
 class AliasesAnswer(Noun):

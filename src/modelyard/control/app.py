@@ -7,6 +7,7 @@ import anyio.to_thread
 from fastapi import FastAPI
 
 from modelyard.control import errors, openapi
+from modelyard.control.access import Table
 from modelyard.control.api import (
     aliases,
     cards,
@@ -14,8 +15,10 @@ from modelyard.control.api import (
     endpoints,
     environments,
     jobs,
+    keys,
     lineage,
     models,
+    projects,
     proof,
     remotes,
     store,
@@ -26,6 +29,7 @@ from modelyard.control.api import (
 from modelyard.control.edge import Edge
 from modelyard.control.platform import Platform
 from modelyard.control.server import check
+from modelyard.core.errors import Internal
 from modelyard.core.settings import Settings
 from modelyard.core.version import VERSION
 
@@ -37,13 +41,16 @@ def create_app(settings: Settings) -> FastAPI:
 
     ``app.state.platform`` is what pages need; ``app.state.public`` the paths (or prefixes ending in
     ``/``) that need no key, ``app.state.login`` a list with at most the path that a browser without a
-    key is sent to. Raises InvalidInput for an address that would be open without authentication.
+    key is sent to, ``app.state.access`` the table of who may what: a route without a row in it keeps the app from
+    starting. Raises InvalidInput for an address that would be open without authentication.
     """
     check(settings)
     platform = Platform(settings)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if forgotten := app.state.access.without_row(app):
+            raise Internal(f"Who may use {', '.join(forgotten)}? Write a row for it in control/access.py.")
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         platform.start()
         try:
@@ -63,9 +70,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.platform = platform
     app.state.public = set[str]()
     app.state.login = list[str]()
+    app.state.access = Table()
     app.add_middleware(
         Edge,
-        key=platform.key,
+        admission=platform.admission,
+        table=app.state.access,
         authentication=settings.authentication,
         hosts=[settings.control_host],
         max_body=settings.max_body,
@@ -73,6 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
         login=app.state.login,
     )
     for module in (
+        projects,
+        keys,
         uploads,
         models,
         versions,

@@ -2,6 +2,7 @@
 
 from modelyard.control.answers import EndpointAnswer, EndpointState
 from modelyard.control.platform import Platform
+from modelyard.core.access import EVERYBODY, Principal
 from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import NotFound, Unavailable
 from modelyard.core.model import Version
@@ -14,8 +15,10 @@ def describe(platform: Platform, name: str) -> EndpointAnswer:
     return _describe(platform, endpoint, revisions, platform.node_status())
 
 
-def describe_all(platform: Platform, status: NodeStatus | None) -> list[EndpointAnswer]:
-    """All endpoints, by name. ``status`` is the node's, None while it does not answer."""
+def describe_all(
+    platform: Platform, status: NodeStatus | None, by: Principal = EVERYBODY
+) -> list[EndpointAnswer]:
+    """All endpoints that ``by`` sees, by name. ``status`` is the node's, None while it does not answer."""
     revisions: dict[str, list[Deployment]] = {}
     endpoints, deployments = platform.endpoints.snapshot()
     for deployment in deployments:
@@ -23,7 +26,7 @@ def describe_all(platform: Platform, status: NodeStatus | None) -> list[Endpoint
     return [
         _describe(platform, endpoint, revisions[endpoint.name], status)
         for endpoint in sorted(endpoints, key=lambda endpoint: endpoint.name)
-        if endpoint.name in revisions
+        if endpoint.name in revisions and by.sees(endpoint.project) and by.calls(endpoint.name)
     ]
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+from modelyard.control.admission import Admission
 from modelyard.control.hub import JobHub
 from modelyard.control.janitor import Janitor
 from modelyard.control.presence import Presence
@@ -33,10 +34,12 @@ from modelyard.store.database import open_database
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.homes import HomeEntry, Homes
 from modelyard.store.jobs import Jobs
+from modelyard.store.keys import Keys
 from modelyard.store.lineage import Lineage
 from modelyard.store.listings import Listings
 from modelyard.store.owner import this_process
 from modelyard.store.pieces import Pieces
+from modelyard.store.projects import Projects
 from modelyard.store.remotes import Remotes
 from modelyard.store.retirement import Retirement
 from modelyard.store.signatures import Signatures
@@ -81,6 +84,9 @@ class Platform:
         self.remotes = Remotes(self.database, home=self.id)
         self.jobs = Jobs(self.database, home=self.id, gone=self.homes.gone)
         self.audit = Audit(self.database)
+        self.projects = Projects(self.database)
+        self.keys = Keys(self.database)
+        self.admission = Admission(self.key, self.keys, self.projects)
         self.pieces = Pieces(self.database)
         self.blobs = open_blobs(settings, self.home, self.pieces)
         self.verdicts = Verdicts(self.database)
@@ -105,6 +111,7 @@ class Platform:
             target=self.target,
             pool_source=self.pool,
             keys=keys,
+            grants=self.keys.grants,
             changes=self.changes,
             changed=self.changed,
             stop_quarantined=settings.scan_policy == "stop",
@@ -118,6 +125,7 @@ class Platform:
             endpoints=self.endpoints,
             remotes=self.remotes,
             jobs=self.jobs,
+            projects=self.projects,
             environments=self.environments,
             reconciler=self.reconciler,
             changes=self.changes,

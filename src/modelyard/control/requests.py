@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from modelyard.core.access import Role
 from modelyard.core.card import Card, check_card
 from modelyard.core.listing import MOST, Sort, Status, Wanted
 from modelyard.core.manifest import FileEntry
@@ -98,6 +99,38 @@ class CardChange(CardRequest):
         return self.model_dump(exclude_unset=True, exclude={"because"})
 
 
+class ProjectRequest(Strict):
+    """Make a project."""
+
+    name: NameField
+    because: WhyField = ""
+
+
+class ProjectMove(Strict):
+    """Move a model to a project."""
+
+    project: NameField
+    because: WhyField = ""
+
+
+class KeyRequest(Strict):
+    """Make a key: with ``admin`` one that may everything, else one of ``project`` with a ``role`` (a viewer, where none
+    is said; a *caller* predicts and nothing else, on ``endpoints`` where they are named). ``expires_in`` is seconds."""
+
+    name: NameField
+    project: NameField | None = None
+    role: Role | None = None
+    endpoints: Annotated[list[NameField], Field(max_length=1000)] = []
+    expires_in: Annotated[float, Field(gt=0, le=100 * 365 * 86400)] | None = None
+    admin: bool = False
+
+
+class KeyRotation(Strict):
+    """Another secret; with ``expires_in`` (seconds) another end, else the one that it had."""
+
+    expires_in: Annotated[float, Field(gt=0, le=100 * 365 * 86400)] | None = None
+
+
 class WhyRequest(Strict):
     """Why it is done, for the history."""
 
@@ -148,6 +181,7 @@ class SearchQuery(BaseModel):
     min_parameters: CountField | None = None
     max_parameters: CountField | None = None
     status: Status | None = None
+    project: NameField | None = None
     all_versions: bool = False
     sort: Sort = "newest"
     limit: Annotated[int, Field(ge=1, le=MOST)] = 50

@@ -116,3 +116,4 @@ class Endpoint(Noun):
     serving: str | None = None
     created: float = 0.0
     home: str | None = None
+    project: str = "default"

@@ -79,6 +79,7 @@ class Wanted(Noun):
     min_parameters: int | None = None
     max_parameters: int | None = None
     status: Status | None = None
+    project: str | None = None
     all_versions: bool = False
     sort: Sort = "newest"
 

@@ -151,3 +151,4 @@ class Model(Noun):
     created: float
     latest: int
     versions: tuple[int, ...] = ()
+    project: str = "default"

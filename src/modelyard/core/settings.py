@@ -47,6 +47,7 @@ class Settings(Noun):
     ``version_grace`` is how long a version that was deleted can be restored.
     ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can,
     "required" refuses to start what cannot be, "off" not at all.
+    ``project`` is the one that the command line works in, where none is named there.
     ``signatures`` says what becomes of models without a valid file signature: "off" nothing, "told" it is said,
     "required" they are refused; ``signature_keys`` are files of public keys (PEM), separated by commas.
     ``clamav`` is the address of a ClamAV daemon that looks at every file (``unix:/run/clamav/clamd.ctl``,
@@ -86,6 +87,7 @@ class Settings(Noun):
     environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
     version_grace: Annotated[float, msgspec.Meta(ge=0)] = 7 * 24 * 3600.0
     python_downloads: bool = False
+    project: str | None = None
     signatures: SignaturePolicy = "off"
     signature_keys: str | None = None
 

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from modelyard.core.deployment import Deployment, DeploymentState
 from modelyard.core.remotes import RemoteRoute
-from modelyard.core.routes import NodeStatus, Pool, PoolStatus, Route, RouteTable
+from modelyard.core.routes import Grant, NodeStatus, Pool, PoolStatus, Route, RouteTable
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 
@@ -64,6 +64,7 @@ class Wanted(Noun):
     remotes: tuple[RemoteRoute, ...] = ()
     default: str | None = None
     keys: tuple[str, ...] | None = None
+    grants: tuple[Grant, ...] = ()
 
 
 class Observed(Noun):
@@ -270,6 +271,7 @@ def _table_to_push(
         routes=tuple(routes),
         default=wanted.default if wanted.default in named else None,
         keys=wanted.keys,
+        grants=wanted.grants,
     )
     if pushed is None or pushed.generation != status.generation:
         return table
@@ -278,5 +280,6 @@ def _table_to_push(
         and pushed.routes == table.routes
         and pushed.default == table.default
         and pushed.keys == table.keys
+        and pushed.grants == table.grants
     )
     return None if same else table

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.model import Version
-from modelyard.core.routes import NodeStatus, Pool, RouteTable
+from modelyard.core.routes import Grant, NodeStatus, Pool, RouteTable
 from modelyard.deploy.reconcile import Actions, Line, Observed, Revision, Wanted, decide
 from modelyard.deploy.signal import Signal
 from modelyard.deploy.target import Target
@@ -52,6 +52,7 @@ class Reconciler:
         target: Target,
         pool_source: PoolSource,
         keys: tuple[str, ...] | None,
+        grants: Callable[[], tuple[Grant, ...]] = tuple,
         changes: threading.RLock,
         changed: Signal,
         stop_quarantined: bool = False,
@@ -63,6 +64,7 @@ class Reconciler:
         self._target = target
         self._pool_source = pool_source
         self._keys = keys
+        self._grants = grants
         self._changes = changes
         self._changed = changed
         self._stop_quarantined = stop_quarantined
@@ -138,6 +140,7 @@ class Reconciler:
             endpoints, revisions = self._endpoints.snapshot(here=True)
             deployments = {deployment.id: deployment for deployment in revisions}
             remotes = self._remotes.list(here=True)
+            grants = self._grants() if self._keys is not None else ()
             default = self._endpoints.default()
             if default is None and remotes:
                 default = remotes[0].endpoint
@@ -164,7 +167,13 @@ class Reconciler:
         self._revisions = {key: value for key, value in self._revisions.items() if key in living}
         self._wanted = (
             generation,
-            Wanted(lines=tuple(lines), remotes=tuple(remotes), default=default, keys=self._keys),
+            Wanted(
+                lines=tuple(lines),
+                remotes=tuple(remotes),
+                default=default,
+                keys=self._keys,
+                grants=grants,
+            ),
         )
         return self._wanted
 

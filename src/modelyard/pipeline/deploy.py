@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import msgspec
 
+from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.card import Card
 from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Cancelled, Conflict, NotFound, RejectedContent
 from modelyard.core.job import Job
-from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival
@@ -41,8 +41,9 @@ from modelyard.registry.versions import NeedsTrust, register
 from modelyard.store.blobs import BlobStore
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
+from modelyard.store.projects import Projects
 from modelyard.store.remotes import Remotes
-from modelyard.store.uploads import Uploads
+from modelyard.store.uploads import Upload, Uploads
 from modelyard.store.versions import Versions
 
 STAGES: Final = ("register", "environment", "start", "ready", "route")
@@ -58,7 +59,7 @@ class DeployParameters(Noun):
 
     ``settings`` is the part of the options that is given; the rest stays as the endpoint has it, or
     with ``reset`` is the default. ``card`` fills what the model's does not say yet; ``who`` asked. ``arrival`` says
-    where an upload came from.
+    where an upload came from, ``project`` which project all of it is in (None: the model's, or the one that is always there).
     """
 
     endpoint: str
@@ -72,6 +73,7 @@ class DeployParameters(Noun):
     who: str = "system"
     arrival: Arrival | None = None
     because: str = ""
+    project: str | None = None
 
 
 class DeployPipeline:
@@ -88,6 +90,7 @@ class DeployPipeline:
         endpoints: Endpoints,
         remotes: Remotes,
         jobs: Jobs,
+        projects: Projects,
         environments: Environments,
         reconciler: Reconciler,
         changes: threading.RLock,
@@ -104,6 +107,7 @@ class DeployPipeline:
         self._endpoints = endpoints
         self._remotes = remotes
         self._jobs = jobs
+        self._projects = projects
         self._environments = environments
         self._reconciler = reconciler
         self._changes = changes
@@ -135,7 +139,9 @@ class DeployPipeline:
                     field="version",
                 )
             self._settings(parameters)
-            return self._jobs.create(KIND, parameters.endpoint, STAGES, told)
+            return self._jobs.create(
+                KIND, parameters.endpoint, STAGES, told, project=self._project(parameters)
+            )
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Do it; the result names endpoint, version, deployment and the addresses to call."""
@@ -209,8 +215,9 @@ class DeployPipeline:
 
     def _version(self, run: Run, parameters: DeployParameters) -> tuple[Version, str]:
         if parameters.upload is not None:
-            manifest = self._uploads.get(parameters.upload).manifest
-            known = self._known(parameters, manifest)
+            upload = self._uploads.get(parameters.upload)
+            manifest = upload.manifest
+            known = self._known(parameters, upload)
             if known is not None:
                 version, new = self._checked(run, known), False
                 if parameters.arrival is not None:
@@ -230,6 +237,8 @@ class DeployPipeline:
                     safety=self._safety,
                     progress=run.progress,
                     check=run.check,
+                    proven=lambda: self._uploads.proven(upload),
+                    project=parameters.project,
                 )
             what = "is new" if new else "was there already"
             return version, f"{version.model} version {version.number} ({version.analysis.format}) {what}"
@@ -244,8 +253,11 @@ class DeployPipeline:
         """A version that was there, scanned by what there is now. Raises RejectedContent for one in quarantine."""
         return require_safe(self._safety, self._versions, version, progress=run.progress)
 
-    def _known(self, parameters: DeployParameters, manifest: Manifest) -> Version | None:
-        """The model's latest version when it is just these files: nothing to analyze again."""
+    def _known(self, parameters: DeployParameters, upload: Upload) -> Version | None:
+        """The model's latest version when it is just these files, which are the sender's: nothing to analyze again."""
+        manifest = upload.manifest
+        if {file.sha256 for file in manifest.files} - self._uploads.proven(upload):
+            return None
         try:
             latest = self._versions.latest(parameters.model)
         except NotFound:
@@ -325,13 +337,19 @@ class DeployPipeline:
                     fence=run.fence,
                 )
 
+    def _project(self, parameters: DeployParameters) -> str:
+        """The project of the model, also of one that is to be made."""
+        return parameters.project or self._projects.of_model(parameters.model) or DEFAULT_PROJECT
+
     def _settings(self, parameters: DeployParameters) -> DeploymentSettings:
+        project = self._project(parameters)
         return options.settled(
             self._endpoints,
             parameters.endpoint,
             parameters.settings,
             home=self._home.root,
-            elsewhere=[route.endpoint for route in self._remotes.list()],
+            elsewhere=[route.endpoint for route in self._remotes.list(project=project)],
+            project=project,
             reset=parameters.reset,
         )
 

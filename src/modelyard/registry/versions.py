@@ -1,6 +1,6 @@
 """How an uploaded manifest becomes a version: all bytes there, understood, and safe or trusted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from modelyard.analyze import analyze
 from modelyard.core.card import Card, check_card
@@ -38,6 +38,8 @@ def register(
     safety: Safety | None = None,
     progress: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
+    proven: Callable[[], Collection[str]] | None = None,
+    project: str | None = None,
 ) -> tuple[Version, bool]:
     """The version of ``manifest`` in ``model``, and whether it is new. ``because``: why it is trusted; ``arrival``
     says where it came from.
@@ -47,9 +49,12 @@ def register(
     Conflict while bytes are missing, RejectedContent for files that cannot be served, are malicious or not signed as
     ``signing`` requires, NeedsTrust for those that would execute code, or cannot be read to their end, without
     ``trusted``, Unavailable while a scanner that is required is away, InvalidInput for a name that cannot be one.
+
+    ``proven`` tells the digests that count as there when their bytes are (None: all); ``project`` is the one that the
+    model is in, or is made in (see :meth:`Versions.add`).
     """
     check_name(model, field="model")
-    require_blobs(blobs, manifest)
+    require_blobs(blobs, manifest, proven)
     bundle = signing.look(blobs, manifest) if signing is not None else None
     scans, _ = (safety or Safety(blobs)).look(manifest, progress=progress, check=check)
     refuse_malicious(scans)
@@ -80,7 +85,7 @@ def register(
     said = said.filled(_licensed(analysis))
     # The upload may have expired meanwhile: no version is made of bytes that were collected.
     with blobs.referring():
-        require_blobs(blobs, manifest)
+        require_blobs(blobs, manifest, proven)
         version, new = versions.add(
             model,
             manifest,
@@ -91,6 +96,7 @@ def register(
             arrival=arrival,
             card=said,
             readme=None if readme is None else readme.text,
+            project=project,
         )
     if version.quarantine is not None:  # it was found to be bad before, and is not by what has looked now
         version = versions.set_quarantine(model, version.number, None, who=who)
@@ -127,9 +133,12 @@ def _require_trust(scans: list[FileScan], *, runs_code: bool) -> None:
         )
 
 
-def require_blobs(blobs: BlobStore, manifest: Manifest) -> None:
-    """Raise Conflict unless the bytes of every file are there."""
-    there = blobs.claim({file.sha256 for file in manifest.files})
+def require_blobs(
+    blobs: BlobStore, manifest: Manifest, proven: Callable[[], Collection[str]] | None = None
+) -> None:
+    """Raise Conflict unless the bytes of every file are there, and ``proven`` tells its digest."""
+    digests = {file.sha256 for file in manifest.files}
+    there = blobs.claim(digests if proven is None else digests & set(proven()))
     missing = [file.path for file in manifest.files if file.sha256 not in there]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""

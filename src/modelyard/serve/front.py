@@ -77,7 +77,12 @@ class Front:
             served = former[1] if former is not None and former[0] == spec else self._served(spec)
             self._known[spec.endpoint] = (spec, served)
         self._dataplane.follow(
-            RouteTable(generation=table.generation, default=table.default, keys=table.keys),
+            RouteTable(
+                generation=table.generation,
+                default=table.default,
+                keys=table.keys,
+                grants=table.grants,
+            ),
             {},
             {name: served for name, (_, served) in self._known.items()},
         )

@@ -82,10 +82,20 @@ class BlobStore:
             return writer.commit()
 
     async def put_stream(
-        self, chunks: AsyncIterable[bytes], *, sha256: str | None = None, size: int | None = None
+        self,
+        chunks: AsyncIterable[bytes],
+        *,
+        sha256: str | None = None,
+        size: int | None = None,
+        read: bool = False,
     ) -> FileDigest:
-        """As :meth:`put`, for the body of a request. The disk is waited for in other threads."""
-        if sha256 is not None and (known := await aside(self._known, sha256, size)) is not None:
+        """As :meth:`put`, for the body of a request. The disk is waited for in other threads. With ``read`` the bytes
+        are also read, and must be those of ``sha256``, when they are here already."""
+        if (
+            sha256 is not None
+            and not read
+            and (known := await aside(self._known, sha256, size)) is not None
+        ):
             return known
         writer = await aside(self._writer, sha256, size)
         try:

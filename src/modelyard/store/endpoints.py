@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.deployment import Deployment, DeploymentSettings, DeploymentState, Endpoint
 from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.names import check_name
-from modelyard.store import tables
+from modelyard.store import projects, tables
 from modelyard.store.audit import WANTED, Audit
 from modelyard.store.database import Database
 from modelyard.store.nouns import new_id, pack, unpack, without_nul
@@ -63,7 +64,8 @@ class Endpoints:
         When the wanted one is the same in everything and has not failed, it is that one. An endpoint of
         a home that is gone moves here. ``fence`` is called first, in the transaction, to raise when the
         caller may not do it any more. Raises NotFound when there is no such version, InvalidInput for a
-        name that cannot be one, Conflict for a version that is deleted and an endpoint of another home that lives.
+        name that cannot be one, Conflict for a version that is deleted, an endpoint of another home that lives, and
+        one of another project than the model's: it is of its project.
         """
         check_name(endpoint, field="endpoint")
         gone = self._gone() if self._home is not None else ()
@@ -72,6 +74,9 @@ class Endpoints:
             self._require_version(session, model, version)
             move_here(session, endpoint, self._home, gone, self._audit, who)
             found = self._find(session, endpoint)
+            project = projects.of_model(session, model) or DEFAULT_PROJECT
+            if projects.of_endpoint(session, endpoint) not in (None, project):
+                raise projects.taken(endpoint, "endpoint")
             if found is not None:
                 wanted = self._deployment(session, found.wanted)
                 if (
@@ -83,7 +88,7 @@ class Endpoints:
                 # Under way, it is told by the reconciler; ready but without traffic, by nobody else.
                 if wanted.state == "ready" and found.serving != wanted.id:
                     self._set(session, wanted.id, "retired", "Replaced before it had the traffic.")
-            endpoint_id = found.id if found is not None else self._create(session, endpoint, who)
+            endpoint_id = found.id if found is not None else self._create(session, endpoint, who, project)
             deployment = Deployment(
                 id=new_id(),
                 endpoint=endpoint,
@@ -135,11 +140,15 @@ class Endpoints:
         with self._database.session() as session:
             require_here(session, name, self._home, gone)
 
-    def deployments(self, endpoint: str | None = None) -> builtins.list[Deployment]:
-        """All revisions, of one endpoint when it is named; by endpoint's age and revision."""
+    def deployments(
+        self, endpoint: str | None = None, *, project: str | None = None
+    ) -> builtins.list[Deployment]:
+        """All revisions, of one endpoint or of one project when it is named; by endpoint's age and revision."""
         query = _deployments.order_by(tables.deployments.c.endpoint_id, tables.deployments.c.revision)
         if endpoint is not None:
             query = query.where(tables.endpoints.c.name == endpoint)
+        if project is not None:
+            query = query.where(tables.endpoints.c.project == project)
         with self._database.session() as session:
             return [_noun(row) for row in session.execute(query)]
 
@@ -249,15 +258,16 @@ class Endpoints:
         """Delete an endpoint, its deployments and its remotes. Raises NotFound when it has none of them."""
         with self._database.begin(WANTED) as session:
             far = tables.remotes.c.endpoint == endpoint
-            if session.execute(delete(tables.remotes).where(far)).rowcount:
+            if session.execute(select(far).where(far)).first() is not None:
                 self._audit.record_wanted(who, "remotes.delete", endpoint, why, session)
+                session.execute(delete(tables.remotes).where(far))
                 if self._find(session, endpoint) is None:
                     return
             found = self._require(session, endpoint)
+            self._audit.record_wanted(who, "endpoint.delete", endpoint, why, session)
             # First what points, then what is pointed at.
             session.execute(delete(tables.traffic).where(tables.traffic.c.endpoint_id == found.id))
             session.execute(delete(tables.endpoints).where(tables.endpoints.c.id == found.id))
-            self._audit.record_wanted(who, "endpoint.delete", endpoint, why, session)
 
     def default(self) -> str | None:
         """The oldest endpoint here, which answers calls that name none; None when there is none."""
@@ -276,10 +286,9 @@ class Endpoints:
                 select(tables.counters.c.value).where(tables.counters.c.name == "generation")
             ).scalar_one()
 
-    def _create(self, session: Connection, name: str, who: str) -> int:
-        made = session.execute(
-            insert(tables.endpoints).values(name=name, created=self._clock(), home=self._home)
-        )
+    def _create(self, session: Connection, name: str, who: str, project: str) -> int:
+        values = {"name": name, "created": self._clock(), "home": self._home, "project": project}
+        made = session.execute(insert(tables.endpoints).values(values))
         self._audit.record(who, "endpoint.create", name, "", session)
         (id,) = made.inserted_primary_key or (None,)
         assert isinstance(id, int)
@@ -337,7 +346,12 @@ class Endpoints:
 
 def _endpoint(row: Row[Any]) -> Endpoint:
     return Endpoint(
-        name=row.name, wanted=row.wanted, serving=row.serving, created=row.created, home=row.home
+        name=row.name,
+        wanted=row.wanted,
+        serving=row.serving,
+        created=row.created,
+        home=row.home,
+        project=row.project,
     )
 
 

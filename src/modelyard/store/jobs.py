@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.errors import Cancelled, Conflict, NotFound
 from modelyard.core.job import Job, JobEvent, JobState
 from modelyard.store.database import Database
@@ -47,7 +48,13 @@ class Jobs:
         self._gone = gone
 
     def create(
-        self, kind: str, subject: str, stages: Sequence[str], parameters: Mapping[str, object]
+        self,
+        kind: str,
+        subject: str,
+        stages: Sequence[str],
+        parameters: Mapping[str, object],
+        *,
+        project: str = DEFAULT_PROJECT,
     ) -> Job:
         """A job that waits for somebody to claim it."""
         now = self._clock()
@@ -73,6 +80,7 @@ class Jobs:
                     created=now,
                     updated=now,
                     home=self._home,
+                    project=project,
                 )
             )
         return job
@@ -82,13 +90,23 @@ class Jobs:
         with self._database.session() as session:
             return _noun(self._require(session, id))
 
-    def list(self, limit: int, state: JobState | None = None, *, here: bool = False) -> builtins.list[Job]:
-        """The latest jobs, the newest first; of one state when it is named; with ``here`` this home's."""
+    def list(
+        self,
+        limit: int,
+        state: JobState | None = None,
+        *,
+        here: bool = False,
+        project: str | None = None,
+    ) -> builtins.list[Job]:
+        """The latest jobs, the newest first; of one state, of one project when it is named; with ``here`` this
+        home's."""
         query = select(jobs).order_by(jobs.c.number.desc()).limit(limit)
         if here and self._home is not None:
             query = query.where(jobs.c.home == self._home)
         if state is not None:
             query = query.where(jobs.c.state == state)
+        if project is not None:
+            query = query.where(jobs.c.project == project)
         with self._database.session() as session:
             return [_noun(row) for row in session.execute(query)]
 

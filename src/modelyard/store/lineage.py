@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select
 from modelyard.core.errors import Conflict
 from modelyard.core.history import LineageNode
 from modelyard.core.model import Relation
-from modelyard.store import tables
+from modelyard.store import projects, tables
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
 from modelyard.store.nouns import pack, unpack_object
@@ -43,6 +43,11 @@ class Lineage:
         with self._database.begin() as session:
             made, source = find(session, *child), find(session, *parent)
             told, of = f"{made.model}/{made.number}", f"{source.model}/{source.number}"
+            if projects.of_model(session, made.model) != projects.of_model(session, source.model):
+                raise Conflict(
+                    f"{of} is of another project than {told}; what a version was made from is of its own project.",
+                    field="parent",
+                )
             if source.deleted_time is not None:
                 raise Conflict(f"{of} is deleted; restore it first.", field="parent")
             above: int | None = source.id

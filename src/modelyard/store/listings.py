@@ -254,6 +254,9 @@ def _conditions(
             found.append(column(name) >= max(0, least))
         if most is not None:
             found.append(column(name) <= most)
+    if wanted.project is not None:
+        models = tables.models
+        found.append(column("model_id").in_(select(models.c.id).where(models.c.project == wanted.project)))
     tags = tables.card_tags
     found += [
         column("model_id").in_(select(tags.c.model_id).where(tags.c.tag == tag)) for tag in wanted.tags

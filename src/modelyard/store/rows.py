@@ -13,11 +13,12 @@ import msgspec
 from sqlalchemy import Connection, Integer, Table, delete, func, insert, select, text
 
 from modelyard.core.struct import Noun
+from modelyard.store import possession
 from modelyard.store.listings import rebuild
 from modelyard.store.tables import counters, metadata
 
-# What search reads is made anew from the other tables by :func:`settle`.
-DERIVED: Final = frozenset({"listings"})
+# What is made anew from the other tables by :func:`settle`.
+DERIVED: Final = frozenset({"listings", "version_blobs"})
 # Those that are pointed at first.
 TABLES: Final[tuple[Table, ...]] = tuple(
     table for table in metadata.sorted_tables if table.name not in DERIVED
@@ -129,6 +130,7 @@ def settle(session: Connection) -> None:
     """After rows came with their ids: what is made from them is made, and the next id is after the last one (SQLite
     does that by itself)."""
     rebuild(session)
+    possession.rebuild(session)
     if session.dialect.name != "postgresql":
         return
     for table in TABLES:

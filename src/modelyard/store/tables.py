@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata: Final = MetaData(
@@ -34,6 +35,37 @@ metadata: Final = MetaData(
 # Names are ordered by their bytes, whatever language the server's database was made in.
 Name: Final = String(63).with_variant(String(63, collation="C"), "postgresql")
 
+
+def _project() -> Column[str]:
+    """Which project a row belongs to. The one that is always there has no row of its own to point at."""
+    return Column("project", Name, nullable=False, server_default="default")
+
+
+projects: Final = Table(
+    "projects",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+)
+
+# ``digest`` is the SHA-256 of a secret of 256 random bits; a key that is revoked keeps its row, and its name.
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", Name, nullable=False, unique=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("project", Name),
+    Column("role", String(16), nullable=False),
+    Column("endpoints_json", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("expires", Float),
+    Column("used", Float),
+    Column("revoked", Float),
+)
+
 models: Final = Table(
     "models",
     metadata,
@@ -42,6 +74,8 @@ models: Final = Table(
     Column("created", Float, nullable=False),
     # The highest number that a version of it ever had: one that was deleted is not given again.
     Column("last", Integer, nullable=False, server_default="0"),
+    _project(),
+    Index("ix_models_project", "project"),
 )
 
 versions: Final = Table(
@@ -60,6 +94,15 @@ versions: Final = Table(
     Column("quarantine", Text),
     UniqueConstraint("model_id", "number"),
     UniqueConstraint("model_id", "digest"),
+)
+
+# Which bytes the versions of a project refer to; made from the manifests (``store/possession.py``).
+version_blobs: Final = Table(
+    "version_blobs",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+    Index("ix_version_blobs_digest", "digest"),
 )
 
 # What was said of a version after it was made: deprecated, deleted (gone after ``until``).
@@ -220,6 +263,17 @@ uploads: Final = Table(
     Column("manifest_json", Text, nullable=False),
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),
+    _project(),
+    # Whoever sends it has to have the bytes, also where another project has them.
+    Column("proving", Boolean, nullable=False, server_default=false()),
+)
+
+# Of uploads that are proving: the files whose bytes have come.
+upload_blobs: Final = Table(
+    "upload_blobs",
+    metadata,
+    Column("upload_id", String(32), ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
 )
 
 endpoints: Final = Table(
@@ -229,6 +283,7 @@ endpoints: Final = Table(
     Column("name", Name, nullable=False, unique=True),
     Column("created", Float, nullable=False),
     Column("home", String(32)),
+    _project(),
 )
 
 # A deployment names its version instead of pointing at it: a retired one is history, and does not
@@ -271,6 +326,7 @@ remotes: Final = Table(
     Column("route_json", Text, nullable=False),
     Column("created", Float, nullable=False),
     Column("home", String(32)),
+    _project(),
 )
 
 jobs: Final = Table(
@@ -291,6 +347,7 @@ jobs: Final = Table(
     Column("owner", String(255)),
     Column("lease", Float),
     Column("home", String(32)),
+    _project(),
     Index("ix_jobs_state", "state"),
 )
 
@@ -311,6 +368,8 @@ audit: Final = Table(
     Column("what", String(64), nullable=False),
     Column("subject", String(255), nullable=False),
     Column("why", Text, nullable=False),
+    Column("project", Name),  # empty: of the whole installation
+    Index("ix_audit_project", "project"),
 )
 
 # The homes whose control planes share this database. ``home`` of an endpoint, of remotes or of a job is one of

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, CursorResult, Row, and_, delete, insert, select, update
 
+from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.card import MAX_TEXT, Card
 from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.manifest import Manifest
@@ -15,7 +16,7 @@ from modelyard.core.model import Analysis, Model, Version
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival, Provenance
 from modelyard.core.signature import Signature
-from modelyard.store import provenance, tables
+from modelyard.store import possession, projects, provenance, tables
 from modelyard.store.aliases import forget_aliases
 from modelyard.store.audit import WANTED, Audit
 from modelyard.store.cards import fill_card
@@ -48,6 +49,7 @@ class Versions:
         quarantine: str | None = None,
         card: Card | None = None,
         readme: str | None = None,
+        project: str | None = None,
     ) -> tuple[Version, bool]:
         """The version of ``manifest`` in ``model``, and whether it is new.
 
@@ -55,9 +57,14 @@ class Versions:
         was deleted, and its provenance has ``arrival`` too. The model is made when there is none; its card is filled
         with what it does not say yet and ``card`` says. ``because``: why it is trusted; ``readme`` is the Markdown of
         the version's own README. Raises InvalidInput for a name that cannot be one.
+
+        A model that is made belongs to ``project`` (None: to the one that is always there). Raises Conflict when the
+        model is there and of another one, NotFound when there is no such project.
         """
         check_name(model, field="model")
         with self._database.begin(subject(model)) as session:
+            if project is not None and projects.of_model(session, model) not in (None, project):
+                raise projects.taken(model, "model")
             existing = session.execute(
                 VERSIONS.where(tables.models.c.name == model, tables.versions.c.digest == manifest.digest)
             ).one_or_none()
@@ -69,7 +76,7 @@ class Versions:
                 if card is not None:
                     self._fill(session, model, existing.model_id, card, who)
                 return noun(find(session, model, existing.number)), False
-            model_id = self._model_id(session, model, who)
+            model_id = self._model_id(session, model, who, project or DEFAULT_PROJECT)
             last = select(tables.models.c.last).where(tables.models.c.id == model_id).with_for_update()
             number = session.execute(last).scalar_one() + 1
             session.execute(update(tables.models).where(tables.models.c.id == model_id).values(last=number))
@@ -89,6 +96,7 @@ class Versions:
                 )
             )
             id = _key(made)
+            possession.refer(session, id, manifest)
             if arrival is not None:
                 provenance.note(session, id, manifest.digest, arrival, created)
             self._audit.record(who, "version.add", f"{model}/{number}", _told(trusted, because), session)
@@ -120,9 +128,9 @@ class Versions:
             query = VERSIONS.where(tables.models.c.name == model).order_by(tables.versions.c.number)
             return [noun(row) for row in session.execute(query)]
 
-    def models(self) -> list[Model]:
-        """All models, by name."""
-        return self._models()
+    def models(self, *, project: str | None = None) -> list[Model]:
+        """All models, by name; of one project when it is named."""
+        return self._models(project=project)
 
     def model(self, name: str) -> Model:
         """Raises NotFound."""
@@ -191,8 +199,8 @@ class Versions:
             own = select(tables.versions.c.id).where(tables.versions.c.model_id == id)
             session.execute(delete(tables.lineage).where(tables.lineage.c.version_id.in_(own)))
             forget_aliases(session, name, id, self._clock, who, why)
-            session.execute(delete(tables.models).where(tables.models.c.id == id))
             self._audit.record(who, "model.delete", name, why, session)
+            session.execute(delete(tables.models).where(tables.models.c.id == id))
 
     def referenced_digests(self) -> set[str]:
         """SHA-256 of every blob of every version."""
@@ -273,33 +281,49 @@ class Versions:
         )
         return [f"{row.name}/{row.number}" for row in session.execute(query)]
 
-    def _model_id(self, session: Connection, name: str, who: str) -> int:
+    def _model_id(self, session: Connection, name: str, who: str, project: str) -> int:
         found = session.execute(select(tables.models.c.id).where(tables.models.c.name == name)).scalar()
         if found is not None:
             return found
-        made = session.execute(insert(tables.models).values(name=name, created=self._clock()))
+        if not projects.exists(session, project):
+            raise projects.no_project(project)
+        values = {"name": name, "created": self._clock(), "project": project}
+        made = session.execute(insert(tables.models).values(values))
         self._audit.record(who, "model.add", name, "", session)
         return _key(made)
 
-    def _models(self, name: str | None = None) -> builtins.list[Model]:
+    def _models(self, name: str | None = None, project: str | None = None) -> builtins.list[Model]:
         versions = and_(tables.versions.c.model_id == tables.models.c.id, ~is_deleted())
         query = (
-            select(tables.models.c.name, tables.models.c.created, tables.versions.c.number)
+            select(
+                tables.models.c.name,
+                tables.models.c.created,
+                tables.models.c.project,
+                tables.versions.c.number,
+            )
             .select_from(tables.models)
             .outerjoin(tables.versions, versions)
             .order_by(tables.models.c.name, tables.versions.c.number)
         )
         if name is not None:
             query = query.where(tables.models.c.name == name)
-        found: dict[str, tuple[float, list[int]]] = {}
+        if project is not None:
+            query = query.where(tables.models.c.project == project)
+        found: dict[str, tuple[float, str, list[int]]] = {}
         with self._database.session() as session:
             for row in session.execute(query):
-                _, numbers = found.setdefault(row.name, (row.created, []))
+                _, _, numbers = found.setdefault(row.name, (row.created, row.project, []))
                 if row.number is not None:
                     numbers.append(row.number)
         return [
-            Model(name=each, created=created, latest=numbers[-1] if numbers else 0, versions=tuple(numbers))
-            for each, (created, numbers) in found.items()
+            Model(
+                name=each,
+                created=created,
+                latest=numbers[-1] if numbers else 0,
+                versions=tuple(numbers),
+                project=owner,
+            )
+            for each, (created, owner, numbers) in found.items()
         ]
 
 

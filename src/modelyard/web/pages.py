@@ -1,7 +1,6 @@
 """The pages: what is shown at which path, and what a form that comes back does."""
 
 import base64
-import hmac
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +14,19 @@ from starlette.staticfiles import StaticFiles
 
 from modelyard.client.example import curl_line, example_record
 from modelyard.client.options import describe as describe_options
+from modelyard.control.api.common import principal_of
 from modelyard.control.edge import COOKIE
 from modelyard.control.endpoints import describe, describe_all, logs_of
 from modelyard.control.platform import Platform
 from modelyard.control.remotes import describe_all as describe_remotes
-from modelyard.core.errors import Forbidden, InvalidInput, ModelyardError, NotFound, Unavailable
+from modelyard.core.errors import (
+    Forbidden,
+    InvalidInput,
+    ModelyardError,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from modelyard.core.units import format_seconds
 from modelyard.web import form
 from modelyard.web.node_call import Outcome, predict
@@ -52,13 +59,13 @@ def mount(app: FastAPI) -> None:
 @router.get("/")
 def show_endpoints(request: Request) -> Response:
     """All endpoints."""
-    return _page(request, "endpoints.html", **_endpoints(_platform(request)))
+    return _page(request, "endpoints.html", **_endpoints(request))
 
 
 @router.get("/fragment/endpoints")
 def refresh_endpoints(request: Request) -> Response:
     """The table alone, for the page that is open."""
-    return _page(request, "endpoints_fragment.html", **_endpoints(_platform(request)))
+    return _page(request, "endpoints_fragment.html", **_endpoints(request))
 
 
 @router.get("/endpoints/{name}")
@@ -95,12 +102,12 @@ def show_login(request: Request) -> Response:
 
 @router.post("/login")
 async def login(request: Request) -> Response:
-    """Keep the key in a cookie that scripts and other sites cannot use."""
-    platform = _platform(request)
+    """Keep the key, whosesoever it is, in a cookie that scripts and other sites cannot use."""
     _same_origin(request)
     key = (await _filled(request)).get("key", "").strip()
-    if not hmac.compare_digest(key.encode(), platform.key.encode()):
-        response = _page(request, "login.html", wrong="This key is not known here.")
+    wrong = await run_in_threadpool(_wrong, _platform(request), key)
+    if wrong is not None:
+        response = _page(request, "login.html", wrong=wrong)
         response.status_code = 401
         return response
     response = RedirectResponse("/", 303)
@@ -117,10 +124,22 @@ def logout(request: Request) -> Response:
     return response
 
 
-def _endpoints(platform: Platform) -> dict[str, Any]:
+def _wrong(platform: Platform, key: str) -> str | None:
+    """Why nobody can sign in with ``key``; None when somebody can."""
+    try:
+        by = platform.admission.by(key)
+    except Unauthenticated as error:
+        return error.message
+    if by is None:
+        return "This key is not known here."
+    return None if by.may("viewer") else "This key predicts, and opens no pages."
+
+
+def _endpoints(request: Request) -> dict[str, Any]:
+    platform, by = _platform(request), principal_of(request)
     status = platform.node_status()
-    endpoints = [row_of(answer) for answer in describe_all(platform, status)]
-    remotes = [row for answer in describe_remotes(platform, status) for row in remote_rows(answer)]
+    endpoints = [row_of(answer) for answer in describe_all(platform, status, by)]
+    remotes = [row for answer in describe_remotes(platform, status, by) for row in remote_rows(answer)]
     node_up = status is not None or not (endpoints or remotes)
     return {"endpoints": endpoints, "remotes": remotes, "node_up": node_up}
 
@@ -219,5 +238,11 @@ def _platform(request: Request) -> Platform:
 
 
 def _page(request: Request, template: str, **values: Any) -> Response:
-    signed_in = _platform(request).settings.authentication and COOKIE in request.cookies
-    return HTMLResponse(render(template, signed_in=signed_in, **values), headers=_HEADERS)
+    known = getattr(request.state, "principal", None) is not None
+    signed_in = known and _platform(request).settings.authentication and COOKIE in request.cookies
+    by = principal_of(request)
+    role = "admin" if by.installation else f"{by.role} of {by.project}"
+    return HTMLResponse(
+        render(template, signed_in=signed_in, who=by.name or "the home's key", role=role, **values),
+        headers=_HEADERS,
+    )

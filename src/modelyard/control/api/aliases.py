@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from modelyard.control.answers import AliasAnswer, AliasesAnswer
-from modelyard.control.api.common import PREFIX, AliasPath, Caller, Here, NamePath
+from modelyard.control.api.common import PREFIX, AliasPath, By, Caller, Here, NamePath
 from modelyard.control.openapi import NounResponse, answers
 from modelyard.control.requests import NAME_PATTERN, AliasRequest, WhyField
 from modelyard.core.history import AliasMove
@@ -59,6 +59,7 @@ def remove_alias(
 @router.get("/models/{name}/history", responses=answers(list[AliasMove], "not_found"), response_model=None)
 def history(
     here: Here,
+    by: By,
     name: NamePath,
     alias: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
     since: Moment = None,
@@ -66,4 +67,9 @@ def history(
 ) -> NounResponse:
     """Every move of a model's aliases, in the order in which they were made: with ``since`` those that held then and
     later ones, with ``until`` those made by then; with both the same moment, what held at it."""
-    return NounResponse(here.aliases.history(name, alias, since=since, until=until))
+    moves = here.aliases.history(name, alias, since=since, until=until)
+    if by.project is not None:
+        # What another model of this name did before it was deleted may have been in another project.
+        made = here.versions.model(name).created
+        moves = [move for move in moves if move.time >= made]
+    return NounResponse(moves)

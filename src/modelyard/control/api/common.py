@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from modelyard.control.platform import Platform
 from modelyard.control.requests import DIGEST_PATTERN, ID_PATTERN, NAME_PATTERN, ProvenanceRequest
+from modelyard.core.access import Principal
 from modelyard.core.provenance import Arrival, Source
 from modelyard.core.reference import parse_which
 
@@ -16,6 +17,11 @@ PREFIX = "/api/v1"
 def platform_of(request: Request) -> Platform:
     """The platform that the app was made for."""
     return request.app.state.platform
+
+
+def principal_of(request: Request) -> Principal:
+    """Who calls, and what he sees: what the edge found out."""
+    return getattr(request.state, "principal", None) or Principal()
 
 
 def known_of(request: Request) -> str:
@@ -52,6 +58,7 @@ def which_of(version: Annotated[str, Path(pattern=NAME_PATTERN)]) -> int | str |
     return parse_which(version)
 
 
+By = Annotated[Principal, Depends(principal_of)]
 Caller = Annotated[str, Depends(caller_of)]
 WhichPath = Annotated[int | str | None, Depends(which_of)]
 AliasPath = Annotated[str, Path(pattern=NAME_PATTERN)]

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from modelyard.control.api.common import PREFIX, Here, IdPath
+from modelyard.control.api.common import PREFIX, By, Here, IdPath
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.platform import Platform
 from modelyard.core.job import Job, JobEvent, JobState
@@ -28,11 +28,12 @@ router = APIRouter(prefix=PREFIX, tags=["jobs"])
 @router.get("/jobs", responses=answers(list[Job]), response_model=None)
 def list_jobs(
     here: Here,
+    by: By,
     state: JobState | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> NounResponse:
     """The latest jobs, the newest first."""
-    return NounResponse(here.jobs.list(limit, state))
+    return NounResponse(here.jobs.list(limit, state, project=by.project))
 
 
 @router.get("/jobs/{id}", responses=answers(Job, "not_found"), response_model=None)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from modelyard.control.api.common import PREFIX, Caller, Here, NamePath, WhichPath
+from modelyard.control.api.common import PREFIX, By, Caller, Here, NamePath, WhichPath
 from modelyard.control.openapi import NounResponse, answers
 from modelyard.control.requests import ParentRequest
 from modelyard.core.history import LineageNode
@@ -25,9 +25,10 @@ def get_lineage(here: Here, name: NamePath, version: WhichPath) -> NounResponse:
     response_model=None,
 )
 def set_parent(
-    here: Here, who: Caller, name: NamePath, version: WhichPath, request: ParentRequest
+    here: Here, by: By, who: Caller, name: NamePath, version: WhichPath, request: ParentRequest
 ) -> NounResponse:
     """Say what a version was made from, in place of what was said before."""
+    here.admission.see_model(by, request.model)
     which = parse_which(request.version) if isinstance(request.version, str) else request.version
     here.lineage.set(
         (name, version),

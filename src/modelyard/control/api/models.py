@@ -3,8 +3,9 @@
 from fastapi import APIRouter
 from starlette.requests import Request
 
+from modelyard.control.admission import require_more
 from modelyard.control.answers import ModelAnswer
-from modelyard.control.api.common import PREFIX, Caller, Here, NamePath, arrival_of
+from modelyard.control.api.common import PREFIX, By, Caller, Here, NamePath, arrival_of
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.requests import VersionRequest
 from modelyard.core.model import Model, Version
@@ -14,9 +15,9 @@ router = APIRouter(prefix=PREFIX, tags=["models"])
 
 
 @router.get("/models", responses=answers(list[Model]), response_model=None)
-def list_models(here: Here) -> NounResponse:
+def list_models(here: Here, by: By) -> NounResponse:
     """All models, by name."""
-    return NounResponse(here.versions.models())
+    return NounResponse(here.versions.models(project=by.project))
 
 
 @router.get("/models/{name}", responses=answers(ModelAnswer, "not_found"), response_model=None)
@@ -30,6 +31,7 @@ def get_model(here: Here, name: NamePath) -> NounResponse:
             latest=model.latest,
             versions=tuple(here.versions.of(name)),
             aliases=here.aliases.list(name),
+            project=model.project,
         )
     )
 
@@ -43,15 +45,18 @@ def get_model(here: Here, name: NamePath) -> NounResponse:
     response_model=None,
 )
 def add_version(
-    here: Here, who: Caller, name: NamePath, request: VersionRequest, http: Request
+    here: Here, by: By, who: Caller, name: NamePath, request: VersionRequest, http: Request
 ) -> NounResponse:
     """Make a version of an upload whose files have all come; 200 when the model had it already."""
-    manifest = here.uploads.get(request.upload).manifest
+    if request.trust_pickle:
+        require_more(by, "To trust what runs code")
+    here.admission.see_upload(by, request.upload)
+    upload = here.uploads.get(request.upload)
     version, new = register(
         here.blobs,
         here.versions,
         name,
-        manifest,
+        upload.manifest,
         trusted=request.trust_pickle,
         card=request.card.card() if request.card is not None else None,
         who=who,
@@ -59,6 +64,8 @@ def add_version(
         signing=here.signing,
         because=request.because,
         safety=here.safety,
+        proven=lambda: here.uploads.proven(upload),
+        project=by.project,
     )
     here.uploads.delete(request.upload)
     here.janitor.came()

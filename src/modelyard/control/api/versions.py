@@ -3,8 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from msgspec.structs import replace
 
-from modelyard.control.api.common import PREFIX, Caller, Here, NamePath, NumberPath, WhichPath
+from modelyard.control.api.common import PREFIX, By, Caller, Here, NamePath, NumberPath, WhichPath
 from modelyard.control.openapi import NounResponse, answers
 from modelyard.control.requests import NAME_PATTERN, SearchQuery, WhyField, WhyRequest
 from modelyard.core.comparison import Comparison
@@ -19,10 +20,14 @@ _NUMBER = "/models/{name}/versions/{number}"
 
 
 @router.get("/versions", responses=answers(Page, "unavailable"), response_model=None)
-def search(here: Here, query: Annotated[SearchQuery, Query()]) -> NounResponse:
+def search(here: Here, by: By, query: Annotated[SearchQuery, Query()]) -> NounResponse:
     """The versions that are all that is asked for, a page at a time; ``next`` is the cursor of the following page. A
     page begins behind the last version of the one before, whatever was added or deleted since."""
-    return NounResponse(here.listings.search(query.wanted(), query.limit, query.cursor))
+    wanted = query.wanted()
+    if by.project is not None and wanted.project not in (None, by.project):
+        return NounResponse(Page(versions=()))
+    wanted = replace(wanted, project=by.project or wanted.project)
+    return NounResponse(here.listings.search(wanted, query.limit, query.cursor))
 
 
 @router.get(_ONE, responses=answers(Version, "not_found"), response_model=None)
@@ -34,6 +39,7 @@ def get_version(here: Here, name: NamePath, version: WhichPath) -> NounResponse:
 @router.get(_ONE + "/compare", responses=answers(Comparison, "not_found"), response_model=None)
 def compare_versions(
     here: Here,
+    by: By,
     name: NamePath,
     version: WhichPath,
     to: Annotated[
@@ -45,6 +51,8 @@ def compare_versions(
     contents: Annotated[bool, Query(description="read the tensors, not only their headers")] = False,
 ) -> NounResponse:
     """What differs from this version to the other: signature, facts, files, and the tensors of formats that tell them."""
+    if model is not None:
+        here.admission.see_model(by, model)
     before = here.versions.find(name, version)
     after = here.versions.find(model or name, parse_which(to, field="to"))
     before_files, after_files = here.blobs.files(before.manifest), here.blobs.files(after.manifest)
