@@ -171,7 +171,7 @@ class Keys:
                 (tables.endpoints.c.name, tables.endpoints.c.project),
                 (tables.remotes.c.endpoint, tables.remotes.c.project),
             ):
-                for name, owner in session.execute(select(column, project)).tuples():
+                for name, owner in session.execute(select(column, project)):
                     names.setdefault(owner, set()).add(name)
         grants: builtins.list[Grant] = []
         for row in rows:

@@ -233,7 +233,7 @@ def _counts(session: Connection, table: tables.Table) -> dict[str, int]:
     query = select(table.c.project, func.count()).group_by(table.c.project)
     if table is tables.api_keys:
         query = query.where(tables.api_keys.c.revoked.is_(None))
-    return {str(project): count for project, count in session.execute(query).tuples()}
+    return {str(project): count for project, count in session.execute(query)}
 
 
 def _endpoint_counts(session: Connection) -> dict[str, int]:
@@ -242,7 +242,7 @@ def _endpoint_counts(session: Connection) -> dict[str, int]:
         select(tables.remotes.c.endpoint, tables.remotes.c.project),
     ).subquery()
     query = select(names.c.project, func.count()).group_by(names.c.project)
-    return dict(session.execute(query).tuples().all())
+    return {str(project): count for project, count in session.execute(query)}
 
 
 def _contents(session: Connection, name: str, now: float) -> str:
