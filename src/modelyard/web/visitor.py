@@ -1,0 +1,98 @@
+"""Who asks for a page, and the one way in which pages read the registry: rules of access belong here."""
+
+from fastapi import Request
+
+from modelyard.control.api.common import caller_of, platform_of
+from modelyard.core.card import CardAnswer
+from modelyard.core.errors import NotFound
+from modelyard.core.files import Files
+from modelyard.core.history import AliasMove, LineageNode
+from modelyard.core.job import Job, JobEvent
+from modelyard.core.listing import Listing, Page, Wanted
+from modelyard.core.model import Version
+from modelyard.core.provenance import Provenance
+from modelyard.core.scan import VersionScan
+from modelyard.core.signing import FileSignature
+from modelyard.store.facets import Values
+
+
+class Visitor:
+    """The caller of one request. Methods raise what the rooms raise: NotFound for what is not there."""
+
+    def __init__(self, request: Request) -> None:
+        self.platform = platform_of(request)
+        self.who = caller_of(request)
+
+    def search(self, wanted: Wanted, limit: int, cursor: str | None = None) -> Page:
+        """A page of listings."""
+        return self.platform.listings.search(wanted, limit, cursor)
+
+    def count(self, wanted: Wanted, most: int) -> int:
+        """How many there are of them, counted as far as ``most`` + 1."""
+        return self.platform.listings.count(wanted, most)
+
+    def facets(self) -> Values:
+        """What can be filtered by."""
+        return self.platform.facets.values()
+
+    def version(self, name: str, which: int | str | None) -> Version:
+        """One version; of a model whose versions are all deleted the newest of them as the latest."""
+        try:
+            return self.platform.versions.find(name, which)
+        except NotFound:
+            gone = () if which is not None else self.deleted(name, 1)
+            if not gone:
+                raise
+            return self.platform.versions.find(name, gone[0].number)
+
+    def versions(self, name: str, limit: int) -> Page:
+        """The newest listings of a model that are not deleted."""
+        return self.search(Wanted(name=name, all_versions=True), limit)
+
+    def deleted(self, name: str, limit: int) -> tuple[Listing, ...]:
+        """The newest listings of a model that are deleted and can be restored."""
+        return self.search(Wanted(name=name, status="deleted"), limit).versions
+
+    def files(self, version: Version) -> Files:
+        """The bytes of a version."""
+        return self.platform.blobs.files(version.manifest)
+
+    def card(self, version: Version) -> CardAnswer:
+        """What people should know of it."""
+        return self.platform.cards.get(version.model, version.number)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Where the aliases of a model point."""
+        return self.platform.aliases.list(name)
+
+    def history(self, name: str) -> list[AliasMove]:
+        """Every move of them, the newest first."""
+        return self.platform.aliases.history(name)[::-1]
+
+    def lineage(self, version: Version) -> list[LineageNode]:
+        """The tree that it stands in."""
+        return self.platform.lineage.tree(version.model, version.number)
+
+    def provenance(self, version: Version) -> list[Provenance]:
+        """Where its files came from."""
+        return self.platform.versions.provenance(version.model, version.number)
+
+    def signatures(self, version: Version) -> list[FileSignature]:
+        """Who vouches for its files."""
+        return self.platform.signing.signatures(version)
+
+    def scan(self, version: Version) -> VersionScan:
+        """What scanners have said of it."""
+        return self.platform.safety.seen(version)
+
+    def endpoints(self, version: Version) -> tuple[str, ...]:
+        """The endpoints that want or serve it, by name."""
+        endpoints, deployments = self.platform.endpoints.snapshot()
+        used = {
+            each.id for each in deployments if (each.model, each.version) == (version.model, version.number)
+        }
+        return tuple(sorted(each.name for each in endpoints if used & {each.wanted, each.serving}))
+
+    def job(self, id: str) -> tuple[Job, list[JobEvent]]:
+        """A job and its story."""
+        return self.platform.jobs.get(id), self.platform.jobs.events(id, 0)
