@@ -2,45 +2,63 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from modelyard.store import tables
 from modelyard.store.database import Database
 
 FACETS: Final = ("task", "category", "format", "precision", "licence", "architecture")
-_MOST: Final = 50  # values of a facet that are kept, the frequent ones
+_MOST: Final = 50  # values of a facet that are told, the frequent ones
+_SHARE: Final = 0.01  # of the time may be spent on counting
 
 Values = dict[str, tuple[tuple[str, int], ...]]
 
 
 class Facets:
-    """The facets of one database. Counting reads every listing, so what was counted is told for ``kept`` seconds."""
+    """The facets of one database.
 
-    def __init__(
-        self, database: Database, *, kept: float = 60.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    Counting reads every listing. What was counted is told again for a hundred times as long as that took (a small
+    registry is counted anew each time, one of 100,000 versions twice a minute), and while one counts the others are told what was before.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
-        self._kept = kept
         self._clock = clock
         self._lock = threading.Lock()
-        self._counted: tuple[float, Values] | None = None
+        self._counted: tuple[float, Values] | None = None  # until when, and what
 
     def values(self) -> Values:
         """By the name of a facet its values with their counts, the most frequent first."""
-        with self._lock:  # of many who come at once one counts
-            if self._counted is None or self._clock() - self._counted[0] > self._kept:
-                self._counted = (self._clock(), self._count())
-            return self._counted[1]
+        known = self._counted
+        if known is not None and (self._clock() < known[0] or not self._lock.acquire(blocking=False)):
+            return known[1]
+        if known is None:
+            self._lock.acquire()
+        try:
+            if known is None and self._counted is not None:
+                return self._counted[1]  # somebody was faster
+            begun = self._clock()
+            counted = self._count()
+            now = self._clock()
+            self._counted = (now + (now - begun) / _SHARE, counted)
+            return counted
+        finally:
+            self._lock.release()
 
     def _count(self) -> Values:
-        listings, found = tables.listings, Values()
+        columns = [tables.listings.c[name] for name in FACETS]
         with self._database.session() as session:
-            for name in FACETS:
-                column, many = listings.c[name], func.count().label("many")
-                query = select(column, many).where(listings.c.latest, column.is_not(None)).group_by(column)
-                rows = session.execute(query.order_by(many.desc(), column).limit(_MOST)).all()
-                found[name] = tuple((str(value), int(count)) for value, count in rows)
-        return found
+            rows = session.execute(select(*columns).where(tables.listings.c.latest)).all()
+        return {
+            name: tuple(
+                sorted(
+                    Counter(row[place] for row in rows if row[place] is not None).items(),
+                    key=lambda each: (-each[1], each[0]),
+                )[:_MOST]
+            )
+            for place, name in enumerate(FACETS)
+        }

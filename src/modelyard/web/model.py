@@ -104,7 +104,11 @@ def _facts(version: Version) -> list[tuple[str, Any]]:
         ("requirements", ", ".join(known.requirements)),
         ("system", ", ".join(known.system_packages)),
     ]
-    return [(label, value) for label, value in told if value]
+    found: dict[str, Any] = {}
+    for label, value in told:
+        if value:
+            found.setdefault(label, value)
+    return list(found.items())
 
 
 def _files(version: Version, scan: VersionScan) -> list[tuple[Any, FileScan, str]]:
