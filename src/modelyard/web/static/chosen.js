@@ -5,8 +5,13 @@ const MOST_FILES = 10000;
 
 // What a drop holds, folders with all that is in them. To be called before anything is awaited: a drop is read at once.
 function dropped(transfer) {
-  const entries = [...transfer.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry());
-  return Promise.all(entries.filter(Boolean).map((entry) => below(entry, ""))).then((lists) => lists.flat());
+  const lists = [...transfer.items].filter((item) => item.kind === "file").map((item) => {
+    const entry = item.webkitGetAsEntry();
+    if (entry) return below(entry, "");
+    const file = item.getAsFile(); // dragged out of a program, not out of a folder
+    return file ? [{ path: file.name, file }] : [];
+  });
+  return Promise.all(lists).then((found) => found.flat());
 }
 
 async function below(entry, folder) {
