@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from modelyard.core.history import LineageNode
 
 MOST: Final = 60  # versions that can still be told apart
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 190, 44, 236, 56, 2
-_LONGEST: Final = 24  # characters that fit into a box
+_WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 210, 44, 256, 56, 2
+_LONGEST: Final = 23  # characters that fit into a box
 
 
 class Box(NamedTuple):
@@ -93,14 +93,14 @@ def _nearest(nodes: Sequence[LineageNode], here: int) -> set[int]:
 def _place(
     root: int, children: dict[int | None, list[int]], places: dict[int, tuple[int, float]], order: list[int]
 ) -> int:
-    """Give each its level and row: a version without children the next row, any other the middle of its own children's.
-    How many rows there are. Without recursion: a line of fine-tunes may be a thousand long."""
+    """Give each its level and row: a version without children the next row, any other that of its
+    first child, so that the root stands where reading begins. How many rows there are. Without recursion: a line of fine-tunes may be a thousand long."""
     rows, stack = 0, [(root, 0, False)]
     while stack:
         index, level, done = stack.pop()
         below = children.get(index, [])
         if done:
-            places[index] = (level, (places[below[0]][1] + places[below[-1]][1]) / 2)
+            places[index] = (level, places[below[0]][1])
             continue
         order.append(index)
         if not below:

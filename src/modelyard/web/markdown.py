@@ -13,6 +13,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from modelyard.web.rendering import unturned
+
 LONGEST: Final = 32 * 1024  # characters that are rendered; a card may have eight times as many
 _LINK: Final = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x1f]+", re.IGNORECASE)
 _DEEPEST: Final = 20
@@ -21,8 +23,7 @@ _DEEPEST: Final = 20
 @lru_cache(maxsize=128)
 def to_html(text: str) -> Markup:
     """``text`` as HTML. Its headings begin at the third level, below those of the page."""
-    shown = text[:LONGEST]
-    tokens = _parser.parse(shown)
+    tokens = _parser.parse(unturned(text[:LONGEST]))
     html: str = _parser.renderer.render(_tamed(tokens), _parser.options, {})
     return Markup(html)  # of escaped text, as the parser was made without its html option
 

@@ -18,6 +18,11 @@ def plain(text: str) -> str:
     return re.sub(r"[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]", _written_out, text)
 
 
+def unturned(text: str) -> str:
+    """``text`` with only those written out that turn what follows them; others are needed to write some languages."""
+    return re.sub(r"[\u202a-\u202e\u2066-\u2069]", _written_out, text)
+
+
 def moment(seconds: float) -> str:
     """Seconds since the epoch as ``2026-11-30 16:40``, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
