@@ -128,7 +128,24 @@ GET    /fragment/endpoints                               viewer        listed
 GET    /endpoints/{name}                                 viewer        endpoint
 GET    /fragment/endpoints/{name}                        viewer        endpoint
 POST   /endpoints/{name}                                 viewer        endpoint
+GET    /models                                           viewer        listed
+GET    /models/{name}                                    viewer        model
+GET    /models/{name}/compare                            viewer        model
+GET    /models/{name}/versions/{version}                 viewer        model
+GET    /models/{name}/versions/{version}/files/{path:path} viewer      model
+POST   /models/{name}/versions/{version}/aliases         operator      model
+POST   /models/{name}/versions/{version}/deprecation     operator      model
+POST   /models/{name}/versions/{version}/deploy          operator      model
+POST   /models/{name}/versions/{version}/trust           admin         model
+POST   /models/{name}/versions/{version}/delete          admin         model
+POST   /models/{name}/versions/{version}/restore         admin         model
+GET    /catalog                                          viewer
+GET    /catalog/{name}                                   viewer
+GET    /jobs/{id}                                        viewer        job
+GET    /fragment/jobs/{id}                               viewer        job
+GET    /upload                                           operator
 """
+_REST: Final = ":path}"
 TABLE: Final = (*_rows("/api/v1", _API), *_rows("", _PAGES))
 # What a body may ask for that its address alone does not tell.
 ALSO: Final = (
@@ -145,6 +162,7 @@ class Table:
     def __init__(self, rows: Iterable[Row] = TABLE) -> None:
         self.rows = list(rows)
         self._by_size: dict[int, list[tuple[list[str], Row]]] = {}
+        self._open: list[tuple[list[str], Row]] = []  # whose last part is all that is left of a path
         for row in self.rows:
             self._keep(row)
 
@@ -155,14 +173,19 @@ class Table:
 
     def _keep(self, row: Row) -> None:
         parts = row.path.split("/")
-        self._by_size.setdefault(len(parts), []).append((parts, row))
+        if parts[-1].endswith(_REST):
+            self._open.append((parts, row))
+        else:
+            self._by_size.setdefault(len(parts), []).append((parts, row))
 
     def find(self, method: str, path: str) -> tuple[Row | None, dict[str, str], bool]:
         """The row, the named parts of the path, and whether there is one for this path and another method."""
         told, elsewhere = path.split("/"), False
-        for parts, row in self._by_size.get(len(told), ()):
+        for parts, row in (*self._by_size.get(len(told), ()), *self._open):
             found: dict[str, str] = {}
-            for part, here in zip(parts, told, strict=True):
+            if len(told) < len(parts):
+                continue
+            for part, here in zip(parts, told, strict=False):
                 if part[:1] == "{" and here:
                     found[part[1:-1]] = here
                 elif part != here:

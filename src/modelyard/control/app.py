@@ -1,10 +1,10 @@
 """The HTTP surface of the control plane; the pages of ``web`` are mounted on the same app."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from modelyard.control import errors, openapi
 from modelyard.control.access import Table
@@ -29,7 +29,7 @@ from modelyard.control.api import (
 from modelyard.control.edge import Edge
 from modelyard.control.platform import Platform
 from modelyard.control.server import check
-from modelyard.core.errors import Internal
+from modelyard.core.errors import Internal, ModelyardError
 from modelyard.core.settings import Settings
 from modelyard.core.version import VERSION
 
@@ -41,7 +41,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     ``app.state.platform`` is what pages need; ``app.state.public`` the paths (or prefixes ending in
     ``/``) that need no key, ``app.state.login`` a list with at most the path that a browser without a
-    key is sent to, ``app.state.access`` the table of who may what: a route without a row in it keeps the app from
+    key is sent to, ``app.state.problem`` one with at most what makes the page that tells a browser of a refusal,
+    ``app.state.access`` the table of who may what: a route without a row in it keeps the app from
     starting. Raises InvalidInput for an address that would be open without authentication.
     """
     check(settings)
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.platform = platform
     app.state.public = set[str]()
     app.state.login = list[str]()
+    app.state.problem = list[Callable[[Request, ModelyardError], Response]]()
     app.state.access = Table()
     app.add_middleware(
         Edge,
@@ -80,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         max_body=settings.max_body,
         public=app.state.public,
         login=app.state.login,
+        problem=app.state.problem,
     )
     for module in (
         projects,

@@ -9,13 +9,14 @@ another origin that posts here is cross-site request forgery).
 import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.responses import RedirectResponse
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modelyard.control.access import Table
@@ -43,7 +44,8 @@ class Edge:
     """ASGI middleware; the outermost of ours.
 
     ``admission`` knows the keys, ``table`` what each address asks for. ``public`` are paths (or, ending in ``/``,
-    prefixes) that need no key, and ``login`` is where a browser without one is sent.
+    prefixes) that need no key, ``login`` is where a browser without one is sent, and ``problem`` makes the page that
+    tells it of a refusal.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Edge:
         max_body: int,
         public: set[str],
         login: list[str],
+        problem: list[Callable[[Request, ModelyardError], Response]],
     ) -> None:
         self._app = app
         self._admission = admission
@@ -66,6 +69,7 @@ class Edge:
         self._max_body = max_body
         self._public = public
         self._login = login
+        self._problem = problem
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -181,10 +185,14 @@ class Edge:
             return None
 
     def _refuse(self, scope: Scope, headers: Headers, error: ModelyardError, request_id: str) -> ASGIApp:
-        page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
-        if error.code == "unauthenticated" and self._login and page:
+        page = "text/html" in headers.get("accept", "") and not scope["path"].startswith("/api/")
+        if error.code == "unauthenticated" and self._login and page and scope["method"] == "GET":
             return RedirectResponse(self._login[0], status_code=303)
         # The body was not read: the connection cannot be used for another request.
+        if error.code in ("forbidden", "not_found") and self._problem and page:
+            response = self._problem[0](Request(scope), error)
+            response.headers["connection"] = "close"
+            return response
         return error_response(error, request_id, headers={"connection": "close"})
 
     async def _limited(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:

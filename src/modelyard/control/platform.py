@@ -32,6 +32,7 @@ from modelyard.store.bucket import open_bucket
 from modelyard.store.cards import Cards
 from modelyard.store.database import open_database
 from modelyard.store.endpoints import Endpoints
+from modelyard.store.facets import Facets
 from modelyard.store.homes import HomeEntry, Homes
 from modelyard.store.jobs import Jobs
 from modelyard.store.keys import Keys
@@ -79,6 +80,7 @@ class Platform:
         self.lineage = Lineage(self.database)
         self.retirement = Retirement(self.database)
         self.listings = Listings(self.database)
+        self.facets = Facets(self.database)
         self.uploads = Uploads(self.database, lifetime=settings.upload_expiry)
         self.endpoints = Endpoints(self.database, home=self.id, gone=self.homes.gone)
         self.remotes = Remotes(self.database, home=self.id)

@@ -112,8 +112,10 @@ class Aliases:
         *,
         since: float | None = None,
         until: float | None = None,
+        former: bool = True,
     ) -> builtins.list[AliasMove]:
-        """The moves in the order in which they were made, of one alias when it is named; also of a model that is gone.
+        """The moves in the order in which they were made, of one alias when it is named; also (``former``) of a model
+        of this name that is gone.
 
         With ``since`` (seconds since the epoch) those that held then or were made later, with ``until`` those that
         were made by then: with both the same, what held at that moment. Raises NotFound when there is no such
@@ -130,6 +132,9 @@ class Aliases:
                     raise no_alias(session, model, alias)
             if until is not None:
                 query = query.where(moves.c.time <= until)
+            if not former:
+                made = select(tables.models.c.created).where(tables.models.c.name == model)
+                query = query.where(moves.c.time >= made.scalar_subquery())
             rows = session.execute(query.order_by(moves.c.id)).mappings().all()
         found = [AliasMove(**row) for row in rows]
         if since is None:

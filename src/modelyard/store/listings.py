@@ -91,6 +91,17 @@ class Listings:
             next=None if last is None else _write_cursor(wanted, last.key, last.version_id),
         )
 
+    def count(self, wanted: Wanted, most: int) -> int:
+        """How many listings are all of it; ``most`` + 1 when there are more than ``most``, which are not counted."""
+        with self._database.session() as session:
+            plan = _plan(session, wanted)
+            conditions = [
+                *_conditions(session, wanted, _l.c.version_id if plan.ordered else None),
+                *_text(session, wanted, likely=plan.likely),
+            ]
+            some = select(_l.c.version_id).where(*conditions).limit(most + 1)
+            return session.execute(select(func.count()).select_from(some.subquery())).scalar_one()
+
     def rebuild(self) -> int:
         """Make all listings anew; how many there are."""
         with self._database.begin() as session:

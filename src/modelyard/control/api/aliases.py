@@ -67,9 +67,6 @@ def history(
 ) -> NounResponse:
     """Every move of a model's aliases, in the order in which they were made: with ``since`` those that held then and
     later ones, with ``until`` those made by then; with both the same moment, what held at it."""
-    moves = here.aliases.history(name, alias, since=since, until=until)
-    if by.project is not None:
-        # What another model of this name did before it was deleted may have been in another project.
-        made = here.versions.model(name).created
-        moves = [move for move in moves if move.time >= made]
-    return NounResponse(moves)
+    # What another model of this name did before it was deleted may have been in another project.
+    former = by.project is None
+    return NounResponse(here.aliases.history(name, alias, since=since, until=until, former=former))
