@@ -40,7 +40,8 @@ format: $(VENV)/.installed-dev  ## format the code, mend what the linter can
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-schema: $(VENV)/.installed-dev  ## write docs/model.yaml.schema.json anew, after an adapter came or model.yaml changed
+schema: $(VENV)/.installed-dev  ## write docs/model.yaml.schema.json and docs/access.md anew, after an adapter or an address came
+	$(BIN)/python -c 'from modelyard.control.access_page import page; print(page(), end="")' > docs/access.md
 	$(BIN)/python -c 'import json; from modelyard.analyze.model_yaml import schema; print(json.dumps(schema(), indent=2, ensure_ascii=False))' > docs/model.yaml.schema.json
 
 bench: $(VENV)/.installed-dev .setup/bench-programs  ## measure all questions, peers beside us (docs/performance.md); ARGS="overhead --quick"

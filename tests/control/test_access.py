@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from modelyard.control.access import TABLE, Row, Table, addresses
+from modelyard.control.access_page import page
 from modelyard.control.app import create_app
 from modelyard.core.access import ROLES
 from modelyard.core.errors import Internal
 from modelyard.core.settings import Settings
 from modelyard.web.pages import mount
 from support.access import Things, Yard, yard
+from support.postgres import PostgresServer
 
 ROLE = {
     "predicts": "caller",
@@ -26,15 +29,23 @@ NOBODY = (None, "wrong", "expired", "revoked")
 WHO = (*NOBODY, *ROLE, "installation", "home")
 # One that is in no project, by what a path calls it.
 MISSING = Things(
-    "no-such", "no-such", "no-such", "0" * 24, "0" * 24, "0" * 24, "0" * 12, "0" * 64, "0" * 64
+    "no-such", "no-such", "no-such", "0" * 24, "1" * 24, "2" * 24, "3" * 12, "4" * 64, "5" * 64
 )
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     home = tmp_path_factory.mktemp("access") / "home"
-    with yard(Settings(home=str(home), authentication=True, control_host="0.0.0.0", control_port=0)) as one:
+    settings = Settings(home=str(home), authentication=True, control_host="0.0.0.0", control_port=0)
+    if request.param == "sqlite":
+        with yard(settings) as one:
+            yield one
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create(server.migrated)
+    with yard(replace(settings, database=url)) as one:
         yield one
+    server.drop(url)
 
 
 def filled(row: Row, things: Things) -> str:
@@ -44,13 +55,17 @@ def filled(row: Row, things: Things) -> str:
         "job": things.job, "upload": things.upload, "deployment": things.deployment, "key": things.key,
         "environment": things.environment, "project": things.project,
     }.get(row.of, things.model if "/models/" in row.path else things.project)  # fmt: skip
+    if row.path == "/static":
+        return "/static/style.css"
     parts = {
         "name": name, "id": name, "key": name, "version": "1", "number": "1", "alias": "production",
-        "sha256": things.sha256,
+        "sha256": things.sha256, "path": "model.onnx",
     }  # fmt: skip
+    if row.path.startswith("/catalog/"):
+        parts["name"] = "minilm"
     if "/parts/" in row.path:
         parts["number"] = "0"
-    return row.path.format(**parts)
+    return row.path.replace(":path}", "}").format(**parts)
 
 
 def answer(yard: Yard, who: str | None, row: Row, path: str) -> Any:
@@ -73,6 +88,7 @@ def may(who: str, row: Row) -> bool:
 def test_every_route_has_a_row_and_every_row_a_route(settings: Settings) -> None:
     app = create_app(settings)
     mount(app)
+    app.state.platform.stop()
     assert Table().without_row(app) == []
     known = set(addresses(app.routes))
     assert [row for row in TABLE if (row.method, row.path) not in known] == []
@@ -84,6 +100,12 @@ def test_an_app_with_a_route_that_nobody_decided_about_does_not_start(settings: 
     app.add_api_route("/api/v1/forgotten", lambda: None)
     with pytest.raises(Internal, match="GET /api/v1/forgotten"), TestClient(app):
         pass
+    app.state.platform.stop()
+
+
+def test_the_page_for_people_is_the_table(pytestconfig: pytest.Config) -> None:
+    there = pytestconfig.rootpath / "docs" / "access.md"
+    assert there.read_text() == page(), "write it anew: make schema"
 
 
 # What deletes or ends something would do so for who may: those rows are walked by who may not, and by who may about
@@ -101,7 +123,9 @@ def harmless(row: Row) -> bool:
 def test_the_table_is_what_happens(made: Yard, row: Row, who: str | None) -> None:
     path = filled(row, made.ours)
     if row.needed == "public":
-        assert answer(made, who, row, path).status_code not in (401, 403)
+        told = answer(made, who, row, path)
+        # The page to sign in says itself that a key is none.
+        assert told.status_code not in (401, 403) or "Sign in" in told.text
     elif who in NOBODY:
         told = answer(made, who, row, path)
         assert (told.status_code, told.json()["code"]) == (401, "unauthenticated")

@@ -61,6 +61,14 @@ def fill(settings: Settings) -> None:
     platform.jobs.cancel(job.id)
     kept = FileEntry(path="a", size=9, sha256=digest.sha256)
     begin(platform.uploads, platform.blobs, [kept, FileEntry(path="b", size=1, sha256="f" * 64)])
+    platform.projects.create("blue", who="ada")
+    manifest = manifest_of([FileEntry(path="model.onnx", size=9, sha256=digest.sha256)])
+    platform.versions.add("their", manifest, Analysis(format="onnx", adapter="onnx"), False, project="blue")
+    platform.keys.create("bob", project="blue", role="operator")
+    platform.keys.create("boss", project=None, role="admin")
+    platform.keys.revoke("boss", why="left")
+    proving, _ = begin(platform.uploads, platform.blobs, [kept], project="blue", proving=True)
+    platform.uploads.came(proving, digest.sha256)
     platform.database.close()
 
 
@@ -85,7 +93,7 @@ def searched(settings: Settings) -> list[Page]:
     wishes += [{"tags": ("bank",)}, {"status": "deprecated"}, {"status": "deleted"}]
     found = [Listings(database).search(Wanted(**wish)) for wish in wishes]
     database.close()
-    assert [len(page.versions) for page in found] == [2, 1, 1, 1, 1, 1]
+    assert [len(page.versions) for page in found] == [3, 1, 1, 1, 1, 1]
     return found
 
 

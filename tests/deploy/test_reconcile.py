@@ -11,6 +11,7 @@ from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import (
     ExecutorSpec,
     Footprint,
+    Grant,
     NodeStatus,
     Pool,
     PoolStatus,
@@ -151,6 +152,15 @@ def test_a_node_with_another_generation_gets_the_table_with_a_higher_one() -> No
         again = decide(want, Observed(pushed=table, status=node(reported)), 0.0).table
         assert again is not None and again.generation == max(7, reported) + 1
         assert msgspec.json.encode(again.pools) == msgspec.json.encode(table.pools)
+
+
+def test_changed_grants_are_pushed() -> None:
+    one, other = Grant(digest="a", endpoints=("e",)), Grant(digest="a", endpoints=("e", "f"))
+    table = decide(Wanted(keys=(), grants=(one,)), Observed(status=node(0)), 0.0).table
+    assert table is not None and table.grants == (one,)
+    assert decide(Wanted(keys=(), grants=(one,)), Observed(pushed=table, status=node(1)), 0.0).table is None
+    pushed = decide(Wanted(keys=(), grants=(other,)), Observed(pushed=table, status=node(1)), 0.0).table
+    assert pushed is not None and pushed.grants == (other,)
 
 
 def test_changed_keys_are_pushed() -> None:
