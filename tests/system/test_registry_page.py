@@ -158,7 +158,8 @@ def test_an_upload_goes_on_after_a_reload_and_a_part_that_failed(
     assert page.input_value("#name") == "card-fraud"
     assert page.locator("#list tr").count() == 3
     page.click("#go")
-    page.wait_for_selector("#far >> text=16.8 MB of", timeout=60_000)
+    while "16.8 MB of" not in page.inner_text("#far"):
+        page.wait_for_timeout(50)
     page.unroute("**/parts/*")
     page.reload()
 
@@ -273,6 +274,30 @@ def test_a_version_is_deployed_from_its_page(address: str, page: Any, tmp_path: 
     page.wait_for_selector("text=It serves", timeout=200_000)
     page.click("main a >> text=served")
     assert "x" in page.inner_text(".signature")
+
+
+def test_who_has_signed_in_uploads_with_the_cookie(browser: Any, tmp_path: Path) -> None:
+    yard = Shell(tmp_path / "home", MODELYARD_AUTHENTICATION="true")
+    context = browser.new_context()
+    opened = context.new_page()
+    try:
+        address = yard.json("up")["control"]
+        opened.goto(f"{address}/upload")
+        assert opened.url == f"{address}/login"
+        opened.fill("#key", (yard.home / "key").read_text().strip())
+        opened.click("button >> text=Sign in")
+        opened.wait_for_url(f"{address}/")
+        upload(opened, address, folder_of(tmp_path / "mine"), "mine")
+        assert "the key of this home" in opened.inner_text("#origin")
+        opened.goto(f"{address}/upload")
+        opened.set_input_files("#choose-folder", str(tmp_path / "mine"))
+        context.clear_cookies()
+        opened.click("#go")
+        opened.wait_for_selector("#refused:not([hidden])")
+        assert "You are signed out" in opened.inner_text("#reason")
+    finally:
+        context.close()
+        yard.run("down")
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.core.manifest import FileEntry, Manifest
+from modelyard.core.model import Analysis
 from support.pages import TestClient, add, perceptron, pickled, platform_of
 
 CARD = b"""---
@@ -84,6 +86,21 @@ def test_a_large_file_is_whole(registry: TestClient, tmp_path: Path) -> None:
     data = hashlib.shake_256(b"x").digest(5_000_001)
     add(registry, "fraud", {"model.onnx": perceptron(tmp_path), "extra.bin": data})
     assert registry.get("/models/fraud/versions/1/files/extra.bin").content == data
+
+
+def test_a_file_whose_bytes_are_lost_is_told_on_a_page(registry: TestClient) -> None:
+    files = Manifest(files=(FileEntry(path="model.onnx", size=9, sha256="0" * 64),))
+    platform_of(registry).versions.add("lost", files, Analysis(format="onnx", adapter="onnx"), False)
+    page = registry.get("/models/lost/versions/1/files/model.onnx")
+    assert page.status_code >= 400 and "<h1>" in page.text
+    assert registry.get("/models/lost").status_code == 200
+    assert registry.get("/models/lost/compare?a=1&b=1").status_code == 200
+
+
+def test_an_empty_file_is_an_empty_answer(registry: TestClient, tmp_path: Path) -> None:
+    add(registry, "fraud", {"model.onnx": perceptron(tmp_path), "empty": b""})
+    answer = registry.get("/models/fraud/versions/1/files/empty")
+    assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize("path", ["../../../key", "..%2f..%2fkey", "%2e%2e/key", "nothing", "/etc/passwd"])

@@ -1,6 +1,7 @@
 """A model's page: one of its versions with all that is known of it, and the files of a version."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -142,7 +143,11 @@ def _file(request: Request, name: str, which: str, path: str) -> Response:
         "content-disposition": f"attachment; filename*=UTF-8''{quote(path.rsplit('/', 1)[-1], safe='')}",
         "content-length": str(files.size(path)),
     }
-    return StreamingResponse(_pieces(files, path), media_type="application/octet-stream", headers=headers)
+    pieces = _pieces(files, path)
+    first = next(pieces, b"")  # bytes that are lost are told before an answer has begun
+    return StreamingResponse(
+        chain((first,), pieces), media_type="application/octet-stream", headers=headers
+    )
 
 
 def _pieces(files: Files, path: str) -> Iterator[bytes]:

@@ -38,7 +38,7 @@ function asModel(found, skipped) {
   const inFolder = kept.length > 0 && kept.every(({ path }) => path.startsWith(`${first}/`));
   const files = kept.map(({ path, file }) => ({ path: inFolder ? path.slice(first.length + 1) : path, file }));
   files.sort((one, other) => (one.path < other.path ? -1 : 1));
-  return { files, name: nameOf(inFolder ? first : first.replace(/\.[^.]*$/, "")) };
+  return { files, place: first, name: nameOf(inFolder ? first : first.replace(/\.[^.]*$/, "")) };
 }
 
 // The nearest name that a model can have.

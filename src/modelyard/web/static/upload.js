@@ -5,7 +5,7 @@ const SHOWN = 300; // rows of the list
 const element = (id) => document.getElementById(id);
 const form = element("upload");
 const skipped = form.dataset.skipped.split("/");
-let files = [], rows = new Map(), sending = null, came = null;
+let files = [], place = "", rows = new Map(), sending = null, came = null;
 
 function sizeOf(bytes) {
   for (const unit of ["B", "kB", "MB", "GB"]) {
@@ -36,6 +36,7 @@ function choose(found) {
   if (model.files.length > MOST_FILES) { tell(`A version has ${MOST_FILES} files at most; these are ${model.files.length}.`, "bad"); return; }
   tell("");
   files = model.files;
+  place = model.place;
   if (!element("name").value) element("name").value = model.name;
   list();
   element("chosen").hidden = false;
@@ -115,7 +116,8 @@ async function send(trust) {
   try {
     if (!came) came = await sending.run();
     far(1, 1, "All is there; it is scanned and read now");
-    const body = { upload: came, ...trust };
+    const provenance = { source: { kind: "path", name: place }, client: "the upload page" };
+    const body = { upload: came, provenance, ...trust };
     const said = card();
     if (Object.keys(said).length) body.card = said;
     const version = await sending.ask("POST", `/models/${name}/versions`, body);
@@ -135,6 +137,7 @@ function refuse(error) {
     tell("Cancelled. Nothing became a version.", "warn");
     return;
   }
+  if (came) far(1, 1, "All is there");
   element("trust").hidden = error.code !== "rejected_content";
   let text = error.message;
   if (error instanceof TypeError) text = "The platform does not answer. What was sent is kept for a day: press Upload when it is back, or choose the same files again.";
