@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from modelyard.client import deploy_flow, flows, prediction_jobs, records
+from modelyard.client import deploy_flow, flows, prediction_jobs, push_flow, records
 from modelyard.client.answers import (
     EndpointInfo,
     EnvironmentInfo,
@@ -131,6 +131,26 @@ class AsyncClient:
                 on_event or _ignore,
             )
         )
+
+    async def push(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        trust_pickle: bool = False,
+        because: str = "",
+        card: Card | None = None,
+        source: Source | None = None,
+        on_event: Callable[[JobEvent], None] | None = None,
+    ) -> push_flow.Arrived:
+        """Make a version of the file or folder ``path``, without deploying it; the same files are the same version.
+
+        The options are those of :meth:`deploy`; ``card`` fills what the model's card does not say yet. Raises
+        RejectedContent for files that are no model, or that execute code and are not trusted. Python objects are
+        pushed by ``modelyard.push``.
+        """
+        terms = push_flow.Terms(trust_pickle, because, card, source)
+        return await self._run(push_flow.push(self._session, Path(path), name, terms, on_event or _ignore))
 
     async def begin_deploy_version(
         self,
