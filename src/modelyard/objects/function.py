@@ -13,7 +13,7 @@ from typing import Any
 from modelyard.core.errors import RejectedContent
 from modelyard.objects.example import Example
 from modelyard.objects.library import Given, Saved
-from modelyard.objects.pins import packages_of
+from modelyard.package.pins import packages_of
 
 NAME = "a plain function (its source, with the imports, constants and functions that it uses)"
 

@@ -22,10 +22,11 @@ from modelyard.core.model import Analysis
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Source
 from modelyard.core.units import format_bytes
-from modelyard.objects import compare, example, pins
+from modelyard.objects import compare, example
 from modelyard.objects.libraries import library_of
 from modelyard.objects.library import Given
 from modelyard.onboard.trial import prove
+from modelyard.package import pins
 from modelyard.store.files import FolderFiles
 
 Tell = Callable[[str], None]

@@ -31,13 +31,20 @@ def save(model: Any, folder: Path, given: Given) -> Saved:
     training = model.training
     model.eval()
     try:
+        try:
+            answers = _answers(model, arguments)  # now: as it computes when it is not trained
+        except Exception as error:
+            raise RejectedContent(
+                f"This {type(model).__name__} cannot be called with the example: {_first(error)}.",
+                field="example",
+            ) from error
         tried: list[str] = []
         exported = _exported(model, arguments, tried)
         if exported is not None:
             _plain(exported)
             torch.export.save(exported, folder / "model.pt2")
             return Saved(
-                lambda: _answers(model, arguments, "output"), example=_example(given.example, arguments),
+                lambda: answers, example=_example(given.example, arguments),
                 notes=() if len(tried) == 0 else (f"it takes exactly as many records at once as the example: {tried[0]}",),
             )  # fmt: skip
         return _script(model, None, folder, given, tried)
@@ -142,7 +149,7 @@ def _script(model: Any, ready: Any, folder: Path, given: Given, tried: list[str]
         if isinstance(given.example.native, dict)
         else dict(zip(names, native, strict=False))
     )
-    answers = _answers(scripted, arguments, "output")
+    answers = _answers(scripted, arguments)
     return Saved(
         lambda: answers,
         example=_example(given.example, arguments),
@@ -154,7 +161,7 @@ def _script(model: Any, ready: Any, folder: Path, given: Given, tried: list[str]
     )
 
 
-def _answers(model: Any, arguments: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _answers(model: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     with torch.no_grad():

@@ -10,8 +10,8 @@ from typing import Any
 from modelyard.core.errors import InvalidInput, RejectedContent
 from modelyard.objects.example import Example
 from modelyard.objects.library import Given, Saved, is_of, refuse_main
-from modelyard.objects.pins import packages_of
 from modelyard.objects.trees import matrix
+from modelyard.package.pins import packages_of
 
 NAME = "scikit-learn (estimators, pipelines)"
 _HARMLESS = frozenset({"numpy.dtype"})  # what the adapter lets pass, too
