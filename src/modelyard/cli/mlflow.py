@@ -68,11 +68,12 @@ def _model(
         called = suggest_name(model.name)
     except ModelyardError as error:
         return [Row(model.name, 0, "refused", None, error.message)]
-    known = _known(platform, tracking, called)
+    known, numbers = _known(platform, tracking, called), dict[int, int]()
     for version in tracking.versions(model.name):
         source = source_of(tracking, version)
-        if source.name in known:
-            rows.append(Row(model.name, version.number, "there", known[source.name]))
+        if (ours := known.get((source.name, source.revision))) is not None:
+            numbers[version.number] = ours
+            rows.append(Row(model.name, version.number, "there", ours))
             continue
         show(f"{model.name}/{version.number}")
         try:
@@ -89,29 +90,30 @@ def _model(
             rows.append(Row(model.name, version.number, "refused", None, error.message))
             continue
         done(brought)
-        known[source.name] = arrived.version.number
+        numbers[version.number] = arrived.version.number
         state = "imported" if arrived.new else "there"
         rows.append(Row(model.name, version.number, state, arrived.version.number))
     for alias, number in sorted(model.aliases.items()):
-        ours = known.get(f"models/{model.name}/{number}")
-        if ours is not None:
-            platform.registry.alias(called, suggest_name(alias), ours, because="imported from MLflow")
+        if number in numbers:
+            platform.registry.alias(
+                called, suggest_name(alias), numbers[number], because="imported from MLflow"
+            )
     return rows
 
 
-def _known(platform: Client, tracking: Tracking, called: str) -> dict[str, int]:
-    """Our versions that came from there, by their names there."""
+def _known(platform: Client, tracking: Tracking, called: str) -> dict[tuple[str, str | None], int]:
+    """Our versions that came from there, by their names and runs there."""
     try:
         versions = platform.model(called).versions
     except NotFound:
         return {}
-    known: dict[str, int] = {}
+    known: dict[tuple[str, str | None], int] = {}
     for each in versions:
         number = each if isinstance(each, int) else each.number
         for arrival in platform.provenance(called, number):
             source = arrival.source
             if source.kind == "mlflow" and source.of is not None and source.of.name == tracking.address:
-                known[source.name] = number
+                known[source.name, source.revision] = number
     return known
 
 

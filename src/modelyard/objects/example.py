@@ -210,6 +210,8 @@ def _columns(example: Example, signature: Signature) -> dict[str, Sequence[Any]]
 
 def _value(spec: TensorSpec, value: Any) -> Any:
     """As JSON, of the shape that the model takes."""
+    if hasattr(value, "dtype") and hasattr(value, "tolist") and value.dtype.kind == "f":
+        value = _gaps(value.tolist())
     told = plain(value, f"example.{spec.name}")
     if spec.kind == "json":
         return told
@@ -227,6 +229,11 @@ def _value(spec: TensorSpec, value: Any) -> Any:
         )
     whole = spec.datatype in DATATYPES and DATATYPES[spec.datatype].family == "int"
     return _whole(told) if whole else told
+
+
+def _gaps(value: Any) -> Any:
+    """NaN as the gap that it is in a table."""
+    return [_gaps(each) for each in value] if isinstance(value, list) else _gap(value)
 
 
 def _whole(value: Any) -> Any:

@@ -14,7 +14,7 @@ class DatabaseTracking:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise NotFound(f"There is no SQLite file at {path}.", field="--tracking-uri")
-        self.address = f"sqlite:///{path.name}"
+        self.address = f"sqlite:{path.name}"  # not where it lies
         self._database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
 
     def models(self) -> list[str]:
