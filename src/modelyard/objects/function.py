@@ -79,19 +79,19 @@ class _Parts:
         self.sources[told] = ast.unparse(tree) + "\n"
 
     def _use(self, name: str, value: Any, told: str) -> None:
-        if isinstance(value, ModuleType):
+        if isinstance(value, ModuleType) and _is_installed(value.__name__):
             self.imports.add(
                 f"import {value.__name__} as {name}" if value.__name__ != name else f"import {name}"
             )
             self.modules.add(value.__name__.partition(".")[0])
         elif isinstance(value, bool | int | float | str | bytes | None) or _literal(value):
             self.constants[name] = f"{name} = {value!r}"
-        elif isinstance(value, FunctionType) and value.__module__ == "__main__":
+        elif (place := _importable(value)) is not None:
+            self.imports.add(f"from {place} import {value.__name__} as {name}")
+            self.modules.add(place.partition(".")[0])
+        elif isinstance(value, FunctionType):
             if value.__name__ not in self.sources:
                 self.add(value, name)
-        elif isinstance(value, FunctionType | type) and value.__module__ not in ("__main__", "builtins"):
-            self.imports.add(f"from {value.__module__} import {value.__name__} as {name}")
-            self.modules.add(value.__module__.partition(".")[0])
         else:
             raise _no(
                 told,
@@ -112,6 +112,22 @@ def _names(tree: ast.AST) -> set[str]:
         elif isinstance(each, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler) and each.name:
             bound.add(each.name)
     return read - bound
+
+
+def _is_installed(module: str) -> bool:
+    """Whether another process finds it: it is Python's, or from a package, and no file that lies here."""
+    root = module.partition(".")[0]
+    return root in sys.stdlib_module_names or bool(packages_of([root]))
+
+
+def _importable(value: Any) -> str | None:
+    """The module that a function or class is imported from elsewhere, too."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__name__", None)
+    if not (
+        callable(value) and isinstance(module, str) and isinstance(name, str) and _is_installed(module)
+    ):
+        return None
+    return module if getattr(sys.modules.get(module), name, None) is value else None
 
 
 def _literal(value: Any) -> bool:
