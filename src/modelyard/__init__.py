@@ -11,6 +11,7 @@ from modelyard.core.version import VERSION
 if TYPE_CHECKING:
     from modelyard.client import AsyncClient as AsyncClient
     from modelyard.client import Client as Client
+    from modelyard.client.pulling import pull as pull
     from modelyard.objects.pushing import Pushed as Pushed
     from modelyard.objects.pushing import push as push
     from modelyard.objects.pushing import push_async as push_async
@@ -21,6 +22,7 @@ __version__ = VERSION
 _HOMES = {
     "Client": "modelyard.client",
     "AsyncClient": "modelyard.client",
+    "pull": "modelyard.client.pulling",
     "push": "modelyard.objects.pushing",
     "push_async": "modelyard.objects.pushing",
     "Pushed": "modelyard.objects.pushing",

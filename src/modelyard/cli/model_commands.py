@@ -193,6 +193,23 @@ def push(
     )
 
 
+@group.command()
+def pull(
+    name: VersionName,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where its files go; must not be there (default: ./NAME-VERSION)."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the files of a version here; print the folder. What was broken off is gone on with."""
+    from modelyard.cli.push import pull as run
+
+    run(name, to, as_json=as_json)
+
+
 @group.command("import-mlflow")
 def import_mlflow(
     names: Annotated[

@@ -1,6 +1,7 @@
-"""``modelyard models push``: files from anywhere become a version, and are not deployed."""
+"""``modelyard models push`` and ``pull``: files from anywhere become a version, and a version files."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -58,6 +59,18 @@ def run(
         [("format", told["format"]), ("size", format_bytes(told["size"])), ("digest", told["digest"])]
     )
     print(f"\nDeploy it: modelyard deploy {called}/{arrived.version.number}")
+
+
+def pull(name: str, to: Path | None, *, as_json: bool) -> None:
+    """Raises NotFound, Conflict for a folder that is there."""
+    with client() as platform, StageProgress(quiet=as_json) as progress:
+        pulled = platform.pull(name, to, on_event=progress.show)
+    if as_json:
+        print_json(
+            {"model": pulled.version.model, "version": pulled.version.number, "folder": str(pulled.folder)}
+        )
+    else:
+        print(pulled.folder)
 
 
 def described(arrived: Arrived, alias: str | None) -> Mapping[str, Any]:

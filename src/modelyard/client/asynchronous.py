@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from modelyard.client import deploy_flow, flows, prediction_jobs, push_flow, records
+from modelyard.client import deploy_flow, flows, prediction_jobs, pull_flow, push_flow, records
 from modelyard.client.answers import (
     EndpointInfo,
     EnvironmentInfo,
@@ -151,6 +151,18 @@ class AsyncClient:
         """
         terms = push_flow.Terms(trust_pickle, because, card, source)
         return await self._run(push_flow.push(self._session, Path(path), name, terms, on_event or _ignore))
+
+    async def pull(
+        self,
+        named: str,
+        to: str | Path | None = None,
+        *,
+        on_event: Callable[[JobEvent], None] | None = None,
+    ) -> pull_flow.Pulled:
+        """The files of a version (``fraud``, ``fraud/3``, ``fraud@production``) in the folder ``to``, which must not be
+        there (default: ``fraud-3``); each is checked by its digest. Raises NotFound, Conflict."""
+        flow = pull_flow.pull(self._session, named, None if to is None else Path(to), on_event or _ignore)
+        return await self._run(flow)
 
     async def begin_deploy_version(
         self,
