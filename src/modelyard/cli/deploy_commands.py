@@ -13,7 +13,7 @@ Source = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A model's file, the folder of its files, hf://OWNER/NAME[@REVISION] of the hub, the address of a file or "
-        "an archive (https://…), or of a git repository (https://….git[@REVISION]).",
+        "an archive (https://…), of a git repository (https://….git[@REVISION]), or what is in a bucket (s3://, gs:// or az://BUCKET/PREFIX).",
     ),
 ]
 Deployable = Annotated[
@@ -21,7 +21,7 @@ Deployable = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A model's file, the folder of its files, hf://OWNER/NAME[@REVISION] of the hub, the address of a file or "
-        "an archive (https://…), or of a git repository (https://….git[@REVISION]); or a version that is registered: "
+        "an archive (https://…), of a git repository (https://….git[@REVISION]), or what is in a bucket (s3://, gs:// or az://BUCKET/PREFIX); or a version that is registered: "
         "NAME/3, NAME@production, NAME (its latest).",
     ),
 ]

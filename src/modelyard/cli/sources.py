@@ -76,6 +76,8 @@ def source_of(kind: str, address: str, revision: str | None) -> Source:
         return Source(kind="git", name=shown(parse(address).url), revision=revision)
     if kind == "file":
         return Source(kind="url", name=shown(address.partition("#")[0]), sha256=revision)
+    if kind == "bucket":
+        return Source(kind="url", name=shown(address), revision=revision)
     if kind in ("package", "source"):
         return Source(kind="package", name=revision or address)
     return Source(kind="path", name=Path(address).expanduser().absolute().name)

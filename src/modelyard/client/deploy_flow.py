@@ -63,14 +63,10 @@ def begin(
     What was uploaded stays when this is interrupted: the next time only the missing files are sent.
     """
     endpoint_name = name_of(path, name)
-    on_event(event("stage_started", "hash", f"Reading {path}"))
-    files: list[LocalFile] = yield Work(lambda: find_files(path))
-    manifest: Manifest = yield Work(lambda: digest_files(files, _reading(on_event)))
-    on_event(event("stage_done", "hash", f"{len(files)} file(s)", manifest.size, manifest.size))
-    upload = yield from send(session, files, manifest, on_event)
+    upload = yield from upload_of(session, path, on_event)
     wanted: dict[str, Any] = {
         "endpoint": endpoint_name,
-        "upload": upload.id,
+        "upload": upload,
         "trust_pickle": wishes.trust_pickle,
         "provenance": provenance(wishes.source or Source(kind="path", name=path.absolute().name)),
         "because": wishes.because,
@@ -81,6 +77,15 @@ def begin(
         wanted["card"] = wishes.card
     reply = yield from session.api("POST", "/deployments", wanted)
     return decode(reply.body, Job)
+
+
+def upload_of(session: Session, path: Path, on_event: OnEvent) -> Flow[str]:
+    """Have the files of ``path`` at the platform; the id of the upload that has them."""
+    on_event(event("stage_started", "hash", f"Reading {path}"))
+    files: list[LocalFile] = yield Work(lambda: find_files(path))
+    manifest: Manifest = yield Work(lambda: digest_files(files, _reading(on_event)))
+    on_event(event("stage_done", "hash", f"{len(files)} file(s)", manifest.size, manifest.size))
+    return (yield from send(session, files, manifest, on_event)).id
 
 
 def begin_version(session: Session, named: str, endpoint_name: str | None, wishes: Wishes) -> Flow[Job]:

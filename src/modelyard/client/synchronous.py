@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from modelyard.client import deploy_flow, flows, prediction_jobs, records
+from modelyard.client import deploy_flow, flows, prediction_jobs, pull_flow, push_flow, records
 from modelyard.client.access import Access
 from modelyard.client.answers import (
     EndpointInfo,
@@ -135,6 +135,38 @@ class Client:
                 on_event or _ignore,
             )
         )
+
+    def push(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        trust_pickle: bool = False,
+        because: str = "",
+        card: Card | None = None,
+        source: Source | None = None,
+        on_event: Callable[[JobEvent], None] | None = None,
+    ) -> push_flow.Arrived:
+        """Make a version of the file or folder ``path``, without deploying it; the same files are the same version.
+
+        The options are those of :meth:`deploy`; ``card`` fills what the model's card does not say yet. Raises
+        RejectedContent for files that are no model, or that execute code and are not trusted. Python objects are
+        pushed by ``modelyard.push``.
+        """
+        terms = push_flow.Terms(trust_pickle, because, card, source)
+        return self._run(push_flow.push(self._session, Path(path), name, terms, on_event or _ignore))
+
+    def pull(
+        self,
+        named: str,
+        to: str | Path | None = None,
+        *,
+        on_event: Callable[[JobEvent], None] | None = None,
+    ) -> pull_flow.Pulled:
+        """The files of a version (``fraud``, ``fraud/3``, ``fraud@production``) in the folder ``to``, which must not be
+        there (default: ``fraud-3``); each is checked by its digest. Raises NotFound, Conflict."""
+        flow = pull_flow.pull(self._session, named, None if to is None else Path(to), on_event or _ignore)
+        return self._run(flow)
 
     def begin_deploy_version(
         self,

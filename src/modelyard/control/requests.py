@@ -196,7 +196,9 @@ class SearchQuery(BaseModel):
 class SourceRequest(Strict):
     """Where files came from, as far as who sends them knows. Secrets in addresses are taken out."""
 
-    kind: Literal["path", "object", "hub", "git", "url", "package", "catalog", "added", "mirror", "upload"]
+    kind: Literal[
+        "path", "object", "hub", "git", "url", "package", "catalog", "added", "mirror", "mlflow", "upload"
+    ]
     name: Annotated[str, Field(max_length=2048)] = ""
     revision: Annotated[str, Field(max_length=250)] | None = None
     sha256: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = None
