@@ -74,6 +74,7 @@ GET    /models/{name}/versions/{version}/card            viewer        model
 GET    /models/{name}/versions/{version}/compare         viewer        model
 PUT    /models/{name}/versions/{version}/deprecation     operator      model
 DELETE /models/{name}/versions/{version}/deprecation     operator      model
+GET    /models/{name}/versions/{version}/files/{path:path} viewer      model
 GET    /models/{name}/versions/{version}/lineage         viewer        model
 PUT    /models/{name}/versions/{version}/parent          operator      model
 DELETE /models/{name}/versions/{version}/parent          operator      model
