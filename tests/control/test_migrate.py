@@ -190,7 +190,7 @@ def test_a_move_that_is_killed_leaves_nothing_in_the_target(home: Path, team: st
     with database.session() as session:
         assert rows.is_empty(session)
     database.close()
-    assert move(load_settings(), team, silent).rows["models"] == 1
+    assert move(load_settings(), team, silent).rows["models"] == 2
 
 
 def test_it_does_not_move_under_a_running_control_plane_nor_where_it_is(home: Path, team: str) -> None:

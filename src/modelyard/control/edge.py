@@ -117,7 +117,7 @@ class Edge:
         """Raise Forbidden for a foreign page, Unauthenticated without a key where one is asked for, and what the
         table says of this address and who comes (in ``scope``'s state as ``principal``)."""
         principal = await self._identified(scope, headers)
-        if principal is None:
+        if principal is None or self._is_public(scope["path"]):
             return
         project = headers.get(PROJECT_HEADER)
         if principal.name is not None or project is not None:

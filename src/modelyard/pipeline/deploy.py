@@ -125,6 +125,13 @@ class DeployPipeline:
         check_name(parameters.model, field="model")
         told = msgspec.to_builtins(parameters)
         self._endpoints.require_here(parameters.endpoint)
+        project, owner = self._project(parameters), self._projects.of_endpoint(parameters.endpoint)
+        if owner not in (None, project):
+            raise Conflict(
+                f"The endpoint {parameters.endpoint!r} is of the project {owner!r}, and the model {parameters.model!r} of "
+                f"{project!r}; choose another name for the endpoint, or move the model.",
+                field="endpoint",
+            )
         with self._changes:
             if parameters.upload is not None:
                 # First of all: an upload is used up by the job that registers it.
@@ -238,7 +245,7 @@ class DeployPipeline:
                     progress=run.progress,
                     check=run.check,
                     proven=lambda: self._uploads.proven(upload),
-                    project=parameters.project,
+                    project=self._project(parameters),
                 )
             what = "is new" if new else "was there already"
             return version, f"{version.model} version {version.number} ({version.analysis.format}) {what}"
@@ -338,8 +345,13 @@ class DeployPipeline:
                 )
 
     def _project(self, parameters: DeployParameters) -> str:
-        """The project of the model, also of one that is to be made."""
-        return parameters.project or self._projects.of_model(parameters.model) or DEFAULT_PROJECT
+        """The project of the model, also of one that is to be made: where it is to be deployed, then."""
+        return (
+            parameters.project
+            or self._projects.of_model(parameters.model)
+            or self._projects.of_endpoint(parameters.endpoint)
+            or DEFAULT_PROJECT
+        )
 
     def _settings(self, parameters: DeployParameters) -> DeploymentSettings:
         project = self._project(parameters)

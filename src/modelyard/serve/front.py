@@ -114,6 +114,8 @@ class Front:
             if name not in _DROPPED
         }
         headers["x-request-id"] = request.id
+        if self._dataplane.table.keys is not None:
+            headers.pop("modelyard-client", None)  # the owner believes it
         if request.client:
             headers["modelyard-client"] = request.client
         method = "GET" if request.method == "HEAD" else request.method  # the connection leaves its body out

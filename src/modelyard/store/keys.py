@@ -6,6 +6,7 @@ microsecond, where the slow hash of a password would cost it a tenth of a second
 
 import builtins
 import hashlib
+import logging
 import re
 import secrets
 import time
@@ -15,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from modelyard.core.access import ApiKey, Principal, Role
-from modelyard.core.errors import Conflict, InvalidInput, NotFound
+from modelyard.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from modelyard.core.names import check_name
 from modelyard.core.routes import Grant
 from modelyard.store import projects, tables
@@ -27,6 +28,7 @@ USED_EVERY: Final = 60.0  # seconds between two writings of when a key was last 
 _RESERVED: Final = frozenset({"system"})  # who the audit says did it when nobody asked for it
 _SECRET = re.compile(r"myk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 _keys: Final = tables.api_keys
+_log = logging.getLogger("modelyard.keys")
 
 
 class Keys:
@@ -153,10 +155,17 @@ class Keys:
             return None
         key = _noun(row)
         if not key.over(now) and (key.used is None or key.used <= now - USED_EVERY):
-            with self._database.begin(f"key {key.id}") as session:
-                stale = or_(_keys.c.used.is_(None), _keys.c.used <= now - USED_EVERY)
-                session.execute(update(_keys).where(_keys.c.id == key.id, stale).values(used=now))
+            self._note_use(key, now)
         return key
+
+    def _note_use(self, key: ApiKey, now: float) -> None:
+        stale = or_(_keys.c.used.is_(None), _keys.c.used <= now - USED_EVERY)
+        try:
+            with self._database.begin(f"key {key.id}") as session:
+                session.execute(update(_keys).where(_keys.c.id == key.id, stale).values(used=now))
+        except Unavailable as error:
+            # A database that is full or read-only can be read: who only reads is not refused for this.
+            _log.warning("when the key %s was used is not written: %s", key.id, error.message)
 
     def grants(self) -> tuple[Grant, ...]:
         """What nodes are told: each key that opens something, and the endpoints that it may predict on."""

@@ -206,7 +206,7 @@ def taken(name: str, field: str) -> Conflict:
 
 
 def exists(session: Connection, name: str) -> bool:
-    """Whether there is such a project, kept until the transaction ends."""
+    """Whether there is such a project."""
     if name == DEFAULT_PROJECT:
         return True
     return session.execute(select(_projects.c.name).where(_projects.c.name == name)).first() is not None
