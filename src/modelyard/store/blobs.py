@@ -252,9 +252,9 @@ class BlobStore:
         path = self.path(sha256)
         if path.stat().st_nlink > 1:
             return None
-        if not self.remote and not self.verify(sha256):
-            return None  # what is damaged is not made to look new
         cooled = self._settling.cool(sha256, path, row.pack)
+        if cooled is None:
+            return None  # what is damaged is not made to look new
         if cooled.whole:
             self.pieces.touch(row.digest)  # not tried again soon
         elif self.pieces.drop(row.pack):
@@ -389,8 +389,10 @@ class BlobStore:
 
     def _built(self, row: BlobRow, place: Path) -> None:
         """Put it together; of damaged pieces once more, when they could be mended."""
+        # From a bucket the whole is compared while it comes, for less than asking for the pack's index would take.
+        pack = None if self.remote else row.pack
         try:
-            self.assembly.build(row.digest, self._composition(row), place)
+            self.assembly.build(row.digest, self._composition(row), place, pack=pack)
         except Damaged as error:
             assert self.pieces is not None
             place.unlink(missing_ok=True)
