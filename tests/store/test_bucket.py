@@ -28,6 +28,7 @@ from modelyard.store.pieces import Pieces
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 from support import weights
+from support.failures import AGAIN, FAULTY, SENDERS, TURNS, USERS, WRITER_KILLS
 from support.fault_proxy import FaultProxy
 from support.s3 import S3Server
 from support.stores import bytes_of, put, stored
@@ -177,7 +178,7 @@ def test_faults_between_are_retried_and_nothing_half_is_seen(
         proxy.fail, proxy.drop, proxy.slow = 0.1, 0.1, 0.1
         kept: dict[str, bytes] = {}
         refused = 0
-        for number in range(40):
+        for number in range(FAULTY):
             data = (
                 weights.safetensors(weights.tensors(number, count=2, rows=300))
                 if number % 4
@@ -285,7 +286,7 @@ def test_writers_that_are_killed_lose_nothing_and_leave_nothing_half(
     root = Path(__file__).parents[1]
     told: set[str] = set()
     deletions: list[str] = []
-    kills, chance = 6, random.Random(5)
+    kills, chance = WRITER_KILLS, random.Random(5)
     writers = subprocess.Popen(
         [sys.executable, "-c", WRITERS, str(tmp_path / "home"), str(place), bucket],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
@@ -359,7 +360,7 @@ def test_collecting_beside_uploads_and_materialisation_loses_nothing(
             store.tidy()
 
     def user(store: BlobStore, number: int) -> None:
-        for turn in range(4):
+        for turn in range(TURNS):
             name = f"m{number}"
             data = weights.safetensors(weights.tuned(whole, turn % 3, number * 100 + turn))
             entry = FileEntry(path="a", size=len(data), sha256=hashlib.sha256(data).hexdigest())
@@ -377,7 +378,7 @@ def test_collecting_beside_uploads_and_materialisation_loses_nothing(
             except ModelyardError as error:
                 raise AssertionError from error
 
-    users = [threading.Thread(target=guarded, args=(user, stores[n % 2], n)) for n in range(3)]
+    users = [threading.Thread(target=guarded, args=(user, stores[n % 2], n)) for n in range(USERS)]
     collectors = [threading.Thread(target=guarded, args=(collect, store)) for store in stores]
     for each in (*users, *collectors):
         each.start()
@@ -387,7 +388,7 @@ def test_collecting_beside_uploads_and_materialisation_loses_nothing(
     for each in collectors:
         each.join()
     assert failed == []
-    assert len(served) == 12
+    assert len(served) == USERS * TURNS
 
 
 async def _body(data: bytes):
@@ -402,7 +403,7 @@ def test_two_uploaders_of_the_same_bytes_keep_them_once(
     stores = [
         BlobStore(tmp_path / (f"cp{number}" if where == "bucket" else "cp"), Pieces(database),
                   open_bucket(address) if where == "bucket" else None)
-        for number in range(4)
+        for number in range(SENDERS)
     ]  # fmt: skip
     threads = [threading.Thread(target=store.put, args=([BASE["a"]],)) for store in stores]
     for each in threads:
@@ -448,7 +449,7 @@ def test_one_collects_while_another_uploads_the_same_bytes_again_and_again(
     collector.start()
     sent = found = 0
     try:
-        for turn in range(24):
+        for turn in range(AGAIN):
             upload, asked = begin(uploads, stores[0], [entry])
             for missing in asked:
                 asyncio.run(stores[0].put_stream(_body(data), sha256=missing, size=len(data)))
