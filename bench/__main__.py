@@ -33,6 +33,7 @@ QUESTIONS = (
     "registry_search",
     "analysis",
     "store",
+    "uploads",
     "gpu",
 )
 

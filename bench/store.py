@@ -362,10 +362,12 @@ def tables(result: dict[str, Any]) -> list[Table]:
 def verdicts(result: dict[str, Any]) -> list[Verdict]:
     taken = _median(result, "floor") / _median(result, "base", "taken")
     together = _median(result, "cp_flushed") / _median(result, "sibling", "laid_out")
+    limit = _median(result, "floor") / _median(result, "sibling", "laid_out")
     return [
         at_least("taken in ≥ 0.8× of hashing and writing alone", taken, 0.8, "×"),
         at_most("memory ≤ 200 MB", _median(result, "base", "peak") / 1e6, 200, " MB", 0),
         at_least("put together of pieces ≥ 0.9× cp, both flushed", together, 0.9, "×"),
+        at_least("put together ≥ 0.9× of reading, hashing, writing alone", limit, 0.9, "×"),
         at_most("a sibling adds ≤ 12 %", _percent(result, "sibling"), 12, " %", 1),
         at_most("ONNX and torch zip add ≤ 15 %", _formats(result), 15, " %", 1),
     ]

@@ -10,6 +10,7 @@ import pytest
 from modelyard.core.errors import Conflict, InvalidInput, ModelyardError, NotFound
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
+from support.failures import MOVERS
 from support.registry import Clock, Registry
 
 
@@ -93,7 +94,7 @@ def test_what_is_not_as_expected_is_told_with_who_moved_it(three: Registry) -> N
 def test_of_many_movers_at_once_exactly_one_wins(three: Registry) -> None:
     three.aliases.move("fraud", "production", 1, who="ada")
     outcomes: list[str] = []
-    ready = threading.Barrier(8)
+    ready = threading.Barrier(MOVERS)
 
     def move(number: int) -> None:
         ready.wait()
@@ -103,12 +104,12 @@ def test_of_many_movers_at_once_exactly_one_wins(three: Registry) -> None:
         except ModelyardError as error:
             outcomes.append(error.code)
 
-    threads = [threading.Thread(target=move, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=move, args=(number,)) for number in range(MOVERS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(outcomes) == ["conflict"] * 7 + ["won"]
+    assert sorted(outcomes) == ["conflict"] * (MOVERS - 1) + ["won"]
     assert len(three.aliases.history("fraud")) == 2
 
 

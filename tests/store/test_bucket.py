@@ -28,6 +28,7 @@ from modelyard.store.pieces import Pieces
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 from support import weights
+from support.failures import AGAIN, FAULTY, SENDERS, TURNS, USERS, WRITER_KILLS
 from support.fault_proxy import FaultProxy
 from support.s3 import S3Server
 from support.stores import bytes_of, put, stored
@@ -177,7 +178,7 @@ def test_faults_between_are_retried_and_nothing_half_is_seen(
         proxy.fail, proxy.drop, proxy.slow = 0.1, 0.1, 0.1
         kept: dict[str, bytes] = {}
         refused = 0
-        for number in range(40):
+        for number in range(FAULTY):
             data = (
                 weights.safetensors(weights.tensors(number, count=2, rows=300))
                 if number % 4
@@ -234,33 +235,44 @@ def test_an_address_that_is_none_is_refused(wrong: str) -> None:
     assert caught.value.field == "blobs"
 
 
-WRITER = """
-import random, sys, time
+WRITERS = """
+import os, random, sys
 from pathlib import Path
 from modelyard.store.blobs import BlobStore
 from modelyard.store.bucket import open_bucket
 from modelyard.store.database import Database
 from modelyard.store.pieces import Pieces
 from support import weights
-home, database, address, seed = sys.argv[1:]
-place = database if "://" in database else Path(database)
-store = BlobStore(Path(home), Pieces(Database(place)), open_bucket(address) if address else None)
-whole = weights.tensors(1, rows=512)
-kept = []
 from support.stores import put
-print("ready", flush=True)
-for number in range(1000):
-    data = weights.safetensors(weights.tuned(whole, number % 3, int(seed) * 1000 + number))
-    manifest = put(store, {"a": data})
-    print(manifest.files[0].sha256, flush=True)
-    kept.append(manifest.files[0].sha256)
-    if number % 4 == 3:
-        gone = kept.pop(random.randrange(len(kept)))
-        print("-" + gone, flush=True)
-        store.delete(gone)
-        store.tidy()
-    if number % 5 == 4:
-        store.cool(random.choice(kept))
+home, database, address = sys.argv[1:]
+place = database if "://" in database else Path(database)
+whole = weights.tensors(1, rows=512)
+
+def write(seed):
+    store = BlobStore(Path(home), Pieces(Database(place)), open_bucket(address) if address else None)
+    kept = []
+    random.seed(seed)
+    print("ready", os.getpid(), flush=True)
+    for number in range(1000):
+        data = weights.safetensors(weights.tuned(whole, number % 3, seed * 1000 + number))
+        manifest = put(store, {"a": data})
+        print(manifest.files[0].sha256, flush=True)
+        kept.append(manifest.files[0].sha256)
+        if number % 4 == 3:
+            gone = kept.pop(random.randrange(len(kept)))
+            print("-" + gone, flush=True)
+            store.delete(gone)
+            store.tidy()
+        if number % 5 == 4:
+            store.cool(random.choice(kept))
+
+# A writer is forked where all is imported and nothing is open: its start is no part of what is tried.
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        write(int(line))
+    os.waitpid(pid, 0)
+    print("ended", flush=True)
 """
 
 
@@ -273,30 +285,37 @@ def test_writers_that_are_killed_lose_nothing_and_leave_nothing_half(
     bucket = address if where == "bucket" else ""
     root = Path(__file__).parents[1]
     told: set[str] = set()
-    gone: set[str] = set()
-    kills, chance = 6, random.Random(5)
-    for seed in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path / "home"), str(place), bucket, str(seed)],
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
-        )  # fmt: skip
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        lines = [process.stdout.readline() for _ in range(2 + 3 * seed)]
-        time.sleep(chance.random() * 0.3)
-        process.send_signal(signal.SIGKILL)
-        output, _ = process.communicate()
-        lines = [line.strip() for line in (*lines, *output.splitlines())]
-        told |= {line for line in lines if len(line) == 64}
-        gone |= {line[1:] for line in lines if line[:1] == "-"}
-    assert len(told) > 4 * kills and len(gone) > kills
-    told -= gone
+    deletions: list[str] = []
+    kills, chance = WRITER_KILLS, random.Random(5)
+    writers = subprocess.Popen(
+        [sys.executable, "-c", WRITERS, str(tmp_path / "home"), str(place), bucket],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    with writers:
+        assert writers.stdin is not None and writers.stdout is not None
+        for seed in range(kills):
+            writers.stdin.write(f"{seed}\n")
+            writers.stdin.flush()
+            ready, pid = writers.stdout.readline().split()
+            assert ready == "ready"
+            lines = [writers.stdout.readline() for _ in range(2 + 3 * seed)]
+            time.sleep(chance.random() * 0.3)
+            os.kill(int(pid), signal.SIGKILL)
+            lines += iter(writers.stdout.readline, "ended\n")
+            lines = [line.strip() for line in lines]
+            told |= {line for line in lines if len(line) == 64}
+            deletions += [line[1:] for line in lines if line[:1] == "-"]
+        writers.stdin.close()
+    assert len(told) > 4 * kills and len(deletions) > kills
+    told -= set(deletions)
     store = BlobStore(tmp_path / "home", pieces, open_bucket(bucket) if bucket else None)
     store.sweep()
     visible = set(store.digests())
     assert told <= visible
     assert all(store.verify(digest) for digest in visible)
-    print(f"{kills} kills, {len(told)} blobs acknowledged, {len(gone)} deleted, {len(visible)} visible")
+    print(
+        f"{kills} kills, {len(told)} blobs acknowledged, {len(deletions)} deleted, {len(visible)} visible"
+    )
     repacking.tidy(store.place, pieces, store.incoming, clock=lambda: time.time() + 2 * repacking.GRACE)
     assert all(store.verify(digest) for digest in visible)
     collect_all(store, database)
@@ -341,7 +360,7 @@ def test_collecting_beside_uploads_and_materialisation_loses_nothing(
             store.tidy()
 
     def user(store: BlobStore, number: int) -> None:
-        for turn in range(4):
+        for turn in range(TURNS):
             name = f"m{number}"
             data = weights.safetensors(weights.tuned(whole, turn % 3, number * 100 + turn))
             entry = FileEntry(path="a", size=len(data), sha256=hashlib.sha256(data).hexdigest())
@@ -359,7 +378,7 @@ def test_collecting_beside_uploads_and_materialisation_loses_nothing(
             except ModelyardError as error:
                 raise AssertionError from error
 
-    users = [threading.Thread(target=guarded, args=(user, stores[n % 2], n)) for n in range(3)]
+    users = [threading.Thread(target=guarded, args=(user, stores[n % 2], n)) for n in range(USERS)]
     collectors = [threading.Thread(target=guarded, args=(collect, store)) for store in stores]
     for each in (*users, *collectors):
         each.start()
@@ -369,7 +388,7 @@ def test_collecting_beside_uploads_and_materialisation_loses_nothing(
     for each in collectors:
         each.join()
     assert failed == []
-    assert len(served) == 12
+    assert len(served) == USERS * TURNS
 
 
 async def _body(data: bytes):
@@ -384,7 +403,7 @@ def test_two_uploaders_of_the_same_bytes_keep_them_once(
     stores = [
         BlobStore(tmp_path / (f"cp{number}" if where == "bucket" else "cp"), Pieces(database),
                   open_bucket(address) if where == "bucket" else None)
-        for number in range(4)
+        for number in range(SENDERS)
     ]  # fmt: skip
     threads = [threading.Thread(target=store.put, args=([BASE["a"]],)) for store in stores]
     for each in threads:
@@ -398,3 +417,56 @@ def test_two_uploaders_of_the_same_bytes_keep_them_once(
     )
     assert stored(stores[0]) == len(BASE["a"])
     assert stores[1].verify(hashlib.sha256(BASE["a"]).hexdigest())
+
+
+def test_one_collects_while_another_uploads_the_same_bytes_again_and_again(
+    address: str, tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two control planes, each with locks of its own machine: what holds them apart is the claim alone (decision 29).
+
+    Without an hour's grace a collector takes whatever no row refers to at that moment; with it, what somebody asked
+    for meanwhile. The same bytes come and go while the other collects without a pause; whoever was told that they
+    are there, or has sent them, has them.
+    """
+    monkeypatch.setattr("modelyard.registry.upload.GRACE", 0.4)
+    stores = [BlobStore(tmp_path / f"cp{n}", Pieces(database), open_bucket(address)) for n in range(2)]
+    uploads, versions = Uploads(database), Versions(database)
+    data = os.urandom(3000)
+    digest = hashlib.sha256(data).hexdigest()
+    entry = FileEntry(path="a", size=len(data), sha256=digest)
+    stop, collected = threading.Event(), 0
+    failed: list[BaseException] = []
+
+    def collect() -> None:
+        nonlocal collected
+        try:
+            while not stop.is_set():
+                collected += collect_garbage(stores[1], uploads, versions)
+        except BaseException as error:
+            failed.append(error)
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    sent = found = 0
+    try:
+        for turn in range(AGAIN):
+            upload, asked = begin(uploads, stores[0], [entry])
+            for missing in asked:
+                asyncio.run(stores[0].put_stream(_body(data), sha256=missing, size=len(data)))
+            sent, found = sent + len(asked), found + (not asked)
+            version, _ = versions.add("m", upload.manifest, Analysis(format="x", adapter="x"), False)
+            uploads.delete(upload.id)
+            stores[0].cache.remove(digest)
+            assert b"".join(stores[0].open(version.manifest.files[0].sha256)) == data
+            versions.delete_model("m")
+            if turn % 3 == 2:
+                before = collected
+                ends = time.monotonic() + 30
+                while collected == before and not failed:  # until it is gone, so that it has to come again
+                    assert time.monotonic() < ends
+                    time.sleep(0.01)
+    finally:
+        stop.set()
+        collector.join()
+    assert failed == []
+    assert collected >= 8 and sent >= 8 and found >= 8

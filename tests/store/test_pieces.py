@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from modelyard.core.errors import NotFound
 from modelyard.store.assembly import Damaged
 from modelyard.store.blobs import BlobStore
 from modelyard.store.codec import PLANES2, PLANES4, RAW, ZSTD, decode, encode
 from modelyard.store.database import Database
+from modelyard.store.pack import Composition
 from modelyard.store.pieces import Pieces
+from modelyard.store.tables import blob_pieces
 from support import weights
 from support.stores import bytes_of, damage, put, stored
 
@@ -162,6 +165,63 @@ def test_a_damaged_pack_never_serves_either(blobs: BlobStore) -> None:
     damage(pack, 5000)
     with pytest.raises(Damaged):
         blobs.path(sibling.files[0].sha256)
+
+
+def test_pieces_that_are_right_in_an_order_that_is_not_are_not_served(
+    blobs: BlobStore, database: Database
+) -> None:
+    """Rows are an index: where they differ from what the pack says, the whole is compared."""
+    put(blobs, {"a": weights.safetensors(WHOLE)})
+    files = {"a": weights.safetensors(weights.tuned(WHOLE, 1))}
+    digest = put(blobs, files).files[0].sha256
+    with database.begin() as session:
+        for old, new in ((3, -1), (4, 3), (-1, 4)):
+            session.execute(update(blob_pieces).where(blob_pieces.c.sequence == old).values(sequence=new))
+    with pytest.raises(Damaged, match="its composition is wrong"):
+        blobs.path(digest)
+    assert list(blobs.cache.files()) == []
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_a_pack_of_before_has_its_whole_compared(
+    blobs: BlobStore, monkeypatch: pytest.MonkeyPatch, compared: bool
+) -> None:
+    """What a pack does not say was compared is read once more, and served all the same."""
+    monkeypatch.setattr(
+        "modelyard.store.settling.Composition",
+        lambda **given: Composition(**{**given, "compared": compared}),
+    )
+    put(blobs, {"a": weights.safetensors(WHOLE)})
+    files = {"a": weights.safetensors(weights.tuned(WHOLE, 1))}
+    digest = put(blobs, files).files[0].sha256
+    row = blobs.pieces.blob(bytes.fromhex(digest)) if blobs.pieces else None
+    assert row is not None and blobs.pieces is not None
+    composition = blobs.pieces.composition(row.digest)
+    assert blobs.assembly.compared(row.pack, row.digest, composition) is compared
+    assert blobs.path(digest).read_bytes() == files["a"]
+
+
+def test_what_was_compared_stays_so_when_its_pack_is_written_anew(blobs: BlobStore) -> None:
+    base = put(blobs, {"a": weights.safetensors(WHOLE)})
+    sibling = put(blobs, {"a": weights.safetensors(weights.tuned(WHOLE, 1))})
+    blobs.delete(base.files[0].sha256)
+    other = put(blobs, {"a": weights.safetensors(weights.tuned(WHOLE, 5))})
+    blobs.tidy()
+    blobs.delete(other.files[0].sha256)
+    blobs.tidy()
+    assert blobs.pieces is not None
+    row = blobs.pieces.blob(bytes.fromhex(sibling.files[0].sha256))
+    assert row is not None
+    assert blobs.assembly.compared(row.pack, row.digest, blobs.pieces.composition(row.digest))
+
+
+def test_others_get_no_pieces_of_what_is_damaged(blobs: BlobStore) -> None:
+    base = put(blobs, {"a": weights.safetensors(WHOLE)}, settle=False)
+    damage(blobs.path(base.files[0].sha256), 4_000_000)
+    assert [each.whole for each in blobs.settle(base)] == [True]
+    files = {"a": weights.safetensors(weights.tuned(WHOLE, 1))}
+    assert bytes_of(blobs, put(blobs, files)) == files
+    assert stored(blobs) == base.size + len(files["a"])
 
 
 def test_what_is_gone_is_not_found(blobs: BlobStore, tmp_path: Path) -> None:

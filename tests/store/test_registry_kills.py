@@ -11,6 +11,7 @@ from sqlalchemy import select
 from modelyard.core.listing import Wanted
 from modelyard.store import tables
 from modelyard.store.database import Database
+from support.failures import REGISTRY_KILLS
 from support.registry import Clock, Registry
 
 WRITE = """
@@ -54,7 +55,7 @@ def test_a_writer_that_is_killed_leaves_whole_states(database: Database, place: 
         registry.add(model)
     chance = random.Random(7)
     moves = 0
-    for life in range(8):
+    for life in range(REGISTRY_KILLS):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITE, str(place), "tests", str(life)],
             stdout=subprocess.PIPE,

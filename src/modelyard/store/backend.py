@@ -35,6 +35,10 @@ class Backend(Protocol):
         """A new engine; nothing is opened yet."""
         ...
 
+    def turn(self) -> AbstractContextManager[None]:
+        """Held around a transaction that writes, before it takes a connection."""
+        ...
+
     def lock(self, connection: Connection, subjects: tuple[str, ...]) -> None:
         """At the start of a transaction that writes: wait until no other one writes (about) ``subjects``."""
         ...

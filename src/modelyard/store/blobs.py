@@ -34,7 +34,7 @@ from modelyard.store.pack import Kept
 from modelyard.store.pieces import BlobRow, Pieces
 from modelyard.store.place import Place
 from modelyard.store.repacking import Tidied, tidy
-from modelyard.store.settling import Settled, Settling, outside_of
+from modelyard.store.settling import SMALLEST, Settled, Settling, outside_of
 from modelyard.store.staging import Staging
 
 _CHUNK: Final = 1024 * 1024
@@ -67,7 +67,7 @@ class BlobStore:
         self._settling = None if pieces is None else Settling(self.place, pieces, self._incoming.place)
 
     def put(
-        self, chunks: Iterable[bytes], *, sha256: str | None = None, size: int | None = None
+        self, chunks: Iterable[bytes | bytearray], *, sha256: str | None = None, size: int | None = None
     ) -> FileDigest:
         """Write a blob. One that is known by ``sha256`` is not even read from ``chunks``.
 
@@ -97,6 +97,8 @@ class BlobStore:
             and (known := await aside(self._known, sha256, size)) is not None
         ):
             return known
+        if size is not None and size <= _CHUNK:
+            return await self._put_small(chunks, sha256, size)
         writer = await aside(self._writer, sha256, size)
         try:
             await write_aside(chunks, writer.write)
@@ -104,6 +106,15 @@ class BlobStore:
         finally:
             # In this thread: a cancelled task gets no second turn to wait for another one.
             writer.discard()
+
+    async def _put_small(self, chunks: AsyncIterable[bytes], sha256: str | None, size: int) -> FileDigest:
+        """Gather it here, and go to another thread once."""
+        gathered = bytearray()
+        async for chunk in chunks:
+            gathered += chunk
+            if len(gathered) > size:
+                break  # it is told below
+        return await aside(lambda: self.put([gathered], sha256=sha256, size=size))
 
     def adopt(self, place: Path, sha256: str) -> FileDigest:
         """Make a blob of a file that lies under the root already; ``place`` is gone then.
@@ -228,19 +239,22 @@ class BlobStore:
     def settle(self, manifest: Manifest) -> list[Settled]:
         """Look for pieces of a version's files that are there already, and keep only the others where that pays.
 
-        Blobs that were looked at are passed over. What is in a bucket was looked at when it came.
+        Blobs that were looked at are passed over, and those that are too small for it: they need no row. What is in a
+        bucket was looked at when it came.
         """
         if self._settling is None or self.pieces is None or self.remote:
             return []
-        known = self.pieces.with_rows({bytes.fromhex(file.sha256) for file in manifest.files})
+        large = [file for file in manifest.files if file.size >= SMALLEST]
+        known = self.pieces.with_rows({bytes.fromhex(file.sha256) for file in large})
         waiting = [
             file
-            for file in manifest.files
+            for file in large
             if bytes.fromhex(file.sha256) not in known and self._whole(file.sha256).is_file()
         ]
         if not waiting:
             return []
-        told = outside_of((file.path, self._whole(file.sha256)) for file in waiting)
+        models = [file for file in manifest.files if self._whole(file.sha256).is_file()]
+        told = outside_of((file.path, self._whole(file.sha256)) for file in models)
         done: list[Settled] = []
         for file in waiting:
             with suppress(FileNotFoundError):  # collected meanwhile
@@ -262,9 +276,9 @@ class BlobStore:
         path = self.path(sha256)
         if path.stat().st_nlink > 1:
             return None
-        if not self.remote and not self.verify(sha256):
-            return None  # what is damaged is not made to look new
         cooled = self._settling.cool(sha256, path, row.pack)
+        if cooled is None:
+            return None  # what is damaged is not made to look new
         if cooled.whole:
             self.pieces.touch(row.digest)  # not tried again soon
         elif self.pieces.drop(row.pack):
@@ -399,8 +413,10 @@ class BlobStore:
 
     def _built(self, row: BlobRow, place: Path) -> None:
         """Put it together; of damaged pieces once more, when they could be mended."""
+        # From a bucket the whole is compared while it comes, for less than asking for the pack's index would take.
+        pack = None if self.remote else row.pack
         try:
-            self.assembly.build(row.digest, self._composition(row), place)
+            self.assembly.build(row.digest, self._composition(row), place, pack=pack)
         except Damaged as error:
             assert self.pieces is not None
             place.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ def encode(data: bytes) -> tuple[int, bytes]:
     return (codec, encoded) if len(encoded) <= PAYS * len(data) else (RAW, data)
 
 
-def decode(codec: int, data: bytes, size: int) -> bytes:
+def decode(codec: int, data: bytes | memoryview, size: int) -> bytes | memoryview:
     """The ``size`` bytes that were encoded. Raises Internal for what is damaged."""
     if codec == RAW:
         return data

@@ -62,7 +62,7 @@ class Database:
         about others (where there is a server; a file has one writer): name all that it looks at and
         relies on.
         """
-        with told(self._backend), self._writing.begin() as connection:
+        with told(self._backend), self._backend.turn(), self._writing.begin() as connection:
             self._backend.lock(connection, subjects)
             yield connection
 

@@ -41,12 +41,15 @@ class Kept(Noun, array_like=True):
 class Composition(Noun, array_like=True):
     """How a blob is put together: its SHA-256, its size, its pieces in order.
 
-    A piece of this pack is only named; of another one it is said where it was when this was written.
+    A piece of this pack is only named; of another one it is said where it was when this was written. ``compared``: the
+    digests of the pieces and that of the whole were taken in one reading of the same bytes, so that whoever finds each
+    piece right has the right whole.
     """
 
     digest: bytes
     size: int
     pieces: tuple[Kept, ...]
+    compared: bool = False  # packs of before do not say it
 
 
 class Index(Noun):

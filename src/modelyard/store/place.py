@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,12 @@ class Place:
     def size(self, key: str) -> int:
         """Bytes of an object."""
         with self._told():
+            if self.root is not None:
+                # Asked several times for each file; the library's own way takes a hundred times as long.
+                found = (self.root / key).stat()
+                if not stat.S_ISREG(found.st_mode):
+                    raise FileNotFoundError(key)
+                return found.st_size
             return obstore.head(self._store, key)["size"]
 
     def objects(self, prefix: str) -> Iterator[Object]:

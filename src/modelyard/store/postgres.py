@@ -8,7 +8,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, text
@@ -100,6 +100,10 @@ class Postgres:
             pool_pre_ping=True,
             pool_recycle=1800,
         )
+
+    def turn(self) -> AbstractContextManager[None]:
+        """The server has them wait for each other."""
+        return nullcontext()
 
     def lock(self, connection: Connection, subjects: tuple[str, ...]) -> None:
         """All hold the lock of everything; with ``subjects`` they share it and hold one of each besides.

@@ -83,7 +83,10 @@ def repack(
             composition = pieces.composition(digest)
             compositions.append(
                 Composition(
-                    digest=digest, size=sum(each.size for each in composition), pieces=tuple(composition)
+                    digest=digest,
+                    size=sum(each.size for each in composition),
+                    pieces=tuple(composition),
+                    compared=assembly.compared(pack.key, digest, composition),
                 )
             )
         key, index = writer.finish(tuple(compositions))

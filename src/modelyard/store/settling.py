@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from modelyard.core.errors import Conflict
+from modelyard.core.errors import Conflict, Unavailable
 from modelyard.store.borders import Source, cut
 from modelyard.store.codec import PAYS, RAW, encode
 from modelyard.store.pack import Composition, Kept, PackWriter
@@ -45,12 +45,19 @@ class Settling:
     ) -> Settled:
         """Look at the bytes of a blob in ``path``, whose own pack would be ``own`` (and is, when it is ``there``).
 
-        Raises Conflict when others collect what it refers to again and again.
+        Raises Conflict when others collect what it refers to again and again, Unavailable when the file is not that of
+        ``sha256`` any more and lies nowhere else.
         """
         digest = bytes.fromhex(sha256)
         told = tuple(told)
         with Source(path) as source:
-            parts = list(_parts(source, told)) if source.size >= SMALLEST else []
+            parts = _compared(digest, source, told) if source.size >= SMALLEST else []
+            if parts is None:
+                if not there:
+                    raise Unavailable(
+                        f"The file {sha256} changed on this disk while it was looked at; send it again."
+                    )
+                parts = []  # others are not to have pieces of what is damaged
             for _ in range(_ATTEMPTS):
                 known = self._pieces.known({part.digest for part in parts})
                 elsewhere = {each for each, kept in known.items() if kept.pack != own}
@@ -72,12 +79,14 @@ class Settling:
             f"What the blob {sha256} has in common with others was collected meanwhile; try again."
         )
 
-    def cool(self, sha256: str, path: Path, own: str) -> Settled:
+    def cool(self, sha256: str, path: Path, own: str) -> Settled | None:
         """Keep a blob that is its own pack as pieces, each as small as it gets; whole as it is when that saves less
-        than a twentieth. Raises Conflict as above."""
+        than a twentieth. None, and nothing is done, for one that is damaged. Raises Conflict as above."""
         digest = bytes.fromhex(sha256)
         with Source(path) as source:
-            parts = list(_parts(source, ()))
+            parts = _compared(digest, source, ())
+            if parts is None:
+                return None
             for _ in range(_ATTEMPTS):
                 known = self._pieces.known({part.digest for part in parts})
                 new = _new(parts, {each for each, kept in known.items() if kept.pack != own})
@@ -109,7 +118,9 @@ class Settling:
                 codec, data = encode(source.read(part.offset, part.size))
                 kept[part.digest] = writer.add(part.digest, part.size, codec, data)
             order = tuple(kept.get(part.digest) or known[part.digest] for part in parts)
-            key, index = writer.finish((Composition(digest=digest, size=source.size, pieces=order),))
+            key, index = writer.finish(
+                (Composition(digest=digest, size=source.size, pieces=order, compared=True),)
+            )
             if most is not None and writer.size > most * source.size:
                 return source.size
             self._place.keep(writer.place, key)
@@ -140,9 +151,18 @@ def outside_of(files: Iterable[tuple[str, Path]]) -> dict[str, list[tuple[int, i
     return found
 
 
-def _parts(source: Source, told: tuple[tuple[int, int], ...]) -> Iterable[_Part]:
+def _compared(digest: bytes, source: Source, told: Iterable[tuple[int, int]]) -> list[_Part] | None:
+    """The parts of a blob, in order; None when it is not what its digest says.
+
+    Both digests are of one reading: the parts, found right one by one, make up the whole.
+    """
+    parts: list[_Part] = []
+    hashed = hashlib.sha256()
     for offset, length in cut(source, told):
-        yield _Part(hashlib.sha256(source.read(offset, length)).digest(), offset, length)
+        data = source.read(offset, length)
+        hashed.update(data)
+        parts.append(_Part(hashlib.sha256(data).digest(), offset, length))
+    return parts if hashed.digest() == digest else None
 
 
 def _new(parts: list[_Part], elsewhere: set[bytes]) -> list[_Part]:

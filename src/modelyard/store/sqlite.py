@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ class Sqlite:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._turn = threading.Lock()
 
     @property
     def shown(self) -> str:
@@ -45,6 +47,17 @@ class Sqlite:
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
         return engine
+
+    @contextmanager
+    def turn(self) -> Generator[None, None, None]:
+        """Threads of one process are woken one by one; SQLite would have each sleep and try again, and leave the file
+        idle meanwhile. Other processes are waited for as it does."""
+        if not self._turn.acquire(timeout=_PATIENCE):
+            raise _busy()
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def lock(self, connection: Connection, subjects: tuple[str, ...]) -> None:
         """``BEGIN IMMEDIATE`` was it: there is one writer, whatever it writes about."""
@@ -83,7 +96,7 @@ class Sqlite:
     def _of_sqlite(self, error: sqlite3.Error) -> ModelyardError | None:
         match getattr(error, "sqlite_errorcode", 0) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                return Unavailable("The database is busy with another writer; try again.", retry_after=1.0)
+                return _busy()
             case sqlite3.SQLITE_FULL:
                 return self._of_disk(str(error))
             case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_READONLY:
@@ -106,6 +119,10 @@ class Sqlite:
                 f"The disk is full: nothing was written to the database {self.path}. Make room and try again."
             )
         return Unavailable(f"The database {self.path} cannot be read or written: {what}. Look at the disk.")
+
+
+def _busy() -> Unavailable:
+    return Unavailable("The database is busy with another writer; try again.", retry_after=1.0)
 
 
 def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -5,6 +5,7 @@ They raise what our own walk says, and never lower it. They read whole pickles i
 or one with raw arrays of joblib between its opcodes, is left to our own walk; that is noted.
 """
 
+import functools
 import importlib.util
 import io
 import logging
@@ -21,8 +22,9 @@ _LARGEST: Final = 16 * 1024 * 1024
 Opinion = Callable[[Source, int, int, Report], None]
 
 
+@functools.cache
 def version_of(name: str) -> str | None:
-    """The release that is installed; None: none."""
+    """The release that was installed when it was first asked for; None: none. Reading it takes milliseconds."""
     if importlib.util.find_spec(name) is None:
         return None
     try:

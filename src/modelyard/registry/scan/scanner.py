@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
@@ -12,6 +10,7 @@ import msgspec
 
 from modelyard.core.scan import Finding
 from modelyard.registry.scan import jail
+from modelyard.registry.scan.forks import Fork, NoScanner, fork
 
 SECONDS: Final = 120  # of processor time for a file, whatever its size
 SPEED: Final = 10 * 2**20  # bytes that are looked at in one more second, at least
@@ -26,10 +25,6 @@ class Asked(NamedTuple):
     name: str
     size: int
     read: Callable[[int, int], bytes]
-
-
-class NoScanner(Exception):
-    """The scanning process could not begin: nothing was looked at."""
 
 
 class Answer(NamedTuple):
@@ -72,25 +67,15 @@ def _look(
     """The answers of one process: of all files, or of those up to the one over which it ended."""
     allowed = seconds + sum(file.size for file in files) // SPEED
     asked = {
-        "files": [[file.name, file.size] for file in files], "opinion": opinion, "seconds": allowed, "memory": memory,
+        "files": [[file.name, file.size] for file in files], "seconds": allowed, "memory": memory,
     }  # fmt: skip
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-m", "modelyard.registry.scan.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={"PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-        )
-    except OSError as error:
-        raise NoScanner(str(error)) from error
+    process = fork(opinion)
     begun = False
     late = threading.Timer(4 * allowed + 60, process.kill)
     late.start()
     heard = _Heard(process)
     answers: list[Answer] = []
     try:
-        assert process.stdin is not None
         _send(process, json.dumps(asked).encode() + b"\n")
         for told in heard:
             check()
@@ -114,12 +99,13 @@ def _look(
         process.kill()
         process.wait()
         heard.close()
+        process.close()
 
 
 class _Heard:
     """The lines of a process, and its last words."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: Fork) -> None:
         self._process = process
         self._words = b""
         self._ear = threading.Thread(target=self._listen, daemon=True)
@@ -129,7 +115,6 @@ class _Heard:
         return self
 
     def __next__(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
         line = self._process.stdout.readline(_LINE)
         if not line.endswith(b"\n"):
             raise StopIteration
@@ -153,24 +138,15 @@ class _Heard:
         return f"the scanning process ended ({code}): {last[0][:200]}"
 
     def close(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    continue
+        """After its end."""
         self._ear.join(1.0)
-        if self._process.stderr is not None:
-            self._process.stderr.close()
 
     def _listen(self) -> None:
-        assert self._process.stderr is not None
-        while piece := self._process.stderr.read1(4096):  # type: ignore[attr-defined]
+        while piece := self._process.stderr.read1(4096):
             self._words = (self._words + piece)[-4096:]
 
 
-def _send(process: "subprocess.Popen[bytes]", data: bytes) -> None:
-    assert process.stdin is not None
+def _send(process: Fork, data: bytes) -> None:
     try:
         process.stdin.write(data)
         process.stdin.flush()

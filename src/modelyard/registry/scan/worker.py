@@ -1,8 +1,8 @@
-"""The scanning process: ``python -m modelyard.registry.scan.worker``. Reads requests, asks for bytes, answers.
+"""The scanning process, forked from a ``template`` for one request. Asks for bytes, answers, ends.
 
 One JSON line each way, and behind a ``read`` its bytes (length as u32, little-endian):
 
-    in    {"files": [[name, size], …], "opinion": null, "seconds": 60, "memory": 1073741824}
+    in    {"files": [[name, size], …], "seconds": 60, "memory": 1073741824}
     out   {"held": "seccomp"}
     out   {"read": [index, offset, length]}     in    length, bytes
     out   {"file": index, "findings": […], "more": 0, "pickles": 1, "peak": bytes}
@@ -17,7 +17,8 @@ import sys
 import warnings
 from typing import Any, BinaryIO, Final
 
-from modelyard.registry.scan import jail, kinds, opinions
+from modelyard.registry.scan import jail, kinds
+from modelyard.registry.scan.opinions import Opinion
 
 _WINDOW: Final = 128 * 1024
 _MOST: Final = 32 * 1024 * 1024 + 4096
@@ -53,16 +54,12 @@ class Served:
         return _exactly(self._requests, count)
 
 
-def main() -> None:
-    """Serve one request and end."""
-    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+def main(opinion: Opinion | None) -> None:
+    """Serve one request over the descriptors 0 and 1 and come back."""
+    requests, answers = open(0, "rb", closefd=False), os.fdopen(os.dup(1), "wb")  # noqa: SIM115
     os.dup2(2, 1)  # whatever a library prints is no answer
     asked: dict[str, Any] = json.loads(requests.readline())
     warnings.simplefilter("ignore")
-    opinion = None
-    if asked["opinion"] is not None:
-        opinion = opinions.load(asked["opinion"])
-    _warm()
     jail.limit(asked["seconds"], asked["memory"])
     _say(answers, {"held": jail.enter()})
     for index, (name, size) in enumerate(asked["files"]):
@@ -83,7 +80,7 @@ def main() -> None:
     _say(answers, {"end": True})
 
 
-def _warm() -> None:
+def warm() -> None:
     """Import what is imported late, before files cannot be looked for."""
     import ast
     import encodings.cp437
@@ -118,7 +115,3 @@ def _exactly(requests: BinaryIO, count: int) -> bytes:
     if len(data) != count:
         sys.exit(3)  # nobody is there any more
     return data
-
-
-if __name__ == "__main__":
-    main()
