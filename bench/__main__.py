@@ -28,6 +28,7 @@ QUESTIONS = (
     "command_line",
     "deploy_time",
     "zoo",
+    "wake",
     "thousand",
     "environments",
     "registry_search",

@@ -50,6 +50,7 @@ def main(sockets: "Sequence[int]", groups: "Sequence[int]") -> int:
         confine.packages()
         adapter = create(start["adapter"])
         options = dict(start["options"], threads=start["threads"], trusted=start["trusted"])
+        options["known"] = start.get("known")
         adapter.load(Path(start["files"]), start["device"], options)
         version = max(spoken)
         hello = {

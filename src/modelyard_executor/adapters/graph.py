@@ -13,7 +13,8 @@ Arrays = Dict[str, Any]
 class Graph:
     """A subclass opens its framework's model and runs it; items of one inner shape are computed together.
 
-    ``options``: ``signature`` (of the analysis; None where ``open`` finds it), ``threads``, and the subclass' own.
+    ``options``: ``signature`` (of the analysis; None where ``open`` finds it), ``known`` (what this adapter made of it
+    before, of the same files), ``threads``, and the subclass' own.
     """
 
     least = 1  # rows that the model takes at least; fewer are filled up with copies of the last
@@ -26,7 +27,9 @@ class Graph:
         self._signature: Signature = dict(options["signature"] or {})
         self._size = 0
         self.open(files, device, options)
-        if self._together and not self._batches():
+        if options.get("known"):
+            self._signature = dict(options["known"])  # what trying it came to before
+        elif self._together and not self._batches():
             self._take_apart()
 
     def open(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
