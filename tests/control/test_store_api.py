@@ -5,6 +5,7 @@ from typing import Any
 
 from modelyard.control import janitor
 from support import weights
+from support.node import wait_until
 from support.stores import damage, put
 
 WHOLE = weights.tensors(1, rows=1024)
@@ -14,9 +15,10 @@ def _versions(client: Any) -> Any:
     from modelyard.core.model import Analysis
 
     platform = client.app.state.platform
+    wait_until(lambda: platform.janitor.turns, what="the janitor's first turn, which would look at these too")
     analysis = Analysis(format="safetensors", adapter="transformers")
     for name, data in (("base", WHOLE), ("tuned", weights.tuned(WHOLE, 1))):
-        with platform.blobs.referring():  # the janitor of a platform that has just begun is at work
+        with platform.blobs.referring():
             manifest = put(platform.blobs, {"model.safetensors": weights.safetensors(data)}, settle=False)
             platform.versions.add(name, manifest, analysis, False)
     return platform

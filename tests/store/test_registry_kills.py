@@ -25,6 +25,7 @@ from support.registry import Registry
 import time
 registry = Registry(Database(sys.argv[1] if "://" in sys.argv[1] else Path(sys.argv[1])), time.time)
 chance = random.Random(int(sys.argv[3]))
+registry.aliases.move("m", "production", 1, who="w", why="w")
 print("begun", flush=True)
 while True:
     model, number = chance.choice("mn"), chance.randint(1, 6)

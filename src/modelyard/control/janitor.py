@@ -62,6 +62,8 @@ class Janitor:
         self._deleted = True  # since it was last collected; nobody knows what was before the start
         self._looked_at = 0  # the row of the last version whose blobs were settled
         self._thread: threading.Thread | None = None
+        self._turn = threading.RLock()  # two who look at the same blobs would write the same pieces twice
+        self.turns = 0  # of its own that are over
 
     def start(self) -> None:
         """Start the thread."""
@@ -95,6 +97,7 @@ class Janitor:
             except Exception:  # noqa: BLE001 - the edge of a thread that must not end
                 if not self._stop.is_set():
                     _log.exception("collecting failed; it is tried again in an hour")
+            self.turns += 1
             self._deleted = (
                 not self._wake.wait(self.EVERY if self._settled else self.AGAIN) or self._deleted
             )
@@ -122,7 +125,12 @@ class Janitor:
             platform.reconciler.wake()
 
     def collect(self, *, settle: bool = False) -> Collected:
-        """Remove what nothing uses; safe beside uploads and jobs. With ``settle`` have what is new looked at too."""
+        """Remove what nothing uses; safe beside uploads and jobs. With ``settle`` have what is new looked at too. One
+        at a time: another waits."""
+        with self._turn:
+            return self._collect(settle)
+
+    def _collect(self, settle: bool) -> Collected:
         from modelyard.control.environments import clean
         from modelyard.registry.upload import collect_garbage
 
@@ -166,6 +174,10 @@ class Janitor:
     def settle(self) -> int:
         """Have what is new looked at for pieces that are there already; how many blobs that were. Not while a
         deployment is on its way: it reads the same disk."""
+        with self._turn:
+            return self._settle()
+
+    def _settle(self) -> int:
         platform = self._platform
         count = 0
         for row, model, number, manifest in platform.versions.manifests(self._looked_at):
