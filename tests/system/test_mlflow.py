@@ -136,7 +136,7 @@ def test_a_server_s_registry_comes_with_its_story_and_only_once(shell: Shell, ml
     assert card["tags"] == ["team-growth"]
     assert card["metrics"][0]["rows"] == [["auc", 0.9]]
     assert "Who leaves." in card["text"]
-    assert shell.json("models", "alias", "churn-rate")["champion"] == 1
+    assert shell.json("models", "alias", "churn-rate")["aliases"] == {"champion": 1}
     deployed = shell.json("deploy", "churn-rate@champion")
     assert deployed["state"] == "ready"
     assert len(deployed["example"]["features"]) == 4
