@@ -249,7 +249,10 @@ def _mlflow(place: Path, models: list[Model]) -> dict[str, Any]:
             return {"failed": str(error).splitlines()[0][:300]}
         experiment = _post(url, "experiments/create", {"name": "bench"})["experiment_id"]
         before = _processor(process.pid)
-        taken = uvloop.run(_together(url, [_logged(model, experiment) for model in models]))
+        try:
+            taken = uvloop.run(_together(url, [_logged(model, experiment) for model in models]))
+        except TimeoutError:
+            return {"failed": f"not done after {_PATIENCE:.0f} s"}
         taken["processor"] = _processor(process.pid) - before
         kept = [path for path in (place / "artifacts").rglob("*") if path.is_file()]
         taken["files"] = len(kept)
