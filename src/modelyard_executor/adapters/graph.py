@@ -13,11 +13,12 @@ Arrays = Dict[str, Any]
 class Graph:
     """A subclass opens its framework's model and runs it; items of one inner shape are computed together.
 
-    ``options``: ``signature`` (of the analysis; None where ``open`` finds it), ``known`` (what this adapter made of it
-    before, of the same files), ``threads``, and the subclass' own.
+    ``options``: ``signature`` (of the analysis; None where ``open`` finds it), ``threads``, and the subclass' own.
+    ``known``, where it is set before, is the signature that this adapter came to before, of the same files.
     """
 
     least = 1  # rows that the model takes at least; fewer are filled up with copies of the last
+    known: Optional[Signature] = None
     careful = False  # whether rows put together must be seen to come out as they do alone
 
     def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
@@ -27,8 +28,8 @@ class Graph:
         self._signature: Signature = dict(options["signature"] or {})
         self._size = 0
         self.open(files, device, options)
-        if options.get("known"):
-            self._signature = dict(options["known"])  # what trying it came to before
+        if self.known:
+            self._signature = dict(self.known)  # what trying it came to before
         elif self._together and not self._batches():
             self._take_apart()
 
