@@ -17,7 +17,7 @@ _LONG = 3600.0  # seconds: the platform scans and analyzes every file before it 
 
 
 class Arrived(NamedTuple):
-    """The version that files are, whether they became it now, and the address of the API that tells of it."""
+    """The version that files are, whether they became it now, and the address of its page."""
 
     version: Version
     new: bool
@@ -54,5 +54,5 @@ def push(session: Session, path: Path, name: str | None, terms: Terms, on_event:
     version, new = decode(reply.body, Version), reply.status == 201
     told = f"{version.model} version {version.number}" + ("" if new else ", which was there already")
     on_event(event("stage_done", "register", told))
-    url = f"{session.location.url}/api/v1/models/{part(version.model)}/versions/{version.number}"
+    url = f"{session.location.url}/models/{part(version.model)}/versions/{version.number}"
     return Arrived(version, new, url)

@@ -34,8 +34,8 @@ Tell = Callable[[str], None]
 
 class Pushed(NamedTuple):
     """The version that something became. ``new``: it was not there before; ``checked``: on how many records of the example
-    its files answered as the object did; ``url`` is its endpoint's page, or of one that was not deployed its address in
-    the API; ``predict_url`` is where records are posted to."""
+    its files answered as the object did; ``url`` is its page, or of one that was deployed its endpoint's;
+    ``predict_url`` is where records are posted to."""
 
     name: str
     version: int
@@ -344,7 +344,7 @@ def _told(arrived: Arrived, made: _Made, wanted: _Wanted, predict_url: str | Non
     version = arrived.version
     page = arrived.url
     if predict_url is not None:
-        page = f"{arrived.url.partition('/api/')[0]}/endpoints/{wanted.name}"
+        page = f"{arrived.url.partition('/models/')[0]}/endpoints/{wanted.name}"
     pushed = Pushed(
         name=version.model, version=version.number, digest=version.digest, format=version.analysis.format,
         size=version.manifest.size, new=arrived.new, checked=made.checked, url=page, predict_url=predict_url,
