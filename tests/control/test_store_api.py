@@ -15,7 +15,9 @@ def _versions(client: Any) -> Any:
     from modelyard.core.model import Analysis
 
     platform = client.app.state.platform
-    wait_until(lambda: platform.janitor.turns, what="the janitor's first turn, which would look at these too")
+    wait_until(
+        lambda: platform.janitor.turns, what="the janitor's first turn, which would look at these too"
+    )
     analysis = Analysis(format="safetensors", adapter="transformers")
     for name, data in (("base", WHOLE), ("tuned", weights.tuned(WHOLE, 1))):
         with platform.blobs.referring():
