@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from modelyard.client import Client
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+VersionName = Annotated[
+    str, typer.Argument(metavar="VERSION", help="NAME/3, NAME@production, or NAME (its latest).")
+]
 
 
 _named: str | None = None  # the project that this command was given
