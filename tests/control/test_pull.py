@@ -42,7 +42,8 @@ def test_what_was_pushed_is_pulled(
         first = client.push(files)
         again = client.push(files, "double")
         assert (first.new, again.new, again.version.number) == (True, False, 1)
-        assert httpx.get(first.url).json()["digest"] == first.version.digest
+        page = httpx.get(first.url.replace("/models/", "/api/v1/models/")).json()
+        assert page["digest"] == first.version.digest
         pulled = client.pull("double/1", tmp_path / "here")
         assert contents(pulled.folder) == contents(files)
         with pytest.raises(Conflict, match="is there already"):

@@ -49,7 +49,7 @@ def test_a_version_from_its_upload_to_its_end(shell: Shell, tmp_path: Path) -> N
     assert "better" in shell.run("models", "history", "fraud").stdout
 
     # Named everywhere, and told when it is deprecated.
-    assert shell.json("models", "show", "fraud@production")["number"] == 2
+    assert shell.json("models", "show", "fraud@production")["version"]["number"] == 2
     shell.json("models", "deprecate", "fraud/1", "--because", "it drifts")
     told = shell.run("deploy", "fraud/1", "--name", "old")
     assert told.returncode == 0, told.stderr

@@ -144,6 +144,7 @@ def test_an_upload_goes_on_after_a_reload_and_a_part_that_failed(
 ) -> None:
     folder = folder_of(tmp_path / "Card Fraud", more=5 * PART + 17)
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)  # the bodies of all that is routed go through the test
     page = context.new_page()
     sent: list[str] = []
 
@@ -180,7 +181,7 @@ def test_an_upload_goes_on_after_a_reload_and_a_part_that_failed(
     page.fill("#task", "fraud-detection")
     page.fill("#tags", "money, risk")
     page.click("#go")
-    page.wait_for_url(f"{address}/models/fraud/versions/1", timeout=60_000)
+    page.wait_for_url(f"{address}/models/fraud/versions/1")
     assert len(set(again)) == 4  # of six parts two had come before
     assert page.title() == "fraud/1 · Modelyard"
     digest = hashlib.sha256((folder / "data" / "extra.bin").read_bytes()).hexdigest()

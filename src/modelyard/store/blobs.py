@@ -67,14 +67,20 @@ class BlobStore:
         self._settling = None if pieces is None else Settling(self.place, pieces, self._incoming.place)
 
     def put(
-        self, chunks: Iterable[bytes | bytearray], *, sha256: str | None = None, size: int | None = None
+        self,
+        chunks: Iterable[bytes | bytearray],
+        *,
+        sha256: str | None = None,
+        size: int | None = None,
+        read: bool = False,
     ) -> FileDigest:
-        """Write a blob. One that is known by ``sha256`` is not even read from ``chunks``.
+        """Write a blob. One that is known by ``sha256`` is not even read from ``chunks``, unless ``read`` says that
+        they must be its bytes also then.
 
         Raises InvalidInput when the bytes are not what ``sha256`` and ``size`` say, and Unavailable
         when the disk is full. Whatever is raised, also by ``chunks``, nothing is left behind.
         """
-        if sha256 is not None and (known := self._known(sha256, size)) is not None:
+        if sha256 is not None and not read and (known := self._known(sha256, size)) is not None:
             return known
         with self._writer(sha256, size) as writer:
             for chunk in chunks:
@@ -89,8 +95,7 @@ class BlobStore:
         size: int | None = None,
         read: bool = False,
     ) -> FileDigest:
-        """As :meth:`put`, for the body of a request. The disk is waited for in other threads. With ``read`` the bytes
-        are also read, and must be those of ``sha256``, when they are here already."""
+        """As :meth:`put`, for the body of a request. The disk is waited for in other threads."""
         if (
             sha256 is not None
             and not read
@@ -98,7 +103,7 @@ class BlobStore:
         ):
             return known
         if size is not None and size <= _CHUNK:
-            return await self._put_small(chunks, sha256, size)
+            return await self._put_small(chunks, sha256, size, read)
         writer = await aside(self._writer, sha256, size)
         try:
             await write_aside(chunks, writer.write)
@@ -107,14 +112,16 @@ class BlobStore:
             # In this thread: a cancelled task gets no second turn to wait for another one.
             writer.discard()
 
-    async def _put_small(self, chunks: AsyncIterable[bytes], sha256: str | None, size: int) -> FileDigest:
+    async def _put_small(
+        self, chunks: AsyncIterable[bytes], sha256: str | None, size: int, read: bool
+    ) -> FileDigest:
         """Gather it here, and go to another thread once."""
         gathered = bytearray()
         async for chunk in chunks:
             gathered += chunk
             if len(gathered) > size:
                 break  # it is told below
-        return await aside(lambda: self.put([gathered], sha256=sha256, size=size))
+        return await aside(lambda: self.put([gathered], sha256=sha256, size=size, read=read))
 
     def adopt(self, place: Path, sha256: str) -> FileDigest:
         """Make a blob of a file that lies under the root already; ``place`` is gone then.
