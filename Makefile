@@ -25,7 +25,7 @@ test: $(VENV)/.installed-dev .setup/system  ## install everything, then all chec
 	$(MAKE) --no-print-directory static
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS)
 
-check: $(VENV)/.installed-dev  ## the fast inner loop: lint, types, imports, unit tests (no platform is started)
+check: $(VENV)/.installed-dev .setup/postgresql  ## the fast inner loop: lint, types, imports, unit tests (no platform is started)
 	$(MAKE) --no-print-directory static
 	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not system" --ignore tests/policy/test_simulated.py tests/core tests/policy tests/store tests/analyze tests/registry tests/catalog tests/deploy tests/client tests/web
 
@@ -40,7 +40,8 @@ format: $(VENV)/.installed-dev  ## format the code, mend what the linter can
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-schema: $(VENV)/.installed-dev  ## write docs/model.yaml.schema.json anew, after an adapter came or model.yaml changed
+schema: $(VENV)/.installed-dev  ## write docs/model.yaml.schema.json and docs/access.md anew, after an adapter or an address came
+	$(BIN)/python -c 'from modelyard.control.access_page import page; print(page(), end="")' > docs/access.md
 	$(BIN)/python -c 'import json; from modelyard.analyze.model_yaml import schema; print(json.dumps(schema(), indent=2, ensure_ascii=False))' > docs/model.yaml.schema.json
 
 bench: $(VENV)/.installed-dev .setup/bench-programs  ## measure all questions, peers beside us (docs/performance.md); ARGS="overhead --quick"
@@ -65,10 +66,15 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
 	@touch $@ $(VENV)/.installed
 
-.setup/system:
+.setup/system: .setup/postgresql
 	@command -v chromium >/dev/null || { $(call apt,chromium); }
 	@command -v redis-server >/dev/null || { $(call apt,redis-server); }
+	@command -v clamd >/dev/null || test -x /usr/sbin/clamd || { $(call apt,clamav-daemon); }
 	@command -v pypy3 >/dev/null || ( $(call apt,pypy3) ) || echo 'Without pypy3 some tests are skipped.' >&2
+	@mkdir -p .setup && touch $@
+
+.setup/postgresql:
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(call apt,postgresql); }
 	@mkdir -p .setup && touch $@
 
 .setup/bench-programs:

@@ -28,9 +28,13 @@ QUESTIONS = (
     "command_line",
     "deploy_time",
     "zoo",
+    "wake",
     "thousand",
     "environments",
+    "registry_search",
     "analysis",
+    "store",
+    "uploads",
     "gpu",
 )
 

@@ -183,4 +183,53 @@ def zoo_wakes() -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-_FIGURES = (overhead, mixed_lengths, useful_share, devices, endurance, zoo, zoo_wakes)
+def store() -> dict[str, Any] | None:
+    from bench.statistics import median
+
+    result = load("store")
+    if result is None:
+        return None
+
+    def speed(*way: str) -> float:
+        values = []
+        for each in result["rounds"]:
+            for step in way:
+                each = each[step]
+            values.append(each)
+        return result["bytes"] / median(values) / 1e6
+
+    bars = [
+        ["hashed, written, flushed: nothing else", speed("floor"), False],
+        ["Modelyard: taken in", speed("base", "taken"), True],
+        ["Modelyard: put together of pieces", speed("sibling", "laid_out"), True],
+        ["cp, flushed", speed("cp_flushed"), False],
+    ]
+    for name, told in result["peers"].items():
+        if "failed" not in told:
+            bars.append([f"{name}: taken in", result["bytes"] / told["seconds"] / 1e6, False])
+    return {
+        "name": "store", "title": f"{result['bytes'] / 1e9:.1f} GB of weights", "axis": "MB/s", "bars": bars,
+        "format": "{:,.0f}",
+    }  # fmt: skip
+
+
+def uploads() -> dict[str, Any] | None:
+    from bench.statistics import quantile
+
+    result = load("uploads")
+    if result is None:
+        return None
+    told = {f"Modelyard ({name})": found for name, found in result["found"].items()}
+    if result["peer"] is not None and "failed" not in result["peer"]:
+        told["MLflow (looks at nothing)"] = result["peer"]
+    quantiles = [number / 100 for number in range(1, 101)]
+    lines = {
+        name: [[100 * q, quantile(found["times"], q)] for q in quantiles] for name, found in told.items()
+    }
+    return {
+        "name": "uploads", "title": f"{result['callers']:,} uploads at once", "axis": "seconds at most",
+        "x": "% of the uploads", "lines": lines,
+    }  # fmt: skip
+
+
+_FIGURES = (overhead, mixed_lengths, useful_share, devices, endurance, zoo, zoo_wakes, store, uploads)

@@ -57,7 +57,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         with node(
             Path(folder), *pools, core=None, answers=lambda each: bool(status(each.http)), **settings
         ) as running:
-            first = _all_served(running.http)
+            first = all_served(running.http)
             zipf = uvloop.run(_zipf(running.http, members, plan.count(CALLS, 300)))
             return {
                 "models": models,
@@ -70,7 +70,7 @@ def measure(plan: Plan) -> dict[str, Any]:
             }
 
 
-def _all_served(http: str) -> float:
+def all_served(http: str) -> float:
     """Wait until each has been loaded once; seconds that took."""
     started = time.monotonic()
     while True:
@@ -85,7 +85,7 @@ def _all_served(http: str) -> float:
         time.sleep(0.5)
 
 
-def _question(member: Member, kind: str = "innocent") -> Question:
+def question_of(member: Member, kind: str = "innocent") -> Question:
     def right(body: bytes) -> bool:
         value = next(iter(json.loads(body).values()))
         value = value[0] if isinstance(value, list) else value
@@ -93,11 +93,11 @@ def _question(member: Member, kind: str = "innocent") -> Question:
             1.0, abs(member.answer)
         )
 
-    request = post_json(f"/models/{member.pool.endpoint}/predict", {_input(member): X.tolist()})
+    request = post_json(f"/models/{member.pool.endpoint}/predict", {input_name(member): X.tolist()})
     return Question(request, right, kind=kind)
 
 
-def _input(member: Member) -> str:
+def input_name(member: Member) -> str:
     assert member.pool.signature is not None
     return member.pool.signature.inputs[0].name
 
@@ -110,7 +110,7 @@ async def _zipf(http: str, members: list[Member], calls: int) -> dict[str, Any]:
     samples: list[tuple[float, int, int]] = []
     watcher = asyncio.ensure_future(_watch(http, load, samples))
     before, loads = status(http)["memory"], _metric(http, "modelyard_wakes_total")
-    tally = await load.closed((_question(each) for each in chosen), connections=CALLERS)
+    tally = await load.closed((question_of(each) for each in chosen), connections=CALLERS)
     watcher.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watcher
@@ -167,9 +167,9 @@ async def _beside(http: str, members: list[Member], plan: Plan, pace: float) -> 
     rates: dict[str, list[float]] = {kind: [] for kind in (*kinds, "as many a second", "wakes a second")}
     for _ in range(1 if plan.quick else _TURNS):
         for kind in kinds:
-            warm = (_question(popular[n % len(popular)]) for n in range(10 * len(popular)))
+            warm = (question_of(popular[n % len(popular)]) for n in range(10 * len(popular)))
             await Load(http, patience=60).closed(warm, connections=4)
-            asked = (_question(popular[n % len(popular)]) for n in count())
+            asked = (question_of(popular[n % len(popular)]) for n in count())
             load = Load(http, patience=60)
             waking = Load(http, patience=60)
             waker = None
@@ -189,7 +189,7 @@ async def _beside(http: str, members: list[Member], plan: Plan, pace: float) -> 
 
 
 def _in_turn(members: list[Member]) -> Iterator[Question]:
-    return (_question(members[n % len(members)]) for n in count())
+    return (question_of(members[n % len(members)]) for n in count())
 
 
 def _wakes(http: str, members: list[Member], times: int) -> dict[str, list[float]]:
@@ -204,7 +204,7 @@ def _wakes(http: str, members: list[Member], times: int) -> dict[str, list[float
             for path in ("load", "unload"):  # its pages are in the machine's memory, its process is gone
                 connection.request("POST", f"/v2/repository/models/{member.pool.endpoint}/{path}", b"{}")
                 assert connection.getresponse().read() is not None
-            question = _question(member)
+            question = question_of(member)
             body = question.request.partition(b"\r\n\r\n")[2]
             started = time.perf_counter()
             connection.request(

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from modelyard.store.database import Database
+from support.postgres import PostgresServer
 from support.shell import Shell
 
 # A busy machine is no finding: neither how long an example takes nor how long it takes to be made.
@@ -22,3 +24,27 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
             made.run("down")
         finally:
             made.kill_all()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests of this process that only use it; who hurts it starts one of his own."""
+    with PostgresServer() as server:
+        made = server.create()
+        database = Database(made)
+        database.migrate()
+        database.close()
+        server.migrated = made.rpartition("/")[2]
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | str]:
+    """Where a fresh database is, for ``Database``: the test runs on both kinds."""
+    if request.param == "sqlite":
+        yield tmp_path / "modelyard.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create(server.migrated)
+    yield url
+    server.drop(url)

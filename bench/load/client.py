@@ -59,6 +59,8 @@ class Connection(asyncio.Protocol):
         self._status = int(head[9:12])
         self._last = b"\r\nconnection: close" in head
         self._head = self._need = end + 4
+        if self._status == 204:
+            return True
         if b"\r\ntransfer-encoding: chunked" in head:
             self._chunks = []
             return True

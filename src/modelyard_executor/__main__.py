@@ -18,7 +18,7 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 
 def main(sockets: "Sequence[int]", groups: "Sequence[int]") -> int:
@@ -48,8 +48,10 @@ def main(sockets: "Sequence[int]", groups: "Sequence[int]") -> int:
         confined = start.get("confine")
         held = {} if confined is None else confine.enter(confined, start["device"])
         confine.packages()
-        adapter = create(start["adapter"])
+        adapter: Any = create(start["adapter"])
         options = dict(start["options"], threads=start["threads"], trusted=start["trusted"])
+        if hasattr(adapter, "known"):
+            adapter.known = start.get("known")
         adapter.load(Path(start["files"]), start["device"], options)
         version = max(spoken)
         hello = {

@@ -13,7 +13,8 @@ Container are plain dictionaries of the shapes below, because they travel as JSO
                 the node, and how the costs of a batch add up
     Resources  {"memory_bytes": int, "device": "cpu"}: what loading needs, told before loading; and
                 "device_bytes": int, where the adapter knows what it took of the device at most to be loaded
-                (without it PyTorch is asked)
+                (without it PyTorch is asked); "later_bytes": int and "later_after": seconds, of the machine's
+                memory that it will take beside what loading took, once it has computed for so long
     Container  {"image": str, "system_packages": [...]}: what an image for it starts from
 """
 

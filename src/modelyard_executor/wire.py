@@ -5,9 +5,10 @@
     body   = the raw tensors that the header lists, one after the other; never pickle
 
     node -> executor   START   {"versions": [1, 2], "adapter", "files", "device", "threads", "options",
-                                "trusted", "slabs": true, "computed": true, "modules": true}
+                                "trusted", "slabs": true, "computed": true, "modules": true, "known"}
                                 (slabs: see shared.py; computed: the node knows that frame; modules: it
-                                wants to know which are imported)
+                                wants to know which are imported; known: the signature that HELLO had
+                                when the same version was loaded before, or null)
                        BATCH   {"batch", "items": [{"inputs": [tensor...], "parameters": {},
                                 "stream": true}...]}                                    (stream: from 2)
                        BATCH   {"batch", "alike": n, "inputs": [tensor...]}                    (from 2)

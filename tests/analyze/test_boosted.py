@@ -157,3 +157,21 @@ def test_several_models_are_told(files_of, onnx_bytes: bytes) -> None:
         analyze(files_of(both))
     with pytest.raises(RejectedContent, match=r"m\.onnx, b\.ubj"):
         analyze(files_of({"m.onnx": onnx_bytes, "b.ubj": both["b.ubj"]}))
+
+
+@pytest.mark.parametrize(
+    ("line", "executes"),
+    [
+        ("xgboost_cpu==3.2.0", "no"),  # another version of what is installed anyway
+        ("numpy==2.1.0", "no"),
+        ("xgboost-cpu[dask]==3.2.0", "code"),  # brings others along
+        ("numpy==2.1.0; python_version > '3'", "code"),
+        ("tqdm==4.0", "code"),
+    ],
+)
+def test_a_version_of_what_is_needed_anyway_asks_for_no_trust(files_of, line: str, executes: str) -> None:
+    files = {
+        "model.json": json.dumps(xgboost_model()).encode(),
+        "model.yaml": json.dumps({"requirements": [line]}).encode(),
+    }
+    assert analyze(files_of(files)).executes == executes

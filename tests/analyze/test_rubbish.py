@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modelyard.analyze import analyze
+from modelyard.analyze.tensor_list import list_tensors
 from modelyard.core.errors import RejectedContent
 
 ANY = settings(
@@ -41,10 +42,11 @@ NAMES = st.sampled_from(
 
 
 def survives(files) -> None:
-    try:
-        analyze(files)
-    except RejectedContent as error:
-        assert error.message.endswith((".", ").")), error.message
+    for look in (analyze, list_tensors):
+        try:
+            look(files)
+        except RejectedContent as error:
+            assert error.message.endswith((".", ").")), error.message
 
 
 def survives_at_once(files) -> None:

@@ -8,6 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from modelyard.analyze.model_yaml import load_yaml
+from modelyard.catalog.card import card_of
 from modelyard.catalog.catalog import Catalog, Filter, load, memory_of, read
 from modelyard.catalog.entry import Entry, Field, Licence, Source, check_entry
 from modelyard.core.errors import Internal, InvalidInput, NotFound
@@ -146,3 +147,16 @@ def test_search_wants_all_words_and_puts_names_first() -> None:
 def test_a_name_that_is_nearly_right_is_helped() -> None:
     with pytest.raises(NotFound, match="Did you mean beta"):
         Catalog([entry("beta")]).get("betta")
+
+
+def test_every_entry_makes_a_card() -> None:
+    """Deployed from the catalog, a model says what its entry has read."""
+    for entry in load().entries.values():
+        card = card_of(entry)
+        assert (card.title, card.category, card.commercial) == (
+            entry.title,
+            entry.category,
+            entry.licence.commercial,
+        )
+        assert card.licence is not None and card.licence.lower() == entry.licence.spdx.lower()
+        assert len(card.tags) == len(set(entry.tags))

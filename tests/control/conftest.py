@@ -40,8 +40,10 @@ except ModelyardError as error:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=str(tmp_path / "home"), control_port=0)
+def settings(tmp_path: Path, place: Path | str) -> Settings:
+    """Of a fresh home, with its own database and with one that could be shared."""
+    database = place if isinstance(place, str) else None
+    return Settings(home=str(tmp_path / "home"), control_port=0, database=database)
 
 
 @pytest.fixture

@@ -18,20 +18,26 @@ from modelyard.core.model import Analysis
 from modelyard.core.settings import Home, Settings
 from modelyard.host.lock import ProgramLock
 from support.node import wait_until
+from support.postgres import PASSWORD, PostgresServer
 
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[Platform]:
     """A home with one version that one endpoint wants; nothing runs."""
-    platform = Platform(Settings(home=str(tmp_path / "home")))
+    platform = furnished(Settings(home=str(tmp_path / "home")))
+    yield platform
+    platform.database.close()
+
+
+def furnished(settings: Settings) -> Platform:
+    platform = Platform(settings)
     digest = platform.blobs.put([b"weights"])
     manifest = manifest_of([FileEntry(path="model.onnx", size=7, sha256=digest.sha256)])
     version, _ = platform.versions.add("m", manifest, Analysis(format="onnx", adapter="onnx"), False)
     platform.blobs.lay_out(manifest, platform.version_folder(version.digest))
     environment = platform.environments.ensure([])
     platform.endpoints.deploy("e", "m", 1, DeploymentSettings(), environment.id)
-    yield platform
-    platform.database.close()
+    return platform
 
 
 def kinds(home: Home, **options: bool) -> list[str]:
@@ -132,3 +138,59 @@ def test_it_does_not_repair_under_a_running_control_plane(platform: Platform) ->
             doctor.repair(platform.home)
     finally:
         lock.release()
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[tuple[PostgresServer, Platform]]:
+    """The same with a database that others may share, as a server is by default."""
+    with PostgresServer(durable=True) as server:
+        platform = furnished(Settings(home=str(tmp_path / "home"), database=server.create()))
+        yield server, platform
+        platform.database.close()
+
+
+def test_a_shared_database_is_examined_too(shared: tuple[PostgresServer, Platform], tmp_path: Path) -> None:
+    _, platform = shared
+    home, url = platform.home, platform.settings.database
+    assert url is not None
+    assert doctor.examine(home, database=url, thorough=True) == []
+    orphan = platform.blobs.put([b"nobody wants me"]).sha256
+    platform.jobs.create("deploy", "e", ("register",), {})
+    found = doctor.examine(home, database=url)
+    assert {each.kind: each.subject for each in found}["orphan_blob"] == orphan
+    assert [each.kind for each in found] == ["orphan_blob", "abandoned_job"]
+    assert [each.kind for each in doctor.repair(home, database=url)] == ["orphan_blob"]
+    # What another home has is its own matter.
+    other = Platform(Settings(home=str(tmp_path / "other"), database=url))
+    other.jobs.create("deploy", "o", ("register",), {})
+    other.endpoints.deploy("o", "m", 1, DeploymentSettings(), "gone")
+    assert [each.kind for each in doctor.examine(home, database=url)] == ["abandoned_job"]
+    # But that it is gone while it serves something concerns all.
+    assert other.id is not None
+    other.homes.tell(other.id, "far", None, None)
+    with other.database.begin() as session:
+        session.exec_driver_sql("UPDATE homes SET seen = seen - 4000")
+    other.database.close()
+    (finding,) = [each for each in doctor.examine(home, database=url) if each.kind == "gone_home"]
+    assert "far" in finding.message and "o is served there" in finding.message
+
+
+def test_a_shared_database_that_is_not_as_it_should_be_is_told(
+    shared: tuple[PostgresServer, Platform],
+) -> None:
+    server, platform = shared
+    home, url = platform.home, platform.settings.database
+    for name, value, word in (
+        ("synchronous_commit", "off", "may lose"),
+        ("default_transaction_read_only", "on", "read-only"),
+    ):
+        server.set(name, value)
+        server.disconnect(str(url))
+        told = wait_until(lambda: doctor.examine(home, database=url), what="the finding")
+        assert [each.kind for each in told] == ["unfit_database"] and word in told[0].message
+        assert PASSWORD not in str(told)
+        server.set(name, None)
+    server.stop()
+    (finding,) = doctor.examine(home, database=url)
+    assert finding.kind == "unreachable_database" and PASSWORD not in str(finding)
+    server.start()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
+from modelyard.control.access import Row
 from modelyard.control.app import create_app
 from modelyard.control.edge import request_id_from
 from modelyard.core.errors import InvalidInput
@@ -177,6 +178,7 @@ def test_a_fault_of_ours_is_internal_and_tells_no_details(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(settings)
+    app.state.access.add(Row("GET", "/fault", "viewer"))
 
     @app.get("/fault")
     def fault() -> None:

@@ -130,6 +130,44 @@ def test_a_pickle_needs_trust(client: TestClient, upload) -> None:
     assert taken.status_code == 201 and taken.json()["trusted"]
 
 
+def test_trust_has_a_reason_that_is_kept(client: TestClient, upload) -> None:
+    buffer = io.BytesIO()
+    joblib.dump(LogisticRegression().fit(np.eye(2), [0, 1]), buffer)
+    asked = {
+        "upload": upload(client, {"model.joblib": buffer.getvalue()}),
+        "trust_pickle": True,
+        "because": "ours",
+    }
+    made = client.post("/api/v1/models/m/versions", json=asked).json()
+    assert made["trust"] == {"who": "someone on this machine", "because": "ours"}
+    assert any(
+        (each["what"], each["why"]) == ("version.add", "trusted: ours")
+        for each in client.get("/api/v1/audit").json()
+    )
+
+
+def test_a_version_has_a_scan(client: TestClient, upload) -> None:
+    client.post("/api/v1/models/m/versions", json={"upload": upload(client, {"model.onnx": onnx_bytes()})})
+    scan = client.get("/api/v1/models/m/versions/1/scan").json()
+    assert (scan["verdict"], scan["quarantine"]) == ("clean", None)
+    (file,) = scan["files"]
+    assert (file["path"], [each["scanner"] for each in file["verdicts"]]) == ("model.onnx", ["modelyard"])
+    again = client.post("/api/v1/models/m/versions/1/scan", json={"again": True}).json()
+    assert again["files"][0]["verdicts"][0]["time"] > file["verdicts"][0]["time"]
+    assert client.get("/api/v1/models/m/versions/2/scan").status_code == 404
+    assert client.post("/api/v1/models/m/versions/1/scan", json={"agian": True}).status_code == 400
+
+
+def test_an_attack_makes_no_version(client: TestClient, upload) -> None:
+    attack = {"model.onnx": onnx_bytes(), "extra.txt": b"cposix\nsystem\n(S'true'\ntR."}
+    refused = client.post(
+        "/api/v1/models/m/versions", json={"upload": upload(client, attack), "trust_pickle": True}
+    )
+    assert (refused.status_code, refused.json()["field"]) == (422, "extra.txt")
+    assert "posix.system" in refused.json()["error"]
+    assert client.get("/api/v1/models").json() == []
+
+
 def test_a_model_can_be_deleted(client: TestClient, upload) -> None:
     client.post("/api/v1/models/m/versions", json={"upload": upload(client, {"model.onnx": onnx_bytes()})})
     assert client.delete("/api/v1/models/m").status_code == 204

@@ -83,7 +83,8 @@ def test_a_follower_that_leaves_leaves_nothing_running(here: Here) -> None:
     id = here.job()
     here.tell(id, "one")
     with here.http.stream("GET", f"/jobs/{id}/events") as stream:
-        next(stream.iter_lines())
+        lines = stream.iter_lines()  # kept: its end would be the stream's
+        next(lines)
         wait_until(lambda: here.platform.hub.followers == 1, what="the follower being counted")
     wait_until(lambda: here.platform.hub.followers == 0, what="the follower's end")
 

@@ -96,3 +96,17 @@ def test_the_memory_of_devices_is_told_for_each_or_by_name(
 def test_a_memory_of_devices_that_cannot_be_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidInput, match=r"device_memory|size|more than nothing"):
         load_settings(device_memory=wrong)
+
+
+def test_a_shared_database_is_named_by_its_url_and_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().database is None
+    for url in ("postgresql://a:b@c/d", "postgres://c/d", "postgresql+psycopg://c/d?sslmode=require"):
+        monkeypatch.setenv("MODELYARD_DATABASE", url)
+        assert load_settings().database == url
+    for url in ("mysql://a:secret@c/d", "/var/lib/a.db", ""):
+        monkeypatch.setenv("MODELYARD_DATABASE", url)
+        with pytest.raises(InvalidInput, match="postgresql://") as caught:
+            load_settings()
+        assert "secret" not in caught.value.message

@@ -11,6 +11,7 @@ from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import (
     ExecutorSpec,
     Footprint,
+    Grant,
     NodeStatus,
     Pool,
     PoolStatus,
@@ -151,6 +152,15 @@ def test_a_node_with_another_generation_gets_the_table_with_a_higher_one() -> No
         again = decide(want, Observed(pushed=table, status=node(reported)), 0.0).table
         assert again is not None and again.generation == max(7, reported) + 1
         assert msgspec.json.encode(again.pools) == msgspec.json.encode(table.pools)
+
+
+def test_changed_grants_are_pushed() -> None:
+    one, other = Grant(digest="a", endpoints=("e",)), Grant(digest="a", endpoints=("e", "f"))
+    table = decide(Wanted(keys=(), grants=(one,)), Observed(status=node(0)), 0.0).table
+    assert table is not None and table.grants == (one,)
+    assert decide(Wanted(keys=(), grants=(one,)), Observed(pushed=table, status=node(1)), 0.0).table is None
+    pushed = decide(Wanted(keys=(), grants=(other,)), Observed(pushed=table, status=node(1)), 0.0).table
+    assert pushed is not None and pushed.grants == (other,)
 
 
 def test_changed_keys_are_pushed() -> None:
@@ -418,3 +428,38 @@ Rollouts.TestCase.settings = settings(
     max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestRolloutsConverge = Rollouts.TestCase
+
+
+def _withheld(given: Revision) -> Revision:
+    return msgspec.structs.replace(given, withheld="Version 1 of m is in quarantine. It is malicious.")
+
+
+def test_a_revision_that_is_withheld_leaves_the_table_though_it_serves() -> None:
+    old = _withheld(revision("old", state="ready"))
+    actions = decide(
+        wanted(Line(endpoint="e", wanted=old, serving=old)), Observed(status=node(old="ready")), 0.0
+    )
+    assert actions.table is not None and (actions.table.pools, actions.table.routes) == ((), ())
+    assert [(each.deployment.id, each.state, each.reason) for each in actions.changes] == [
+        ("old", "failed", old.withheld)
+    ]
+
+
+def test_it_stays_out_when_it_is_withheld_no_more_until_another_is_deployed() -> None:
+    old = revision("old", state="failed")
+    actions = decide(wanted(Line(endpoint="e", wanted=old, serving=old)), Observed(status=node()), 0.0)
+    assert actions.changes == ()
+    assert actions.table is not None and actions.table.pools == ()
+    new = revision("new", number=2)
+    line = Line(endpoint="e", wanted=new, serving=old)
+    actions = decide(wanted(line), Observed(status=node(new="ready")), 0.0)
+    assert actions.table is not None and [pool.deployment for pool in actions.table.pools] == ["new"]
+    assert [each.id for each in actions.serves] == ["new"]
+
+
+def test_a_wanted_revision_that_is_withheld_fails_and_the_other_serves_on() -> None:
+    line = Line(endpoint="e", wanted=_withheld(revision("new")), serving=revision("old", state="ready"))
+    actions = decide(wanted(line), Observed(status=node(old="ready", new="ready")), 0.0)
+    assert [(each.deployment.id, each.state) for each in actions.changes] == [("new", "failed")]
+    assert [each.id for each in actions.reverts] == ["new"]
+    assert actions.table is not None and [pool.deployment for pool in actions.table.pools] == ["old"]

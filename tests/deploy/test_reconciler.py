@@ -62,8 +62,8 @@ class Node:
 
 
 class Yard:
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
+    def __init__(self, place: Path | str) -> None:
+        self.database = Database(place)
         self.database.migrate()
         self.endpoints = Endpoints(self.database)
         self.remotes = Remotes(self.database)
@@ -95,8 +95,8 @@ class Yard:
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
-    yard = Yard(tmp_path / "modelyard.db")
+def yard(place: Path | str) -> Iterator[Yard]:
+    yard = Yard(place)
     yield yard
     yard.reconciler.stop(timeout=60)
     yard.database.close()

@@ -81,6 +81,26 @@ def test_it_answers_first_and_is_packed_then(tmp_path: Path, outside: bool) -> N
     assert np.abs(then - wanted).max() <= 1e-6
 
 
+def test_it_is_packed_when_it_has_computed_for_as_long_as_that_takes(tmp_path: Path) -> None:
+    session = Session(save(tmp_path / "m" / "model.onnx"), 1)
+    later = session.later
+    assert later["later_bytes"] == 2 * 64 * 20_000 * 4
+    assert later["later_after"] == later["later_bytes"] * onnx_session.PACKING
+    assert not session.worth_packing
+    session._computed = later["later_after"]
+    assert session.worth_packing
+    session.pack()
+    session.packed()
+    assert not session.worth_packing
+
+
+def test_what_the_runtime_does_once_can_be_done_before_any_model(tmp_path: Path) -> None:
+    onnx_session.warm()
+    onnx_session.warm()
+    path = save(tmp_path / "m" / "model.onnx")
+    assert np.abs(Session(path, 1).run(None, {"x": X})[0] - plainly(path, X)).max() <= 1e-4
+
+
 @pytest.mark.parametrize("how", ["small", "not raw"])
 def test_any_other_is_loaded_whole(tmp_path: Path, how: str) -> None:
     small = how == "small"
@@ -90,6 +110,8 @@ def test_any_other_is_loaded_whole(tmp_path: Path, how: str) -> None:
     session.pack()
     session.packed()
     assert session._session is loaded
+    assert not session.worth_packing
+    assert session.later == {}
     assert np.abs(session.run(None, {"x": X})[0] - plainly(path, X)).max() <= 1e-6
 
 

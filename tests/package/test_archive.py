@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -222,6 +223,37 @@ def test_a_locked_one_and_one_of_clashing_names_are_refused(tmp_path: Path) -> N
         opened(path, tmp_path)
     with pytest.raises(RejectedContent):
         unpack(tar(tmp_path / "b.tar", {"a": b"x", "a/b": b"y"}), tmp_path / "other", progress=print)
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("a.txt", "a.txt"), "twice"),
+        (("Model.txt", "model.TXT"), "one on some machines"),
+        (("Weights/a", "weights/b"), "one on some machines"),
+        (("caf\u00e9", "cafe\u0301"), "one on some machines"),
+        (("\ufb01le", "file"), "one on some machines"),
+        (("stra\u00dfe", "STRASSE"), "one on some machines"),
+    ],
+)
+@pytest.mark.parametrize("form", ["tar", "zip"])
+def test_two_files_that_are_one_somewhere_are_refused(
+    tmp_path: Path, names: tuple[str, str], told: str, form: str
+) -> None:
+    path = tmp_path / f"a.{form}"
+    if form == "zip":
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as made:
+            warnings.simplefilter("ignore")  # of the library, for the second
+            for name in names:
+                made.writestr(name, b"x")
+    else:
+        with tarfile.open(path, "w") as tar_made:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = 1
+                tar_made.addfile(member, io.BytesIO(b"x"))
+    with pytest.raises(RejectedContent, match=told):
+        opened(path, tmp_path)
 
 
 # --- at an address

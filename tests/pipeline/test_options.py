@@ -20,8 +20,8 @@ Deploy = Callable[..., DeploymentSettings]
 
 
 @pytest.fixture
-def endpoints(tmp_path: Path) -> Iterator[Endpoints]:
-    database = Database(tmp_path / "modelyard.db")
+def endpoints(place: Path | str) -> Iterator[Endpoints]:
+    database = Database(place)
     database.migrate()
     entry = FileEntry(path="model.onnx", size=1, sha256="0" * 64)
     Versions(database).add("m", Manifest(files=(entry,)), Analysis(format="onnx", adapter="onnx"), False)

@@ -16,8 +16,8 @@ from modelyard.store.owner import this_process
 
 
 class Bench:
-    def __init__(self, path: Path) -> None:
-        self.database = Database(path)
+    def __init__(self, place: Path | str) -> None:
+        self.database = Database(place)
         self.database.migrate()
         self.jobs = Jobs(self.database)
         self.changed = Signal()
@@ -44,8 +44,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path / "modelyard.db")
+def bench(place: Path | str) -> Iterator[Bench]:
+    bench = Bench(place)
     yield bench
     for runner in bench.runners:
         runner.stop(timeout=60)

@@ -10,8 +10,8 @@ from modelyard.store.database import Database
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "modelyard.db")
+def database(place: Path | str) -> Iterator[Database]:
+    database = Database(place)
     database.migrate()
     yield database
     database.close()

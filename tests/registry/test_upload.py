@@ -26,6 +26,7 @@ from modelyard.store.database import Database
 from modelyard.store.staging import PART_SIZE
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
+from support.failures import JUMPS
 
 ANALYSIS = Analysis(format="onnx", adapter="onnx")
 
@@ -71,7 +72,7 @@ def test_an_upload_is_finished_when_all_has_come(uploads: Uploads, blobs: BlobSt
     assert caught.value.field == "b"
     asyncio.run(receive(uploads, blobs, upload.id, new.sha256, _body(b"new")))
     assert finish(uploads, blobs, upload.id) == upload.manifest
-    assert missing(blobs, upload) == []
+    assert missing(uploads, blobs, upload) == []
 
 
 def test_a_digest_that_was_not_announced_is_not_received(uploads: Uploads, blobs: BlobStore) -> None:
@@ -222,3 +223,32 @@ def test_parts_go_with_the_last_upload_that_waits_for_them(
     uploads.delete(second.id)
     collect_garbage(blobs, uploads, versions)
     assert blobs.staging.digests() == set()
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_clock_that_jumps_loses_no_version_and_makes_none_of_bytes_that_went(
+    blobs: BlobStore, database: Database, jump: float
+) -> None:
+    """Forward, an upload under way is forgotten and says so; backward, it is kept for longer. What is a version stays."""
+    now = [1_700_000_000.0]
+    uploads, versions = Uploads(database, clock=lambda: now[0]), Versions(database, lambda: now[0])
+    kept, waiting = blobs.put([b"kept"]), blobs.put([b"on its way"])
+    done = [FileEntry(path="a", size=kept.size, sha256=kept.sha256)]
+    begun, _ = begin(uploads, blobs, done)
+    versions.add("m", begun.manifest, Analysis(format="x", adapter="x"), False)
+    uploads.delete(begun.id)
+    upload, _ = begin(uploads, blobs, [FileEntry(path="a", size=waiting.size, sha256=waiting.sha256)])
+    now[0] += jump
+    uploads.expire(now[0])
+    collect_garbage(blobs, uploads, versions)
+    assert blobs.verify(kept.sha256)
+    if jump > 0:
+        with pytest.raises(NotFound, match="has expired"):
+            uploads.get(upload.id)
+        with pytest.raises(Conflict):
+            require_blobs(blobs, upload.manifest)
+    else:
+        assert uploads.get(upload.id) == upload
+        assert blobs.verify(waiting.sha256)
+        now[0] -= jump
+        assert uploads.expire(now[0] + 25 * 3600) == 1

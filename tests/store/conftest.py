@@ -8,11 +8,12 @@ import pytest
 
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
+from support.registry import Clock, Registry
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(tmp_path / "modelyard.db")
+def database(place: Path | str) -> Iterator[Database]:
+    database = Database(place)
     database.migrate()
     yield database
     database.close()
@@ -34,3 +35,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry(database: Database, clock: Clock) -> Registry:
+    return Registry(database, clock)

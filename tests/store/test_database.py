@@ -3,9 +3,11 @@
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -14,14 +16,21 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from modelyard.core.errors import Conflict, Unavailable
-from modelyard.store import tables
+from modelyard.core.listing import Wanted
+from modelyard.store import tables, words
 from modelyard.store.database import REVISION, Database
 from modelyard.store.jobs import Jobs
+from modelyard.store.listings import Listings
+from support.postgres import PostgresServer
+
+PLACE = "sys.argv[1] if '://' in sys.argv[1] else __import__('pathlib').Path(sys.argv[1])"
 
 
 def test_the_migrated_database_has_the_tables_of_the_code(database: Database) -> None:
+    # The tables of free text are the database's own; test_words.py looks at what they find.
+    options = {"compare_type": True, "include_name": lambda name, *_: name not in words.OWN}
     with database.session() as session:
-        context = MigrationContext.configure(session, opts={"compare_type": True})
+        context = MigrationContext.configure(session, opts=options)
         assert compare_metadata(context, tables.metadata) == []
 
 
@@ -32,13 +41,16 @@ def test_the_constant_names_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
 
 
-def test_it_is_written_ahead_with_foreign_keys_and_full_syncs(database: Database) -> None:
+def test_a_file_is_written_ahead_with_foreign_keys_and_full_syncs(tmp_path: Path) -> None:
+    database = Database(tmp_path / "modelyard.db")
+    database.migrate()
     with database.session() as session:
         pragmas = {
             name: session.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "foreign_keys", "synchronous")
         }
     assert pragmas == {"journal_mode": "wal", "foreign_keys": 1, "synchronous": 2}
+    database.close()
 
 
 def test_migrating_again_changes_nothing(database: Database) -> None:
@@ -47,12 +59,14 @@ def test_migrating_again_changes_nothing(database: Database) -> None:
     assert Jobs(database).get(job.id) == job
 
 
-def test_alembic_is_not_imported_when_there_is_nothing_to_migrate(database: Database) -> None:
+def test_alembic_is_not_imported_when_there_is_nothing_to_migrate(
+    database: Database, place: Path | str
+) -> None:
     code = (
-        "import sys; from pathlib import Path; from modelyard.store.database import Database;"
-        "Database(Path(sys.argv[1])).migrate(); sys.exit('alembic' in sys.modules)"
+        "import sys; from modelyard.store.database import Database;"
+        f"Database({PLACE}).migrate(); sys.exit('alembic' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code, str(database.path)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(place)], check=True)
 
 
 def test_a_database_of_a_newer_modelyard_is_refused(database: Database) -> None:
@@ -107,10 +121,11 @@ def test_traffic_cannot_point_at_a_deployment_that_is_not_there(database: Databa
 
 MIGRATE_AND_WRITE = """
 import sys
-from pathlib import Path
 from modelyard.store.database import Database
+from modelyard.core.listing import Wanted
 from modelyard.store.jobs import Jobs
-database = Database(Path(sys.argv[1]))
+from modelyard.store.listings import Listings
+database = Database(PLACE)
 sys.stdin.readline()
 database.migrate()
 jobs = Jobs(database)
@@ -120,11 +135,22 @@ for number in range(10):
 """
 
 
-def test_four_processes_migrate_and_write_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "modelyard.db"
+@pytest.fixture
+def empty(place: Path | str, request: pytest.FixtureRequest) -> Iterator[Path | str]:
+    """Where there are no tables yet."""
+    if isinstance(place, Path):
+        yield place
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create()
+    yield url
+    server.drop(url)
+
+
+def test_four_processes_migrate_and_write_at_once(empty: Path | str) -> None:
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", MIGRATE_AND_WRITE, str(path), str(number)],
+            [sys.executable, "-c", MIGRATE_AND_WRITE.replace("PLACE", PLACE), str(empty), str(number)],
             stdin=subprocess.PIPE,
             text=True,
         )
@@ -137,8 +163,43 @@ def test_four_processes_migrate_and_write_at_once(tmp_path: Path) -> None:
     for process in processes:
         process.communicate()
     assert [process.returncode for process in processes] == [0, 0, 0, 0]
-    database = Database(path)
+    database = Database(empty)
     jobs = Jobs(database)
     written = sorted((job.subject, job.parameters["number"]) for job in jobs.list(1000))
     assert written == sorted((str(process), number) for process in range(4) for number in range(10))
+    database.close()
+
+
+def test_what_was_there_before_the_registry_is_listed(tmp_path: Path) -> None:
+    """From revision 0002, with versions of it, to the newest."""
+    database = Database(tmp_path / "modelyard.db")
+    config = Config()
+    config.set_main_option("script_location", "modelyard.store:migrations")
+    config.set_main_option("path_separator", "os")
+    analysis = '{"format":"GGUF","adapter":"gguf","parameters":7,"details":{"architecture":"llama","precision":"F16"}}'
+    manifest = '{"files":[{"path":"m.gguf","size":5,"sha256":"' + "a" * 64 + '"}]}'
+    with database.begin() as session:
+        config.attributes["connection"] = session
+        command.upgrade(config, "0002")
+        session.exec_driver_sql("INSERT INTO models (id, name, created) VALUES (4, 'chat', 1.0)")
+        for number in (1, 2):
+            session.exec_driver_sql(
+                "INSERT INTO versions (id, model_id, number, digest, manifest_json, analysis_json, trusted, created) "
+                "VALUES (?, 4, ?, ?, ?, ?, 0, 1.0)",
+                (number + 10, number, str(number) * 64, manifest, analysis),
+            )
+    database.migrate()
+    found = Listings(database).search(Wanted(text="llama", precision="float16", all_versions=True))
+    assert [(each.number, each.latest, each.size) for each in found.versions] == [
+        (2, True, 5),
+        (1, False, 5),
+    ]
+    with database.session() as session:
+        before = session.execute(select(tables.listings).order_by(tables.listings.c.version_id)).all()
+    assert Listings(database).rebuild() == 2
+    with database.session() as session:
+        assert (
+            session.execute(select(tables.listings).order_by(tables.listings.c.version_id)).all() == before
+        )
+        assert session.execute(select(tables.models.c.last)).scalar() == 2
     database.close()

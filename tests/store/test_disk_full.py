@@ -12,6 +12,9 @@ from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
 from modelyard.store.jobs import Jobs
+from modelyard.store.pieces import Pieces
+from support import weights
+from support.stores import bytes_of, put, stored
 
 TOO_MUCH = 20
 
@@ -88,4 +91,45 @@ def test_a_home_on_a_full_disk_is_told_at_the_migration(small_disk: Path) -> Non
     database = Database(small_disk / "modelyard.db")
     with pytest.raises(Unavailable, match="The disk is full"):
         database.migrate()
+    database.close()
+
+
+def _weights(changed: int) -> bytes:
+    whole = weights.tensors(1, count=3, rows=1024, columns=256)
+    return weights.safetensors(weights.tuned(whole, changed) if changed else whole)
+
+
+def test_settling_on_a_full_disk_leaves_the_blob_as_it_was(small_disk: Path, tmp_path: Path) -> None:
+    database = Database(tmp_path / "modelyard.db")
+    database.migrate()
+    blobs = BlobStore(small_disk, Pieces(database))
+    put(blobs, {"a": _weights(0)})
+    tuned = put(blobs, {"a": _weights(1)}, settle=False)
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * max(0, _free(small_disk) - 200_000))
+    before = _free(small_disk)
+    with pytest.raises(Unavailable, match="The disk is full"):
+        blobs.settle(tuned)
+    assert _free(small_disk) >= before - 64 * 1024
+    assert bytes_of(blobs, tuned) == {"a": _weights(1)}
+    ballast.unlink()
+    blobs.settle(tuned)
+    assert bytes_of(blobs, tuned) == {"a": _weights(1)}
+    assert stored(blobs) < 1.6 * tuned.size
+    database.close()
+
+
+def test_putting_together_on_a_full_disk_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+    database = Database(tmp_path / "modelyard.db")
+    database.migrate()
+    blobs = BlobStore(small_disk, Pieces(database))
+    put(blobs, {"a": _weights(0)})
+    tuned = put(blobs, {"a": _weights(1)})
+    (small_disk / "ballast").write_bytes(b"x" * max(0, _free(small_disk) - 1_000_000))
+    before = _free(small_disk)
+    with pytest.raises(Unavailable, match="The disk is full"):
+        blobs.lay_out(tuned, tmp_path / "versions" / "v")
+    assert _free(small_disk) >= before - 64 * 1024
+    assert list((tmp_path / "versions").iterdir()) == []
+    assert bytes_of(blobs, tuned) == {"a": _weights(1)}
     database.close()

@@ -1,7 +1,6 @@
 """The pages in a real browser, on a real platform with a real model: fill in the form, see the prediction."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,8 @@ import onnxruntime
 import pytest
 from tests.support.models import save_mlp
 
+from support.browser import ARGUMENTS, CHROMIUM
 from support.shell import Shell
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-]  # fmt: skip
 
 pytestmark = [
     pytest.mark.system,

@@ -178,3 +178,32 @@ def test_a_login_from_another_site_is_refused(tmp_path: Path) -> None:
         key = (tmp_path / "home" / "key").read_text().strip()
         headers = {"sec-fetch-site": "cross-site"}
         assert browser.post("/login", data={"key": key}, headers=headers).status_code == 403
+
+
+def test_any_key_signs_in_and_sees_its_project(tmp_path: Path) -> None:
+    with browser_of(tmp_path / "home", authentication=True) as browser:
+        add_endpoint(browser)
+        platform = browser.app.state.platform
+        platform.projects.create("blue")
+        _, viewer = platform.keys.create("ada", project="default", role="viewer")
+        _, stranger = platform.keys.create("bob", project="blue", role="admin")
+        _, caller = platform.keys.create("app", project="default", role="caller")
+        assert "opens no pages" in browser.post("/login", data={"key": caller}).text
+
+        assert browser.post("/login", data={"key": viewer}).status_code == 200
+        page = browser.get("/").text
+        assert "ada (viewer of default)" in page and "/endpoints/m" in page
+        assert browser.get("/endpoints/m").status_code == 200
+        browser.post("/logout")
+
+        browser.post("/login", data={"key": stranger})
+        page = browser.get("/").text
+        assert "bob (admin of blue)" in page and "/endpoints/m" not in page
+        assert browser.get("/endpoints/m").status_code == 404
+        assert browser.get("/fragment/endpoints/m").status_code == 404
+        assert browser.post("/endpoints/m", data={}).status_code == 404
+
+        platform.keys.revoke("bob")
+        gone = browser.get("/", headers={"accept": "text/html"}, follow_redirects=False)
+        assert (gone.status_code, gone.headers["location"]) == (303, "/login")
+        assert "was revoked" in browser.post("/login", data={"key": stranger}).text

@@ -5,6 +5,7 @@ Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 an
 
 import struct
 from collections import Counter
+from itertools import pairwise
 from math import prod
 from typing import Final, NamedTuple
 
@@ -59,9 +60,10 @@ _BASE = 60_000_000  # bytes of a process with llama.cpp and nothing loaded
 
 class _Tensor(NamedTuple):
     name: str
-    axes: int
+    shape: tuple[int, ...]
     kind: str
     numbers: int
+    offset: int  # in the data
 
 
 class Header(NamedTuple):
@@ -147,7 +149,7 @@ def _multiplied(header: Header, tensors: list[_Tensor]) -> int:
     found = 0.0
     for each in tensors:
         looked_up = each.name.startswith(_LOOKED_UP) or (each.name == "token_embd.weight" and not tied)
-        if each.axes >= 2 and not looked_up:
+        if len(each.shape) >= 2 and not looked_up:
             found += each.numbers * (share if "_exps." in each.name else 1.0)
     return int(found)
 
@@ -159,10 +161,43 @@ def _per_token(header: Header) -> int:
     return 2 * 2 * header.number("block_count") * header.number("attention.head_count_kv", heads) * width
 
 
+class Listed(NamedTuple):
+    """One tensor: ``datatype`` is ggml's name of its type, ``start`` and ``size`` are bytes of its file. ``size`` reaches to
+    the next tensor, padding included."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+
+def list_tensors(files: Files, path: str) -> list[Listed]:
+    """The tensors of one file, in the order of its header. Raises RejectedContent."""
+    stream = Stream(Window(files, path))
+    header = _read(files, path, stream)
+    alignment = header.values.get("general.alignment")
+    step = alignment if isinstance(alignment, int) and 0 < alignment <= 1 << 20 else 32
+    data = -(-stream.position // step) * step
+    ends = sorted({each.offset for each in header.tensors} | {max(0, stream.window.size - data)})
+    following = dict(pairwise(ends))
+    return [
+        Listed(
+            each.name, each.kind, each.shape, data + each.offset,
+            following.get(each.offset, each.offset) - each.offset,
+        )
+        for each in header.tensors
+    ]  # fmt: skip
+
+
 def read_header(files: Files, path: str) -> Header:
     """The header of one file. Raises RejectedContent for what is none, is cut short, or cannot be."""
-    window = Window(files, path)
-    stream = Stream(window)
+    return _read(files, path, Stream(Window(files, path)))
+
+
+def _read(files: Files, path: str, stream: Stream) -> Header:
+    """The same; ``stream`` stands behind it then."""
+    window = stream.window
     if window.size < 24 or stream.read(4) != b"GGUF":
         content.refuse_unless(
             content.identify(content.head_of(files, path), window.size) or "something else",
@@ -234,7 +269,7 @@ def _skip_texts(stream: Stream, count: int) -> None:
 
 
 def _tensor(stream: Stream, path: str) -> _Tensor:
-    """Name, axes, type and how many numbers of the next tensor."""
+    """Name, axes, type and place of the next tensor."""
     length = _number(stream, "<Q")
     if length > _LONGEST_NAME:
         raise _corrupt(path, f"the name of a tensor would have {length} bytes")
@@ -242,12 +277,13 @@ def _tensor(stream: Stream, path: str) -> _Tensor:
     axes = _number(stream, "<I")
     if axes > 8:
         raise _corrupt(path, f"a tensor would have {axes} axes")
-    count = prod(_number(stream, "<Q") for _ in range(axes))
+    shape = tuple(_number(stream, "<Q") for _ in range(axes))
     kind = _number(stream, "<I")
-    stream.skip(8)  # its place
+    offset = _number(stream, "<Q")
+    count = prod(shape)
     if count > 1 << 48:
         raise _corrupt(path, f"a tensor would have {count} numbers")
-    return _Tensor(name, axes, _TYPES.get(kind, f"type {kind}"), count)
+    return _Tensor(name, shape, _TYPES.get(kind, f"type {kind}"), count, offset)
 
 
 def _corrupt(path: str, why: str) -> RejectedContent:

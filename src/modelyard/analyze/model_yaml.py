@@ -134,10 +134,22 @@ def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
         python=declared.python,
         system_packages=declared.system_packages,
         # A package may run code as soon as an interpreter starts beside it.
-        executes="code" if declared.requirements and analysis.executes == "no" else analysis.executes,
+        executes="code" if _brings(declared, analysis) and analysis.executes == "no" else analysis.executes,
         example=declared.example if declared.example is not None else analysis.example,
         network=declared.network,
     )
+
+
+def _brings(declared: ModelYaml, analysis: Analysis) -> bool:
+    """Whether it asks for a package that is not installed for the format anyway. Another version of one that is, within
+    what the format asks for (both lines hold), brings nothing that could run."""
+    known = {_package(Requirement(line)) for line in analysis.requirements}
+    asked = [Requirement(line) for line in declared.requirements]
+    return any(each.extras or each.marker or _package(each) not in known for each in asked)
+
+
+def _package(requirement: Requirement) -> str:
+    return re.sub(r"[-_.]+", "-", requirement.name).lower()
 
 
 def load_yaml(text: str, path: str) -> object:

@@ -34,7 +34,9 @@ _WORDS = re.compile(r"(word_embeddings|embed_tokens|wte|tok_embeddings|shared|em
 _PLACES = re.compile(r"(position_embeddings|token_type_embeddings|wpe|embed_positions)\.weight$")
 
 
-class _Tensor(msgspec.Struct):
+class Tensor(msgspec.Struct):
+    """One entry of the header; ``data_offsets`` count from the begin of the data."""
+
     dtype: str
     shape: list[int]
     data_offsets: tuple[int, int]
@@ -65,6 +67,25 @@ class Weights:
 def read_weights(files: Files, path: str, into: Weights | None = None) -> Weights:
     """Check one file and add it to ``into``. Raises RejectedContent for what is corrupt or truncated."""
     weights = into if into is not None else Weights()
+    _, tensors = read_tensors(files, path)
+    for name, tensor in tensors.items():
+        weights.tensors.add(name)
+        count = _count(tensor.shape)
+        weights.parameters += count
+        kind = _NAMES.get(tensor.dtype, tensor.dtype)
+        weights.numbers_by_type[kind] = weights.numbers_by_type.get(kind, 0) + count
+        if len(tensor.shape) == 2 and _WORDS.search(name):
+            weights.words += count
+        elif len(tensor.shape) == 2 and _PLACES.search(name):
+            weights.places += count
+        begin, end = tensor.data_offsets
+        weights.bytes_by_type[tensor.dtype] = weights.bytes_by_type.get(tensor.dtype, 0) + end - begin
+    weights.size += files.size(path)
+    return weights
+
+
+def read_tensors(files: Files, path: str) -> tuple[int, dict[str, Tensor]]:
+    """The byte at which the data begins, and the tensors by name, checked. Raises RejectedContent."""
     window = Window(files, path)
     if window.size < 8:
         raise _corrupt(path, f"it has only {window.size} bytes")
@@ -79,24 +100,11 @@ def read_weights(files: Files, path: str, into: Weights | None = None) -> Weight
     try:
         header = msgspec.json.decode(window.read(8, length), type=dict[str, msgspec.Raw])
         header.pop("__metadata__", None)
-        tensors = {name: msgspec.json.decode(raw, type=_Tensor) for name, raw in header.items()}
+        tensors = {name: msgspec.json.decode(raw, type=Tensor) for name, raw in header.items()}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _corrupt(path, f"its header is not valid ({error})") from error
     _check_cover(path, tensors, window.size - 8 - length, window.size)
-    for name, tensor in tensors.items():
-        weights.tensors.add(name)
-        count = _count(tensor.shape)
-        weights.parameters += count
-        kind = _NAMES.get(tensor.dtype, tensor.dtype)
-        weights.numbers_by_type[kind] = weights.numbers_by_type.get(kind, 0) + count
-        if len(tensor.shape) == 2 and _WORDS.search(name):
-            weights.words += count
-        elif len(tensor.shape) == 2 and _PLACES.search(name):
-            weights.places += count
-        begin, end = tensor.data_offsets
-        weights.bytes_by_type[tensor.dtype] = weights.bytes_by_type.get(tensor.dtype, 0) + end - begin
-    weights.size += window.size
-    return weights
+    return 8 + length, tensors
 
 
 def read_sharded(files: Files, index: str) -> Weights:
@@ -125,7 +133,7 @@ def read_sharded(files: Files, index: str) -> Weights:
     return weights
 
 
-def _check_cover(path: str, tensors: dict[str, _Tensor], room: int, size: int) -> None:
+def _check_cover(path: str, tensors: dict[str, Tensor], room: int, size: int) -> None:
     """Every tensor is as long as its shape says, and together they are the data, without gaps."""
     position = 0
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].data_offsets):

@@ -57,6 +57,7 @@ def run(
     overwrite: bool,
     network: bool,
     trust_pickle: bool,
+    because: str,
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -111,7 +112,7 @@ def run(
         from modelyard.cli.deploy import run as deploy
 
         deploy(
-            folder, called, trust_pickle=trust_pickle,
+            folder, called, trust_pickle=trust_pickle, because=because,
             settings={**settings_of({"python": answers.python}), **leave(network)},
             reset=False, detach=False, as_json=as_json, told=told, source=came_from(called, source, material),
         )  # fmt: skip

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 from modelyard.analyze.model_yaml import ADAPTERS
+from modelyard.catalog.card import card_of
 from modelyard.catalog.catalog import Filter, load, memory_of
 from modelyard.catalog.entry import Category, Entry, Framework, Source, is_runnable
 from modelyard.cli.output import print_facts, print_json, print_table, say
@@ -119,6 +120,7 @@ def deploy(
     *,
     timeout: float | None,
     trust_pickle: bool,
+    because: str = "",
     detach: bool,
     as_json: bool,
 ) -> None:
@@ -138,11 +140,13 @@ def deploy(
         called,
         source=_came_from(entry, folder),
         trust_pickle=trust_pickle,
+        because=because,
         settings=settings_of({"python": entry.python, "timeout": timeout}),
         at_first=settings_of({"timeout": entry.timeout}),
         reset=False,
         detach=detach,
         as_json=as_json,
+        card=card_of(entry),
     )
 
 

@@ -98,6 +98,9 @@ def deploy(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
+    because: Annotated[
+        str, typer.Option(metavar="WHY", help="Why it is trusted; kept with the version and in the audit.")
+    ] = "",
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -108,7 +111,15 @@ def deploy(
     """
     from modelyard.cli import catalog as room
 
-    room.deploy(name, endpoint, timeout=timeout, trust_pickle=trust_pickle, detach=detach, as_json=as_json)
+    room.deploy(
+        name,
+        endpoint,
+        timeout=timeout,
+        trust_pickle=trust_pickle,
+        because=because,
+        detach=detach,
+        as_json=as_json,
+    )
 
 
 def add_to(app: typer.Typer) -> None:

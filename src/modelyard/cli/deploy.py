@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modelyard.cli.common import client as platform_client
 from modelyard.cli.output import print_json, say
 from modelyard.cli.progress import StageProgress
 from modelyard.client import example
@@ -14,13 +15,16 @@ from modelyard.client.answers import EndpointInfo
 from modelyard.client.deploy_flow import name_of, raise_failure
 from modelyard.client.location import find_home
 from modelyard.client.synchronous import Client
+from modelyard.core.card import Card
 from modelyard.core.errors import NotFound
+from modelyard.core.names import check_name
 from modelyard.core.provenance import Source
+from modelyard.core.reference import Reference
 from modelyard.core.units import format_seconds
 
 
 def run(
-    path: Path,
+    what: Path | Reference,
     name: str | None,
     *,
     trust_pickle: bool,
@@ -30,31 +34,42 @@ def run(
     as_json: bool,
     at_first: Mapping[str, Any] | None = None,
     source: Source | None = None,
+    because: str = "",
     told: Mapping[str, Any] | None = None,
+    card: Card | None = None,
 ) -> None:
-    """Raises the deployment's error; exits 130 when interrupted, with a word on how to go on.
+    """Deploy files, or a version that is registered. Raises the deployment's error; exits 130 when interrupted, with a
+    word on how to go on.
 
     ``at_first`` are settings in place of the defaults: an endpoint that is there keeps what it has.
-    ``source`` is where the files came from (None: their path); ``told`` is what was to be said before it, and
-    stands in the same JSON document.
+    ``source`` is where the files came from (None: their path). ``card`` fills what the model's card does not say
+    yet. ``told`` is what was to be said before it, and stands in the same JSON document.
     """
     begin = time.monotonic()
-    endpoint = name_of(path, name)
+    if isinstance(what, Path):
+        endpoint = name_of(what, name)
+    else:
+        endpoint = what.model if name is None else check_name(name)
     _ensure_up(quiet=as_json)
-    with Client() as client:
+    with platform_client() as client:
         if at_first and (reset or _is_new(client, endpoint)):
             settings = merged(at_first, settings)
         with StageProgress(quiet=as_json) as progress:
             try:
-                job = client.begin_deploy(
-                    path,
-                    endpoint,
-                    trust_pickle=trust_pickle,
-                    settings=settings,
-                    reset=reset,
-                    source=source,
-                    on_event=progress.show,
-                )
+                if isinstance(what, Path):
+                    job = client.begin_deploy(
+                        what,
+                        endpoint,
+                        trust_pickle=trust_pickle,
+                        because=because,
+                        settings=settings,
+                        reset=reset,
+                        card=card,
+                        source=source,
+                        on_event=progress.show,
+                    )
+                else:
+                    job = client.begin_deploy_version(str(what), endpoint, settings=settings, reset=reset)
             except KeyboardInterrupt:
                 progress.__exit__(None, None, None)
                 say("\nInterrupted. What was sent is kept: deploy again, and only the rest will be.")
@@ -107,6 +122,8 @@ def show_endpoint(
         )
         return
     version = f"{info.current.model} version {info.current.version}"
+    if info.deprecated is not None:
+        version += f" (deprecated: {info.deprecated.why})"
     print(f"\n{info.name} is serving {version}, after {format_seconds(seconds)}.")
     print(f"  {info.predict_url}\n")
     if info.confinement is not None and (lacks := info.confinement.lacks):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from modelyard.cli.common import AsJson
+from modelyard.cli.common import AsJson, InProject
 
 Device = Literal["auto", "cpu", "cuda"]
 Source = Annotated[
@@ -13,7 +13,16 @@ Source = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A model's file, the folder of its files, hf://OWNER/NAME[@REVISION] of the hub, the address of a file or "
-        "an archive (https://…), or of a git repository (https://….git[@REVISION]).",
+        "an archive (https://…), of a git repository (https://….git[@REVISION]), or what is in a bucket (s3://, gs:// or az://BUCKET/PREFIX).",
+    ),
+]
+Deployable = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model's file, the folder of its files, hf://OWNER/NAME[@REVISION] of the hub, the address of a file or "
+        "an archive (https://…), of a git repository (https://….git[@REVISION]), or what is in a bucket (s3://, gs:// or az://BUCKET/PREFIX); or a version that is registered: "
+        "NAME/3, NAME@production, NAME (its latest).",
     ),
 ]
 Digest = Annotated[
@@ -23,13 +32,16 @@ Digest = Annotated[
 
 
 def deploy(
-    model: Source,
+    model: Deployable,
     name: Annotated[
         str | None, typer.Option(help="The endpoint's name (default: the file's name).")
     ] = None,
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
+    because: Annotated[
+        str, typer.Option(metavar="WHY", help="Why it is trusted; kept with the version and in the audit.")
+    ] = "",
     python: Annotated[
         str | None,
         typer.Option(metavar="VERSIONS", help="The Python it needs: '>=3.9,<3.11', or 3.10 (this one)."),
@@ -96,6 +108,7 @@ def deploy(
     ] = False,
     sha256: Digest = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """Deploy a model and wait until its endpoint serves.
@@ -107,11 +120,15 @@ def deploy(
     see them with `modelyard endpoints NAME`.
     """
     from modelyard.cli.deploy import run
-    from modelyard.cli.sources import place_of
+    from modelyard.cli.sources import place_of, registered
     from modelyard.client.options import settings_of
     from modelyard.core.errors import InvalidInput
     from modelyard.core.units import parse_bytes
 
+    if because and not trust_pickle:
+        raise typer.BadParameter(
+            "It says why a model is trusted; give --trust-pickle, too.", param_hint="--because"
+        )
     try:
         memory_bytes = parse_bytes(memory, field="--memory") if memory is not None else None
         cache_bytes = parse_bytes(cache, field="--cache") if cache is not None else None
@@ -140,12 +157,19 @@ def deploy(
         )
     except InvalidInput as error:
         raise typer.BadParameter(error.message, param_hint=error.field) from error
-    place = place_of(model, sha256)
+    version = registered(model) if sha256 is None else None
+    if version is not None and trust_pickle:
+        raise typer.BadParameter(
+            f"{model} is registered; whether it is trusted was said when its files came.",
+            param_hint="--trust-pickle",
+        )
+    what, source = (version, None) if version is not None else place_of(model, sha256)
     run(
-        place.path,
+        what,
         name,
-        source=place.source,
+        source=source,
         trust_pickle=trust_pickle,
+        because=because,
         settings=settings,
         reset=reset,
         detach=detach,
@@ -177,6 +201,7 @@ def jobs(
         Path | None,
         typer.Option(metavar="FOLDER", help="Of a prediction: write each output into a file there."),
     ] = None,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """List the latest jobs, or follow one to its end: of a prediction, to its answer."""

@@ -5,6 +5,7 @@ from modelyard.cli.output import print_json
 from modelyard.client.location import find_home
 from modelyard.control.doctor import Finding, examine, held_here, repair
 from modelyard.core.routes import Confinement
+from modelyard.core.settings import load_settings
 
 
 def run(*, fix: bool, thorough: bool, as_json: bool) -> bool:
@@ -13,8 +14,9 @@ def run(*, fix: bool, thorough: bool, as_json: bool) -> bool:
     Raises Conflict when a repair is asked for while the platform runs.
     """
     home = find_home()
-    repaired = repair(home) if fix and home.root.is_dir() else []
-    findings = examine(home, thorough=thorough) if home.root.is_dir() else []
+    database = load_settings(home=str(home.root)).database
+    repaired = repair(home, database=database) if fix and home.root.is_dir() else []
+    findings = examine(home, thorough=thorough, database=database) if home.root.is_dir() else []
     held = held_here()
     if as_json:
         print_json(

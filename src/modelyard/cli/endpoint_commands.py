@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.common import AsJson
+from modelyard.cli.common import AsJson, InProject
 
 EndpointName = Annotated[str, typer.Argument(metavar="NAME", help="The endpoint.")]
 
@@ -80,6 +80,7 @@ def endpoints(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Show this one, with all its options.")
     ] = None,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """List the endpoints with their state and traffic, or show one."""

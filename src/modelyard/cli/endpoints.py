@@ -74,6 +74,8 @@ def show(name: str, *, as_json: bool) -> None:
             *options.items(),
         ]
     )
+    if endpoint.deprecated is not None:
+        print(f"\nIts version is deprecated: {endpoint.deprecated.why}")
     if endpoint.failure:
         print(f"\n{_headline(endpoint.failure)}\n  the whole report: modelyard logs {endpoint.name}")
 

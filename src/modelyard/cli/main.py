@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from modelyard.cli import (
+    access_commands,
     catalog_commands,
     deploy_commands,
     endpoint_commands,
@@ -14,6 +15,7 @@ from modelyard.cli import (
     onboard_commands,
     platform_commands,
     remote_commands,
+    store_commands,
 )
 
 app = typer.Typer(
@@ -55,6 +57,8 @@ endpoint_commands.add_to(app)
 remote_commands.add_to(app)
 model_commands.add_to(app)
 environment_commands.add_to(app)
+store_commands.add_to(app)
+access_commands.add_to(app)
 catalog_commands.add_to(app)
 onboard_commands.add_to(app)
 

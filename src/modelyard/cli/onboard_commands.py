@@ -66,6 +66,9 @@ def add(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
+    because: Annotated[
+        str, typer.Option(metavar="WHY", help="Why it is trusted; kept with the version and in the audit.")
+    ] = "",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that loading may take in --test.")] = 600.0,
     as_json: AsJson = False,
 ) -> None:
@@ -82,6 +85,10 @@ def add(
     from modelyard.onboard import Answers
     from modelyard.package.address import with_digest
 
+    if because and not trust_pickle:
+        raise typer.BadParameter(
+            "It says why a model is trusted; give --trust-pickle, too.", param_hint="--because"
+        )
     answers = Answers(
         call=call,
         examples=dict(pair_of(pair, "--example") for pair in example or ()),
@@ -100,6 +107,7 @@ def add(
         overwrite=overwrite,
         network=network,
         trust_pickle=trust_pickle,
+        because=because,
         timeout=timeout,
         as_json=as_json,
     )
@@ -122,6 +130,9 @@ def update(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Allow a model whose loading runs code (pickle, joblib).")
     ] = False,
+    because: Annotated[
+        str, typer.Option(metavar="WHY", help="Why it is trusted; kept with the version and in the audit.")
+    ] = "",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that loading may take.")] = 600.0,
     as_json: AsJson = False,
 ) -> None:
@@ -132,12 +143,17 @@ def update(
     """
     from modelyard.cli.update import run
 
+    if because and not trust_pickle:
+        raise typer.BadParameter(
+            "It says why a model is trusted; give --trust-pickle, too.", param_hint="--because"
+        )
     run(
         name,
         version,
         overwrite=overwrite,
         network=network,
         trust_pickle=trust_pickle,
+        because=because,
         timeout=timeout,
         as_json=as_json,
     )

@@ -1,5 +1,6 @@
-"""``modelyard up``, ``down``, ``status``, ``doctor``: the platform as a whole."""
+"""``modelyard up``, ``down``, ``status``, ``doctor``, ``migrate``, ``backup``, ``restore``: the platform as a whole."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,6 +40,14 @@ def up(
             "(default: 92 % of it)."
         ),
     ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Database that homes share, postgresql://host/name (default: a file in the home). A password is "
+            "better kept in modelyard.toml.",
+        ),
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     authentication: Annotated[
         bool, typer.Option("--authentication", help="Ask for the API key, which lies in the home's `key`.")
@@ -55,7 +64,15 @@ def up(
 
     with Ticker(quiet=as_json) as ticker:
         flags = Flags(
-            port, node_port, host, authentication or None, grpc_port, processes, memory, device_memory
+            port,
+            node_port,
+            host,
+            authentication or None,
+            grpc_port,
+            processes,
+            memory,
+            device_memory,
+            database,
         )
         addresses = bring_up(flags, ticker.show)
     if as_json:
@@ -119,6 +136,47 @@ def doctor(
         raise typer.Exit(1)
 
 
+def migrate(
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="URL", help="postgresql://user@host/name, or `embedded`: the file in the home."
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Move all rows to a database that a team shares, or back.
+
+    The platform must be down; the target must be empty. Blobs stay where they are.
+    """
+    from modelyard.cli.moving import run_migrate
+
+    run_migrate(to, as_json=as_json)
+
+
+def backup(file: Annotated[Path, typer.Argument(help="A new file.")], as_json: AsJson = False) -> None:
+    """Write rows, stored files, settings and key of this home into one file.
+
+    The platform may run meanwhile.
+    """
+    from modelyard.cli.moving import run_backup
+
+    run_backup(file, as_json=as_json)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What `modelyard backup` has written.")],
+    as_json: AsJson = False,
+) -> None:
+    """Bring a backup back into a home that has nothing in it.
+
+    The platform must be down. All of it is compared with what was backed up.
+    """
+    from modelyard.cli.moving import run_restore
+
+    run_restore(file, as_json=as_json)
+
+
 def add_to(app: typer.Typer) -> None:
-    for command in (up, down, status, doctor):
+    for command in (up, down, status, doctor, migrate, backup, restore):
         app.command()(command)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from modelyard.cli.common import AsJson
+from modelyard.cli.common import AsJson, InProject
 from modelyard.cli.endpoint_commands import EndpointName
 
 remotes = typer.Typer(
@@ -21,6 +21,7 @@ Url = Annotated[
 @remotes.command("list")
 def list_remotes(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of this endpoint alone.")] = None,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the remotes of all endpoints, or of one."""
@@ -45,6 +46,7 @@ def add(
         str | None,
         typer.Option(metavar="VARIABLE", help="The environment variable of the node that has its key."),
     ] = None,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a backend to an endpoint, or change it.

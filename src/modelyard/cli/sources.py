@@ -7,7 +7,9 @@ import typer
 
 from modelyard.cli.output import say
 from modelyard.client.location import find_home
+from modelyard.core.errors import InvalidInput, NotFound, Unavailable
 from modelyard.core.provenance import Source
+from modelyard.core.reference import Reference, parse_reference
 
 HUB = "hf://"
 
@@ -17,6 +19,26 @@ class Place(NamedTuple):
 
     path: Path
     source: Source
+
+
+def registered(model: str) -> Reference | None:
+    """The version that ``model`` names (``fraud/3``, ``fraud@production``); None for anything else. What is there as a
+    file or a folder is that; a name alone only names a model that the platform knows."""
+    if Path(model).exists() or "://" in model:
+        return None
+    try:
+        reference = parse_reference(model)
+    except InvalidInput:
+        return None
+    if reference.which is None and "@" not in model:
+        from modelyard.cli.common import client
+
+        try:
+            with client() as platform:
+                platform.model(reference.model)
+        except (NotFound, Unavailable):
+            return None
+    return reference
 
 
 def place_of(model: str, sha256: str | None = None) -> Place:
@@ -54,6 +76,8 @@ def source_of(kind: str, address: str, revision: str | None) -> Source:
         return Source(kind="git", name=shown(parse(address).url), revision=revision)
     if kind == "file":
         return Source(kind="url", name=shown(address.partition("#")[0]), sha256=revision)
+    if kind == "bucket":
+        return Source(kind="url", name=shown(address), revision=revision)
     if kind in ("package", "source"):
         return Source(kind="package", name=revision or address)
     return Source(kind="path", name=Path(address).expanduser().absolute().name)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -35,6 +36,7 @@ class Flags(NamedTuple):
     processes: int | None = None
     memory: str | None = None
     device_memory: str | None = None
+    database: str | None = None
 
     def settings(self) -> dict[str, object]:
         """As settings of core, only the given ones."""
@@ -45,6 +47,7 @@ class Flags(NamedTuple):
             "node_processes": self.processes,
             "memory": self.memory,
             "device_memory": self.device_memory,
+            "database": self.database,
             "control_host": self.host,
             "node_host": self.host,
             "authentication": self.authentication,
@@ -144,8 +147,9 @@ def _spawn(home: Home, values: dict[str, object]) -> int:
 
 _KEPT = (
     "control_host", "control_port", "node_host", "node_port", "grpc_port", "node_processes", "authentication",
-    "memory", "device_memory",
+    "memory", "device_memory", "database",
 )  # fmt: skip
+_PASSWORD = re.compile(r"://[^/]*@")
 _CLIENT_VARIABLES = frozenset({"MODELYARD_URL", "MODELYARD_API_KEY"})
 
 
@@ -238,10 +242,16 @@ def _check_same(flags: Flags, settings: Settings, former: dict[str, object]) -> 
         known = former.get(f"MODELYARD_{name.upper()}")
         if known != _text(value):
             raise Conflict(
-                f"The platform runs already, with {name.replace('_', ' ')} {known}, not {_text(value)}. "
+                f"The platform runs already, with {name.replace('_', ' ')} {_shown(name, known)}, not "
+                f"{_shown(name, value)}. "
                 "To change it: `modelyard down`, then `modelyard up` again.",
                 field=name,
             )
+
+
+def _shown(name: str, value: object) -> str:
+    """For people: never with a password."""
+    return _PASSWORD.sub("://***@", _text(value)) if name == "database" else _text(value)
 
 
 def _text(value: object) -> str:

@@ -32,6 +32,7 @@ def gather() -> dict[str, Any]:
             info = client.status()
             found |= {"home": info.home, "running": True, "memory_bytes": info.memory_bytes}
             found["budget"] = info.node.budget
+            found |= _shared(info)
             found["endpoints"] = [_endpoint(endpoint) for endpoint in client.endpoints()]
         return found
     home = find_home()
@@ -59,6 +60,7 @@ def gather() -> dict[str, Any]:
             with Client() as client:
                 info = client.status()
                 found["memory_bytes"], found["budget"] = info.memory_bytes, info.node.budget
+                found |= _shared(info)
                 found["endpoints"] = [_endpoint(endpoint) for endpoint in client.endpoints()]
         except ModelyardError as error:
             found["problem"] = error.message
@@ -69,6 +71,10 @@ def gather() -> dict[str, Any]:
     if found["running"] and found["programs"][programs.SUPERVISOR]["state"] != "running":
         found["problem"] = "No supervisor watches over the platform; `modelyard up` starts one."
     return found
+
+
+def _shared(info: Any) -> dict[str, Any]:
+    return {"database": info.database, "id": info.id, "homes": info.homes}
 
 
 def _endpoint(info: Any) -> dict[str, Any]:
@@ -112,6 +118,10 @@ def print_status(found: dict[str, Any]) -> None:
     if rows:
         print_table(["PROGRAM", "STATE", "PID", "UPTIME", "MEMORY", "RESTARTS", ""], rows, right=(2, 4, 5))
     facts = [("home", str(found["home"]))]
+    if found.get("homes"):
+        facts.append(("database", found["database"]))
+        others = [each for each in found["homes"] if each.id != found["id"]]
+        facts += [("shared with", "\n".join(map(_home, others)))] if others else []
     if grpc := found["programs"].get("node", {}).get("grpc"):
         facts.append(("gRPC", grpc))
     if found.get("memory_bytes"):
@@ -147,6 +157,11 @@ def print_status(found: dict[str, Any]) -> None:
     if found["problem"]:
         print()
         print(f"note: {found['problem']}")
+
+
+def _home(home: Any) -> str:
+    ago = format_seconds(max(0.0, time.time() - home.seen))
+    return f"{home.url or home.id} on {home.host}" + (f", gone (seen {ago} ago)" if home.gone else "")
 
 
 def _device(device: DeviceStatus) -> tuple[str, str]:

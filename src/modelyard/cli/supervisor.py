@@ -132,8 +132,11 @@ class Program:
         )  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
-        """Ours; but a program that may take any port gets the one it had before, if that is free."""
+        """Ours; but a program that may take any port gets the one it had before, if that is free, and the node
+        does not get the database."""
         environment = dict(os.environ)
+        if self.name == "node":  # which has no business with it, nor its executors with a password
+            environment.pop("MODELYARD_DATABASE", None)
         for name in ADDRESSES[self.name]:
             variable = f"MODELYARD_{name.upper()}_PORT"
             if os.environ.get(variable) != "0":

@@ -24,6 +24,7 @@ def run(
     overwrite: bool,
     network: bool,
     trust_pickle: bool,
+    because: str,
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -77,6 +78,7 @@ def run(
             candidate,
             name,
             trust_pickle=trust_pickle,
+            because=because,
             settings={**settings_of({"python": added.answers.python}), **leave(network)},
             reset=False,
             detach=False,

@@ -7,21 +7,22 @@ import typer
 
 from modelyard.cli.analyze import print_analysis
 from modelyard.cli.common import client
+from modelyard.cli.models import standing
 from modelyard.cli.output import format_date, print_facts, print_json, say
 from modelyard.client.synchronous import Client
-from modelyard.core.errors import RejectedContent
+from modelyard.core.errors import InvalidInput, RejectedContent
 from modelyard.core.model import Version
 from modelyard.core.provenance import Provenance
+from modelyard.core.reference import parse_reference
 from modelyard.core.units import format_bytes
 
 
 def version_of(platform: Client, told: str) -> Version:
-    """``NAME/N``, or ``NAME`` for the latest. Raises BadParameter (exit 2), NotFound."""
-    name, separator, number = told.partition("/")
-    number = number.removeprefix("v")
-    if separator and not (number.isascii() and number.isdigit() and 0 < int(number) < 2**31):
-        raise typer.BadParameter(f"{told!r} is no version; write NAME/N, such as fraud/3.")
-    return platform.version(name, int(number) if separator else platform.model(name).latest)
+    """``NAME/N``, ``NAME@ALIAS``, or ``NAME`` for the latest. Raises BadParameter (exit 2), NotFound."""
+    try:
+        return platform.registry.find(str(parse_reference(told)))
+    except InvalidInput as error:
+        raise typer.BadParameter(error.message) from error
 
 
 def show_version(told: str, *, as_json: bool) -> None:
@@ -35,19 +36,21 @@ def show_version(told: str, *, as_json: bool) -> None:
     files = version.manifest.files
     listed = [f"{file.path} ({format_bytes(file.size)})" for file in files[:20]]
     more = [f"and {len(files) - 20} more"] if len(files) > 20 else []
+    parent = version.parent
+    facts = [
+        ("digest", version.digest),
+        ("made", format_date(version.created)),
+        ("files", "\n".join([*listed, *more])),
+        ("trusted", _trusted(version)),
+        ("in quarantine", version.quarantine or ""),
+        ("aliases", ", ".join(version.aliases)),
+        ("made from", "" if parent is None else f"{parent.model}/{parent.number} ({parent.relation})"),
+        ("state", standing(version)),
+        ("came from", "\n".join(map(_told, provenance)) or "not known: it is older than this record"),
+        ("signatures", "\n".join(f"{each.verdict}: {each.why}" for each in signatures) or "none"),
+    ]
     print(f"{version.model} version {version.number}\n")
-    print_facts(
-        [
-            ("digest", version.digest),
-            ("made", format_date(version.created)),
-            ("files", "\n".join([*listed, *more])),
-            ("came from", "\n".join(map(_told, provenance)) or "not known: it is older than this record"),
-            (
-                "signatures",
-                "\n".join(f"{each.verdict}: {each.why}" for each in signatures) or "none",
-            ),
-        ]
-    )
+    print_facts([(label, text) for label, text in facts if text])
     print()
     print_analysis(version.analysis)
 
@@ -119,3 +122,11 @@ def _told(each: Provenance) -> str:
     by = f" by {each.user} (as they say)" if each.user else ""
     seen = format_date(each.first) + ("" if each.last == each.first else f", last {format_date(each.last)}")
     return f"{each.source.told}, {seen}{by}, with {each.client or 'a client that does not say'}, {each.uploader}"
+
+
+def _trusted(version: Version) -> str:
+    if not version.trusted:
+        return ""
+    if version.trust is None:
+        return "yes"
+    return f"by {version.trust.who}" + (f": {version.trust.because}" if version.trust.because else "")

@@ -4,10 +4,12 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from modelyard.core.access import ApiKey, Role
 from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import ERROR_KINDS, Internal, ModelyardError
+from modelyard.core.history import AliasMove
 from modelyard.core.manifest import Manifest
-from modelyard.core.model import Version
+from modelyard.core.model import Mark, Version
 from modelyard.core.routes import (
     Confinement,
     EndpointTraffic,
@@ -42,6 +44,7 @@ class EndpointInfo(Answer, frozen=True):
     apart: str | None = None
     traffic: EndpointTraffic | None = None
     failure: str | None = None
+    deprecated: Mark | None = None
 
     @property
     def name(self) -> str:
@@ -124,6 +127,64 @@ class EnvironmentsFreed(Answer, frozen=True):
     freed: int = 0
 
 
+class ModelBytes(Answer, frozen=True):
+    """Bytes of one model: of its files, kept for it alone, kept for others too."""
+
+    model: str
+    blobs: int
+    logical: int
+    own: int
+    shared: int
+
+
+class StoreInfo(Answer, frozen=True):
+    """What all models take: bytes of their files, as they are kept at ``place``, and of the cache."""
+
+    models: tuple[ModelBytes, ...]
+    logical: int
+    stored: int
+    cached: int
+    packs: int = 0
+    place: str = ""
+
+
+class StoreTrouble(Answer, frozen=True):
+    """A blob that is not in order, and the files (``model/version/path``) that it is."""
+
+    kind: str
+    sha256: str
+    place: str
+    message: str
+    repaired: bool
+    used_by: tuple[str, ...] = ()
+
+
+class StoreReport(Answer, frozen=True):
+    """What a check looked at, of how much, and what it found."""
+
+    blobs: int
+    bytes: int
+    all_blobs: int
+    all_bytes: int
+    troubles: tuple[StoreTrouble, ...] = ()
+    after: str | None = None
+
+
+class StoreCollected(Answer, frozen=True):
+    """What a collection removed, looked at, and gave back in bytes of packs."""
+
+    uploads: int = 0
+    blobs: int = 0
+    versions: int = 0
+    environments: int = 0
+    leftovers: int = 0
+    settled: int = 0
+    cooled: int = 0
+    packs: int = 0
+    freed: int = 0
+    cached: int = 0
+
+
 class ModelInfo(Answer, frozen=True):
     """One model; ``version_list`` holds its versions when a single model was asked for."""
 
@@ -131,6 +192,23 @@ class ModelInfo(Answer, frozen=True):
     created: float
     latest: int
     versions: tuple[Version | int, ...] = ()
+    aliases: dict[str, int] = {}
+
+
+class ModelAliases(Answer, frozen=True):
+    """The numbers that the aliases of a model point at."""
+
+    model: str
+    aliases: dict[str, int]
+
+
+class AliasInfo(Answer, frozen=True):
+    """Where an alias points now; ``move`` is how it came there (None: it was there already)."""
+
+    model: str
+    alias: str
+    version: int | None = None
+    move: AliasMove | None = None
 
 
 class UploadInfo(Answer, frozen=True):
@@ -158,8 +236,48 @@ class ProgramInfo(Answer, frozen=True):
     budget: MemoryStatus | None = None
 
 
+class HomeInfo(Answer, frozen=True):
+    """One of the homes that share a database: where its control plane and its node are reached, when it last said
+    that it lives (seconds since the epoch), and whether that is too long ago."""
+
+    id: str
+    host: str
+    url: str | None = None
+    node_url: str | None = None
+    seen: float = 0.0
+    gone: bool = False
+
+
+class Me(Answer, frozen=True):
+    """Who a client is: ``name`` is its key's (None: the home's own key, or no key is asked for), ``project`` the one that it
+    sees (None: all)."""
+
+    name: str | None
+    role: Role
+    project: str | None = None
+    installation: bool = False
+    endpoints: tuple[str, ...] = ()
+    authentication: bool = False
+
+
+class KeyMade(Answer, frozen=True):
+    """A key, and its secret, which nobody can show again."""
+
+    key: ApiKey
+    secret: str
+
+
+class ModelMoved(Answer, frozen=True):
+    """A model is in ``project`` now, and so are the ``endpoints`` that it is deployed to."""
+
+    model: str
+    project: str
+    endpoints: tuple[str, ...] = ()
+
+
 class PlatformInfo(Answer, frozen=True):
-    """The platform as a whole."""
+    """The platform as a whole. ``database`` is which one it uses (without a password), ``homes`` are those that
+    share it, this one (``id``) among them."""
 
     version: str
     control: ProgramInfo
@@ -169,6 +287,9 @@ class PlatformInfo(Answer, frozen=True):
     home: str = ""
     authentication: bool = False
     memory_bytes: int | None = None
+    database: str = ""
+    id: str | None = None
+    homes: tuple[HomeInfo, ...] = ()
 
 
 def decode(body: bytes, type: type[T]) -> T:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from modelyard.client import deploy_flow, flows, prediction_jobs, records
+from modelyard.client import deploy_flow, flows, prediction_jobs, pull_flow, push_flow, records
 from modelyard.client.answers import (
     EndpointInfo,
     EnvironmentInfo,
@@ -13,10 +13,16 @@ from modelyard.client.answers import (
     ModelInfo,
     PlatformInfo,
     RemotesInfo,
+    StoreCollected,
+    StoreInfo,
+    StoreReport,
 )
+from modelyard.client.async_access import AsyncAccess
+from modelyard.client.async_registry import AsyncRegistry
 from modelyard.client.async_transport import AsyncTransport
 from modelyard.client.flows import Session
 from modelyard.client.options import Options, settings_of
+from modelyard.core.card import Card
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import ModelyardError
 from modelyard.core.job import Job, JobEvent, PredictionJob
@@ -24,6 +30,7 @@ from modelyard.core.model import Version
 from modelyard.core.provenance import Provenance, Source
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.scan import VersionScan
 from modelyard.core.signing import FileSignature
 
 
@@ -31,7 +38,8 @@ class AsyncClient:
     """Speaks to one platform. Belongs to one event loop; usable with ``async with``.
 
     ``url`` is the control plane's address (default: MODELYARD_URL, else the platform that runs in
-    ``home``); ``api_key`` defaults to MODELYARD_API_KEY, else the home's own. ``timeout``, in seconds,
+    ``home``); ``api_key`` defaults to MODELYARD_API_KEY, else the home's own. ``project`` is the
+    one to work in (default: MODELYARD_PROJECT, else the key's own, else all that there are). ``timeout``, in seconds,
     is for one prediction, retries included; only calls that cannot have been computed are retried.
 
     Every method raises the errors of ``modelyard.core.errors``; ``error.code``, ``error.field`` and
@@ -45,9 +53,12 @@ class AsyncClient:
         home: str | None = None,
         *,
         timeout: float = 60.0,
+        project: str | None = None,
     ) -> None:
-        self._session = Session(url, api_key, home, timeout)
+        self._session = Session(url, api_key, home, timeout, project)
         self._transport = AsyncTransport()
+        self.registry = AsyncRegistry(self._session, self._transport)
+        self.access = AsyncAccess(self._session, self._transport)
 
     async def __aenter__(self) -> "AsyncClient":
         return self
@@ -67,6 +78,7 @@ class AsyncClient:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
+        because: str = "",
         reset: bool = False,
         source: Source | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
@@ -75,8 +87,8 @@ class AsyncClient:
         """Deploy the file or folder ``path`` and wait until it serves; the endpoint as it then stands.
 
         ``name`` defaults to the nearest to the file's name. ``trust_pickle`` allows a model whose
-        loading runs code. ``source`` says where the files came from (not given: their path), for the version's
-        provenance. ``on_event`` is told each step. The other options are those of
+        loading runs code, and ``because`` is kept beside that. ``source`` says where the files came from (not given:
+        their path), for the version's provenance. ``on_event`` is told each step. The other options are those of
         :class:`modelyard.client.options.Options`; one that is not given stays as the endpoint has it,
         or with ``reset`` goes back to its default.
         Raises RejectedContent for files that are no model, Internal with the model's traceback when
@@ -87,7 +99,9 @@ class AsyncClient:
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings_of(options), reset, source),
+                deploy_flow.Wishes(
+                    trust_pickle, settings_of(options), reset, source=source, because=because
+                ),
                 on_event or _ignore,
             )
         )
@@ -98,24 +112,74 @@ class AsyncClient:
         name: str | None = None,
         *,
         trust_pickle: bool = False,
+        because: str = "",
         settings: DeploymentSettings | Mapping[str, Any] | None = None,
         reset: bool = False,
+        card: Card | None = None,
         source: Source | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
     ) -> Job:
         """Upload what is missing and create the deployment's job, without waiting for it.
 
-        ``settings`` is a whole, or the part of its JSON form that is to change.
+        ``settings`` is a whole, or the part of its JSON form that is to change. ``card`` fills what the model's
+        card does not say yet.
         """
         return await self._run(
             deploy_flow.begin(
                 self._session,
                 Path(path),
                 name,
-                deploy_flow.Wishes(trust_pickle, settings or {}, reset, source),
+                deploy_flow.Wishes(
+                    trust_pickle, settings or {}, reset, card=card, source=source, because=because
+                ),
                 on_event or _ignore,
             )
         )
+
+    async def push(
+        self,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        trust_pickle: bool = False,
+        because: str = "",
+        card: Card | None = None,
+        source: Source | None = None,
+        on_event: Callable[[JobEvent], None] | None = None,
+    ) -> push_flow.Arrived:
+        """Make a version of the file or folder ``path``, without deploying it; the same files are the same version.
+
+        The options are those of :meth:`deploy`; ``card`` fills what the model's card does not say yet. Raises
+        RejectedContent for files that are no model, or that execute code and are not trusted. Python objects are
+        pushed by ``modelyard.push``.
+        """
+        terms = push_flow.Terms(trust_pickle, because, card, source)
+        return await self._run(push_flow.push(self._session, Path(path), name, terms, on_event or _ignore))
+
+    async def pull(
+        self,
+        named: str,
+        to: str | Path | None = None,
+        *,
+        on_event: Callable[[JobEvent], None] | None = None,
+    ) -> pull_flow.Pulled:
+        """The files of a version (``fraud``, ``fraud/3``, ``fraud@production``) in the folder ``to``, which must not be
+        there (default: ``fraud-3``); each is checked by its digest. Raises NotFound, Conflict."""
+        flow = pull_flow.pull(self._session, named, None if to is None else Path(to), on_event or _ignore)
+        return await self._run(flow)
+
+    async def begin_deploy_version(
+        self,
+        named: str,
+        endpoint: str | None = None,
+        *,
+        settings: DeploymentSettings | Mapping[str, Any] | None = None,
+        reset: bool = False,
+    ) -> Job:
+        """Create the job that brings a version that is registered (``fraud``, ``fraud/3``, ``fraud@production``) to an
+        endpoint (default: of the model's name), without waiting for it. Raises NotFound."""
+        wishes = deploy_flow.Wishes(False, settings or {}, reset)
+        return await self._run(deploy_flow.begin_version(self._session, named, endpoint, wishes))
 
     async def follow(self, job: str, on_event: Callable[[JobEvent], None], *, after: int = 0) -> Job:
         """Tell ``on_event`` the story of a job, from the event after ``after``, until it has ended."""
@@ -310,6 +374,18 @@ class AsyncClient:
         """The bill of materials of an environment (CycloneDX). Raises NotFound."""
         return await self._run(flows.environment_sbom(self._session, id))
 
+    async def scan(self, model: str, number: int, *, again: bool = False) -> VersionScan:
+        """Scan a version by what has not looked at it yet, or with ``again`` by everything; what was found.
+
+        It goes into quarantine, or out of it, by that. Raises NotFound, and Unavailable while a scanner is away
+        that is required.
+        """
+        return await self._run(flows.scan(self._session, model, number, again))
+
+    async def scanned(self, model: str, number: int) -> VersionScan:
+        """What scanners have said of a version until now. Raises NotFound."""
+        return await self._run(flows.scanned(self._session, model, number))
+
     async def delete_model(self, name: str) -> None:
         """Delete a model with all its versions. Raises Conflict while an endpoint uses it."""
         await self._run(flows.delete_model(self._session, name))
@@ -337,6 +413,26 @@ class AsyncClient:
         platform's ``environment_grace``); with ``dry_run`` only say which. Raises Unavailable while the node does
         not answer, because then nobody knows what is in use."""
         return await self._run(flows.clean_environments(self._session, older_than, dry_run))
+
+    async def store_usage(self) -> StoreInfo:
+        """What each model takes of the store, and what it has in common with others."""
+        return await self._run(flows.store_usage(self._session))
+
+    async def verify_store(
+        self,
+        *,
+        deep: bool = False,
+        repair: bool = False,
+        on_progress: Callable[[StoreReport], None] | None = None,
+    ) -> StoreReport:
+        """Look at the bytes of all versions; ``deep`` reads every one, ``repair`` puts right what can be. Every few
+        seconds ``on_progress`` is told what was found so far."""
+        return await self._run(flows.verify_store(self._session, deep, repair, on_progress))
+
+    async def collect_store(self) -> StoreCollected:
+        """Have the platform do now what it does every hour: look at what is new for pieces that are there already, and
+        remove what nothing uses."""
+        return await self._run(flows.collect_store(self._session))
 
     async def status(self) -> PlatformInfo:
         """The platform as a whole: programs, addresses, memory."""

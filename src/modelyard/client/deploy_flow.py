@@ -16,12 +16,14 @@ from modelyard.client.flows import Session, endpoint, job, part
 from modelyard.client.local_files import LocalFile, digest_files, find_files
 from modelyard.client.steps import Flow, Listen, NextLine, Refused, Reply, Wait, Work
 from modelyard.client.upload_flow import OnEvent, event, send
+from modelyard.core.card import Card
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Internal, ModelyardError, Unavailable
 from modelyard.core.job import Job, JobEvent
 from modelyard.core.manifest import Manifest
 from modelyard.core.names import check_name, suggest_name
 from modelyard.core.provenance import Source, cleaned
+from modelyard.core.reference import parse_reference
 from modelyard.core.version import VERSION
 
 PATIENCE = 60.0  # seconds that a job's stream may be away (the control plane restarts) before giving up
@@ -30,12 +32,15 @@ _ENDS = ("done", "failed", "cancelled")
 
 class Wishes(NamedTuple):
     """How to deploy. ``settings`` is a whole, or the part that is given; with ``reset`` the rest is the
-    default, else it is as the endpoint has it. ``source`` is where the files came from (None: their path)."""
+    default, else it is as the endpoint has it. ``card`` fills what the model's card does not say yet. ``source`` is
+    where the files came from (None: their path); ``because``: why they are trusted."""
 
     trust_pickle: bool
     settings: DeploymentSettings | Mapping[str, Any]
     reset: bool
+    card: Card | None = None
     source: Source | None = None
+    because: str = ""
 
 
 def name_of(path: Path, name: str | None) -> str:
@@ -58,16 +63,39 @@ def begin(
     What was uploaded stays when this is interrupted: the next time only the missing files are sent.
     """
     endpoint_name = name_of(path, name)
+    upload = yield from upload_of(session, path, on_event)
+    wanted: dict[str, Any] = {
+        "endpoint": endpoint_name,
+        "upload": upload,
+        "trust_pickle": wishes.trust_pickle,
+        "provenance": provenance(wishes.source or Source(kind="path", name=path.absolute().name)),
+        "because": wishes.because,
+        "settings": wishes.settings,
+        "reset": wishes.reset,
+    }
+    if wishes.card is not None:
+        wanted["card"] = wishes.card
+    reply = yield from session.api("POST", "/deployments", wanted)
+    return decode(reply.body, Job)
+
+
+def upload_of(session: Session, path: Path, on_event: OnEvent) -> Flow[str]:
+    """Have the files of ``path`` at the platform; the id of the upload that has them."""
     on_event(event("stage_started", "hash", f"Reading {path}"))
     files: list[LocalFile] = yield Work(lambda: find_files(path))
     manifest: Manifest = yield Work(lambda: digest_files(files, _reading(on_event)))
     on_event(event("stage_done", "hash", f"{len(files)} file(s)", manifest.size, manifest.size))
-    upload = yield from send(session, files, manifest, on_event)
+    return (yield from send(session, files, manifest, on_event)).id
+
+
+def begin_version(session: Session, named: str, endpoint_name: str | None, wishes: Wishes) -> Flow[Job]:
+    """Create the job that brings a version that is there to an endpoint."""
+    reference = parse_reference(named)
     wanted = {
-        "endpoint": endpoint_name,
-        "upload": upload.id,
+        "endpoint": reference.model if endpoint_name is None else check_name(endpoint_name),
+        "model": reference.model,
+        "version": reference.which,
         "trust_pickle": wishes.trust_pickle,
-        "provenance": provenance(wishes.source or Source(kind="path", name=path.absolute().name)),
         "settings": wishes.settings,
         "reset": wishes.reset,
     }

@@ -1,5 +1,6 @@
 """What each method of a client asks the platform for, step by step, without touching a socket."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +16,9 @@ from modelyard.client.answers import (
     ModelInfo,
     PlatformInfo,
     RemotesInfo,
+    StoreCollected,
+    StoreInfo,
+    StoreReport,
     decode,
     error_of,
     rebuild,
@@ -28,11 +32,13 @@ from modelyard.core.model import Version
 from modelyard.core.provenance import Provenance
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
+from modelyard.core.scan import VersionScan
 from modelyard.core.signing import FileSignature
 
 T = TypeVar("T")
 _FIRST_WAIT = 0.05
 _LONGEST_WAIT = 1.0
+_LONG = 3600.0  # of what reads and writes a store
 _ABOUT = ("model_name", "model_version")  # of a piece, beside its outputs
 _GRACE = 0.5  # seconds in which the node's own word on a deadline may arrive
 
@@ -40,11 +46,20 @@ _GRACE = 0.5  # seconds in which the node's own word on a deadline may arrive
 class Session:
     """Where the platform is, found on first use and again when it is not there any more."""
 
-    def __init__(self, url: str | None, api_key: str | None, home: str | None, timeout: float) -> None:
+    def __init__(
+        self,
+        url: str | None,
+        api_key: str | None,
+        home: str | None,
+        timeout: float,
+        project: str | None = None,
+    ) -> None:
         self._given = (url, api_key, home)
+        self.project = project or os.environ.get("MODELYARD_PROJECT") or None
         self._location: Location | None = None
         self._node: str | None = None
         self.timeout = timeout
+        self.user = _user()
         self.output_types: dict[tuple[str, str], records.OutputTypes] = {}
 
     @property
@@ -72,7 +87,10 @@ class Session:
         """One call of the control API; the answer below 400. Raises the error that it brings."""
         data = None if body is None else msgspec.json.encode(body)
         place = self.location
-        call = Call(method, f"{place.url}/api/v1{path}", place.key, data, timeout=timeout)
+        headers = {} if self.user is None else {"modelyard-user": self.user}
+        if self.project is not None:
+            headers["modelyard-project"] = self.project
+        call = Call(method, f"{place.url}/api/v1{path}", place.key, data, timeout=timeout, headers=headers)
         try:
             reply: Reply = yield call
         except Refused as error:
@@ -102,6 +120,17 @@ class Session:
         return decode((yield from self.api("GET", path)).body, type)
 
 
+def _user() -> str | None:
+    """Who uses this machine, for the platform's audit; None where that is not known."""
+    import getpass
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return None
+    return user if user.isascii() and user.isprintable() and 0 < len(user) <= 200 else None
+
+
 def endpoints(session: Session) -> Flow[list[EndpointInfo]]:
     return (yield from session.ask(list[EndpointInfo], "/endpoints"))
 
@@ -119,6 +148,35 @@ def clean_environments(
 ) -> Flow[EnvironmentsFreed]:
     asked = {"older_than": older_than, "dry_run": dry_run}
     return decode((yield from session.api("POST", "/environments/clean", asked)).body, EnvironmentsFreed)
+
+
+def store_usage(session: Session) -> Flow[StoreInfo]:
+    return decode((yield from session.api("GET", "/store", timeout=_LONG)).body, StoreInfo)
+
+
+def verify_store(
+    session: Session, deep: bool, repair: bool, on_progress: Callable[[StoreReport], None] | None
+) -> Flow[StoreReport]:
+    """All blobs, some seconds a call; what was found so far is told after each."""
+    report = StoreReport(blobs=0, bytes=0, all_blobs=0, all_bytes=0, after="")
+    while report.after is not None:
+        asked = {"deep": deep, "repair": repair, "after": report.after}
+        reply = yield from session.api("POST", "/store/verify", asked, timeout=_LONG)
+        told = decode(reply.body, StoreReport)
+        report = msgspec.structs.replace(
+            told,
+            blobs=report.blobs + told.blobs,
+            bytes=report.bytes + told.bytes,
+            troubles=report.troubles + told.troubles,
+        )
+        if on_progress is not None:
+            on_progress(report)
+    return report
+
+
+def collect_store(session: Session) -> Flow[StoreCollected]:
+    reply = yield from session.api("POST", "/store/collect", {}, timeout=_LONG)
+    return decode(reply.body, StoreCollected)
 
 
 def delete(session: Session, name: str) -> Flow[None]:
@@ -195,6 +253,16 @@ def sbom(session: Session, name: str, number: int) -> Flow[dict[str, Any]]:
 
 def environment_sbom(session: Session, id: str) -> Flow[dict[str, Any]]:
     return (yield from session.ask(dict[str, Any], f"/environments/{part(id)}/sbom"))
+
+
+def scan(session: Session, name: str, number: int, again: bool) -> Flow[VersionScan]:
+    path = f"/models/{part(name)}/versions/{number}/scan"
+    reply = yield from session.api("POST", path, {"again": again}, timeout=3600.0)
+    return decode(reply.body, VersionScan)
+
+
+def scanned(session: Session, name: str, number: int) -> Flow[VersionScan]:
+    return (yield from session.ask(VersionScan, f"/models/{part(name)}/versions/{number}/scan"))
 
 
 def delete_model(session: Session, name: str) -> Flow[None]:

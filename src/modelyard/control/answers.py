@@ -2,13 +2,16 @@
 
 from typing import Literal
 
+from modelyard.core.access import ApiKey, Role
 from modelyard.core.deployment import Deployment, Endpoint
+from modelyard.core.history import AliasMove
 from modelyard.core.manifest import Manifest
-from modelyard.core.model import Version
+from modelyard.core.model import Mark, Version
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import EndpointTraffic, Footprint, MemoryStatus, RemoteStatus, ReplicaStatus
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
+from modelyard.store.homes import HomeEntry
 
 EndpointState = Literal["starting", "ready", "asleep", "waking", "updating", "failing", "failed", "unknown"]
 
@@ -21,6 +24,33 @@ class ErrorBody(Noun, omit_defaults=True):
     retryable: bool
     request_id: str
     field: str | None = None
+
+
+class MeAnswer(Noun):
+    """Who calls. ``name`` is that of the key (None: the home's own, or this machine's user where no key is asked for),
+    ``project`` the one that is seen (None: all)."""
+
+    name: str | None
+    role: Role
+    project: str | None
+    installation: bool
+    endpoints: tuple[str, ...]
+    authentication: bool
+
+
+class KeyMade(Noun):
+    """A key, and its secret, which nobody can show again."""
+
+    key: ApiKey
+    secret: str
+
+
+class ModelMoved(Noun):
+    """A model is in ``project`` now, and so are the ``endpoints`` that it is deployed to."""
+
+    model: str
+    project: str
+    endpoints: tuple[str, ...]
 
 
 class UploadAnswer(Noun):
@@ -40,12 +70,30 @@ class UploadAnswer(Noun):
 
 
 class ModelAnswer(Noun):
-    """One model with its versions."""
+    """One model with its versions, also those that are deleted and can be restored; ``aliases`` point at numbers."""
 
     name: str
     created: float
     latest: int
     versions: tuple[Version, ...]
+    aliases: dict[str, int]
+    project: str = "default"
+
+
+class AliasesAnswer(Noun):
+    """The numbers that the aliases of a model point at."""
+
+    model: str
+    aliases: dict[str, int]
+
+
+class AliasAnswer(Noun):
+    """Where an alias points now; ``move`` is how it came there (null: it was there already)."""
+
+    model: str
+    alias: str
+    version: int | None
+    move: AliasMove | None
 
 
 class EndpointAnswer(Noun):
@@ -55,7 +103,8 @@ class EndpointAnswer(Noun):
     *asleep* (not in memory; a call wakes it), *waking* (that call waits),
     *updating* (ready, and another revision is on its way), *failing* (the node cannot keep the
     serving revision up), *failed* (its first revision failed), *unknown* (the node does not answer).
-    ``failure`` is the last report of the revision that failed, also of a newer one than serves.
+    ``failure`` is the last report of the revision that failed, also of a newer one than serves; ``deprecated`` is
+    said of the version.
     """
 
     endpoint: Endpoint
@@ -69,6 +118,7 @@ class EndpointAnswer(Noun):
     apart: str | None
     traffic: EndpointTraffic | None
     failure: str | None
+    deprecated: Mark | None
 
 
 class RemotesAnswer(RemoteRoute, kw_only=True):
@@ -123,6 +173,28 @@ class EnvironmentsAnswer(Noun):
     freed: int = 0
 
 
+class StoreTrouble(Noun):
+    """A blob that is not in order: where it lies, what is wrong, and the files (``model/version/path``) it is."""
+
+    kind: Literal["missing", "damaged"]
+    sha256: str
+    place: str
+    message: str
+    repaired: bool
+    used_by: tuple[str, ...]
+
+
+class StoreChecked(Noun):
+    """What was looked at, of how much; ``after`` is where the next call goes on (null: that was all)."""
+
+    blobs: int
+    bytes: int
+    all_blobs: int
+    all_bytes: int
+    troubles: tuple[StoreTrouble, ...]
+    after: str | None
+
+
 class ControlAnswer(Noun):
     """The control plane itself. Times in seconds since the epoch, memory (resident) in bytes."""
 
@@ -146,7 +218,8 @@ class NodeAnswer(Noun):
 
 
 class StatusAnswer(Noun):
-    """The platform. ``memory_bytes``: control plane, node and all executors together."""
+    """The platform. ``memory_bytes``: control plane, node and all executors together. ``database``: which one,
+    without a password; ``homes``: those that share it, this one (``id``) among them."""
 
     version: str
     control: ControlAnswer
@@ -156,6 +229,9 @@ class StatusAnswer(Noun):
     home: str
     authentication: bool
     memory_bytes: int | None
+    database: str
+    id: str | None = None
+    homes: tuple[HomeEntry, ...] = ()
 
 
 class HealthAnswer(Noun):

@@ -17,20 +17,27 @@ from typing import Literal
 
 import msgspec
 
+from modelyard.control.platform import open_blobs
 from modelyard.core.deployment import Deployment
-from modelyard.core.errors import ModelyardError
+from modelyard.core.errors import ModelyardError, Unavailable
 from modelyard.core.routes import Confinement
-from modelyard.core.settings import Home
+from modelyard.core.settings import Home, load_settings
 from modelyard.core.struct import Noun
 from modelyard.host.lock import ProgramLock, holder, is_held
+from modelyard.registry.upload import collect_garbage
 from modelyard.serve.pool.executor import command
 from modelyard.serve.pool.limits import Limits
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
+from modelyard.store.health import complaints
+from modelyard.store.homes import Homes
 from modelyard.store.jobs import Jobs
+from modelyard.store.pieces import Pieces
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
+
+_LONG_GONE = 3600.0  # seconds
 
 FindingKind = Literal[
     "orphan_blob",
@@ -42,6 +49,9 @@ FindingKind = Literal[
     "orphan_executor",
     "stale_address",
     "broken_database",
+    "unreachable_database",
+    "unfit_database",
+    "gone_home",
 ]
 
 
@@ -54,22 +64,23 @@ class Finding(Noun):
     repairable: bool = False
 
 
-def examine(home: Home, *, thorough: bool = False) -> list[Finding]:
+def examine(home: Home, *, thorough: bool = False, database: str | None = None) -> list[Finding]:
     """Look at everything; change nothing. ``thorough`` also reads every blob and compares its digest.
 
-    While the control plane runs, what is under way (uploads, builds, jobs) is not reported.
+    ``database`` is the URL of a shared one (None: the home's own file). While the control plane runs, what is under
+    way (uploads, builds, jobs) is not reported.
     """
-    return _examine(home, thorough, busy=ProgramLock(home.run, "control").holder() is not None)
+    return _examine(home, thorough, database, busy=ProgramLock(home.run, "control").holder() is not None)
 
 
-def repair(home: Home) -> list[Finding]:
+def repair(home: Home, *, database: str | None = None) -> list[Finding]:
     """Put right what can be, and return what was. Raises Conflict while a control plane runs."""
     lock = ProgramLock(home.run, "control")
     lock.acquire()
     try:
-        findings = [finding for finding in _examine(home, False, busy=False) if finding.repairable]
+        findings = [each for each in _examine(home, False, database, busy=False) if each.repairable]
         for finding in findings:
-            _repair(home, finding)
+            _repair(home, finding, database)
     finally:
         lock.release()
     return findings
@@ -86,31 +97,61 @@ def held_here() -> Confinement:
         return Confinement(**limits.held)
 
 
-def _examine(home: Home, thorough: bool, *, busy: bool) -> list[Finding]:
+def _examine(home: Home, thorough: bool, url: str | None, *, busy: bool) -> list[Finding]:
     findings = [*_addresses(home), *_executors(home)]
     if not busy:
         findings += _leftovers(home)
-    if not home.database.is_file():
+    if url is None and not home.database.is_file():
         return findings
-    broken = _integrity(home)
+    broken = _integrity(home) if url is None else []
     if broken:
         return [*findings, *broken]
-    with _database(home) as database:
-        findings += _blobs(home, database, thorough)
-        findings += _environments(home, database)
-        if not busy:
-            findings += _jobs(database)
+    try:
+        with _database(home, url) as database:
+            findings += _blobs(home, database, thorough)
+            findings += _environments(home, database)
+            if not busy:
+                findings += _jobs(home, database)
+            findings += _shared(database)
+    except Unavailable as error:
+        if url is None:
+            raise
+        shown = Database(url).shown
+        findings.append(Finding(kind="unreachable_database", subject=shown, message=error.message))
     return findings
 
 
 @contextmanager
-def _database(home: Home) -> Iterator[Database]:
-    database = Database(home.database)
+def _database(home: Home, url: str | None) -> Iterator[Database]:
+    database = Database(url or home.database)
     try:
-        database.migrate()
+        if url is None or database.revision() is None:
+            database.migrate()
         yield database
     finally:
         database.close()
+
+
+def _home_id(home: Home, database: Database) -> str | None:
+    return home.id.read_text().strip() if database.is_shared and home.id.is_file() else None
+
+
+def _shared(database: Database) -> Iterator[Finding]:
+    """What only a database that several homes share can lack."""
+    for message in complaints(database):
+        yield Finding(kind="unfit_database", subject=database.shown, message=message)
+    if not database.is_shared:
+        return
+    served: dict[str | None, list[str]] = {}
+    for endpoint in Endpoints(database).list():
+        served.setdefault(endpoint.home, []).append(endpoint.name)
+    for each in Homes(database, silence=_LONG_GONE).list():
+        if each.gone and each.id in served:
+            message = (
+                f"The control plane of this home ({each.host}) has said nothing for over an hour, and "
+                f"{', '.join(served[each.id])} is served there; start it, or deploy that from another home."
+            )
+            yield Finding(kind="gone_home", subject=each.id, message=message)
 
 
 def _integrity(home: Home) -> list[Finding]:
@@ -129,12 +170,12 @@ def _integrity(home: Home) -> list[Finding]:
 
 
 def _blobs(home: Home, database: Database, thorough: bool) -> Iterator[Finding]:
-    blobs = BlobStore(home.blobs)
+    blobs = _store(home, database)
     versions, uploads = Versions(database), Uploads(database)
     # In this order: what is uploaded meanwhile is in the second set, never an orphan.
     present = set(blobs.digests())
     needed = versions.referenced_digests()
-    for digest in sorted(present - needed - uploads.referenced_digests()):
+    for digest in sorted(present - needed - uploads.referenced_digests() - blobs.retained()):
         message = "No version and no upload refers to this blob."
         yield Finding(kind="orphan_blob", subject=digest, message=message, repairable=True)
     for model in versions.models():
@@ -149,6 +190,10 @@ def _blobs(home: Home, database: Database, thorough: bool) -> Iterator[Finding]:
                         f"The bytes of this file ({file.sha256}) have changed; deploy the model again."
                     )
                     yield Finding(kind="corrupt_blob", subject=subject, message=message)
+
+
+def _store(home: Home, database: Database) -> BlobStore:
+    return open_blobs(load_settings(home=str(home.root)), home, Pieces(database))
 
 
 def _leftovers(home: Home) -> Iterator[Finding]:
@@ -167,7 +212,7 @@ def _leftovers(home: Home) -> Iterator[Finding]:
 
 
 def _environments(home: Home, database: Database) -> Iterator[Finding]:
-    for deployment in _living(Endpoints(database)):
+    for deployment in _living(Endpoints(database, home=_home_id(home, database))):
         python = home.environments / (deployment.environment or "-") / "bin" / "python"
         if not python.exists():
             message = f"The environment {deployment.environment} is gone; deploy the endpoint again."
@@ -175,13 +220,14 @@ def _environments(home: Home, database: Database) -> Iterator[Finding]:
 
 
 def _living(endpoints: Endpoints) -> list[Deployment]:
-    roles = {id for endpoint in endpoints.list() for id in (endpoint.wanted, endpoint.serving)}
-    return [each for each in endpoints.deployments() if each.id in roles and each.state != "failed"]
+    names, deployments = endpoints.snapshot(here=True)
+    roles = {id for endpoint in names for id in (endpoint.wanted, endpoint.serving)}
+    return [each for each in deployments if each.id in roles and each.state != "failed"]
 
 
-def _jobs(database: Database) -> Iterator[Finding]:
+def _jobs(home: Home, database: Database) -> Iterator[Finding]:
     for state in ("queued", "running"):
-        for job in Jobs(database).list(1000, state):
+        for job in Jobs(database, home=_home_id(home, database)).list(1000, state, here=True):
             message = f"The job ({job.kind} {job.subject}) goes on when the platform is started."
             yield Finding(kind="abandoned_job", subject=job.id, message=message)
 
@@ -212,10 +258,12 @@ def _executors(home: Home) -> Iterator[Finding]:
             yield Finding(kind="orphan_executor", subject=entry.name, message=message, repairable=True)
 
 
-def _repair(home: Home, finding: Finding) -> None:
+def _repair(home: Home, finding: Finding, url: str | None) -> None:
     match finding.kind:
         case "orphan_blob":
-            BlobStore(home.blobs).delete(finding.subject)
+            # Looked at again, so that what another home has begun to refer to meanwhile stays.
+            with _database(home, url) as database:
+                collect_garbage(_store(home, database), Uploads(database), Versions(database))
         case "leftover":
             shutil.rmtree(finding.subject)
         case "stale_address":

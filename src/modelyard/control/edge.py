@@ -6,20 +6,31 @@ header (a foreign name that resolves to 127.0.0.1 is DNS rebinding) and the Orig
 another origin that posts here is cross-site request forgery).
 """
 
-import hmac
 import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.responses import RedirectResponse
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from modelyard.control.access import Table
+from modelyard.control.admission import PROJECT_HEADER, Admission
 from modelyard.control.errors import error_response, unexpected
-from modelyard.core.errors import Forbidden, InvalidInput, ModelyardError, TooLarge, Unauthenticated
+from modelyard.core.access import Principal
+from modelyard.core.errors import (
+    Forbidden,
+    InvalidInput,
+    ModelyardError,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+)
 
 COOKIE = "modelyard_key"
 PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
@@ -32,28 +43,33 @@ _log = logging.getLogger("modelyard.access")
 class Edge:
     """ASGI middleware; the outermost of ours.
 
-    ``key`` is the API key. ``public`` are paths (or, ending in ``/``, prefixes) that need no key, and
-    ``login`` is where a browser without one is sent.
+    ``admission`` knows the keys, ``table`` what each address asks for. ``public`` are paths (or, ending in ``/``,
+    prefixes) that need no key, ``login`` is where a browser without one is sent, and ``problem`` makes the page that
+    tells it of a refusal.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        key: str,
+        admission: Admission,
+        table: Table,
         authentication: bool,
         hosts: Iterable[str],
         max_body: int,
         public: set[str],
         login: list[str],
+        problem: list[Callable[[Request, ModelyardError], Response]],
     ) -> None:
         self._app = app
-        self._key = key.encode()
+        self._admission = admission
+        self._table = table
         self._authentication = authentication
         self._hosts = _LOOPBACK | {host.strip("[]").lower() for host in hosts}
         self._max_body = max_body
         self._public = public
         self._login = login
+        self._problem = problem
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,7 +91,7 @@ class Edge:
 
         try:
             try:
-                self._admit(scope, headers)
+                await self._admit(scope, headers)
                 receive = await self._limited(scope, headers, receive)
             except ModelyardError as error:
                 await self._refuse(scope, headers, error, request_id)(scope, receive, send_with_id)
@@ -97,11 +113,36 @@ class Edge:
                 }
                 _log.log(level, "request", extra=line)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Raise Forbidden for a foreign page, Unauthenticated without a key where one is asked for."""
-        by_header = self._presents_key(headers)
-        if by_header:
+    async def _admit(self, scope: Scope, headers: Headers) -> None:
+        """Raise Forbidden for a foreign page, Unauthenticated without a key where one is asked for, and what the
+        table says of this address and who comes (in ``scope``'s state as ``principal``)."""
+        principal = await self._identified(scope, headers)
+        if principal is None or self._is_public(scope["path"]):
             return
+        project = headers.get(PROJECT_HEADER)
+        if principal.name is not None or project is not None:
+            await run_in_threadpool(self._require, scope, principal, project)
+        else:
+            scope["state"]["principal"] = principal  # the home's own key: it sees all, and may everything
+
+    def _require(self, scope: Scope, principal: Principal, project: str | None) -> None:
+        principal = self._admission.within(principal, project)
+        scope["state"]["principal"] = principal
+        if principal.name is not None:
+            scope["state"]["who"] = principal.name
+        row, named, elsewhere = self._table.find(scope["method"], scope["path"])
+        if row is not None:
+            self._admission.require(principal, row, named)
+        elif not elsewhere:
+            # Whatever the router would make of it: what is not in the table is not there.
+            raise NotFound(f"There is nothing at {scope['path'][:200]}.")
+
+    async def _identified(self, scope: Scope, headers: Headers) -> Principal | None:
+        """Who comes; None where nobody needs to say."""
+        public = self._is_public(scope["path"])
+        by_header = await self._known(_bearer(headers), lenient=public)
+        if by_header is not None:
+            return by_header
         host = headers.get("host", "")
         if not self._authentication and _hostname(host) not in self._hosts:
             raise Forbidden(
@@ -110,9 +151,13 @@ class Edge:
         origin = headers.get("origin")
         if origin is not None and urlsplit_netloc(origin) != host.lower():
             raise Forbidden(f"A page of {origin[:100]!r} may not call this address.", field="origin")
-        path = scope["path"]
-        if not self._authentication or self._is_public(path) or self._presents_cookie(headers):
-            return
+        if public:
+            return None
+        by_cookie = await self._known(_cookie(headers))
+        if by_cookie is not None:
+            return by_cookie
+        if not self._authentication:
+            return Principal()
         if "authorization" in headers or "cookie" in headers:
             raise Unauthenticated("This API key is not known here.", field="authorization")
         raise Unauthenticated(
@@ -125,25 +170,29 @@ class Edge:
             path == entry or (entry.endswith("/") and path.startswith(entry)) for entry in self._public
         )
 
-    def _presents_key(self, headers: Headers) -> bool:
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self._is_key(key.strip())
-
-    def _presents_cookie(self, headers: Headers) -> bool:
+    async def _known(self, secret: str | None, *, lenient: bool = False) -> Principal | None:
+        """Who comes with ``secret``; None when it is none. Raises Unauthenticated for a key that has ended, unless
+        nobody has to show one (``lenient``)."""
+        if secret is None:
+            return None
+        if self._admission.is_home(secret):  # also while the database is away
+            return Principal()
         try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return False
-        return morsel is not None and self._is_key(morsel.value)
-
-    def _is_key(self, presented: str) -> bool:
-        return hmac.compare_digest(presented.encode("utf-8", "surrogatepass"), self._key)
+            return await run_in_threadpool(self._admission.by, secret)
+        except Unauthenticated:
+            if self._authentication and not lenient:
+                raise
+            return None
 
     def _refuse(self, scope: Scope, headers: Headers, error: ModelyardError, request_id: str) -> ASGIApp:
-        page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
-        if error.code == "unauthenticated" and self._login and page:
+        page = "text/html" in headers.get("accept", "") and not scope["path"].startswith("/api/")
+        if error.code == "unauthenticated" and self._login and page and scope["method"] == "GET":
             return RedirectResponse(self._login[0], status_code=303)
         # The body was not read: the connection cannot be used for another request.
+        if error.code in ("forbidden", "not_found") and self._problem and page:
+            response = self._problem[0](Request(scope), error)
+            response.headers["connection"] = "close"
+            return response
         return error_response(error, request_id, headers={"connection": "close"})
 
     async def _limited(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
@@ -168,6 +217,19 @@ class Edge:
         if too_large:
             raise TooLarge(f"The body is over the limit of {limit} bytes.")
         return _replay([{"type": "http.request", "body": bytes(body), "more_body": False}], receive)
+
+
+def _bearer(headers: Headers) -> str | None:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
+
+
+def _cookie(headers: Headers) -> str | None:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return None if morsel is None else morsel.value
 
 
 def _replay(messages: list[Message], receive: Receive) -> Receive:

@@ -2,8 +2,10 @@
 
 from modelyard.control.answers import EndpointAnswer, EndpointState
 from modelyard.control.platform import Platform
+from modelyard.core.access import EVERYBODY, Principal
 from modelyard.core.deployment import Deployment, Endpoint
-from modelyard.core.errors import NotFound
+from modelyard.core.errors import NotFound, Unavailable
+from modelyard.core.model import Version
 from modelyard.core.routes import NodeStatus, PoolStatus
 
 
@@ -13,8 +15,10 @@ def describe(platform: Platform, name: str) -> EndpointAnswer:
     return _describe(platform, endpoint, revisions, platform.node_status())
 
 
-def describe_all(platform: Platform, status: NodeStatus | None) -> list[EndpointAnswer]:
-    """All endpoints, by name. ``status`` is the node's, None while it does not answer."""
+def describe_all(
+    platform: Platform, status: NodeStatus | None, by: Principal = EVERYBODY
+) -> list[EndpointAnswer]:
+    """All endpoints that ``by`` sees, by name. ``status`` is the node's, None while it does not answer."""
     revisions: dict[str, list[Deployment]] = {}
     endpoints, deployments = platform.endpoints.snapshot()
     for deployment in deployments:
@@ -22,7 +26,7 @@ def describe_all(platform: Platform, status: NodeStatus | None) -> list[Endpoint
     return [
         _describe(platform, endpoint, revisions[endpoint.name], status)
         for endpoint in sorted(endpoints, key=lambda endpoint: endpoint.name)
-        if endpoint.name in revisions
+        if endpoint.name in revisions and by.sees(endpoint.project) and by.calls(endpoint.name)
     ]
 
 
@@ -32,6 +36,10 @@ def logs_of(platform: Platform, name: str, tail: int) -> str:
     Raises NotFound when there is no such endpoint, Unavailable when the node does not answer.
     """
     endpoint, revisions = _look(platform, name)
+    if not platform.is_here(endpoint):
+        raise Unavailable(
+            f"{name!r} is served by another home of this database; ask it for the logs: {platform.place_of(endpoint)}"
+        )
     shown = [each for each in revisions if each.id == endpoint.serving]
     newest = max(revisions, key=lambda each: each.revision)
     if newest.id != endpoint.serving:
@@ -60,6 +68,8 @@ def _look(platform: Platform, name: str) -> tuple[Endpoint, list[Deployment]]:
 def _describe(
     platform: Platform, endpoint: Endpoint, revisions: list[Deployment], status: NodeStatus | None
 ) -> EndpointAnswer:
+    if not platform.is_here(endpoint):
+        status = None  # our node does not know it
     by_id = {deployment.id: deployment for deployment in revisions}
     wanted = by_id[endpoint.wanted]
     serving = by_id[endpoint.serving] if endpoint.serving is not None else None
@@ -77,21 +87,22 @@ def _describe(
         endpoint=endpoint,
         serving=serving,
         wanted=wanted,
-        url=platform.endpoint_url(endpoint.name),
+        url=platform.endpoint_url(endpoint.name, endpoint.home),
         state=_state(wanted, serving, shown, status is not None),
         replicas=shown.replicas if shown is not None else (),
         signature=signature,
         footprint=shown.footprint if shown is not None else None,
         apart=shown.apart if shown is not None else None,
         traffic=traffic,
-        failure=_failure(newest, serving, shown, pools.get(wanted.id)),
+        failure=_failure(newest, serving, shown, pools.get(wanted.id)) or _quarantined(version),
+        deprecated=version.deprecated,
     )
 
 
 def _state(
     wanted: Deployment, serving: Deployment | None, pool: PoolStatus | None, node_answers: bool
 ) -> EndpointState:
-    if serving is None and wanted.state == "failed":
+    if wanted.state == "failed" and (serving is None or serving.id == wanted.id):
         return "failed"
     if not node_answers:
         return "unknown"
@@ -103,6 +114,13 @@ def _state(
 
 
 def _failure(newest: Deployment, serving: Deployment | None, *pools: PoolStatus | None) -> str | None:
-    if newest.state == "failed" and (serving is None or newest.revision > serving.revision):
+    if newest.state == "failed" and (serving is None or newest.revision >= serving.revision):
         return newest.reason
     return next((pool.failure for pool in pools if pool is not None and pool.failure is not None), None)
+
+
+def _quarantined(version: Version) -> str | None:
+    """What is told of an endpoint that goes on serving a version in quarantine (setting ``scan_policy``)."""
+    if version.quarantine is None:
+        return None
+    return f"Its version {version.number} is in quarantine, and serves all the same. {version.quarantine}"

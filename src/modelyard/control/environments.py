@@ -9,20 +9,26 @@ from modelyard.control.answers import (
     EnvironmentUser,
 )
 from modelyard.control.platform import Platform
+from modelyard.core.access import EVERYBODY, Principal
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import Unavailable
 from modelyard.package.environment import Environment, Links
 
 
-def describe(platform: Platform, id: str) -> EnvironmentAnswer:
-    """One environment. Raises NotFound."""
-    return _describe(platform, platform.environments.get(id), _current(platform))
+def describe(platform: Platform, id: str, by: Principal = EVERYBODY) -> EnvironmentAnswer:
+    """One environment, and who of what ``by`` sees uses it. Raises NotFound."""
+    return _describe(platform, platform.environments.get(id), _current(platform, by.project))
 
 
-def describe_all(platform: Platform) -> list[EnvironmentAnswer]:
-    """All environments, the oldest first."""
-    current = _current(platform)
-    return [_describe(platform, environment, current) for environment in platform.environments.list()]
+def describe_all(platform: Platform, by: Principal = EVERYBODY) -> list[EnvironmentAnswer]:
+    """All environments, or those that deployments of the project that ``by`` sees have; the oldest first."""
+    current = _current(platform, by.project)
+    seen = None if by.project is None else platform.projects.environments(by.project)
+    return [
+        _describe(platform, environment, current)
+        for environment in platform.environments.list()
+        if seen is None or environment.id in seen
+    ]
 
 
 def clean(platform: Platform, *, older_than: float, dry_run: bool = False) -> EnvironmentsAnswer:
@@ -97,10 +103,15 @@ def in_use(platform: Platform) -> set[str]:
     return {each for each in found if each is not None}
 
 
-def _current(platform: Platform) -> list[Deployment]:
-    """The deployments that an endpoint wants or serves."""
+def _current(platform: Platform, project: str | None) -> list[Deployment]:
+    """The deployments that an endpoint (of a project) wants or serves."""
     endpoints, deployments = platform.endpoints.snapshot()
-    current = {id for endpoint in endpoints for id in (endpoint.wanted, endpoint.serving)}
+    current = {
+        id
+        for endpoint in endpoints
+        for id in (endpoint.wanted, endpoint.serving)
+        if project in (None, endpoint.project)
+    }
     return [each for each in deployments if each.id in current]
 
 

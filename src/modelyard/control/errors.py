@@ -37,7 +37,7 @@ def install(app: FastAPI) -> None:
     """Register the handlers; what has none is caught by the edge."""
     app.add_exception_handler(ModelyardError, _ours)
     app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, answer_http)
 
 
 def unexpected(error: Exception, request_id: str) -> Response:
@@ -83,7 +83,8 @@ def field_of(location: tuple[int | str, ...]) -> str | None:
     return text.removeprefix(".")[:200] or None
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def answer_http(request: Request, error: Exception) -> Response:
+    """What HTTP itself refuses, as the error body."""
     assert isinstance(error, HTTPException)
     request_id = request_id_of(request)
     path = request.url.path[:200]

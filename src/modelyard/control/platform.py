@@ -6,10 +6,12 @@ import threading
 import time
 from pathlib import Path
 
+from modelyard.control.admission import Admission
 from modelyard.control.hub import JobHub
 from modelyard.control.janitor import Janitor
-from modelyard.core.deployment import Deployment
-from modelyard.core.errors import Unavailable
+from modelyard.control.presence import Presence
+from modelyard.core.deployment import Deployment, Endpoint
+from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.model import Version
 from modelyard.core.routes import NodeStatus, Pool
 from modelyard.core.settings import Home, Settings
@@ -21,17 +23,32 @@ from modelyard.host.home import prepare, read_key
 from modelyard.package.environment import Environments
 from modelyard.pipeline.deploy import KIND, DeployPipeline
 from modelyard.pipeline.runner import Runner
+from modelyard.registry.scan.safety import Safety
 from modelyard.registry.signing import Signing
+from modelyard.store.aliases import Aliases
 from modelyard.store.audit import Audit
 from modelyard.store.blobs import BlobStore
-from modelyard.store.database import Database
+from modelyard.store.bucket import open_bucket
+from modelyard.store.cards import Cards
+from modelyard.store.database import open_database
 from modelyard.store.endpoints import Endpoints
+from modelyard.store.facets import Facets
+from modelyard.store.homes import HomeEntry, Homes
 from modelyard.store.jobs import Jobs
+from modelyard.store.keys import Keys
+from modelyard.store.lineage import Lineage
+from modelyard.store.listings import Listings
 from modelyard.store.owner import this_process
+from modelyard.store.pieces import Pieces
+from modelyard.store.projects import Projects
 from modelyard.store.remotes import Remotes
+from modelyard.store.retirement import Retirement
 from modelyard.store.signatures import Signatures
 from modelyard.store.uploads import Uploads
+from modelyard.store.verdicts import Verdicts
 from modelyard.store.versions import Versions
+
+_HOMES_KEPT = 5.0  # seconds
 
 _log = logging.getLogger("modelyard.control")
 
@@ -50,15 +67,34 @@ class Platform:
         self.url: str | None = None
         prepare(self.home)
         self.key = read_key(self.home.key)
-        self.database = Database(self.home.database)
+        self.database = open_database(settings)
         self.database.migrate()
+        # In a home's own database all is its own, also what a home of another id has left in it.
+        self.id = read_key(self.home.id) if self.database.is_shared else None
+        self.homes = Homes(self.database, silence=settings.takeover_after)
+        self._home_entries: dict[str, HomeEntry] = {}
+        self._homes_read = float("-inf")
         self.versions = Versions(self.database)
+        self.aliases = Aliases(self.database)
+        self.cards = Cards(self.database)
+        self.lineage = Lineage(self.database)
+        self.retirement = Retirement(self.database)
+        self.listings = Listings(self.database)
+        self.facets = Facets(self.database)
         self.uploads = Uploads(self.database, lifetime=settings.upload_expiry)
-        self.endpoints = Endpoints(self.database)
-        self.remotes = Remotes(self.database)
-        self.jobs = Jobs(self.database)
+        self.endpoints = Endpoints(self.database, home=self.id, gone=self.homes.gone)
+        self.remotes = Remotes(self.database, home=self.id)
+        self.jobs = Jobs(self.database, home=self.id, gone=self.homes.gone)
         self.audit = Audit(self.database)
-        self.blobs = BlobStore(self.home.blobs)
+        self.projects = Projects(self.database)
+        self.keys = Keys(self.database)
+        self.admission = Admission(self.key, self.keys, self.projects)
+        self.pieces = Pieces(self.database)
+        self.blobs = open_blobs(settings, self.home, self.pieces)
+        self.verdicts = Verdicts(self.database)
+        self.safety = Safety(
+            self.blobs, self.verdicts, clamav=settings.clamav, required=settings.clamav_required
+        )
         self.signing = Signing(
             settings.signatures,
             [Path(each.strip()) for each in (settings.signature_keys or "").split(",") if each.strip()],
@@ -77,23 +113,28 @@ class Platform:
             target=self.target,
             pool_source=self.pool,
             keys=keys,
+            grants=self.keys.grants,
             changes=self.changes,
             changed=self.changed,
+            stop_quarantined=settings.scan_policy == "stop",
         )
         self.deploy = DeployPipeline(
             home=self.home,
             blobs=self.blobs,
             uploads=self.uploads,
             versions=self.versions,
+            safety=self.safety,
             endpoints=self.endpoints,
             remotes=self.remotes,
             jobs=self.jobs,
+            projects=self.projects,
             environments=self.environments,
             reconciler=self.reconciler,
             changes=self.changes,
             changed=self.changed,
             signing=self.signing,
             node_url=lambda: self.node_url,
+            registered=lambda: self.janitor.came(),
         )
         self.runner = Runner(
             self.jobs,
@@ -101,17 +142,49 @@ class Platform:
             owner=this_process(),
             notify=self.hub.publish,
             changed=self.changed,
+            clock=self.database.time,
         )
         self.janitor = Janitor(self)
+        self.presence = None
+        if self.id is not None:
+            self.presence = Presence(
+                self.homes, self.id, lambda: (self.url, self.node_url), silence=settings.takeover_after
+            )
 
     @property
     def node_url(self) -> str | None:
         """The address that the node serves at; None before its first start."""
         return self.target.url
 
-    def endpoint_url(self, name: str) -> str:
-        """Where clients call an endpoint; relative while there was never a node."""
-        return f"{self.node_url or ''}/models/{name}"
+    def endpoint_url(self, name: str, home: str | None = None) -> str:
+        """Where clients call an endpoint (of ``home``, where several share the database); relative while there was
+        never a node."""
+        return f"{self._node_of(home) or ''}/models/{name}"
+
+    def is_here(self, endpoint: Endpoint) -> bool:
+        """Whether the node of this home serves it."""
+        return self.id is None or endpoint.home == self.id
+
+    def place_of(self, endpoint: Endpoint) -> str:
+        """The control plane of the home that serves it, for people."""
+        home = self.home_entries().get(endpoint.home or "")
+        return "unknown" if home is None else home.url or home.host
+
+    def home_entries(self) -> dict[str, HomeEntry]:
+        """The homes that share the database, by id; kept for some seconds."""
+        if self.id is None:
+            return {}
+        now = time.monotonic()
+        if now - self._homes_read > _HOMES_KEPT:
+            self._home_entries = {home.id: home for home in self.homes.list()}
+            self._homes_read = now
+        return self._home_entries
+
+    def _node_of(self, home: str | None) -> str | None:
+        if self.id is None or home is None or home == self.id:
+            return self.node_url
+        other = self.home_entries().get(home)
+        return other.node_url if other is not None else None
 
     def node_status(self) -> NodeStatus | None:
         """What the node says now; None when it does not answer."""
@@ -135,6 +208,8 @@ class Platform:
 
     def start(self) -> None:
         """Start the loops."""
+        if self.presence is not None:
+            self.presence.start()
         self.reconciler.start()
         self.runner.start()
         self.janitor.start()
@@ -142,8 +217,38 @@ class Platform:
     def stop(self) -> None:
         """Stop the loops within two seconds; what they did not finish resumes at the next start."""
         self.hub.close()
+        if self.presence is not None:
+            self.presence.stop()
         self.janitor.stop()
         self.runner.stop(timeout=1.0)
         self.reconciler.stop(timeout=1.0)
         self.target.close()
         self.database.close()
+
+
+def open_blobs(settings: Settings, home: Home, pieces: Pieces) -> BlobStore:
+    """The blobs of a home, or of the bucket that its settings name.
+
+    Raises InvalidInput for one that cannot be, Conflict for another place than the one where they lie already.
+    """
+    note = home.blobs / "bucket"
+    there = note.read_text().strip() if note.is_file() else None
+    wanted = None if settings.blobs is None else settings.blobs.rstrip("/")
+    if there is not None and wanted != there:
+        raise Conflict(
+            f"The blobs of {home.root} lie in {there}, and the setting blobs says {wanted or 'nothing'}; set it to "
+            f"{there} again, or choose another home.",
+            field="blobs",
+        )
+    if wanted is None:
+        return BlobStore(home.blobs, pieces)
+    bucket = open_bucket(wanted)
+    if there is None:
+        if any((home.blobs / "objects").glob("??/*")):
+            raise Conflict(
+                f"The blobs of {home.root} lie on its disk, and the setting blobs names {wanted}. Take the setting away, "
+                "or begin a new home and deploy the models there.",
+                field="blobs",
+            )
+        note.write_text(f"{wanted}\n")
+    return BlobStore(home.blobs, pieces, bucket)

@@ -2,6 +2,7 @@
 
 from modelyard.control.answers import RemotesAnswer
 from modelyard.control.platform import Platform
+from modelyard.core.access import EVERYBODY, Principal
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import NodeStatus
 
@@ -11,9 +12,11 @@ def describe(platform: Platform, name: str) -> RemotesAnswer:
     return _describe(platform, platform.remotes.get(name), platform.node_status())
 
 
-def describe_all(platform: Platform, status: NodeStatus | None) -> list[RemotesAnswer]:
-    """Those of all endpoints, the oldest first. ``status`` is the node's, None while it does not answer."""
-    return [_describe(platform, route, status) for route in platform.remotes.list()]
+def describe_all(
+    platform: Platform, status: NodeStatus | None, by: Principal = EVERYBODY
+) -> list[RemotesAnswer]:
+    """Those of all endpoints that ``by`` sees, the oldest first. ``status`` is the node's, None while it does not answer."""
+    return [_describe(platform, route, status) for route in platform.remotes.list(project=by.project)]
 
 
 def _describe(platform: Platform, route: RemoteRoute, status: NodeStatus | None) -> RemotesAnswer:

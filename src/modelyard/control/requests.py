@@ -5,7 +5,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from modelyard.core.access import Role
+from modelyard.core.card import Card, check_card
+from modelyard.core.listing import MOST, Sort, Status, Wanted
 from modelyard.core.manifest import FileEntry
+from modelyard.core.model import Relation
 from modelyard.core.provenance import Source, cleaned
 from modelyard.core.remotes import MAX_REMOTES, MAX_WEIGHT, RemoteRoute
 from modelyard.core.routes import Remote, RetryOptions
@@ -18,6 +22,13 @@ LARGEST = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 NameField = Annotated[str, Field(pattern=NAME_PATTERN, description="lower-case letters, digits, - _ .")]
 IdField = Annotated[str, Field(pattern=ID_PATTERN)]
 VersionField = Annotated[int, Field(ge=1, le=2**31 - 1)]
+WordField = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9+])?$")]
+WhyField = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
+FactField = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")]
+CountField = Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+Because = Annotated[str, Field(max_length=2000, description="why it is trusted")]
 
 
 class Strict(BaseModel):
@@ -44,10 +55,150 @@ class UploadRequest(Strict):
         return [FileEntry(path=file.path, size=file.size, sha256=file.sha256) for file in self.files]
 
 
+class MetricsRequest(Strict):
+    """A table of figures: a cell for each column in every row; where they are from."""
+
+    title: Annotated[str, Field(max_length=500)]
+    columns: Annotated[list[Annotated[str, Field(max_length=500)]], Field(min_length=1, max_length=30)]
+    rows: Annotated[list[list[str | int | float | None]], Field(max_length=500)] = []
+    source: Annotated[str, Field(max_length=500)] = ""
+
+
+class CardRequest(Strict):
+    """What a card says; what is left out stays as it is, null says that it is not known. ``text`` is Markdown (null: the
+    README of each version), ``licence`` an SPDX identifier."""
+
+    title: Annotated[str, Field(max_length=200)] = ""
+    summary: Annotated[str, Field(max_length=2000)] = ""
+    text: Annotated[str, Field(max_length=256 * 1024)] | None = None
+    task: WordField | None = None
+    category: WordField | None = None
+    architecture: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    licence: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    commercial: bool | None = None
+    paper: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    homepage: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    tags: Annotated[list[WordField], Field(max_length=100)] = []
+    metrics: Annotated[list[MetricsRequest], Field(max_length=50)] = []
+
+    def given(self) -> dict[str, Any]:
+        """What the request says, without the defaults."""
+        return self.model_dump(exclude_unset=True)
+
+    def card(self) -> Card:
+        """As a noun of core. Raises InvalidInput."""
+        return check_card(msgspec.convert(self.model_dump(), Card))
+
+
+class CardChange(CardRequest):
+    """A change of a card, and why."""
+
+    because: WhyField = ""
+
+    def given(self) -> dict[str, Any]:
+        return self.model_dump(exclude_unset=True, exclude={"because"})
+
+
+class ProjectRequest(Strict):
+    """Make a project."""
+
+    name: NameField
+    because: WhyField = ""
+
+
+class ProjectMove(Strict):
+    """Move a model to a project."""
+
+    project: NameField
+    because: WhyField = ""
+
+
+class KeyRequest(Strict):
+    """Make a key: with ``admin`` one that may everything, else one of ``project`` with a ``role`` (a viewer, where none
+    is said; a *caller* predicts and nothing else, on ``endpoints`` where they are named). ``expires_in`` is seconds."""
+
+    name: NameField
+    project: NameField | None = None
+    role: Role | None = None
+    endpoints: Annotated[list[NameField], Field(max_length=1000)] = []
+    expires_in: Annotated[float, Field(gt=0, le=100 * 365 * 86400)] | None = None
+    admin: bool = False
+
+
+class KeyRotation(Strict):
+    """Another secret; with ``expires_in`` (seconds) another end, else the one that it had."""
+
+    expires_in: Annotated[float, Field(gt=0, le=100 * 365 * 86400)] | None = None
+
+
+class WhyRequest(Strict):
+    """Why it is done, for the history."""
+
+    because: WhyField = ""
+
+
+class AliasRequest(Strict):
+    """Point an alias at a version (its number, another alias, or latest). With ``expected`` only while it points at that
+    number; 0: while there is no such alias."""
+
+    version: VersionField | NameField
+    because: WhyField = ""
+    expected: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+
+
+class ParentRequest(Strict):
+    """What a version was made from, how, and what that changed: figures of both by name."""
+
+    model: NameField
+    version: VersionField | NameField
+    relation: Relation
+    tradeoff: dict[str, Any] | None = None
+    because: WhyField = ""
+
+
+class SearchQuery(BaseModel):
+    """What is searched for, in a query; see ``core/listing.py``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: (
+        Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9._-]*\*?$", description="fraud, or fraud*")]
+        | None
+    ) = None
+    text: Annotated[str, Field(max_length=500)] | None = None
+    task: WordField | None = None
+    category: WordField | None = None
+    architecture: FactField | None = None
+    licence: FactField | None = None
+    commercial: bool | None = None
+    format: FactField | None = None
+    adapter: FactField | None = None
+    precision: FactField | None = None
+    tag: Annotated[list[WordField], Field(max_length=20)] = []
+    alias: NameField | None = None
+    min_size: CountField | None = None
+    max_size: CountField | None = None
+    min_parameters: CountField | None = None
+    max_parameters: CountField | None = None
+    status: Status | None = None
+    project: NameField | None = None
+    all_versions: bool = False
+    sort: Sort = "newest"
+    limit: Annotated[int, Field(ge=1, le=MOST)] = 50
+    cursor: Annotated[str, Field(max_length=1000)] | None = None
+
+    def wanted(self) -> Wanted:
+        """As a noun of core."""
+        told = self.model_dump(exclude={"limit", "cursor", "tag"})
+        return Wanted(**told, tags=tuple(self.tag))
+
+
 class SourceRequest(Strict):
     """Where files came from, as far as who sends them knows. Secrets in addresses are taken out."""
 
-    kind: Literal["path", "object", "hub", "git", "url", "package", "catalog", "added", "mirror", "upload"]
+    kind: Literal[
+        "path", "object", "hub", "git", "url", "package", "catalog", "added", "mirror", "mlflow", "upload"
+    ]
     name: Annotated[str, Field(max_length=2048)] = ""
     revision: Annotated[str, Field(max_length=250)] | None = None
     sha256: Annotated[str, Field(pattern=DIGEST_PATTERN)] | None = None
@@ -67,11 +218,20 @@ class ProvenanceRequest(Strict):
 
 
 class VersionRequest(Strict):
-    """Make a version of a complete upload."""
+    """Make a version of a complete upload; ``card`` fills what the model's card does not say yet. ``because``: why it
+    is trusted."""
 
     upload: IdField
     trust_pickle: bool = False
+    because: Because = ""
+    card: CardRequest | None = None
     provenance: ProvenanceRequest | None = None
+
+
+class ScanRequest(Strict):
+    """Scan a version: what was not looked at by the present scanners, or with ``again`` everything."""
+
+    again: bool = False
 
 
 class SignatureRequest(Strict):
@@ -148,8 +308,23 @@ class CleanRequest(Strict):
     dry_run: bool = False
 
 
+class StoreCheckRequest(Strict):
+    """Look at the blobs behind the digest ``after`` for so many ``seconds``; ``deep``: read every byte; ``repair``:
+    put right what can be."""
+
+    deep: bool = False
+    repair: bool = False
+    after: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
+
+
+class StoreCollectRequest(Strict):
+    """Nothing can be chosen yet."""
+
+
 class DeploymentRequest(Strict):
-    """Deploy an upload, or a version that is there (without a number: the latest of the model).
+    """Deploy an upload, or a version that is there: its number, an alias, or the latest of the model when neither is
+    given. ``card`` fills what the model's card does not say yet.
 
     ``model`` is the endpoint's name when it is not given. ``reset``: begin from the defaults instead of
     the options that the endpoint has.
@@ -158,9 +333,11 @@ class DeploymentRequest(Strict):
     endpoint: NameField
     upload: IdField | None = None
     model: NameField | None = None
-    version: VersionField | None = None
+    version: VersionField | NameField | None = None
     trust_pickle: bool = False
+    card: CardRequest | None = None
     provenance: ProvenanceRequest | None = None
+    because: Because = ""
     settings: SettingsRequest = SettingsRequest()
     reset: bool = False
 

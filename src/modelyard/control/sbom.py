@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from modelyard.control.platform import Platform
 from modelyard.core.errors import NotFound
+from modelyard.core.model import Version
 from modelyard.package.environment import Environment
 from modelyard.package.sbom import environment_sbom, version_sbom
 
@@ -27,11 +28,10 @@ def sbom_of_environment(platform: Platform, id: str) -> str:
     return environment_sbom(platform.environments.get(id))
 
 
-def sbom_of_version(platform: Platform, name: str, number: int) -> str:
+def sbom_of_version(platform: Platform, version: Version) -> str:
     """CycloneDX JSON of the version, with the packages of the environment of its latest deployment that is still
-    there. Raises NotFound."""
-    version = platform.versions.get(name, number)
-    return version_sbom(version, _environment(platform, name, number))
+    there."""
+    return version_sbom(version, _environment(platform, version.model, version.number))
 
 
 def _environment(platform: Platform, name: str, number: int) -> Environment | None:

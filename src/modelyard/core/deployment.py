@@ -108,9 +108,12 @@ class Deployment(Noun):
 
 class Endpoint(Noun):
     """A stable name that clients call. ``serving`` is the deployment that has the traffic;
-    ``wanted`` the one that is to have it (they differ while a replacement is on its way)."""
+    ``wanted`` the one that is to have it (they differ while a replacement is on its way). ``home`` is
+    the home that serves it, where several share a database."""
 
     name: str
     wanted: str
     serving: str | None = None
     created: float = 0.0
+    home: str | None = None
+    project: str = "default"

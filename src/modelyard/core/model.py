@@ -1,6 +1,6 @@
 """Model and Version, and what analysis learnt about a version without running it."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from modelyard.core.manifest import Manifest
 from modelyard.core.signature import Signature
@@ -93,8 +93,41 @@ class Analysis(Noun):
         }
 
 
+Relation = Literal["variant", "fine_tune", "re_export", "distillation", "derived"]
+
+
+class Mark(Noun):
+    """Something that was said of a version: when (seconds since the epoch), by whom, why. ``until`` is when what it
+    brings about cannot be taken back any more."""
+
+    time: float
+    who: str
+    why: str = ""
+    until: float | None = None
+
+
+class Parent(Noun):
+    """The version that another was made from, how, and what that changed: ``tradeoff`` is the measured figures of both,
+    by name (None: not measured)."""
+
+    model: str
+    number: int
+    relation: Relation
+    tradeoff: dict[str, Any] | None = None
+
+
+class Trust(Noun):
+    """Somebody trusts a version that executes code: who, and why as he said it."""
+
+    who: str
+    because: str = ""
+
+
 class Version(Noun):
-    """One immutable version of a model. ``created`` is seconds since the epoch (UTC)."""
+    """One version of a model. Its files and what analysis learnt of them never change; ``created`` is seconds since the
+    epoch (UTC). The rest is what was said of it since: who ``trust``s it, ``aliases`` that name it, that it is
+    ``deprecated`` (do not begin to use it) or ``deleted`` (gone after its mark's ``until``), and the ``parent`` that
+    it was made from. ``quarantine`` says why it may be looked at and not deployed; None: it may."""
 
     model: str
     number: int
@@ -103,12 +136,19 @@ class Version(Noun):
     analysis: Analysis
     trusted: bool = False
     created: float = 0.0
+    trust: Trust | None = None
+    quarantine: str | None = None
+    aliases: tuple[str, ...] = ()
+    deprecated: Mark | None = None
+    deleted: Mark | None = None
+    parent: Parent | None = None
 
 
 class Model(Noun):
-    """A named line of versions."""
+    """A named line of versions: those that are not deleted. ``latest`` is 0 when all of them are."""
 
     name: str
     created: float
     latest: int
     versions: tuple[int, ...] = ()
+    project: str = "default"

@@ -10,7 +10,7 @@ from modelyard.core.errors import InvalidInput
 from modelyard.core.struct import Noun
 
 SourceKind = Literal[
-    "path", "object", "hub", "git", "url", "package", "catalog", "added", "mirror", "upload",
+    "path", "object", "hub", "git", "url", "package", "catalog", "added", "mirror", "mlflow", "upload",
 ]  # fmt: skip
 MOST_DEEP = 4
 
@@ -18,7 +18,8 @@ MOST_DEEP = 4
 class Source(Noun):
     """Where bytes came from. ``name`` by ``kind``: of a *path* the file's or folder's name (not where it lies), of
     a Python *object* its class, of the *hub* ``owner/name``, of *git*, *url* and *mirror* the address without its
-    secrets, of a *package* the requirement, of the *catalog* the entry, of what was *added* its name there. *upload*: whoever
+    secrets, of a *package* the requirement, of the *catalog* the entry, of what was *added* its name there, of *mlflow*
+    ``models/NAME/VERSION`` or ``runs/RUN/PATH`` (``revision``: the run; ``of``: the server). *upload*: whoever
     called the API did not say.
 
     ``revision`` is a commit, ``sha256`` the digest of what was downloaded, ``of`` where an entry of the catalog or
@@ -35,7 +36,7 @@ class Source(Noun):
     def told(self) -> str:
         """For people, on one line."""
         what = {"path": "the file or folder", "object": "a Python object", "hub": "the hub's", "url": "", "git": "git",
-                "package": "the package", "catalog": "the catalog's", "added": "modelyard add", "mirror": "the mirror",
+                "package": "the package", "catalog": "the catalog's", "added": "modelyard add", "mirror": "the mirror", "mlflow": "MLflow's",
                 "upload": "an upload through the API"}[self.kind]  # fmt: skip
         parts = [" ".join(filter(None, (what, self.name)))]
         if self.revision is not None:

@@ -76,11 +76,22 @@ class Route(Noun):
     signature: Signature | None = None
 
 
+class Grant(Noun):
+    """What one API key may on a node: predict on ``endpoints``, and where it ``manages`` load and unload them, until
+    ``expires`` (seconds since the epoch, by the node's clock). ``digest`` is the key's SHA-256 (hex)."""
+
+    digest: str
+    endpoints: tuple[str, ...] = ()
+    manages: bool = False
+    expires: float | None = None
+
+
 class RouteTable(Noun):
     """What a node is to serve. A higher ``generation`` replaces a lower one, whole.
 
     ``default`` is the endpoint behind ``/predict``. ``keys`` are SHA-256 digests (hex) of the API
-    keys that may predict; None: no key is asked for.
+    keys that may call everything; None: no key is asked for. ``grants`` are further keys, which see what they
+    name and nothing else.
     """
 
     generation: int = 0
@@ -88,6 +99,7 @@ class RouteTable(Noun):
     routes: tuple[Route, ...] = ()
     default: str | None = None
     keys: tuple[str, ...] | None = None
+    grants: tuple[Grant, ...] = ()
 
 
 class Confinement(Noun):

@@ -33,14 +33,26 @@ class Settings(Noun):
     ``memory`` is what the node and all of its models may take together (bytes, or a size such as "8GiB";
     None: four fifths of the machine's). ``device_memory`` is the same for accelerators: a size for each, or one for some
     by name, as :func:`device_budgets` reads it (None: 92 % of what the driver says that each has).
+    ``database`` is the URL of a server that homes share (``postgresql://user:password@host/name``; None: a file in
+    the home); a home of a shared one that says nothing for ``takeover_after`` seconds is gone: the others take over
+    its jobs.
     ``mirror`` is a folder (``s3://bucket/prefix``, ``https://…``) with the files of catalog entries, one folder
     each, that is looked into before anything is fetched.
+    ``blobs`` is a bucket (``s3://bucket/prefix``, ``gs://…``, ``az://…``) for the bytes of models, of which then only
+    a cache is in the home; ``blob_cache`` is what that cache may take (bytes, or a size), in a home without a bucket
+    the files put together of pieces. ``cold_after`` is after how long without use a model's bytes are kept as small
+    as they get (0: never).
     ``environment_grace`` is how long an environment is kept that nothing uses any more; ``python_downloads``
     has uv install a Python that a model asks for and this machine has not got.
+    ``version_grace`` is how long a version that was deleted can be restored.
     ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can,
     "required" refuses to start what cannot be, "off" not at all.
+    ``project`` is the one that the command line works in, where none is named there.
     ``signatures`` says what becomes of models without a valid file signature: "off" nothing, "told" it is said,
     "required" they are refused; ``signature_keys`` are files of public keys (PEM), separated by commas.
+    ``clamav`` is the address of a ClamAV daemon that looks at every file (``unix:/run/clamav/clamd.ctl``,
+    ``tcp:host:3310``); with ``clamav_required`` nothing is deployed that it has not looked at. ``scan_policy`` says what
+    becomes of endpoints whose version is found to be bad later: "tell" says so, "stop" takes them out of service.
     """
 
     home: str
@@ -63,18 +75,41 @@ class Settings(Noun):
     memory: int | str | None = None
     device_memory: int | str | None = None
     confine: Literal["auto", "required", "off"] = "auto"
+    database: str | None = None
+    takeover_after: Annotated[float, msgspec.Meta(ge=1)] = 30.0
+    clamav: str | None = None
+    clamav_required: bool = False
+    scan_policy: Literal["tell", "stop"] = "tell"
     mirror: str | None = None
+    blobs: str | None = None
+    blob_cache: int | str = 64 * 1024**3
+    cold_after: Annotated[float, msgspec.Meta(ge=0)] = 30 * 24 * 3600.0
     environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
+    version_grace: Annotated[float, msgspec.Meta(ge=0)] = 7 * 24 * 3600.0
     python_downloads: bool = False
+    project: str | None = None
     signatures: SignaturePolicy = "off"
     signature_keys: str | None = None
 
     def __post_init__(self) -> None:
+        if self.database is not None and not re.match(r"postgres(ql)?(\+psycopg)?://", self.database):
+            raise ValueError(
+                "database is no URL such as postgresql://user:password@host/modelyard; leave it out for a file in the home"
+            )
         if self.device_memory is not None:
             try:
                 device_budgets(self.device_memory)
             except InvalidInput as error:
                 raise ValueError(error.message) from None
+        try:
+            cache = parse_bytes(str(self.blob_cache), field="blob_cache")
+        except InvalidInput as error:
+            raise ValueError(error.message) from None
+        msgspec.structs.force_setattr(self, "blob_cache", cache)
+        if self.clamav is not None and not re.fullmatch(r"unix:/.+|tcp:[^:/]+:\d{1,5}", self.clamav):
+            raise ValueError(f"clamav is {self.clamav!r}; write unix:/PATH or tcp:HOST:PORT")
+        if self.clamav_required and self.clamav is None:
+            raise ValueError("clamav_required is set, and clamav says no address")
         if self.memory is None:
             return
         try:
@@ -123,6 +158,7 @@ class Home:
         self.environments = self.root / "environments"
         self.versions = self.root / "versions"  # files of a version, laid out for its executors
         self.jobs = self.root / "jobs"  # predictions that nobody waits for, and their answers
+        self.id = self.root / "id"  # which home this is, where several share a database
         self.run = self.root / "run"  # process ids, locks, the kept table of routes, addresses
         self.logs = self.root / "logs"
         self.key = self.root / "key"  # the API key made at first start, mode 0600

@@ -11,6 +11,8 @@ any instant carries on from whatever state it finds. The rules:
   node goes on healing it, because there is nothing better to do with its calls.
 - Remotes are routed to as they are set, whatever becomes of a deployment of the same name: they share
   its traffic from when it is ready.
+- A revision that is withheld (its version is in quarantine, and that is to stop it) leaves the table and has failed,
+  also when it has the traffic; it stays out until something is deployed anew.
 - A node that is not known to be in some state changes nothing: unknown is a third answer.
 - The table is pushed only when its content differs from what the node is known to have, and then with
   a generation above both; the pools that stay are the same to the byte.
@@ -22,7 +24,7 @@ from msgspec.structs import replace
 
 from modelyard.core.deployment import Deployment, DeploymentState
 from modelyard.core.remotes import RemoteRoute
-from modelyard.core.routes import NodeStatus, Pool, PoolStatus, Route, RouteTable
+from modelyard.core.routes import Grant, NodeStatus, Pool, PoolStatus, Route, RouteTable
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 
@@ -32,12 +34,14 @@ _SERVES = ("ready", "asleep", "waking")
 
 class Revision(Noun):
     """A deployment with the pool that it needs. ``signature_known``: its version has a signature; ``memory``: the
-    most bytes that one of its replicas was known to take (None: not measured yet)."""
+    most bytes that one of its replicas was known to take (None: not measured yet). ``withheld``: why it may not
+    serve, whatever it did until now."""
 
     deployment: Deployment
     pool: Pool
     signature_known: bool = True
     memory: int | None = None
+    withheld: str | None = None
 
 
 class Line(Noun):
@@ -60,6 +64,7 @@ class Wanted(Noun):
     remotes: tuple[RemoteRoute, ...] = ()
     default: str | None = None
     keys: tuple[str, ...] | None = None
+    grants: tuple[Grant, ...] = ()
 
 
 class Observed(Noun):
@@ -186,6 +191,25 @@ def _decide_line(line: Line, reported: dict[str, PoolStatus]) -> _Decision:
         )
         for former in line.superseded
     ]
+    both = [wanted]
+    if serving is not None and serving.deployment.id != wanted.deployment.id:
+        both.append(serving)
+    changes += [
+        StateChange(deployment=each.deployment, state="failed", reason=each.withheld)
+        for each in both
+        if each.withheld is not None and each.deployment.state not in ("failed", "retired")
+    ]
+    if serving is not None and (serving.withheld is not None or serving.deployment.state == "failed"):
+        if serving.deployment.id == wanted.deployment.id:
+            return _Decision(changes=tuple(changes))
+        serving = None
+    if wanted.withheld is not None:
+        return _Decision(
+            revisions=(serving,) if serving is not None else (),
+            route=serving.deployment if serving is not None else None,
+            changes=tuple(changes),
+            reverts=(wanted.deployment,) if serving is not None else (),
+        )
     if serving is not None and serving.deployment.id == wanted.deployment.id:
         if wanted.deployment.state != "ready":
             changes.append(StateChange(deployment=wanted.deployment, state="ready"))
@@ -247,6 +271,7 @@ def _table_to_push(
         routes=tuple(routes),
         default=wanted.default if wanted.default in named else None,
         keys=wanted.keys,
+        grants=wanted.grants,
     )
     if pushed is None or pushed.generation != status.generation:
         return table
@@ -255,5 +280,6 @@ def _table_to_push(
         and pushed.routes == table.routes
         and pushed.default == table.default
         and pushed.keys == table.keys
+        and pushed.grants == table.grants
     )
     return None if same else table

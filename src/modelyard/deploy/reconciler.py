@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.model import Version
-from modelyard.core.routes import NodeStatus, Pool, RouteTable
+from modelyard.core.routes import Grant, NodeStatus, Pool, RouteTable
 from modelyard.deploy.reconcile import Actions, Line, Observed, Revision, Wanted, decide
 from modelyard.deploy.signal import Signal
 from modelyard.deploy.target import Target
@@ -35,7 +35,9 @@ class Reconciler:
 
     ``changes`` is held by everything in this process that writes endpoints: a pass reads without
     it, and writes only under it and only if nothing was written since. The control process is the
-    one writer of its home (it holds ``run/control.lock``), so a lock in memory is enough.
+    one writer of its home (it holds ``run/control.lock``), so a lock in memory is enough; where other
+    homes share the database they may delete an endpoint of this one in between, which the write itself
+    refuses and the next pass sees.
     """
 
     MOVING = 0.25  # seconds between looks while anything is under way
@@ -50,8 +52,10 @@ class Reconciler:
         target: Target,
         pool_source: PoolSource,
         keys: tuple[str, ...] | None,
+        grants: Callable[[], tuple[Grant, ...]] = tuple,
         changes: threading.RLock,
         changed: Signal,
+        stop_quarantined: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._endpoints = endpoints
@@ -60,8 +64,10 @@ class Reconciler:
         self._target = target
         self._pool_source = pool_source
         self._keys = keys
+        self._grants = grants
         self._changes = changes
         self._changed = changed
+        self._stop_quarantined = stop_quarantined
         self._clock = clock
         self._wake = threading.Event()
         self._stop = False
@@ -101,6 +107,11 @@ class Reconciler:
             try:
                 calm = self.step()
                 self._last_error = None
+            except Unavailable as error:
+                calm = True  # it is not asked more often than when all is calm
+                if repr(error.code) != self._last_error:
+                    _log.warning("the reconciler waits: %s", error.message)
+                self._last_error = repr(error.code)
             except Exception as error:  # noqa: BLE001 - the edge of a thread that must not end
                 calm = False
                 # The same error at each quarter of a second would bury every other line.
@@ -126,9 +137,10 @@ class Reconciler:
             generation = self._endpoints.generation()
             if self._wanted is not None and self._wanted[0] == generation:
                 return self._wanted
-            endpoints = self._endpoints.list()
-            deployments = {deployment.id: deployment for deployment in self._endpoints.deployments()}
-            remotes = self._remotes.list()
+            endpoints, revisions = self._endpoints.snapshot(here=True)
+            deployments = {deployment.id: deployment for deployment in revisions}
+            remotes = self._remotes.list(here=True)
+            grants = self._grants() if self._keys is not None else ()
             default = self._endpoints.default()
             if default is None and remotes:
                 default = remotes[0].endpoint
@@ -155,7 +167,13 @@ class Reconciler:
         self._revisions = {key: value for key, value in self._revisions.items() if key in living}
         self._wanted = (
             generation,
-            Wanted(lines=tuple(lines), remotes=tuple(remotes), default=default, keys=self._keys),
+            Wanted(
+                lines=tuple(lines),
+                remotes=tuple(remotes),
+                default=default,
+                keys=self._keys,
+                grants=grants,
+            ),
         )
         return self._wanted
 
@@ -173,6 +191,11 @@ class Reconciler:
                 memory=version.analysis.memory_measured,
             )
         self._revisions[deployment.id] = revision
+        if self._stop_quarantined:
+            quarantine = self._versions.get(deployment.model, deployment.version).quarantine
+            if quarantine is not None:
+                why = f"Version {deployment.version} of {deployment.model} is in quarantine. {quarantine}"
+                return replace(revision, withheld=why)
         return revision
 
     def _observe(self) -> NodeStatus | None:

@@ -20,6 +20,7 @@ def prepare(home: Home) -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_key(home.key, "my_")
         _make_key(home.node_key, "")
+        _make_key(home.id, "", 12)
     except OSError as error:
         raise Unavailable(
             f"The home {home.root} cannot be prepared: {error.strerror or error}; set MODELYARD_HOME to a "
@@ -38,13 +39,15 @@ def read_key(path: Path) -> str:
     return key
 
 
-def _make_key(path: Path, prefix: str) -> None:
-    """Write a new key unless there is one. It appears whole: linked into place, never over another."""
+def _make_key(path: Path, prefix: str, size: int = 0) -> None:
+    """Write a new key unless there is one (with ``size``: so many random bytes in hex, for names). It appears
+    whole: linked into place, never over another."""
     if path.exists():
         return
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".key.")  # mkstemp makes it 0600
     try:
-        os.write(descriptor, (prefix + secrets.token_urlsafe(32)).encode())
+        made = secrets.token_hex(size) if size else prefix + secrets.token_urlsafe(32)
+        os.write(descriptor, made.encode())
         os.fsync(descriptor)
         with contextlib.suppress(FileExistsError):
             os.link(name, path)

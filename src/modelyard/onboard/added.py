@@ -41,7 +41,7 @@ class Added(Noun):
                 "with --overwrite.",
                 field="name",
             )
-        if self.kind == "file":
+        if self.kind in ("file", "bucket"):
             if version is not None:
                 raise InvalidInput(
                     f"{self.name} was added from {shown(self.source)}, which has no versions: add the address of another "

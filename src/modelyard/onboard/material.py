@@ -23,7 +23,7 @@ from modelyard.package.source import bring as bring_address
 from modelyard.package.source import is_address
 from modelyard.package.sources import read_sources
 
-Kind = Literal["folder", "git", "file", "hub", "package", "source"]
+Kind = Literal["folder", "git", "file", "hub", "package", "source", "bucket"]
 _HUB = "hf://"
 
 

@@ -13,9 +13,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,7 +27,7 @@ from modelyard.core.model import Analysis
 from modelyard.core.routes import ExecutorSpec
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
-from modelyard.package.environment import Environment, Environments
+from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
 from modelyard.serve.codec import unpack_record
 from modelyard.serve.pool.bounds import bounds_of
@@ -38,6 +38,7 @@ from modelyard.serve.pool.limits import Limits
 from modelyard.store.files import FolderFiles
 from modelyard_executor import wire
 
+T = TypeVar("T")
 THREADS = 2
 # How libraries say that they reached nobody.
 _UNREACHED = re.compile(
@@ -59,6 +60,43 @@ class Trial(Noun):
     repeatable: bool
     network: bool
     log: str = ""
+
+
+class Proof(NamedTuple):
+    """What a model answered in a process of its own: for each of ``records`` its outputs by name, as JSON has them.
+    ``signature`` is the one that it said when it was loaded."""
+
+    signature: Signature
+    records: list[dict[str, Any]]
+    answers: list[dict[str, Any]]
+
+
+Records = Callable[[Signature, Mapping[str, object] | None], list[dict[str, Any]]]
+
+
+def prove(
+    folder: Path,
+    analysis: Analysis,
+    python: str,
+    records: Records,
+    *,
+    timeout: float = 600.0,
+    trusted: bool = False,
+) -> Proof:
+    """Load the model in ``folder`` by the interpreter ``python``, which has what it needs, and have it answer the
+    ``records`` that are made for its signature (and the example that it says itself). Raises RejectedContent with the
+    model's own words when it does not load or answer."""
+    place = Path(tempfile.mkdtemp(prefix="modelyard-trial-"))
+    try:
+        process = _Process(folder, analysis, python, place, network=False, trusted=trusted)
+
+        def ask(talk: _Talk) -> Proof:
+            made = records(talk.signature, talk.example)
+            return Proof(talk.signature, made, [talk.ask(record) for record in made])
+
+        return process.run(timeout, ask)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def attempt(
@@ -87,11 +125,32 @@ def attempt(
     place = Path(tempfile.mkdtemp(prefix="modelyard-trial-"))
     try:
         with environments.using(environment.id):
-            return _Process(folder, analysis, environment, place, network=network, trusted=trusted).run(
-                timeout, built, progress
+            process = _Process(
+                folder, analysis, environment.python, place, network=network, trusted=trusted
             )
+            progress("loading the model")
+            return process.run(timeout, lambda talk: _tried(talk, environment.id, built, progress))
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _tried(talk: "_Talk", environment: str, built: float, progress: Callable[[str], None]) -> Trial:
+    progress("asking for its example")
+    begin = time.monotonic()
+    answer = talk.ask(talk.example)
+    seconds = time.monotonic() - begin
+    again = talk.ask(talk.example)
+    return Trial(
+        environment=environment,
+        environment_seconds=built,
+        load_seconds=talk.loaded,
+        call_seconds=seconds,
+        memory=talk.memory,
+        answer=answer,
+        repeatable=answer == again,
+        network=talk.network,
+        log=talk.log(),
+    )
 
 
 class _Process:
@@ -99,7 +158,7 @@ class _Process:
         self,
         folder: Path,
         analysis: Analysis,
-        environment: Environment,
+        python: str,
         place: Path,
         *,
         network: bool,
@@ -107,12 +166,12 @@ class _Process:
     ) -> None:
         self._folder = folder
         self._analysis = analysis
-        self._environment = environment
+        self._python = python
         self._place = place
         self._trusted = trusted
         self._leave = Leave(network=network or analysis.network)
 
-    def run(self, timeout: float, built: float, progress: Callable[[str], None]) -> Trial:
+    def run(self, timeout: float, then: "Callable[[_Talk], T]") -> T:
         ours, theirs = socket.socketpair()
         ours.settimeout(timeout)
         log = self._place / "log"
@@ -121,7 +180,7 @@ class _Process:
         with ours, log.open("wb") as output:
             with theirs:
                 process = subprocess.Popen(
-                    command(self._environment.python, [theirs.fileno()], groups),
+                    command(self._python, [theirs.fileno()], groups),
                     pass_fds=(theirs.fileno(), *groups), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     cwd=self._place, env=variables_of(self._place, THREADS, "cpu"), start_new_session=True,
                 )  # fmt: skip
@@ -129,7 +188,7 @@ class _Process:
                 os.close(group)
             try:
                 limits.apply(process.pid)
-                return self._talk(ours, built, progress, lambda: _tail(log))
+                return then(self._talk(ours, lambda: _tail(log)))
             except (EOFError, OSError) as error:
                 why = (
                     f"it took longer than {timeout:g} s"
@@ -148,23 +207,16 @@ class _Process:
                 limits.end()
                 limits.close()
 
-    def _talk(
-        self,
-        ours: socket.socket,
-        built: float,
-        progress: Callable[[str], None],
-        log: Callable[[], str],
-    ) -> Trial:
+    def _talk(self, ours: socket.socket, log: Callable[[], str]) -> "_Talk":
         channel = wire.Channel(ours)
         files = str(self._folder.resolve())
         spec = ExecutorSpec(
-            python=self._environment.python,
+            python=self._python,
             adapter=self._analysis.adapter,
             files=files,
             trusted=self._trusted,
         )
         bounds = bounds_of(spec, self._leave, self._place, "auto")
-        progress("loading the model")
         begin = time.monotonic()
         channel.send(
             {
@@ -178,25 +230,10 @@ class _Process:
             raise RejectedContent(
                 f"The model cannot be loaded: {hello['message']}{self._missing(log())}\n{log()}".rstrip()
             )
-        loaded = time.monotonic() - begin
-        signature = msgspec.convert(hello["signature"], Signature)
-        example = self._analysis.example or hello["example"]
-        progress("asking for its example")
-        begin = time.monotonic()
-        answer = self._ask(channel, signature, example, log)
-        seconds = time.monotonic() - begin
-        again = self._ask(channel, signature, example, log)
-        return Trial(
-            environment=self._environment.id,
-            environment_seconds=built,
-            load_seconds=loaded,
-            call_seconds=seconds,
-            memory=hello["memory"],
-            answer=answer,
-            repeatable=answer == again,
-            network="network" not in hello["held"],
-            log=log(),
-        )
+        return _Talk(
+            channel, msgspec.convert(hello["signature"], Signature), self._analysis.example or hello["example"],
+            hello["memory"], time.monotonic() - begin, "network" not in hello["held"], log, self._missing,
+        )  # fmt: skip
 
     def _missing(self, log: str) -> str:
         """What to do about a module that is not installed, or a network that was not given."""
@@ -206,14 +243,23 @@ class _Process:
             return " It was tried without the network; if it has to download something, give it leave with --network."
         return ""
 
-    def _ask(
-        self,
-        channel: wire.Channel,
-        signature: Signature,
-        example: dict[str, object] | None,
-        log: Callable[[], str],
-    ) -> dict[str, Any]:
-        call = canary_call(signature, example, 0.0)
+
+class _Talk(NamedTuple):
+    """A model that is loaded, and can be asked. ``memory`` in bytes, ``loaded`` in seconds; ``log`` is what it wrote."""
+
+    channel: wire.Channel
+    signature: Signature
+    example: dict[str, object] | None
+    memory: int
+    loaded: float
+    network: bool
+    log: Callable[[], str]
+    missing: Callable[[str], str]
+
+    def ask(self, record: dict[str, object] | None) -> dict[str, Any]:
+        """Its outputs for a record (None: one that is made up). Raises RejectedContent."""
+        channel, signature = self.channel, self.signature
+        call = canary_call(signature, record, 0.0)
         described = [(each.name, each.datatype, each.shape, len(each.data)) for each in call.inputs]
         item = {"inputs": described, "parameters": dict(call.parameters)}
         channel.send({"type": "BATCH", "batch": 1, "items": [item]}, [each.data for each in call.inputs])
@@ -223,7 +269,7 @@ class _Process:
         (result,) = header["items"]
         if "error" in result:
             raise RejectedContent(
-                f"The model does not answer its example: {result['error']['message']}{self._missing(log())}\n{log()}".rstrip()
+                f"The model does not answer its example: {result['error']['message']}{self.missing(self.log())}\n{self.log()}".rstrip()
             )
         specs = {spec.name: spec for spec in signature.outputs}
         answer: dict[str, Any] = {}

@@ -1,7 +1,8 @@
 """Archives that somebody else made (tar, also packed by gzip, xz or bzip2; zip), unpacked as if they were hostile.
 
 Only folders and files are made, each below the folder that is given, with no owner, no mode and no date of the
-archive's; links are put into effect by ``links.py``; devices, absolute paths and paths that climb are refused.
+archive's; links are put into effect by ``links.py``; devices, absolute paths and paths that climb are refused, and so
+are files that are there twice, or that some machines would take for one (their case, their form of Unicode).
 What comes out is counted while it comes: its bytes, its files, what it is to what it came from.
 """
 
@@ -13,6 +14,7 @@ import os
 import stat
 import struct
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -66,11 +68,13 @@ def unpack(archive: Path, to: Path, *, limits: Limits = LIMITS, progress: Progre
     """
     to.mkdir(parents=True)
     links: dict[str, str] = {}
+    told = _Names()
     room = _Room(archive.stat().st_size, limits)
     try:
         for member in _members(archive, room):
             path = _checked(member.path)
             room.names(path.count("/") + 1)
+            told.add(path, file=member.data is not None)
             if member.link is not None:
                 links[path] = member.link
             elif member.data is not None:
@@ -88,6 +92,31 @@ def unpack(archive: Path, to: Path, *, limits: Limits = LIMITS, progress: Progre
         raise RejectedContent(f"It is no archive that can be unpacked: {_why(error)}.") from error
     found = list(to.iterdir())
     return found[0] if len(found) == 1 and found[0].is_dir() else to
+
+
+class _Names:
+    """The names that were there so far."""
+
+    def __init__(self) -> None:
+        self._spelled: dict[str, str] = {}  # by what a machine that is not strict makes of it
+        self._files: set[str] = set()
+
+    def add(self, path: str, *, file: bool) -> None:
+        """Raises RejectedContent for a file that is there twice, and for names that are one on some machines."""
+        parts = path.split("/")
+        for count in range(len(parts), 0, -1):
+            part = "/".join(parts[:count])
+            folded = unicodedata.normalize("NFKC", part).casefold()
+            spelled = self._spelled.setdefault(folded, part)
+            if spelled != part:
+                raise RejectedContent(
+                    f"The archive has {spelled[:100]!r} and {part[:100]!r}, which are one on some machines; it is not "
+                    "unpacked."
+                )
+        if file and path in self._files:
+            raise RejectedContent(f"The archive has {path[:100]!r} twice; it is not unpacked.")
+        if file:
+            self._files.add(path)
 
 
 class _Room:

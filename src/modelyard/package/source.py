@@ -11,6 +11,8 @@ from modelyard.core.errors import InvalidInput, NotFound, RejectedContent, Unava
 from modelyard.host.files import read_json, write_json
 from modelyard.package import git, url
 from modelyard.package.address import file_address, file_name, is_file, is_git, stem
+from modelyard.package.archive import is_archive, unpack
+from modelyard.package.bucket import Bucket, is_bucket
 from modelyard.package.download import unchanged
 from modelyard.package.locks import hold
 from modelyard.package.pages import page_at
@@ -24,18 +26,18 @@ _SURELY_GIT = re.compile(
 
 
 class Brought(NamedTuple):
-    """``folder`` has its files and is called as it is; ``revision`` is the commit, or the SHA-256 of what was
-    downloaded; ``told`` says for people what was brought."""
+    """``folder`` has its files and is called as it is; ``revision`` is the commit, the SHA-256 of what was
+    downloaded, or what the bucket says that changes with its objects; ``told`` says for people what was brought."""
 
     folder: Path
-    kind: Literal["git", "file"]
+    kind: Literal["git", "file", "bucket"]
     told: str
     revision: str
 
 
 def is_address(source: str) -> bool:
     """Whether ``source`` is an address, and not a path or a name."""
-    return is_file(source) or is_git(source)
+    return is_bucket(source) or is_file(source) or is_git(source)
 
 
 def bring(source: str, root: Path, *, progress: Progress) -> Brought:
@@ -45,6 +47,8 @@ def bring(source: str, root: Path, *, progress: Progress) -> Brought:
     Raises InvalidInput for an address that is not taken, NotFound when nothing is there, RejectedContent for
     what cannot be used, Forbidden and Unavailable when it cannot be had.
     """
+    if is_bucket(source):
+        return _bucket(source, root, progress)
     if is_file(source):
         return _file(source, root, progress)
     if _SURELY_GIT.fullmatch(source):
@@ -88,6 +92,32 @@ def _file(source: str, root: Path, progress: Progress) -> Brought:
             digest = got.sha256
             _replace(place, coming, {"revision": digest, "validator": got.validator})
     return Brought(place, "file", f"{shown(address.url)} (SHA-256 {digest})", digest)
+
+
+def _bucket(source: str, root: Path, progress: Progress) -> Brought:
+    bucket = Bucket(source)
+    place = root / _key(bucket.address) / _name(stem(bucket.name))
+    with hold(root / ".locks" / _key(bucket.address), lambda: progress("waiting for another process")):
+        listing = bucket.look()
+        if not _is_known(place, listing.revision):
+            coming = _coming(place)
+            bucket.fetch(listing, coming, progress=progress)
+            if listing.single and is_archive(listing.objects[0].path):
+                _unpack(coming, listing.objects[0].path, progress)
+            _replace(place, coming, {"revision": listing.revision})
+    return Brought(place, "bucket", f"{bucket.address} ({listing.revision[:40]})", listing.revision)
+
+
+def _unpack(place: Path, name: str, progress: Progress) -> None:
+    """Have what is in the archive in its place."""
+    apart = place.with_name(f".{place.name}.unpacked")
+    shutil.rmtree(apart, ignore_errors=True)  # of a run that was killed
+    try:
+        top = unpack(place / name, apart, progress=progress)
+        shutil.rmtree(place)
+        top.rename(place)
+    finally:
+        shutil.rmtree(apart, ignore_errors=True)
 
 
 def _is_current(address: str, known: dict[str, object], progress: Progress) -> bool:

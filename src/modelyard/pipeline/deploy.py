@@ -12,15 +12,17 @@ what is there. What a stage brought (``stage_done``'s data) is not done twice:
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
+from modelyard.core.access import DEFAULT_PROJECT
+from modelyard.core.card import Card
 from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Cancelled, Conflict, NotFound, RejectedContent
 from modelyard.core.job import Job
-from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival
@@ -32,17 +34,21 @@ from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
 from modelyard.pipeline import options
 from modelyard.pipeline.run import Run
+from modelyard.registry.quarantine import require_safe
+from modelyard.registry.scan.safety import Safety, ScannerAway
 from modelyard.registry.signing import Signing
 from modelyard.registry.versions import NeedsTrust, register
 from modelyard.store.blobs import BlobStore
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
+from modelyard.store.projects import Projects
 from modelyard.store.remotes import Remotes
-from modelyard.store.uploads import Uploads
+from modelyard.store.uploads import Upload, Uploads
 from modelyard.store.versions import Versions
 
 STAGES: Final = ("register", "environment", "start", "ready", "route")
 KIND: Final = "deploy"
+_AWAY: Final = 2.0  # seconds after which a scanner that is away is asked again
 _UNNOTICED = 2.0  # seconds after which a state is looked at though nobody notified
 
 _log = logging.getLogger("modelyard.deploy")
@@ -52,7 +58,8 @@ class DeployParameters(Noun):
     """What a job of kind ``deploy`` is asked to do: an upload or a version (None: the latest).
 
     ``settings`` is the part of the options that is given; the rest stays as the endpoint has it, or
-    with ``reset`` is the default. ``arrival`` says where an upload came from.
+    with ``reset`` is the default. ``card`` fills what the model's does not say yet; ``who`` asked. ``arrival`` says
+    where an upload came from, ``project`` which project all of it is in (None: the model's, or the one that is always there).
     """
 
     endpoint: str
@@ -62,7 +69,11 @@ class DeployParameters(Noun):
     settings: dict[str, Any] = {}
     reset: bool = False
     trusted: bool = False
+    card: Card | None = None
+    who: str = "system"
     arrival: Arrival | None = None
+    because: str = ""
+    project: str | None = None
 
 
 class DeployPipeline:
@@ -75,29 +86,35 @@ class DeployPipeline:
         blobs: BlobStore,
         uploads: Uploads,
         versions: Versions,
+        safety: Safety,
         endpoints: Endpoints,
         remotes: Remotes,
         jobs: Jobs,
+        projects: Projects,
         environments: Environments,
         reconciler: Reconciler,
         changes: threading.RLock,
         changed: Signal,
         signing: Signing,
         node_url: Callable[[], str | None],
+        registered: Callable[[], None] | None = None,
     ) -> None:
         self._home = home
         self._blobs = blobs
         self._uploads = uploads
         self._versions = versions
+        self._safety = safety
         self._endpoints = endpoints
         self._remotes = remotes
         self._jobs = jobs
+        self._projects = projects
         self._environments = environments
         self._reconciler = reconciler
         self._changes = changes
         self._changed = changed
         self._signing = signing
         self._node_url = node_url
+        self._registered = registered
 
     def submit(self, parameters: DeployParameters) -> Job:
         """Create the job; a request that is sent twice gets the job that it made.
@@ -107,6 +124,14 @@ class DeployPipeline:
         check_name(parameters.endpoint, field="endpoint")
         check_name(parameters.model, field="model")
         told = msgspec.to_builtins(parameters)
+        self._endpoints.require_here(parameters.endpoint)
+        project, owner = self._project(parameters), self._projects.of_endpoint(parameters.endpoint)
+        if owner not in (None, project):
+            raise Conflict(
+                f"The endpoint {parameters.endpoint!r} is of the project {owner!r}, and the model {parameters.model!r} of "
+                f"{project!r}; choose another name for the endpoint, or move the model.",
+                field="endpoint",
+            )
         with self._changes:
             if parameters.upload is not None:
                 # First of all: an upload is used up by the job that registers it.
@@ -114,12 +139,16 @@ class DeployPipeline:
                     if job.kind == KIND and job.parameters == told:
                         return job
                 self._uploads.get(parameters.upload)
-            elif parameters.version is not None:
-                self._versions.get(parameters.model, parameters.version)
-            else:
-                self._versions.latest(parameters.model)
+            elif (version := self._versions.find(parameters.model, parameters.version)).deleted is not None:
+                raise Conflict(
+                    f"{version.model}/{version.number} is deleted; restore it first: "
+                    f"modelyard models restore {version.model}/{version.number}",
+                    field="version",
+                )
             self._settings(parameters)
-            return self._jobs.create(KIND, parameters.endpoint, STAGES, told)
+            return self._jobs.create(
+                KIND, parameters.endpoint, STAGES, told, project=self._project(parameters)
+            )
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Do it; the result names endpoint, version, deployment and the addresses to call."""
@@ -151,7 +180,7 @@ class DeployPipeline:
         else:
             with run.stage("register", "Looking at the files") as result:
                 try:
-                    version, message = self._version(parameters)
+                    version, message = self._version_when_scanned(run, parameters)
                     for line in self._signing.require(version):
                         run.warning(line)
                 except NeedsTrust:
@@ -161,46 +190,88 @@ class DeployPipeline:
                         self._uploads.delete(parameters.upload)
                     raise
                 result |= {"model": version.model, "version": version.number, "message": message}
+                if version.deprecated is not None:
+                    run.warning(
+                        f"{version.model} version {version.number} is deprecated: {version.deprecated.why}"
+                    )
+            if self._registered is not None:
+                self._registered()
         if parameters.upload is not None:
             self._uploads.delete(parameters.upload)
         return version
 
-    def _version(self, parameters: DeployParameters) -> tuple[Version, str]:
+    def _version_when_scanned(self, run: Run, parameters: DeployParameters) -> tuple[Version, str]:
+        """The version; while a scanner that is required is away, the upload waits for it and nothing passes."""
+        warned = False
+        while True:
+            try:
+                return self._version(run, parameters)
+            except ScannerAway as error:
+                if not warned:
+                    run.warning(f"{error.message} The deployment goes on when it answers.")
+                warned = True
+                if parameters.upload is not None:
+                    self._uploads.renew(parameters.upload)
+                waited = time.monotonic() + _AWAY
+
+                def look(until: float = waited) -> bool | None:
+                    run.check()
+                    return True if time.monotonic() >= until else None
+
+                self._changed.until(look, every=0.5)
+
+    def _version(self, run: Run, parameters: DeployParameters) -> tuple[Version, str]:
         if parameters.upload is not None:
-            manifest = self._uploads.get(parameters.upload).manifest
-            known = self._known(parameters, manifest)
-            version, new = (
-                (known, False)
-                if known is not None
-                else register(
+            upload = self._uploads.get(parameters.upload)
+            manifest = upload.manifest
+            known = self._known(parameters, upload)
+            if known is not None:
+                version, new = self._checked(run, known), False
+                if parameters.arrival is not None:
+                    self._versions.arrived(known.model, known.number, parameters.arrival)
+            else:
+                version, new = register(
                     self._blobs,
                     self._versions,
                     parameters.model,
                     manifest,
                     trusted=parameters.trusted,
+                    card=parameters.card,
+                    who=parameters.who,
+                    because=parameters.because,
                     arrival=parameters.arrival,
                     signing=self._signing,
+                    safety=self._safety,
+                    progress=run.progress,
+                    check=run.check,
+                    proven=lambda: self._uploads.proven(upload),
+                    project=self._project(parameters),
                 )
-            )
-            if known is not None and parameters.arrival is not None:
-                self._versions.arrived(known.model, known.number, parameters.arrival)
             what = "is new" if new else "was there already"
             return version, f"{version.model} version {version.number} ({version.analysis.format}) {what}"
         if parameters.version is not None:
             version = self._versions.get(parameters.model, parameters.version)
         else:
             version = self._versions.latest(parameters.model)
+        version = self._checked(run, version)
         return version, f"{version.model} version {version.number} ({version.analysis.format})"
 
-    def _known(self, parameters: DeployParameters, manifest: Manifest) -> Version | None:
-        """The model's latest version when it is just these files: nothing to analyze again."""
+    def _checked(self, run: Run, version: Version) -> Version:
+        """A version that was there, scanned by what there is now. Raises RejectedContent for one in quarantine."""
+        return require_safe(self._safety, self._versions, version, progress=run.progress)
+
+    def _known(self, parameters: DeployParameters, upload: Upload) -> Version | None:
+        """The model's latest version when it is just these files, which are the sender's: nothing to analyze again."""
+        manifest = upload.manifest
+        if {file.sha256 for file in manifest.files} - self._uploads.proven(upload):
+            return None
         try:
             latest = self._versions.latest(parameters.model)
         except NotFound:
             return None
         # Whether more or less trust changes something is for the registry to say.
         same = latest.digest == manifest.digest and latest.trusted == parameters.trusted
-        return latest if same else None
+        return latest if same and parameters.card is None else None
 
     def _environment(self, run: Run, parameters: DeployParameters, version: Version) -> None:
         if run.brought("environment") is not None:
@@ -237,7 +308,10 @@ class DeployPipeline:
     def _start(self, run: Run, parameters: DeployParameters, version: Version) -> str:
         done = run.brought("start")
         if done is not None:
-            return done["deployment"]
+            if self._endpoints.serves_here(done["deployment"]):
+                return done["deployment"]
+            # The home that began it is gone, and with it what it had started.
+            run.forget("start", "ready", "route")
         with run.stage("start", "Laying out the files") as result:
             deployment = self._create(run, parameters, version)
             self._reconciler.wake()
@@ -261,16 +335,33 @@ class DeployPipeline:
                     continue  # another deployment of the endpoint came between
                 settings = self._settings(parameters)
                 return self._endpoints.deploy(
-                    parameters.endpoint, version.model, version.number, settings, environment
+                    parameters.endpoint,
+                    version.model,
+                    version.number,
+                    settings,
+                    environment,
+                    who=parameters.who,
+                    fence=run.fence,
                 )
 
+    def _project(self, parameters: DeployParameters) -> str:
+        """The project of the model, also of one that is to be made: where it is to be deployed, then."""
+        return (
+            parameters.project
+            or self._projects.of_model(parameters.model)
+            or self._projects.of_endpoint(parameters.endpoint)
+            or DEFAULT_PROJECT
+        )
+
     def _settings(self, parameters: DeployParameters) -> DeploymentSettings:
+        project = self._project(parameters)
         return options.settled(
             self._endpoints,
             parameters.endpoint,
             parameters.settings,
             home=self._home.root,
-            elsewhere=[route.endpoint for route in self._remotes.list()],
+            elsewhere=[route.endpoint for route in self._remotes.list(project=project)],
+            project=project,
             reset=parameters.reset,
         )
 

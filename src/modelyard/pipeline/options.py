@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Conflict, InvalidInput
 from modelyard.store.endpoints import Endpoints
@@ -17,16 +18,18 @@ def settled(
     *,
     home: Path,
     elsewhere: Collection[str] = (),
+    project: str = DEFAULT_PROJECT,
     reset: bool = False,
 ) -> DeploymentSettings:
-    """What a revision of ``endpoint`` made now would be set to; ``elsewhere`` names those with remotes.
+    """What a revision of ``endpoint`` made now would be set to; ``elsewhere`` names those with remotes,
+    ``project`` is the one of ``endpoint``, in which its fallback is, too.
 
     Options that are not given are as in the deployment that the endpoint wants, also when that failed;
     with ``reset``, or without such a deployment, they are the defaults. Raises InvalidInput for an
     option that cannot be, for a fallback that is no other endpoint or leads back to this one, and for a folder
     that the model is to reach and that is none, or holds the platform's ``home`` or lies in it.
     """
-    wanted = _wanted(endpoints)
+    wanted = _wanted(endpoints, project)
     former = wanted.get(endpoint)
     settings = DeploymentSettings() if reset or former is None else former.settings
     settings = settings.changed(given)
@@ -97,8 +100,8 @@ def _check_folder(told: str, home: Path) -> None:
         )
 
 
-def _wanted(endpoints: Endpoints) -> dict[str, Deployment]:
-    """The deployment that each endpoint wants, by the endpoint's name."""
+def _wanted(endpoints: Endpoints, project: str) -> dict[str, Deployment]:
+    """The deployment that each endpoint of a project wants, by the endpoint's name."""
     names, deployments = endpoints.snapshot()
-    ids = {endpoint.wanted for endpoint in names}
+    ids = {endpoint.wanted for endpoint in names if endpoint.project == project}
     return {deployment.endpoint: deployment for deployment in deployments if deployment.id in ids}

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from modelyard.core.errors import Cancelled, Internal, ModelyardError
+from modelyard.core.errors import Cancelled, Internal, ModelyardError, Unavailable
 from modelyard.core.job import Job
 from modelyard.deploy.signal import Signal
 from modelyard.pipeline.run import Run, Stopped
+from modelyard.store.database import DatabaseAway
 from modelyard.store.jobs import Jobs
+from modelyard.store.owner import claim_of
 
 _log = logging.getLogger("modelyard.runner")
 
@@ -22,7 +24,8 @@ class Runner:
 
     ``kinds`` maps a job's kind to what does it and returns its result. A job whose owner has died is
     claimed like a new one; the work sees from its Run what is done already. ``notify`` is called with
-    a job's id after each of its events; ``changed`` is what its stages wait on.
+    a job's id after each of its events; ``changed`` is what its stages wait on. ``clock`` is that of the
+    database where several processes go by it: their leases are compared.
     """
 
     LEASE = 30.0  # seconds; renewed three times within
@@ -48,6 +51,7 @@ class Runner:
         self._stop = False
         self._lock = threading.Lock()
         self._runs: dict[str, tuple[Run, threading.Thread]] = {}
+        self._dropped: set[str] = set()  # claims that ended because the database was away
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -78,25 +82,36 @@ class Runner:
         self._changed.notify()
         for _, thread in runs:
             thread.join(max(0.0, deadline - time.monotonic()))
-        self._jobs.release_all(self._owner)
+        try:
+            self._jobs.release_all(self._owner)
+        except Unavailable as error:  # their leases run out instead
+            _log.warning("the jobs under way could not be let go: %s", error.message)
 
     def _loop(self) -> None:
         renewed = 0.0
+        waits = False
         while True:
             self._wake.clear()
             if self._stop:  # looked at after the clearing: its waking is never lost
                 return
             try:
                 now = self._clock()
-                if now - renewed >= self.LEASE / 3:
+                if abs(now - renewed) >= self.LEASE / 3:
                     self._renew(now)
                     renewed = now
+                self._release_dropped()
                 while not self._stop and len(self.running()) < self.LIMIT:
-                    job = self._jobs.claim(self._owner, self._clock(), self.LEASE)
+                    owner = claim_of(self._owner)
+                    job = self._jobs.claim(owner, self._clock(), self.LEASE)
                     if job is None:
                         break
-                    self._begin(job)
-            except Exception:  # noqa: BLE001 - the edge of a thread that must not end: a full disk passes
+                    self._begin(job, owner)
+                waits = False
+            except Unavailable as error:  # a full disk passes, a server comes back
+                if not waits:
+                    _log.warning("no job can be claimed: %s", error.message)
+                waits = True
+            except Exception:  # noqa: BLE001 - the edge of a thread that must not end
                 _log.exception("claiming jobs failed; it is tried again")
             self._wake.wait(1.0)
 
@@ -104,11 +119,16 @@ class Runner:
         with self._lock:
             runs = [run for run, _ in self._runs.values()]
         for run in runs:
-            if not self._jobs.renew(run.job.id, self._owner, now, self.LEASE):
+            if not self._jobs.renew(run.job.id, run.owner, now, self.LEASE):
                 run.stop()
 
-    def _begin(self, job: Job) -> None:
-        run = Run(job, self._jobs, self._owner, self._notify)
+    def _release_dropped(self) -> None:
+        for owner in list(self._dropped):
+            self._jobs.release_all(owner)
+            self._dropped.discard(owner)
+
+    def _begin(self, job: Job, owner: str) -> None:
+        run = Run(job, self._jobs, owner, self._notify)
         thread = threading.Thread(target=self._work, args=(run,), name=f"job-{job.id}", daemon=True)
         with self._lock:
             self._runs[job.id] = run, thread
@@ -120,11 +140,16 @@ class Runner:
             self._finish(run)
         except Stopped:
             _log.info("job %s is let go; it resumes later", job.id)
+        except DatabaseAway as error:
+            _log.warning("job %s waits for the database: %s", job.id, error.message)
+            self._dropped.add(run.owner)
         except Exception:  # noqa: BLE001 - not even its failure could be recorded: the lease runs out
             _log.exception("job %s was lost", job.id)
         finally:
             with self._lock:
-                del self._runs[job.id]
+                held = self._runs.get(job.id)
+                if held is not None and held[0] is run:  # it may have been claimed again meanwhile
+                    del self._runs[job.id]
             self._notify(job.id)
             self._wake.set()
 
@@ -135,19 +160,23 @@ class Runner:
             if work is None:
                 raise Internal(f"Nothing here can run a job of the kind {job.kind!r}.")
             result = work(run)
-        except Stopped:
+        except (Stopped, DatabaseAway):
             raise
         except Cancelled:
             _log.info("job %s was cancelled", job.id)
         except ModelyardError as error:
             _log.info("job %s failed: %s", job.id, error.message)
-            self._jobs.fail(job.id, error.body(job.id), owner=self._owner)
+            self._fail(run, error)
         except Exception as error:  # noqa: BLE001 - the edge of the job: whatever it was, it is told
             _log.exception("job %s failed by a fault of ours", job.id)
             failure = Internal(
                 f"The job failed by a fault of Modelyard ({type(error).__name__}: {error}); "
                 f"logs/control.log has the details under {job.id}."
             )
-            self._jobs.fail(job.id, failure.body(job.id), owner=self._owner)
+            self._fail(run, failure)
         else:
-            self._jobs.finish(job.id, result, owner=self._owner)
+            run.kept(lambda: self._jobs.finish(job.id, result, owner=run.owner))
+
+    def _fail(self, run: Run, error: ModelyardError) -> None:
+        id = run.job.id
+        run.kept(lambda: self._jobs.fail(id, error.body(id), owner=run.owner))

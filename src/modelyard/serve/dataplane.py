@@ -19,7 +19,7 @@ from modelyard.core.errors import (
     Unauthenticated,
     Unavailable,
 )
-from modelyard.core.routes import RouteTable
+from modelyard.core.routes import Grant, RouteTable
 from modelyard.policy.ladder import RESCUED
 from modelyard.serve.cache.cache import Caches
 from modelyard.serve.call import Answer, Call, Result
@@ -29,6 +29,7 @@ from modelyard.serve.rescue import rescued
 from modelyard.serve.served import Backend, Pending, Served
 
 _NONE: Final[Mapping[str, Served]] = MappingProxyType({})
+CLIENT: Final = 16  # characters of a key's digest that name who calls
 WINDOW = 2048  # records of one batch that are queued at a time, where the queue has room for twice as many
 
 
@@ -42,6 +43,10 @@ class Dataplane:
         self.caches = Caches()
         self.traced: Callable[[Served], Backend] | None = None  # wraps backends while tracing is on
         self._routes: dict[str, Served] = {}
+        self._all = self._routes  # where a fallback is found, also for who does not see it by itself
+        self._grants: dict[str, Grant] = {}  # by digest
+        self._clients: dict[str, Grant | None] = {}  # by its beginning; None: sees all
+        self._seen: dict[str, Dataplane] = {}
 
     def follow(
         self, table: RouteTable, pools: dict[str, Pool], elsewhere: Mapping[str, Served] = _NONE
@@ -55,6 +60,11 @@ class Dataplane:
             for route in table.routes
             if route.deployment is not None and route.endpoint not in elsewhere
         } | dict(elsewhere)
+        self._all = self._routes
+        self._grants = {grant.digest: grant for grant in table.grants}
+        whole: dict[str, Grant | None] = {digest[:CLIENT]: None for digest in table.keys or ()}
+        self._clients = {digest[:CLIENT]: grant for digest, grant in self._grants.items()} | whole
+        self._seen = {}
         for route in table.routes:
             if (served := self._routes.get(route.endpoint)) is not None:
                 spec = None if served.pool is None else served.pool.spec
@@ -68,7 +78,7 @@ class Dataplane:
     def check_key(self, key: str | None) -> str:
         """Who calls: the beginning of the key's digest; "" when no key is asked for.
 
-        Raises Unauthenticated unless ``key`` is known, when keys are asked for at all.
+        Raises Unauthenticated unless ``key`` is known and has not expired, when keys are asked for at all.
         """
         if self.table.keys is None:
             return ""
@@ -76,8 +86,35 @@ class Dataplane:
             raise Unauthenticated("Send an API key: 'Authorization: Bearer <key>'.")
         digest = hashlib.sha256(key.encode()).hexdigest()
         if not any(hmac.compare_digest(digest, known) for known in self.table.keys):
-            raise Unauthenticated("This API key is not known here.")
-        return digest[:16]
+            # What is looked up is a digest: how long it takes says nothing of the key.
+            grant = self._grants.get(digest)
+            if grant is None:
+                raise Unauthenticated("This API key is not known here.")
+            if grant.expires is not None and grant.expires <= time.time():
+                raise Unauthenticated("This API key has expired.")
+        return digest[:CLIENT]
+
+    def seen_by(self, client: str) -> "Dataplane":
+        """What a client that was let in sees: all of this, or the endpoints of its key.
+
+        Raises Unauthenticated for a key that has gone since.
+        """
+        if not client or self.table.keys is None:
+            return self
+        seen = self._seen.get(client)
+        if seen is None:
+            if client not in self._clients:
+                raise Unauthenticated("This API key is not known here any more.")
+            grant = self._clients[client]
+            if grant is None:
+                return self
+            from modelyard.serve.seen import SeenPlane  # which is made of this one
+
+            seen = self._seen[client] = SeenPlane(self, grant)
+        return seen
+
+    def may_manage(self) -> None:
+        """Raises Forbidden for who may not load and unload models."""
 
     def endpoints(self) -> list[str]:
         """The names that calls can be made to."""
@@ -133,7 +170,7 @@ class Dataplane:
             if error.code in RESCUED:
                 left = call.timeout - (time.perf_counter() - started)
                 code = Cancelled.code  # should the caller leave meanwhile
-                answer = await rescued(served, call, error, left, self._routes.get)
+                answer = await rescued(served, call, error, left, self._all.get)
                 if answer is not None:
                     code = "ok"
                     return answer
@@ -198,7 +235,7 @@ class Dataplane:
                 call = calls[len(results)]
                 if not isinstance(call, ModelyardError):
                     left = call.timeout - (time.perf_counter() - started)
-                    result = await rescued(served, call, result, left, self._routes.get) or result
+                    result = await rescued(served, call, result, left, self._all.get) or result
             code = result.code if isinstance(result, ModelyardError) else "ok"
             served.metrics.called(version, code, time.perf_counter() - started)
             results.append(result)

@@ -77,7 +77,12 @@ class Front:
             served = former[1] if former is not None and former[0] == spec else self._served(spec)
             self._known[spec.endpoint] = (spec, served)
         self._dataplane.follow(
-            RouteTable(generation=table.generation, default=table.default, keys=table.keys),
+            RouteTable(
+                generation=table.generation,
+                default=table.default,
+                keys=table.keys,
+                grants=table.grants,
+            ),
             {},
             {name: served for name, (_, served) in self._known.items()},
         )
@@ -109,6 +114,8 @@ class Front:
             if name not in _DROPPED
         }
         headers["x-request-id"] = request.id
+        if self._dataplane.table.keys is not None:
+            headers.pop("modelyard-client", None)  # the owner believes it
         if request.client:
             headers["modelyard-client"] = request.client
         method = "GET" if request.method == "HEAD" else request.method  # the connection leaves its body out

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from modelyard.core.deployment import ServingOptions
+from modelyard.core.routes import Grant
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 
@@ -31,7 +32,7 @@ class FrontEndpoint(Noun):
 
 
 class FrontTable(Noun):
-    """What a front is to serve. ``keys`` and ``default`` are those of the table of routes.
+    """What a front is to serve. ``keys``, ``grants`` and ``default`` are those of the table of routes.
 
     An endpoint that is not here (its signature is not known yet) is asked of the owner, call by call.
     """
@@ -40,6 +41,7 @@ class FrontTable(Noun):
     endpoints: tuple[FrontEndpoint, ...] = ()
     default: str | None = None
     keys: tuple[str, ...] | None = None
+    grants: tuple[Grant, ...] = ()
 
 
 class Follow(Noun, tag="follow"):

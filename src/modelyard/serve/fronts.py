@@ -21,7 +21,7 @@ import msgspec
 from modelyard.policy.backoff import Backoff
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.server import Server, most_connections
-from modelyard.serve.edge.shared import Handler
+from modelyard.serve.edge.shared import Admission, Handler
 from modelyard.serve.front_channel import Channel, Follow, Followed, FrontEndpoint, FrontTable, Stop
 
 log = logging.getLogger("modelyard.fronts")
@@ -55,6 +55,7 @@ class Fronts:
         table: Callable[[], FrontTable],
         handler: Handler,
         max_body: int,
+        admit: Admission = lambda request: None,
     ) -> None:
         self._listener = listener
         self._run = run
@@ -62,7 +63,11 @@ class Fronts:
         # Raw tensors may be longer than their JSON ("0," is eight bytes as INT64).
         # A model may open sockets of its user's files: what is behind this one is for fronts alone.
         self._server = Server(
-            handler, 8 * max_body + (1 << 20), max_connections=most_connections(), callers=self.pids
+            handler,
+            8 * max_body + (1 << 20),
+            admit=admit,
+            max_connections=most_connections(),
+            callers=self.pids,
         )
         self._told = FrontTable(generation=-1)
         self._number = 0
@@ -226,7 +231,11 @@ def front_table(plane: Dataplane) -> FrontTable:
             )
     table = plane.table
     return FrontTable(
-        generation=table.generation, endpoints=tuple(endpoints), default=table.default, keys=table.keys
+        generation=table.generation,
+        endpoints=tuple(endpoints),
+        default=table.default,
+        keys=table.keys,
+        grants=table.grants,
     )
 
 

@@ -270,6 +270,7 @@ class Node:
             lambda: front_table(self._dataplane),
             self.router,
             self._settings.max_body,
+            self.router.admit_passed,
         )
         await fronts.start()
         return fronts

@@ -1,17 +1,25 @@
 """Audit: who changed what, when and why. Rows are added in the transaction of the change itself."""
 
+import re
 import time
 from collections.abc import Callable
+from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, union_all, update
 
 from modelyard.core.struct import Noun
 from modelyard.store.database import Database
-from modelyard.store.tables import audit, counters
+from modelyard.store.nouns import without_nul
+from modelyard.store.tables import audit, counters, endpoints, models, remotes
+
+# The subject of all that changes what nodes are to serve: one at a time, since each counts the generation up.
+WANTED: Final = "wanted"
+_OF_ENDPOINTS: Final = frozenset({"endpoint", "deployment", "remotes"})
 
 
 class AuditEntry(Noun):
-    """One change. ``time`` is seconds since the epoch; ``what`` is ``noun.verb``."""
+    """One change. ``time`` is seconds since the epoch; ``what`` is ``noun.verb``. ``project`` is the one that it was
+    in; None: the installation's."""
 
     id: int
     time: float
@@ -19,6 +27,7 @@ class AuditEntry(Noun):
     what: str
     subject: str
     why: str = ""
+    project: str | None = None
 
 
 class Audit:
@@ -28,19 +37,63 @@ class Audit:
         self._database = database
         self._clock = clock
 
-    def record(self, who: str, what: str, subject: str, why: str, session: Connection) -> None:
-        """Add a row in the transaction ``session`` (of ``Database.begin``)."""
-        row = {"time": self._clock(), "who": who, "what": what, "subject": subject, "why": why}
+    def record(
+        self,
+        who: str,
+        what: str,
+        subject: str,
+        why: str,
+        session: Connection,
+        *,
+        project: str | None = None,
+    ) -> None:
+        """Add a row in the transaction ``session`` (of ``Database.begin``), before what it tells of is gone.
+
+        It is of the project of the model or the endpoint that it is about, else of ``project``."""
+        row = {
+            "time": self._clock(),
+            "who": who,
+            "what": what,
+            "subject": subject,
+            "why": without_nul(why),
+            "project": project or _project_of(session, what, subject),
+        }
         session.execute(insert(audit).values(row))
 
-    def record_wanted(self, who: str, what: str, subject: str, why: str, session: Connection) -> None:
-        """As :meth:`record`, of a change of what nodes are to serve: the generation grows with it."""
+    def record_wanted(
+        self,
+        who: str,
+        what: str,
+        subject: str,
+        why: str,
+        session: Connection,
+        *,
+        project: str | None = None,
+    ) -> None:
+        """As :meth:`record`, of a change of what nodes are to serve: the generation grows with it.
+
+        The transaction is one about :data:`WANTED`."""
         generation = counters.c.name == "generation"
         session.execute(update(counters).where(generation).values(value=counters.c.value + 1))
-        self.record(who, what, subject, why, session)
+        self.record(who, what, subject, why, session, project=project)
 
-    def list(self, limit: int) -> list[AuditEntry]:
-        """The latest entries, the newest first."""
+    def list(self, limit: int, *, project: str | None = None) -> list[AuditEntry]:
+        """The latest entries (of one project when it is named), the newest first."""
+        query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+        if project is not None:
+            query = query.where(audit.c.project == project)
         with self._database.session() as session:
-            rows = session.execute(select(audit).order_by(audit.c.id.desc()).limit(limit))
-            return [AuditEntry(**row) for row in rows.mappings()]
+            return [AuditEntry(**row) for row in session.execute(query).mappings()]
+
+
+def _project_of(session: Connection, what: str, subject: str) -> str | None:
+    """The project of what ``subject`` names: an endpoint, or a model (``fraud/3``, ``fraud@production``)."""
+    if what.partition(".")[0] in _OF_ENDPOINTS:
+        named = union_all(
+            select(endpoints.c.project).where(endpoints.c.name == subject),
+            select(remotes.c.project).where(remotes.c.endpoint == subject),
+        )
+    else:
+        name = re.split("[/@]", subject, maxsplit=1)[0]
+        named = select(models.c.project).where(models.c.name == name)
+    return session.execute(named.limit(1)).scalar()

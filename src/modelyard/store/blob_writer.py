@@ -1,25 +1,14 @@
 """One blob on its way into the store: hashed while it is written, and gone if it does not arrive."""
 
 import hashlib
-import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore
 
 from modelyard.core.errors import InvalidInput
 from modelyard.core.struct import Noun
 from modelyard.store.durable import disk_error
-
-if TYPE_CHECKING:
-    from obstore import WritableFile
-
-_CHUNK: Final = 1024 * 1024
-_PART: Final = 4 * _CHUNK  # the object store buffers two of these for each writer
 
 
 class FileDigest(Noun):
@@ -32,12 +21,12 @@ class FileDigest(Noun):
 class BlobWriter:
     """One blob on its way, used by one thread at a time. ``sha256`` and ``size`` are what it is to be.
 
-    ``place`` is the temporary object under ``root``; ``keep(place, sha256)`` makes it a blob.
+    ``place`` is the temporary file under ``root``; ``keep(place, sha256)`` makes it a blob. It is written by plain
+    calls: what is on its way lies on this machine wherever blobs are kept, and an object store's writer copies twice.
     """
 
     def __init__(
         self,
-        store: LocalStore,
         root: Path,
         place: Path,
         keep: Callable[[Path, str], None],
@@ -53,12 +42,7 @@ class BlobWriter:
         self._hash = hashlib.sha256()
         self._written = 0
         with self._told():
-            self._file: WritableFile | None = obstore.open_writer(
-                store,
-                str(place.relative_to(root)),
-                buffer_size=_PART,
-                max_concurrency=1,
-            )
+            self._file: FileIO | None = place.open("xb", buffering=0)
 
     def __enter__(self) -> "BlobWriter":
         return self
@@ -74,10 +58,10 @@ class BlobWriter:
                 f"More than the announced {self._size} bytes came; send the file again.", field="size"
             )
         self._hash.update(chunk)
-        file = self._opened()
+        file, left = self._opened(), memoryview(chunk)
         with self._told():
-            for start in range(0, len(chunk), _CHUNK):
-                file.write(memoryview(chunk)[start : start + _CHUNK])
+            while left:
+                left = left[file.write(left) :]
 
     def commit(self) -> FileDigest:
         """Make it a blob. Raises InvalidInput when it is not what was announced, Unavailable as above."""
@@ -98,24 +82,23 @@ class BlobWriter:
             self._keep(self._place, digest.sha256)
         return digest
 
-    def _opened(self) -> "WritableFile":
+    def _opened(self) -> FileIO:
         if self._file is None:
             raise ValueError("this blob was discarded")
         return self._file
 
     def discard(self) -> None:
-        """Remove what has not become a blob, and what the object store has staged beside it."""
-        # Whoever handles the error may hold this object, and an open file keeps its space.
-        self._file = None
-        for path in self._place.parent.glob(f"{self._place.name}*"):
-            os.truncate(path, 0)
-            path.unlink()
+        """Remove what has not become a blob."""
+        if self._file is not None:
+            self._file.close()  # whoever handles the error may hold this object, and an open file keeps its space
+            self._file = None
+        self._place.unlink(missing_ok=True)
 
     @contextmanager
     def _told(self) -> Generator[None, None, None]:
         try:
             yield
-        except (OSError, BaseError) as error:
+        except OSError as error:
             told = disk_error(error, self._root)
             if told is None:
                 raise

@@ -1,65 +1,86 @@
 """Content-addressed bytes: a blob's name is its SHA-256, and it is whole or not there.
 
-``objects/ab/abcd…`` are the blobs, ``incoming/`` what is being written, ``staged/`` what comes in parts,
-``collection.lock`` the lock
-between those who begin to refer to blobs and the one who removes what nobody refers to.
+``objects/ab/abcd…`` are the blobs that are kept whole, ``packs/`` the pieces of others with their index (see
+``pack``), ``cache/`` files put together of pieces or fetched from a bucket, ``incoming/`` what is being written,
+``staged/`` what comes in parts, ``collection.lock`` the lock between those who begin to refer to blobs and the one who
+removes what nobody refers to.
+
+With ``remote`` the objects and packs lie in a bucket, of which several control planes may be users; what is there
+the rows say, and nothing but the cache is on this machine.
 """
 
 import fcntl
 import hashlib
 import os
-from collections.abc import AsyncIterable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-import obstore
-from obstore.store import LocalStore
+from typing import Final, TypeVar
 
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.files import Files
 from modelyard.core.manifest import Manifest, check_digest
 from modelyard.store.aside import aside, write_aside
+from modelyard.store.assembly import Assembly, Damaged
 from modelyard.store.blob_files import BlobFiles
 from modelyard.store.blob_writer import BlobWriter, FileDigest
-from modelyard.store.durable import disk_error, make_folder, sync_file, sync_folder
+from modelyard.store.cache import Cache
+from modelyard.store.durable import disk_error, make_folder, sync_file
 from modelyard.store.incoming import Incoming
 from modelyard.store.layout import lay_out
+from modelyard.store.mending import Mending
+from modelyard.store.pack import Kept
+from modelyard.store.pieces import BlobRow, Pieces
+from modelyard.store.place import Place
+from modelyard.store.repacking import Tidied, tidy
+from modelyard.store.settling import SMALLEST, Settled, Settling, outside_of
 from modelyard.store.staging import Staging
 
-if TYPE_CHECKING:
-    from obstore import GetResult
-
 _CHUNK: Final = 1024 * 1024
+_ATTEMPTS: Final = 3
+_T = TypeVar("_T")
 
 
 __all__ = ["BlobStore", "FileDigest"]
 
 
 class BlobStore:
-    """The blobs under one folder. Any thread and any number of processes may use it at once.
+    """The blobs under one folder, or in a bucket. Any thread and any number of processes may use it at once.
 
-    All bytes go through the object store; what only a local disk needs (fsync, hard links, locks)
-    stands apart, so that a remote store can take its place.
+    What is kept goes through ``place``, whichever that is; what only a local disk needs (hard links, locks) stands
+    apart. Without ``pieces`` (the rows) it knows whole blobs alone.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, pieces: Pieces | None = None, remote: Place | None = None) -> None:
+        if remote is not None and pieces is None:
+            raise ValueError("a store in a bucket needs its rows")
         self._root = root.absolute()
-        self._objects = self._root / "objects"
-        make_folder(self._objects)
-        self._store = LocalStore(self._root)
+        make_folder(self._root / "objects")
         self._incoming = Incoming(self._root / "incoming")
         self.staging = Staging(self._root / "staged")
+        self.remote = remote is not None
+        self.place = remote or Place.local(self._root)
+        self.pieces = pieces
+        self.cache = Cache(self._root / "cache")
+        self.assembly = Assembly(self.place)
+        self._settling = None if pieces is None else Settling(self.place, pieces, self._incoming.place)
 
     def put(
-        self, chunks: Iterable[bytes], *, sha256: str | None = None, size: int | None = None
+        self,
+        chunks: Iterable[bytes | bytearray],
+        *,
+        sha256: str | None = None,
+        size: int | None = None,
+        read: bool = False,
     ) -> FileDigest:
-        """Write a blob. One that is known by ``sha256`` is not even read from ``chunks``.
+        """Write a blob. One that is known by ``sha256`` is not even read from ``chunks``, unless ``read`` says that
+        they must be its bytes also then.
 
         Raises InvalidInput when the bytes are not what ``sha256`` and ``size`` say, and Unavailable
         when the disk is full. Whatever is raised, also by ``chunks``, nothing is left behind.
         """
-        if sha256 is not None and (known := self._known(sha256, size)) is not None:
+        if sha256 is not None and not read and (known := self._known(sha256, size)) is not None:
             return known
         with self._writer(sha256, size) as writer:
             for chunk in chunks:
@@ -67,11 +88,22 @@ class BlobStore:
             return writer.commit()
 
     async def put_stream(
-        self, chunks: AsyncIterable[bytes], *, sha256: str | None = None, size: int | None = None
+        self,
+        chunks: AsyncIterable[bytes],
+        *,
+        sha256: str | None = None,
+        size: int | None = None,
+        read: bool = False,
     ) -> FileDigest:
         """As :meth:`put`, for the body of a request. The disk is waited for in other threads."""
-        if sha256 is not None and (known := await aside(self._known, sha256, size)) is not None:
+        if (
+            sha256 is not None
+            and not read
+            and (known := await aside(self._known, sha256, size)) is not None
+        ):
             return known
+        if size is not None and size <= _CHUNK:
+            return await self._put_small(chunks, sha256, size, read)
         writer = await aside(self._writer, sha256, size)
         try:
             await write_aside(chunks, writer.write)
@@ -79,6 +111,17 @@ class BlobStore:
         finally:
             # In this thread: a cancelled task gets no second turn to wait for another one.
             writer.discard()
+
+    async def _put_small(
+        self, chunks: AsyncIterable[bytes], sha256: str | None, size: int, read: bool
+    ) -> FileDigest:
+        """Gather it here, and go to another thread once."""
+        gathered = bytearray()
+        async for chunk in chunks:
+            gathered += chunk
+            if len(gathered) > size:
+                break  # it is told below
+        return await aside(lambda: self.put([gathered], sha256=sha256, size=size, read=read))
 
     def adopt(self, place: Path, sha256: str) -> FileDigest:
         """Make a blob of a file that lies under the root already; ``place`` is gone then.
@@ -117,55 +160,171 @@ class BlobStore:
             return False
         return True
 
+    def claim(self, digests: Iterable[str]) -> set[str]:
+        """Those of the blobs that are there. In a bucket they are not collected within the next hour; on this
+        machine, not while :meth:`referring` is held."""
+        if not self.remote:
+            return {digest for digest in digests if self.has(digest)}
+        assert self.pieces is not None
+        return {each.hex() for each in self.pieces.claim(bytes.fromhex(digest) for digest in digests)}
+
     def size(self, sha256: str) -> int:
         """Bytes. Raises NotFound."""
-        with self._reading(sha256):
-            return obstore.head(self._store, _path(sha256))["size"]
+        check_digest(sha256)
+        if not self.remote:
+            with suppress(FileNotFoundError):
+                return self.place.size(key_of(sha256))
+        return self._row(sha256).size
 
     def open(self, sha256: str) -> Iterator[bytes]:
-        """All bytes, in pieces of about a megabyte. Raises NotFound at once."""
-        with self._reading(sha256):
-            result = obstore.get(self._store, _path(sha256))
-        return self._pieces(sha256, result)
+        """All bytes, in parts of some megabytes at most. Raises NotFound at once, Damaged on the way."""
+        self.size(sha256)
+        return self._stream(sha256)
 
     def read(self, sha256: str, offset: int, length: int) -> bytes:
-        """``length`` bytes from ``offset``, fewer at the end. Raises NotFound."""
+        """``length`` bytes from ``offset``, fewer at the end. Raises NotFound, Damaged."""
         end = min(offset + length, self.size(sha256))
         if offset < 0 or length < 0:
             raise InvalidInput("An offset and a length are not negative.")
         if end <= offset:
             return b""
-        with self._reading(sha256):
-            return bytes(obstore.get_range(self._store, _path(sha256), start=offset, end=end))
+        return self._found(sha256, lambda: self._read(sha256, offset, end - offset))
 
     def verify(self, sha256: str) -> bool:
-        """Read the blob and say whether it is still what its name says. Raises NotFound."""
+        """Read the blob where it is kept and say whether it is still what its name says. Raises NotFound."""
         hashed = hashlib.sha256()
-        for piece in self.open(sha256):
-            hashed.update(piece)
+        parts = self.open(sha256)
+        try:
+            for part in parts:
+                hashed.update(part)
+        except (Damaged, NotFound, FileNotFoundError):  # there is a row, and something of it is gone
+            return False
         return hashed.hexdigest() == sha256
 
-    def delete(self, sha256: str) -> None:
-        """Remove a blob; nothing happens when it is not there."""
+    def delete(self, sha256: str, *, before: float | None = None) -> bool:
+        """Remove a blob (in a bucket, with ``before``, only one that came before); nothing happens when it is not
+        there. Whether its name is gone: bytes that others have pieces of stay until those are moved."""
         check_digest(sha256)
-        try:
-            obstore.delete(self._store, _path(sha256))
-        except FileNotFoundError:
-            return
+        if self.pieces is None:
+            self.place.delete(key_of(sha256))
+            return True
+        digest = bytes.fromhex(sha256)
+        row = self.pieces.blob(digest)
+        if row is None and self.remote:
+            return False
+        if row is not None and not self.pieces.forget(digest, before=before):
+            return False
+        self.cache.remove(sha256)
+        if row is not None and self.pieces.drop(row.pack):
+            self.place.delete(row.pack)
+        if self.remote:
+            return True
+        if gone := self.pieces.drop(key_of(sha256)):
+            self.place.delete(key_of(sha256))
+        return gone
 
     def digests(self) -> Iterator[str]:
         """The name of every blob, in no order."""
-        # One of its overloads speaks of Arrow, which is not installed.
-        listed = obstore.list(self._store, "objects", chunk_size=1000)  # pyright: ignore[reportUnknownMemberType]
-        for batch in listed:
-            for found in batch:
-                folder, _, name = found["path"].removeprefix("objects/").partition("/")
-                if len(name) == 64 and name.startswith(folder):
-                    yield name
+        pieced = set[str]()
+        if self.pieces is not None:
+            pieced = {row.digest.hex() for row in self.pieces.blobs() if self.remote or not row.whole}
+            yield from pieced
+        if self.remote:
+            return
+        for found in self.place.objects("objects"):
+            name = sha256_of(found.key)
+            if name is not None and name not in pieced:
+                yield name
+
+    def retained(self) -> set[str]:
+        """Whole blobs that were deleted and are still there, because others have pieces of them."""
+        if self.pieces is None or self.remote:
+            return set()
+        keys = {pack.key for pack in self.pieces.packs() if pack.live and not pack.whole}
+        return {name for key in keys if (name := sha256_of(key)) is not None}
+
+    def settle(self, manifest: Manifest) -> list[Settled]:
+        """Look for pieces of a version's files that are there already, and keep only the others where that pays.
+
+        Blobs that were looked at are passed over, and those that are too small for it: they need no row. What is in a
+        bucket was looked at when it came.
+        """
+        if self._settling is None or self.pieces is None or self.remote:
+            return []
+        large = [file for file in manifest.files if file.size >= SMALLEST]
+        known = self.pieces.with_rows({bytes.fromhex(file.sha256) for file in large})
+        waiting = [
+            file
+            for file in large
+            if bytes.fromhex(file.sha256) not in known and self._whole(file.sha256).is_file()
+        ]
+        if not waiting:
+            return []
+        models = [file for file in manifest.files if self._whole(file.sha256).is_file()]
+        told = outside_of((file.path, self._whole(file.sha256)) for file in models)
+        done: list[Settled] = []
+        for file in waiting:
+            with suppress(FileNotFoundError):  # collected meanwhile
+                key = key_of(file.sha256)
+                settled = self._settling.settle(
+                    file.sha256, self._whole(file.sha256), key, told.get(file.path, ()), there=True
+                )
+                if not settled.whole and self.pieces.drop(key):
+                    self.place.delete(key)
+                done.append(settled)
+        return done
+
+    def cool(self, sha256: str) -> Settled | None:
+        """Keep a whole blob as small as it gets: for what is used seldom, since it has to be put together then. None
+        for what is not whole, or laid out for somebody now. Raises NotFound, Damaged, Unavailable."""
+        row = None if self.pieces is None else self.pieces.blob(bytes.fromhex(sha256))
+        if row is None or not row.whole or self._settling is None or self.pieces is None:
+            return None
+        path = self.path(sha256)
+        if path.stat().st_nlink > 1:
+            return None
+        cooled = self._settling.cool(sha256, path, row.pack)
+        if cooled is None:
+            return None  # what is damaged is not made to look new
+        if cooled.whole:
+            self.pieces.touch(row.digest)  # not tried again soon
+        elif self.pieces.drop(row.pack):
+            self.place.delete(row.pack)
+        return cooled
+
+    def path(self, sha256: str) -> Path:
+        """A file with the bytes of a blob: its own, or one in the cache, made when it is not there.
+
+        Somebody may remove it at any time; whoever needs it links it. Raises NotFound, Damaged, Unavailable.
+        """
+        if not self.remote and self._whole(sha256).is_file():
+            return self._whole(sha256)
+        row = self._row(sha256)
+        found = self.cache.find(sha256)
+        if found is not None and found.stat().st_size == row.size:
+            return found
+        return self._found(sha256, lambda: self._fetch(sha256))
+
+    def incoming(self) -> Path:
+        """A path for a new temporary object, used by nobody else."""
+        return self._incoming.place()
 
     def sweep(self) -> int:
         """Remove what killed writers left, and touch no living one; how many objects that were."""
         return self._incoming.sweep()
+
+    def tidy(self) -> Tidied:
+        """Remove packs that nothing refers to and what killed writers left of some, and pack anew those of which less
+        than half lives. Safe beside everything."""
+        if self.pieces is None:
+            return Tidied()
+        if not self.remote:
+            for row in self.pieces.blobs():
+                # Its pieces are in packs; whoever made it so was killed before the whole one was removed.
+                key = key_of(row.digest.hex())
+                if not row.whole and (self._root / key).exists() and self.pieces.drop(key):
+                    self.place.delete(key)
+        return tidy(self.place, self.pieces, self._incoming.place)
 
     def files(self, manifest: Manifest) -> Files:
         """The files of a manifest, read where they lie."""
@@ -177,7 +336,10 @@ class BlobStore:
         Raises NotFound when a blob is missing, InvalidInput for a manifest that cannot be a folder,
         Unavailable when the disk is full.
         """
-        return lay_out(manifest, folder, self._local)
+        folder = lay_out(manifest, folder, self.path)
+        if self.pieces is not None:
+            self.pieces.claim({bytes.fromhex(file.sha256) for file in manifest.files})
+        return folder
 
     @contextmanager
     def referring(self) -> Generator[None, None, None]:
@@ -201,22 +363,98 @@ class BlobStore:
         finally:
             os.close(descriptor)
 
-    @contextmanager
-    def _reading(self, sha256: str) -> Generator[None, None, None]:
-        check_digest(sha256)
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise NotFound(f"There is no blob {sha256}.", field="sha256") from error
+    def _stream(self, sha256: str) -> Iterator[bytes]:
+        if not self.remote:
+            with suppress(FileNotFoundError):
+                yield from self.place.stream(key_of(sha256), _CHUNK)
+                return
+        row = self._row(sha256)
+        if row.whole:
+            yield from self.place.stream(row.pack, _CHUNK)
+            return
+        for kept in self._composition(row):
+            yield self._piece(sha256, kept)
 
-    def _pieces(self, sha256: str, result: "GetResult") -> Iterator[bytes]:
-        with self._reading(sha256):
-            for piece in result.stream(min_chunk_size=_CHUNK):
-                yield bytes(piece)
+    def _piece(self, sha256: str, kept: Kept) -> bytes:
+        def read() -> bytes:
+            assert self.pieces is not None
+            now = self.pieces.known([kept.digest]).get(kept.digest)
+            if now is None:
+                raise FileNotFoundError(kept.pack)
+            return self.assembly.piece(now)
+
+        try:
+            return self.assembly.piece(kept)
+        except FileNotFoundError:
+            return self._found(sha256, read)
+
+    def _read(self, sha256: str, offset: int, length: int) -> bytes:
+        if not self.remote:
+            with suppress(FileNotFoundError):
+                return self.place.read(key_of(sha256), offset, length)
+        row = self._row(sha256)
+        found = self.cache.find(sha256)
+        if found is not None:
+            with found.open("rb") as file:
+                file.seek(offset)
+                return file.read(length)
+        if row.whole:
+            return self.place.read(row.pack, offset, length)
+        return self.assembly.range(self._composition(row), offset, length)
+
+    def _fetch(self, sha256: str) -> Path:
+        """Make the file of the cache. FileNotFoundError when a pack went meanwhile."""
+        row = self._row(sha256)
+        place = self._incoming.place()
+        try:
+            if row.whole:
+                whole = whole_of(row, _CHUNK * 8)
+                self.assembly.build(row.digest, whole, place)
+            else:
+                self._built(row, place)
+            if self.pieces is not None:
+                self.pieces.touch(row.digest)
+            return self.cache.keep(place, sha256)
+        finally:
+            place.unlink(missing_ok=True)
+
+    def _built(self, row: BlobRow, place: Path) -> None:
+        """Put it together; of damaged pieces once more, when they could be mended."""
+        # From a bucket the whole is compared while it comes, for less than asking for the pack's index would take.
+        pack = None if self.remote else row.pack
+        try:
+            self.assembly.build(row.digest, self._composition(row), place, pack=pack)
+        except Damaged as error:
+            assert self.pieces is not None
+            place.unlink(missing_ok=True)
+            mending = Mending(self.place, self.pieces, self.cache, self._incoming.place)
+            if not error.pieces or not mending.mend(row, error.pieces):
+                raise
+            self.assembly.build(row.digest, self._composition(row), place)
+
+    def _found(self, sha256: str, call: Callable[[], _T]) -> _T:
+        """What ``call`` gives; again with fresh rows when what it reads was moved meanwhile. Raises NotFound."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return call()
+            except FileNotFoundError:
+                continue
+        raise NotFound(f"There is no blob {sha256}.", field="sha256")
+
+    def _row(self, sha256: str) -> BlobRow:
+        check_digest(sha256)
+        row = None if self.pieces is None else self.pieces.blob(bytes.fromhex(sha256))
+        if row is None or (row.whole and not self.remote):
+            raise NotFound(f"There is no blob {sha256}.", field="sha256")
+        return row
+
+    def _composition(self, row: BlobRow) -> list[Kept]:
+        assert self.pieces is not None
+        return self.pieces.composition(row.digest)
 
     def _writer(self, sha256: str | None, size: int | None) -> BlobWriter:
         place = self._incoming.place()
-        return BlobWriter(self._store, self._root, place, self._keep, sha256=sha256, size=size)
+        return BlobWriter(self._root, place, self._keep, sha256=sha256, size=size)
 
     def _known(self, sha256: str, size: int | None) -> FileDigest | None:
         try:
@@ -230,20 +468,41 @@ class BlobStore:
             )
         return FileDigest(sha256=sha256, size=there)
 
-    def _local(self, sha256: str) -> Path:
-        return self._root / _path(sha256)
+    def _whole(self, sha256: str) -> Path:
+        check_digest(sha256)
+        return self._root / key_of(sha256)
 
     def _keep(self, place: Path, sha256: str) -> None:
         """Make the temporary object a blob, unless there is one: durable first, then visible."""
         if self.has(sha256):
             return
-        place.chmod(0o444)  # it is linked into the folders of its versions
+        if not self.remote:
+            self.place.keep(place, key_of(sha256))
+            return
+        assert self._settling is not None
+        # No two objects have one key: whoever removes one never meets one that has just come again.
+        own = f"{key_of(sha256)}-{secrets.token_hex(4)}"
+        self._settling.settle(sha256, place, own, there=False)
+        # Whoever sent it will want it soon; what is not on the disk yet is not trusted after a power cut.
         sync_file(place)
-        shard = self._local(sha256).parent
-        make_folder(shard)
-        obstore.rename(self._store, str(place.relative_to(self._root)), _path(sha256))
-        sync_folder(shard)
+        self.cache.keep(place, sha256)
 
 
-def _path(sha256: str) -> str:
+def key_of(sha256: str) -> str:
+    """Where a blob lies that is kept whole."""
     return f"objects/{sha256[:2]}/{sha256}"
+
+
+def sha256_of(key: str) -> str | None:
+    """The blob that lies at ``key``; None for what is none."""
+    folder, _, name = key.removeprefix("objects/").partition("-")[0].partition("/")
+    return name if len(name) == 64 and name.startswith(folder) and key.startswith("objects/") else None
+
+
+def whole_of(row: BlobRow, part: int) -> list[Kept]:
+    """A blob that is a pack itself, as raw parts of it; only the whole has a digest."""
+    return [
+        Kept(digest=b"", pack=row.pack, offset=start, stored=length, size=length, codec=0)
+        for start in range(0, row.size, part)
+        for length in (min(part, row.size - start),)
+    ]

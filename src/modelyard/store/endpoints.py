@@ -2,18 +2,21 @@
 
 import builtins
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.deployment import Deployment, DeploymentSettings, DeploymentState, Endpoint
 from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.names import check_name
-from modelyard.store import tables
-from modelyard.store.audit import Audit
+from modelyard.store import projects, tables
+from modelyard.store.audit import WANTED, Audit
 from modelyard.store.database import Database
-from modelyard.store.nouns import new_id, pack, unpack
+from modelyard.store.nouns import new_id, pack, unpack, without_nul
+from modelyard.store.places import move_here, require_here
+from modelyard.store.version_rows import is_deleted
 
 _ENDED: Final = ("failed", "retired")
 
@@ -24,11 +27,24 @@ _endpoints = select(tables.endpoints, tables.traffic.c.wanted, tables.traffic.c.
 
 
 class Endpoints:
-    """The endpoints and deployments of one database."""
+    """The endpoints and deployments of one database.
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+    Where several homes share it an endpoint is of one of them, whose node serves it; ``home`` is the one
+    here, and ``gone`` tells those that are not there any more.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], float] = time.time,
+        *,
+        home: str | None = None,
+        gone: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._home = home
+        self._gone = gone
         self._audit = Audit(database, clock)
 
     def deploy(
@@ -41,16 +57,26 @@ class Endpoints:
         *,
         who: str = "system",
         why: str = "",
+        fence: Callable[[Connection], None] = lambda session: None,
     ) -> Deployment:
         """A new revision that the endpoint now wants; the endpoint is made when there is none.
 
-        When the wanted one is the same in everything and has not failed, it is that one. Raises
-        NotFound when there is no such version, InvalidInput for a name that cannot be one.
+        When the wanted one is the same in everything and has not failed, it is that one. An endpoint of
+        a home that is gone moves here. ``fence`` is called first, in the transaction, to raise when the
+        caller may not do it any more. Raises NotFound when there is no such version, InvalidInput for a
+        name that cannot be one, Conflict for a version that is deleted, an endpoint of another home that lives, and
+        one of another project than the model's: it is of its project.
         """
         check_name(endpoint, field="endpoint")
-        with self._database.begin() as session:
+        gone = self._gone() if self._home is not None else ()
+        with self._database.begin(WANTED) as session:
+            fence(session)
             self._require_version(session, model, version)
+            move_here(session, endpoint, self._home, gone, self._audit, who)
             found = self._find(session, endpoint)
+            project = projects.of_model(session, model) or DEFAULT_PROJECT
+            if projects.of_endpoint(session, endpoint) not in (None, project):
+                raise projects.taken(endpoint, "endpoint")
             if found is not None:
                 wanted = self._deployment(session, found.wanted)
                 if (
@@ -62,7 +88,7 @@ class Endpoints:
                 # Under way, it is told by the reconciler; ready but without traffic, by nobody else.
                 if wanted.state == "ready" and found.serving != wanted.id:
                     self._set(session, wanted.id, "retired", "Replaced before it had the traffic.")
-            endpoint_id = found.id if found is not None else self._create(session, endpoint, who)
+            endpoint_id = found.id if found is not None else self._create(session, endpoint, who, project)
             deployment = Deployment(
                 id=new_id(),
                 endpoint=endpoint,
@@ -108,18 +134,32 @@ class Endpoints:
         with self._database.session() as session:
             return [_endpoint(row) for row in session.execute(_endpoints.order_by(tables.endpoints.c.id))]
 
-    def deployments(self, endpoint: str | None = None) -> builtins.list[Deployment]:
-        """All revisions, of one endpoint when it is named; by endpoint's age and revision."""
+    def require_here(self, name: str) -> None:
+        """Raises Conflict when :meth:`deploy` would, because another home serves an endpoint of this name."""
+        gone = self._gone() if self._home is not None else ()
+        with self._database.session() as session:
+            require_here(session, name, self._home, gone)
+
+    def deployments(
+        self, endpoint: str | None = None, *, project: str | None = None
+    ) -> builtins.list[Deployment]:
+        """All revisions, of one endpoint or of one project when it is named; by endpoint's age and revision."""
         query = _deployments.order_by(tables.deployments.c.endpoint_id, tables.deployments.c.revision)
         if endpoint is not None:
             query = query.where(tables.endpoints.c.name == endpoint)
+        if project is not None:
+            query = query.where(tables.endpoints.c.project == project)
         with self._database.session() as session:
             return [_noun(row) for row in session.execute(query)]
 
-    def snapshot(self) -> tuple[builtins.list[Endpoint], builtins.list[Deployment]]:
-        """All endpoints and all deployments, as they were at one moment."""
+    def snapshot(self, *, here: bool = False) -> tuple[builtins.list[Endpoint], builtins.list[Deployment]]:
+        """All endpoints (with ``here`` those that this home serves) and all deployments, as they were at one
+        moment."""
+        query = _endpoints.order_by(tables.endpoints.c.id)
+        if here and self._home is not None:
+            query = query.where(tables.endpoints.c.home == self._home)
         with self._database.session() as session:
-            endpoints = session.execute(_endpoints.order_by(tables.endpoints.c.id)).all()
+            endpoints = session.execute(query).all()
             deployments = session.execute(
                 _deployments.order_by(tables.deployments.c.endpoint_id, tables.deployments.c.revision)
             )
@@ -130,12 +170,23 @@ class Endpoints:
         with self._database.session() as session:
             return self._deployment(session, id)
 
+    def serves_here(self, id: str) -> bool:
+        """Whether a deployment is of an endpoint of this home; also when it is gone."""
+        owner = (
+            select(tables.endpoints.c.home)
+            .join(tables.deployments, tables.deployments.c.endpoint_id == tables.endpoints.c.id)
+            .where(tables.deployments.c.id == id)
+        )
+        with self._database.session() as session:
+            row = session.execute(owner).one_or_none()
+        return self._home is None or row is None or row.home == self._home
+
     def set_state(
         self, deployment_id: str, state: DeploymentState, reason: str | None = None, *, who: str = "system"
     ) -> None:
         """Record what became of a deployment. Raises NotFound, and Conflict when a deployment that has
         ended would live again, or the one that has the traffic would be retired."""
-        with self._database.begin() as session:
+        with self._database.begin(WANTED) as session:
             deployment = self._deployment(session, deployment_id)
             if (deployment.state, deployment.reason) == (state, reason):
                 return
@@ -159,7 +210,7 @@ class Endpoints:
 
         Raises NotFound, and Conflict for a deployment that has ended or is another endpoint's.
         """
-        with self._database.begin() as session:
+        with self._database.begin(WANTED) as session:
             found = self._require(session, endpoint)
             deployment = self._deployment(session, deployment_id)
             if deployment.endpoint != endpoint:
@@ -188,7 +239,7 @@ class Endpoints:
     def revert(self, endpoint: str, *, who: str = "system", why: str = "") -> None:
         """Want what has the traffic, after a rollout failed. Raises NotFound, and Conflict when
         nothing has the traffic."""
-        with self._database.begin() as session:
+        with self._database.begin(WANTED) as session:
             found = self._require(session, endpoint)
             if found.serving is None:
                 raise Conflict(
@@ -205,24 +256,27 @@ class Endpoints:
 
     def delete(self, endpoint: str, *, who: str = "system", why: str = "") -> None:
         """Delete an endpoint, its deployments and its remotes. Raises NotFound when it has none of them."""
-        with self._database.begin() as session:
+        with self._database.begin(WANTED) as session:
             far = tables.remotes.c.endpoint == endpoint
-            if session.execute(delete(tables.remotes).where(far)).rowcount:
+            if session.execute(select(far).where(far)).first() is not None:
                 self._audit.record_wanted(who, "remotes.delete", endpoint, why, session)
+                session.execute(delete(tables.remotes).where(far))
                 if self._find(session, endpoint) is None:
                     return
             found = self._require(session, endpoint)
+            self._audit.record_wanted(who, "endpoint.delete", endpoint, why, session)
             # First what points, then what is pointed at.
             session.execute(delete(tables.traffic).where(tables.traffic.c.endpoint_id == found.id))
             session.execute(delete(tables.endpoints).where(tables.endpoints.c.id == found.id))
-            self._audit.record_wanted(who, "endpoint.delete", endpoint, why, session)
 
     def default(self) -> str | None:
-        """The oldest endpoint, which answers calls that name none; None when there is none."""
+        """The oldest endpoint here, which answers calls that name none; None when there is none."""
         with self._database.session() as session:
             oldest = select(tables.endpoints.c.name).order_by(
                 tables.endpoints.c.created, tables.endpoints.c.id
             )
+            if self._home is not None:
+                oldest = oldest.where(tables.endpoints.c.home == self._home)
             return session.execute(oldest.limit(1)).scalar()
 
     def generation(self) -> int:
@@ -232,8 +286,9 @@ class Endpoints:
                 select(tables.counters.c.value).where(tables.counters.c.name == "generation")
             ).scalar_one()
 
-    def _create(self, session: Connection, name: str, who: str) -> int:
-        made = session.execute(insert(tables.endpoints).values(name=name, created=self._clock()))
+    def _create(self, session: Connection, name: str, who: str, project: str) -> int:
+        values = {"name": name, "created": self._clock(), "home": self._home, "project": project}
+        made = session.execute(insert(tables.endpoints).values(values))
         self._audit.record(who, "endpoint.create", name, "", session)
         (id,) = made.inserted_primary_key or (None,)
         assert isinstance(id, int)
@@ -257,12 +312,15 @@ class Endpoints:
     @staticmethod
     def _require_version(session: Connection, model: str, version: int) -> None:
         query = (
-            select(tables.versions.c.id)
+            select(tables.versions.c.id, is_deleted().label("deleted"))
             .join(tables.models)
             .where(tables.models.c.name == model, tables.versions.c.number == version)
         )
-        if session.execute(query).first() is None:
+        row = session.execute(query).first()
+        if row is None:
             raise NotFound(f"There is no version {version} of a model {model!r}.", field="version")
+        if row.deleted:
+            raise Conflict(f"{model}/{version} is deleted; restore it first.", field="version")
 
     @staticmethod
     def _last_revision(session: Connection, endpoint_id: int) -> int:
@@ -276,7 +334,7 @@ class Endpoints:
         session.execute(
             update(tables.deployments)
             .where(tables.deployments.c.id == id)
-            .values(state=state, reason=reason)
+            .values(state=state, reason=None if reason is None else without_nul(reason))
         )
 
     @staticmethod
@@ -287,7 +345,14 @@ class Endpoints:
 
 
 def _endpoint(row: Row[Any]) -> Endpoint:
-    return Endpoint(name=row.name, wanted=row.wanted, serving=row.serving, created=row.created)
+    return Endpoint(
+        name=row.name,
+        wanted=row.wanted,
+        serving=row.serving,
+        created=row.created,
+        home=row.home,
+        project=row.project,
+    )
 
 
 def _noun(row: Row[Any]) -> Deployment:

@@ -2,26 +2,34 @@
 
 import builtins
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
+from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.errors import Cancelled, Conflict, NotFound
 from modelyard.core.job import Job, JobEvent, JobState
 from modelyard.store.database import Database
 from modelyard.store.nouns import new_id, pack, unpack, unpack_object
-from modelyard.store.owner import is_alive
+from modelyard.store.owner import CLAIM, is_alive
 from modelyard.store.tables import job_events, jobs
 
 _LIVING: Final = ("queued", "running")
 
 
+def _of(job: str) -> str:
+    """The subject of all that is written about a job."""
+    return f"job {job}"
+
+
 class Jobs:
     """The jobs of one database.
 
-    A running job has an owner (a process; see ``owner``) and a lease until which nobody else takes
-    it. Methods that take an optional ``owner`` do nothing for one who has lost the job.
+    A running job has an owner (a process and the number of its claim; see ``owner``) and a lease until
+    which nobody else takes it. Methods that take an optional ``owner`` do nothing for one who has lost
+    the job. Where several homes share the database a job is of ``home``: it is claimed there, and by
+    another home only when :class:`~modelyard.store.homes.Homes` says that this one is gone.
     """
 
     def __init__(
@@ -29,13 +37,24 @@ class Jobs:
         database: Database,
         clock: Callable[[], float] = time.time,
         is_alive: Callable[[str], bool | None] = is_alive,
+        *,
+        home: str | None = None,
+        gone: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._database = database
         self._clock = clock
         self._is_alive = is_alive
+        self._home = home
+        self._gone = gone
 
     def create(
-        self, kind: str, subject: str, stages: Sequence[str], parameters: Mapping[str, object]
+        self,
+        kind: str,
+        subject: str,
+        stages: Sequence[str],
+        parameters: Mapping[str, object],
+        *,
+        project: str = DEFAULT_PROJECT,
     ) -> Job:
         """A job that waits for somebody to claim it."""
         now = self._clock()
@@ -49,7 +68,7 @@ class Jobs:
             created=now,
             updated=now,
         )
-        with self._database.begin() as session:
+        with self._database.begin(_of(job.id)) as session:
             session.execute(
                 insert(jobs).values(
                     id=job.id,
@@ -60,6 +79,8 @@ class Jobs:
                     parameters_json=pack(job.parameters),
                     created=now,
                     updated=now,
+                    home=self._home,
+                    project=project,
                 )
             )
         return job
@@ -69,11 +90,23 @@ class Jobs:
         with self._database.session() as session:
             return _noun(self._require(session, id))
 
-    def list(self, limit: int, state: JobState | None = None) -> builtins.list[Job]:
-        """The latest jobs, the newest first; of one state when it is named."""
+    def list(
+        self,
+        limit: int,
+        state: JobState | None = None,
+        *,
+        here: bool = False,
+        project: str | None = None,
+    ) -> builtins.list[Job]:
+        """The latest jobs, the newest first; of one state, of one project when it is named; with ``here`` this
+        home's."""
         query = select(jobs).order_by(jobs.c.number.desc()).limit(limit)
+        if here and self._home is not None:
+            query = query.where(jobs.c.home == self._home)
         if state is not None:
             query = query.where(jobs.c.state == state)
+        if project is not None:
+            query = query.where(jobs.c.project == project)
         with self._database.session() as session:
             return [_noun(row) for row in session.execute(query)]
 
@@ -83,21 +116,33 @@ class Jobs:
         ``lease`` is in seconds. The job is running and the owner's when this returns; None when
         there is nothing to do.
         """
+        living = select(jobs).where(jobs.c.state.in_(_LIVING)).order_by(jobs.c.number)
         with self._database.session() as session:
-            if session.execute(select(jobs.c.id).where(jobs.c.state.in_(_LIVING)).limit(1)).first() is None:
-                return None
-        with self._database.begin() as session:
-            rows = session.execute(select(jobs).where(jobs.c.state.in_(_LIVING)).order_by(jobs.c.number))
-            row = next((row for row in rows.all() if self._is_free(row, now)), None)
-            if row is None:
-                return None
-            values = {"state": "running", "owner": owner, "lease": now + lease, "updated": self._clock()}
-            session.execute(update(jobs).where(jobs.c.number == row.number).values(values))
-            return _noun(self._require(session, row.id))
+            rows = session.execute(living).all()
+        if not rows:
+            return None
+        homes = self._claimable()
+        for row in rows:
+            if not self._is_free(row, now, homes):
+                continue
+            with self._database.begin(_of(row.id)) as session:
+                row = self._require(session, row.id)
+                if row.state not in _LIVING or not self._is_free(row, now, homes):
+                    continue  # somebody was faster
+                values = {
+                    "state": "running",
+                    "owner": owner,
+                    "lease": now + lease,
+                    "updated": self._clock(),
+                    "home": self._home,
+                }
+                session.execute(update(jobs).where(jobs.c.number == row.number).values(values))
+                return _noun(self._require(session, row.id))
+        return None
 
     def renew(self, job_id: str, owner: str, now: float, lease: float) -> bool:
         """Keep a job for ``lease`` more seconds; False when it is not the owner's any more."""
-        with self._database.begin() as session:
+        with self._database.begin(_of(job_id)) as session:
             changed = session.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id, jobs.c.owner == owner, jobs.c.state == "running")
@@ -105,10 +150,18 @@ class Jobs:
             )
             return changed.rowcount == 1
 
+    def hold(self, session: Connection, job_id: str, owner: str) -> None:
+        """Raises Conflict unless the job is ``owner``'s, which it then stays until the transaction ends."""
+        row = session.execute(
+            select(jobs).where(jobs.c.id == job_id).with_for_update(read=True)
+        ).one_or_none()
+        if row is None or row.state != "running" or row.owner != owner:
+            raise Conflict(f"The job {job_id} was cancelled, or is another process's by now.")
+
     def enter(self, job_id: str, stage: str, *, owner: str | None = None) -> None:
         """The job is in ``stage`` now. Raises NotFound; Cancelled when it was cancelled; Conflict when it
         has ended, is not running, knows no such stage, or is another owner's."""
-        with self._database.begin() as session:
+        with self._database.begin(_of(job_id)) as session:
             row = self._require(session, job_id)
             if row.state == "cancelled":
                 raise Cancelled("The job was cancelled.")
@@ -128,17 +181,24 @@ class Jobs:
         current: float | None = None,
         total: float | None = None,
         data: Mapping[str, object] | None = None,
+        *,
+        owner: str | None = None,
+        time: float | None = None,
     ) -> JobEvent:
         """Add to the job's story, also after it was cancelled: what was done by then stays known.
 
         ``kind`` is stage_started, progress, stage_done or warning: how a job ends is told by
-        :meth:`finish`, :meth:`fail` and :meth:`cancel`. Raises NotFound.
+        :meth:`finish`, :meth:`fail` and :meth:`cancel`. ``time`` is for who says the same again because
+        he could not know whether it was kept: it is told once. Raises NotFound; Conflict when another
+        owner has the job by now.
         """
         if kind not in ("stage_started", "progress", "stage_done", "warning"):
             raise ValueError(f"{kind!r} is not an event that a stage can tell")
-        with self._database.begin() as session:
+        with self._database.begin(_of(job_id)) as session:
             row = self._require(session, job_id)
-            return self._tell(session, row, kind, stage, message, current, total, data)
+            if owner is not None and row.owner != owner and row.state != "cancelled":
+                raise Conflict(f"The job {job_id} is another process's by now.")
+            return self._tell(session, row, kind, stage, message, current, total, data, time)
 
     def events(self, job_id: str, after: int) -> builtins.list[JobEvent]:
         """The events whose sequence is greater than ``after``, in order. Raises NotFound."""
@@ -164,11 +224,13 @@ class Jobs:
             raise Conflict(f"The job {job_id} is {state}; there is nothing to cancel.")
 
     def release_all(self, owner: str) -> int:
-        """Let go of every job of ``owner``, so that the next one need not wait; how many there were."""
-        with self._database.begin() as session:
+        """Let go of every job of ``owner``, whichever its claim, so that the next one need not wait; how many
+        there were."""
+        own = (jobs.c.owner == owner) | jobs.c.owner.startswith(f"{owner}{CLAIM}", autoescape=True)
+        with self._database.begin(f"jobs of {owner}") as session:
             changed = session.execute(
                 update(jobs)
-                .where(jobs.c.owner == owner, jobs.c.state == "running")
+                .where(own, jobs.c.state == "running")
                 .values(state="queued", owner=None, lease=None)
             )
             return changed.rowcount
@@ -179,7 +241,13 @@ class Jobs:
             rows = session.execute(select(jobs).where(jobs.c.state == "running").order_by(jobs.c.number))
             return [_noun(row) for row in rows if self._is_alive(row.owner or "") is False]
 
-    def _is_free(self, row: Row[Any], now: float) -> bool:
+    def _claimable(self) -> Collection[str | None] | None:
+        """The homes whose jobs may be claimed here; None: all there are."""
+        return None if self._home is None else {None, self._home, *self._gone()}
+
+    def _is_free(self, row: Row[Any], now: float, homes: Collection[str | None] | None) -> bool:
+        if homes is not None and row.home not in homes:
+            return False
         if row.state == "queued" or row.owner is None or row.lease is None:
             return True
         return row.lease <= now or self._is_alive(row.owner) is False
@@ -193,7 +261,7 @@ class Jobs:
         error: dict[str, object] | None = None,
     ) -> bool:
         """State and last event in one transaction: who sees the one finds the other."""
-        with self._database.begin() as session:
+        with self._database.begin(_of(job_id)) as session:
             row = self._require(session, job_id)
             if row.state not in _LIVING or (owner is not None and row.owner != owner):
                 return False
@@ -222,12 +290,18 @@ class Jobs:
         current: float | None = None,
         total: float | None = None,
         data: Mapping[str, object] | None = None,
+        time: float | None = None,
     ) -> JobEvent:
-        last = select(func.max(job_events.c.sequence)).where(job_events.c.job_number == row.number)
+        newest = select(job_events).where(job_events.c.job_number == row.number)
+        last = session.execute(newest.order_by(job_events.c.sequence.desc()).limit(1)).one_or_none()
+        if last is not None and time is not None:
+            told = unpack(last.event_json, JobEvent)
+            if (told.time, told.kind, told.stage, told.message) == (time, kind, stage, message):
+                return told
         event = JobEvent(
             job=row.id,
-            sequence=(session.execute(last).scalar() or 0) + 1,
-            time=self._clock(),
+            sequence=(last.sequence if last is not None else 0) + 1,
+            time=self._clock() if time is None else time,
             kind=kind,
             stage=stage,
             message=message,

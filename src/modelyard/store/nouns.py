@@ -23,6 +23,11 @@ def unpack_object(text: str | None) -> dict[str, Any] | None:
     return None if text is None else msgspec.json.decode(text, type=dict[str, Any])
 
 
+def without_nul(text: str) -> str:
+    """``text`` as a column can hold it: PostgreSQL has no NUL in texts (JSON escapes it by itself)."""
+    return text.replace("\0", "\\0")
+
+
 def new_id() -> str:
     """An id nobody can guess: 24 hexadecimal digits."""
     return secrets.token_hex(12)

@@ -3,9 +3,14 @@
 Source: proc(5), /proc/pid/stat field 22 (start time in ticks since boot) and random/boot_id.
 """
 
+import itertools
 import os
 import socket
 from pathlib import Path
+from typing import Final
+
+CLAIM: Final = "#"  # between a process and the number of its claim
+_claims: Final = itertools.count(1)
 
 
 def this_process() -> str:
@@ -13,9 +18,15 @@ def this_process() -> str:
     return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_start(os.getpid())}"
 
 
+def claim_of(process: str) -> str:
+    """The owner's name of one claim of ``process``: no other claim has it, so that who has lost a job and claims
+    it again is told from who still works at it."""
+    return f"{process}{CLAIM}{next(_claims)}"
+
+
 def is_alive(owner: str) -> bool | None:
     """Whether the process ``owner`` lives; None when that cannot be known from here."""
-    parts = owner.rsplit("/", 3)
+    parts = owner.partition(CLAIM)[0].rsplit("/", 3)
     if len(parts) != 4 or parts[0] != socket.gethostname() or not parts[2].isdigit():
         return None
     return parts[1] == _boot() and _start(int(parts[2])) == parts[3]

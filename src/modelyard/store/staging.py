@@ -10,8 +10,10 @@ from typing import Final
 
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
 from modelyard.core.manifest import check_digest
+from modelyard.core.names import check_name
 from modelyard.store.durable import disk_error, make_folder, sync_folder
 
+_OF: Final = "of-"
 PART_SIZE: Final = 8 * 1024 * 1024  # bytes; the last part of a file has the rest
 
 
@@ -19,13 +21,28 @@ class Staging:
     """Parts of files under one folder, by the SHA-256 that the whole file is to have. Any thread may use it.
 
     ``<sha256>.data`` has the bytes where they belong, ``<sha256>.parts`` a byte for each part, 1 once its
-    bytes are on the disk. The same file sent by two uploads is one file here.
+    bytes are on the disk. The same file sent by two uploads is one file here, but where they are to prove that
+    they have it: then it is one in each project (:meth:`of`).
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
         self._writing: set[tuple[str, int]] = set()
+        self._of: dict[str, Staging] = {}
+
+    def of(self, project: str) -> "Staging":
+        """What is on its way into one project, whose parts nobody else's file is put together of."""
+        check_name(project, field="project")
+        with self._lock:
+            return self._of.setdefault(project, Staging(self._root / f"{_OF}{project}"))
+
+    def all(self) -> "list[Staging]":
+        """This one, and those of all projects that have something here."""
+        with contextlib.suppress(FileNotFoundError):
+            names = [path.name.removeprefix(_OF) for path in self._root.glob(f"{_OF}*") if path.is_dir()]
+            return [self, *(self.of(name) for name in sorted(names))]
+        return [self]
 
     def come(self, sha256: str, size: int) -> list[int]:
         """The numbers of the parts that are here, in order."""
@@ -92,7 +109,11 @@ class Staging:
     def digests(self) -> set[str]:
         """Every file of which something is here."""
         with contextlib.suppress(FileNotFoundError):
-            return {path.stem for path in self._root.iterdir() if path.suffix in (".data", ".parts")}
+            return {
+                path.stem
+                for path in self._root.iterdir()
+                if path.suffix in (".data", ".parts") and not path.name.startswith(_OF)
+            }
         return set()
 
     @contextlib.contextmanager

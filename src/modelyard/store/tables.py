@@ -6,6 +6,7 @@ Times are seconds since the epoch, sizes are bytes; columns named ``*_json`` hol
 from typing import Final
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -13,11 +14,13 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata: Final = MetaData(
@@ -29,12 +32,50 @@ metadata: Final = MetaData(
     }
 )
 
+# Names are ordered by their bytes, whatever language the server's database was made in.
+Name: Final = String(63).with_variant(String(63, collation="C"), "postgresql")
+
+
+def _project() -> Column[str]:
+    """Which project a row belongs to. The one that is always there has no row of its own to point at."""
+    return Column("project", Name, nullable=False, server_default="default")
+
+
+projects: Final = Table(
+    "projects",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+)
+
+# ``digest`` is the SHA-256 of a secret of 256 random bits; a key that is revoked keeps its row, and its name.
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", Name, nullable=False, unique=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("project", Name),
+    Column("role", String(16), nullable=False),
+    Column("endpoints_json", Text, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("expires", Float),
+    Column("used", Float),
+    Column("revoked", Float),
+)
+
 models: Final = Table(
     "models",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(63), nullable=False, unique=True),
+    Column("name", Name, nullable=False, unique=True),
     Column("created", Float, nullable=False),
+    # The highest number that a version of it ever had: one that was deleted is not given again.
+    Column("last", Integer, nullable=False, server_default="0"),
+    _project(),
+    Index("ix_models_project", "project"),
 )
 
 versions: Final = Table(
@@ -48,8 +89,130 @@ versions: Final = Table(
     Column("analysis_json", Text, nullable=False),
     Column("trusted", Boolean, nullable=False),
     Column("created", Float, nullable=False),
+    Column("trusted_by", String(255)),
+    Column("trusted_because", Text),
+    Column("quarantine", Text),
     UniqueConstraint("model_id", "number"),
     UniqueConstraint("model_id", "digest"),
+)
+
+# Which bytes the versions of a project refer to; made from the manifests (``store/possession.py``).
+version_blobs: Final = Table(
+    "version_blobs",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+    Index("ix_version_blobs_digest", "digest"),
+)
+
+# What was said of a version after it was made: deprecated, deleted (gone after ``until``).
+marks: Final = Table(
+    "marks",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("mark", String(16), primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("until", Float),
+    Index("ix_marks_mark_until", "mark", "until"),
+)
+
+aliases: Final = Table(
+    "aliases",
+    metadata,
+    Column("model_id", Integer, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("version_id", Integer, ForeignKey("versions.id"), nullable=False),
+    Index("ix_aliases_version_id", "version_id"),
+)
+
+# By name and number, as the audit: history stays when what it tells of is gone.
+alias_moves: Final = Table(
+    "alias_moves",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("model", Name, nullable=False),
+    Column("alias", Name, nullable=False),
+    Column("version", Integer),
+    Column("former", Integer),
+    Column("digest", String(64)),
+    Column("who", String(255), nullable=False),
+    Column("why", Text, nullable=False),
+    Index("ix_alias_moves_model_alias", "model", "alias"),
+)
+
+lineage: Final = Table(
+    "lineage",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("parent_id", Integer, ForeignKey("versions.id"), nullable=False),
+    Column("relation", String(32), nullable=False),
+    Column("tradeoff_json", Text),
+    Column("time", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+    Index("ix_lineage_parent_id", "parent_id"),
+)
+
+cards: Final = Table(
+    "cards",
+    metadata,
+    Column("model_id", Integer, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("card_json", Text, nullable=False),
+    Column("changed", Float, nullable=False),
+    Column("who", String(255), nullable=False),
+)
+
+card_tags: Final = Table(
+    "card_tags",
+    metadata,
+    Column("model_id", Integer, ForeignKey("models.id", ondelete="CASCADE"), primary_key=True),
+    Column("tag", String(64), primary_key=True),
+    Index("ix_card_tags_tag_model_id", "tag", "model_id"),
+)
+
+readmes: Final = Table(
+    "readmes",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+# What search reads: a narrow row for each version, made anew from the other tables by everything that changes them
+# (``store/listings.py``). Unknown parameters are -1, so that every page has an order. The words of free text stand
+# beside it, in whatever each database has for that (``store/words.py``).
+listings: Final = Table(
+    "listings",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("model_id", Integer, nullable=False),
+    Column("model", Name, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("latest", Boolean, nullable=False),
+    Column("deprecated", Boolean, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("quarantined", Boolean, nullable=False),
+    Column("format", String(64), nullable=False),
+    Column("adapter", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("precision", String(32)),
+    Column("architecture", String(200)),
+    Column("task", String(64)),
+    Column("category", String(64)),
+    Column("licence", String(200)),
+    Column("commercial", Boolean),
+    Index("ix_listings_model_id", "model_id"),
+    Index("ix_listings_model_version_id", "model", "version_id"),
+    Index("ix_listings_size_version_id", "size", "version_id"),
+    Index("ix_listings_parameters_version_id", "parameters", "version_id"),
+    Index("ix_listings_format", "format"),
+    Index("ix_listings_precision", "precision"),
+    Index("ix_listings_architecture", "architecture"),
+    Index("ix_listings_task", "task"),
+    Index("ix_listings_category", "category"),
+    Index("ix_listings_licence", "licence"),
 )
 
 # One row for each source, uploader and client: ``key`` is their digest.
@@ -80,6 +243,19 @@ signatures: Final = Table(
     UniqueConstraint("version_id", "digest"),
 )
 
+# Of bytes, not of versions: the same file in another version has been looked at already.
+verdicts: Final = Table(
+    "verdicts",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("scanner", String(32), primary_key=True),
+    Column("version", String(128), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("findings_json", Text, nullable=False),
+    Column("more", Integer, nullable=False),
+    Column("time", Float, nullable=False),
+)
+
 uploads: Final = Table(
     "uploads",
     metadata,
@@ -87,14 +263,27 @@ uploads: Final = Table(
     Column("manifest_json", Text, nullable=False),
     Column("created", Float, nullable=False),
     Column("expires", Float, nullable=False),
+    _project(),
+    # Whoever sends it has to have the bytes, also where another project has them.
+    Column("proving", Boolean, nullable=False, server_default=false()),
+)
+
+# Of uploads that are proving: the files whose bytes have come.
+upload_blobs: Final = Table(
+    "upload_blobs",
+    metadata,
+    Column("upload_id", String(32), ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
 )
 
 endpoints: Final = Table(
     "endpoints",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("name", String(63), nullable=False, unique=True),
+    Column("name", Name, nullable=False, unique=True),
     Column("created", Float, nullable=False),
+    Column("home", String(32)),
+    _project(),
 )
 
 # A deployment names its version instead of pointing at it: a retired one is history, and does not
@@ -133,9 +322,11 @@ traffic: Final = Table(
 remotes: Final = Table(
     "remotes",
     metadata,
-    Column("endpoint", String(63), primary_key=True),
+    Column("endpoint", Name, primary_key=True),
     Column("route_json", Text, nullable=False),
     Column("created", Float, nullable=False),
+    Column("home", String(32)),
+    _project(),
 )
 
 jobs: Final = Table(
@@ -155,6 +346,8 @@ jobs: Final = Table(
     Column("updated", Float, nullable=False),
     Column("owner", String(255)),
     Column("lease", Float),
+    Column("home", String(32)),
+    _project(),
     Index("ix_jobs_state", "state"),
 )
 
@@ -175,6 +368,21 @@ audit: Final = Table(
     Column("what", String(64), nullable=False),
     Column("subject", String(255), nullable=False),
     Column("why", Text, nullable=False),
+    Column("project", Name),  # empty: of the whole installation
+    Index("ix_audit_project", "project"),
+)
+
+# The homes whose control planes share this database. ``home`` of an endpoint, of remotes or of a job is one of
+# them: whose node serves it, whose control plane does it. In a home's own database it is empty.
+homes: Final = Table(
+    "homes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("url", Text),
+    Column("node_url", Text),
+    Column("created", Float, nullable=False),
+    Column("seen", Float, nullable=False),
 )
 
 counters: Final = Table(
@@ -182,4 +390,51 @@ counters: Final = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", Integer, nullable=False),
+)
+
+# What lies in the object store below a version's files. Digests are the 32 bytes of SHA-256.
+# A whole blob's pack is the blob itself, in order; others hold pieces of several and an index.
+packs: Final = Table(
+    "packs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", String(128), nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+pieces: Final = Table(
+    "pieces",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("pack_id", Integer, ForeignKey("packs.id"), nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("stored", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Index("ix_pieces_pack_id", "pack_id"),
+)
+
+# ``pack_id``: of a whole blob its own pack, of a pieced one the pack that has its composition.
+blobs: Final = Table(
+    "blobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("size", BigInteger, nullable=False),
+    Column("whole", Boolean, nullable=False),
+    Column("pack_id", Integer, ForeignKey("packs.id"), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("used", Float, nullable=False),
+    Index("ix_blobs_pack_id", "pack_id"),
+)
+
+blob_pieces: Final = Table(
+    "blob_pieces",
+    metadata,
+    Column("blob_id", Integer, ForeignKey("blobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("piece_id", Integer, ForeignKey("pieces.id"), nullable=False),
+    Index("ix_blob_pieces_piece_id", "piece_id"),
 )

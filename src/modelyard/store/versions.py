@@ -6,20 +6,26 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, CursorResult, Row, and_, delete, insert, select, update
 
+from modelyard.core.access import DEFAULT_PROJECT
+from modelyard.core.card import MAX_TEXT, Card
 from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Analysis, Model, Version
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival, Provenance
 from modelyard.core.signature import Signature
-from modelyard.store import provenance, tables
-from modelyard.store.audit import Audit
+from modelyard.store import possession, projects, provenance, tables
+from modelyard.store.aliases import forget_aliases
+from modelyard.store.audit import WANTED, Audit
+from modelyard.store.cards import fill_card
 from modelyard.store.database import Database
-from modelyard.store.nouns import pack, unpack
-
-_versions = select(tables.versions, tables.models.c.name.label("model")).join(tables.models)
+from modelyard.store.listings import relist, relist_model
+from modelyard.store.nouns import pack, unpack, without_nul
+from modelyard.store.retirement import endpoints_of, unmark
+from modelyard.store.version_rows import DELETED, VERSIONS, find, is_deleted, noun, subject
+from modelyard.store.version_rows import model_id as require_model
 
 
 class Versions:
@@ -38,69 +44,93 @@ class Versions:
         trusted: bool,
         *,
         who: str = "system",
+        because: str = "",
         arrival: Arrival | None = None,
+        quarantine: str | None = None,
+        card: Card | None = None,
+        readme: str | None = None,
+        project: str | None = None,
     ) -> tuple[Version, bool]:
         """The version of ``manifest`` in ``model``, and whether it is new.
 
-        One that is there already stays as it is, but becomes trusted when it comes as trusted, and its provenance
-        has ``arrival`` too. The model is made when there is none. Raises InvalidInput for a name that cannot be one.
+        One that is there already stays as it is, but becomes trusted when it comes as trusted, is restored when it
+        was deleted, and its provenance has ``arrival`` too. The model is made when there is none; its card is filled
+        with what it does not say yet and ``card`` says. ``because``: why it is trusted; ``readme`` is the Markdown of
+        the version's own README. Raises InvalidInput for a name that cannot be one.
+
+        A model that is made belongs to ``project`` (None: to the one that is always there). Raises Conflict when the
+        model is there and of another one, NotFound when there is no such project.
         """
         check_name(model, field="model")
-        with self._database.begin() as session:
+        with self._database.begin(subject(model)) as session:
+            if project is not None and projects.of_model(session, model) not in (None, project):
+                raise projects.taken(model, "model")
             existing = session.execute(
-                _versions.where(tables.models.c.name == model, tables.versions.c.digest == manifest.digest)
+                VERSIONS.where(tables.models.c.name == model, tables.versions.c.digest == manifest.digest)
             ).one_or_none()
             if existing is not None:
                 if arrival is not None:
                     provenance.note(session, existing.id, manifest.digest, arrival, self._clock())
-                return self._trust(session, _noun(existing), trusted, who), False
-            model_id = self._model_id(session, model, who)
-            last = select(func.max(tables.versions.c.number)).where(tables.versions.c.model_id == model_id)
-            version = Version(
-                model=model,
-                number=(session.execute(last).scalar() or 0) + 1,
-                digest=manifest.digest,
-                manifest=manifest,
-                analysis=analysis,
-                trusted=trusted,
-                created=self._clock(),
-            )
+                self._again(session, existing, trusted, who, because)
+                self._keep_readme(session, existing.id, readme)
+                if card is not None:
+                    self._fill(session, model, existing.model_id, card, who)
+                return noun(find(session, model, existing.number)), False
+            model_id = self._model_id(session, model, who, project or DEFAULT_PROJECT)
+            last = select(tables.models.c.last).where(tables.models.c.id == model_id).with_for_update()
+            number = session.execute(last).scalar_one() + 1
+            session.execute(update(tables.models).where(tables.models.c.id == model_id).values(last=number))
+            created = self._clock()
             made = session.execute(
                 insert(tables.versions).values(
                     model_id=model_id,
-                    number=version.number,
-                    digest=version.digest,
+                    number=number,
+                    digest=manifest.digest,
                     manifest_json=pack(manifest),
                     analysis_json=pack(analysis),
                     trusted=trusted,
-                    created=version.created,
+                    created=created,
+                    trusted_by=who if trusted else None,
+                    trusted_because=because if trusted else None,
+                    quarantine=quarantine,
                 )
             )
+            id = _key(made)
+            possession.refer(session, id, manifest)
             if arrival is not None:
-                (id,) = made.inserted_primary_key or (None,)
-                assert isinstance(id, int)
-                provenance.note(session, id, version.digest, arrival, version.created)
-            subject = f"{model}/{version.number}"
-            self._audit.record(who, "version.add", subject, "trusted" if trusted else "", session)
-        return version, True
+                provenance.note(session, id, manifest.digest, arrival, created)
+            self._audit.record(who, "version.add", f"{model}/{number}", _told(trusted, because), session)
+            if quarantine is not None:
+                self._audit.record(who, "version.quarantine", f"{model}/{number}", quarantine, session)
+            if not self._keep_readme(session, id, readme):
+                relist(session, id)
+            if card is not None:
+                self._fill(session, model, model_id, card, who)
+            return noun(find(session, model, number)), True
 
     def get(self, model: str, number: int) -> Version:
-        """Raises NotFound."""
-        with self._database.session() as session:
-            return _noun(self._row(session, model, number))
+        """One version, also one that is deleted and not yet gone. Raises NotFound."""
+        return self.find(model, number)
 
     def latest(self, model: str) -> Version:
-        """The version of the highest number. Raises NotFound."""
-        newest = _versions.where(tables.models.c.name == model).order_by(tables.versions.c.number.desc())
-        with self._database.session() as session:
-            row = session.execute(newest.limit(1)).one_or_none()
-        if row is None:
-            raise _no_model(model)
-        return _noun(row)
+        """The version of the highest number that is not deleted. Raises NotFound."""
+        return self.find(model, None)
 
-    def models(self) -> list[Model]:
-        """All models, by name."""
-        return self._models()
+    def find(self, model: str, which: int | str | None) -> Version:
+        """The version of a number, the one that an alias points at, or the latest (None). Raises NotFound."""
+        with self._database.session() as session:
+            return noun(find(session, model, which))
+
+    def of(self, model: str) -> builtins.list[Version]:
+        """All versions of a model by their numbers, the deleted ones too. Raises NotFound."""
+        with self._database.session() as session:
+            require_model(session, model)
+            query = VERSIONS.where(tables.models.c.name == model).order_by(tables.versions.c.number)
+            return [noun(row) for row in session.execute(query)]
+
+    def models(self, *, project: str | None = None) -> list[Model]:
+        """All models, by name; of one project when it is named."""
+        return self._models(project=project)
 
     def model(self, name: str) -> Model:
         """Raises NotFound."""
@@ -111,24 +141,22 @@ class Versions:
 
     def arrived(self, model: str, number: int, arrival: Arrival) -> None:
         """The files of a version that is there have come once more. Raises NotFound."""
-        with self._database.begin() as session:
-            row = self._row(session, model, number)
+        with self._database.begin(subject(model)) as session:
+            row = find(session, model, number)
             provenance.note(session, row.id, row.digest, arrival, self._clock())
 
     def provenance(self, model: str, number: int) -> builtins.list[Provenance]:
         """Where the files of a version came from, each source once, the first one first. Raises NotFound."""
         with self._database.session() as session:
-            return provenance.read(session, self._row(session, model, number).id)
+            return provenance.read(session, find(session, model, number).id)
 
     def learn(
         self, model: str, number: int, signature: Signature | None, memory: int | None = None
     ) -> None:
         """Fill in a signature that only loading could tell (one that is known stays), and the memory in bytes that a
         replica was measured to take (the most counts). Raises NotFound."""
-        with self._database.begin() as session:
-            row = session.execute(_versions.where(*_is(model, number))).one_or_none()
-            if row is None:
-                raise NotFound(f"The model {model!r} has no version {number}.", field="version")
+        with self._database.begin(subject(model)) as session:
+            row = find(session, model, number)
             analysis = unpack(row.analysis_json, Analysis)
             told = signature is not None and analysis.signature is None
             learnt = msgspec.structs.replace(
@@ -150,35 +178,29 @@ class Versions:
             )
 
     def delete_model(self, name: str, *, who: str = "system", why: str = "") -> None:
-        """Delete a model and its versions. Raises NotFound, and Conflict while an endpoint uses it."""
-        deployments, traffic, endpoints = tables.deployments, tables.traffic, tables.endpoints
-        # What is under way counts as well as what has the traffic; a retired or failed one does not.
-        users = (
-            select(endpoints.c.name)
-            .join(deployments, deployments.c.endpoint_id == endpoints.c.id)
-            .join(traffic, traffic.c.endpoint_id == endpoints.c.id)
-            .where(
-                deployments.c.model == name,
-                or_(
-                    deployments.c.id == traffic.c.wanted,
-                    deployments.c.id == traffic.c.serving,
-                    deployments.c.state.in_(("pending", "starting", "ready")),
-                ),
-            )
-            .distinct()
-            .order_by(endpoints.c.name)
-        )
+        """Delete a model and its versions at once. Raises NotFound, and Conflict while an endpoint uses it or another
+        model's version was made from one of its own."""
+        # No endpoint may begin to want one of its versions, and none may be added or made from one meanwhile.
         with self._database.begin() as session:
-            self._require_model(session, name)
-            used = session.execute(users).scalars().all()
+            id = require_model(session, name)
+            used = endpoints_of(session, name)
             if used:
                 raise Conflict(
                     f"The model {name!r} is used by the endpoint{'s' if len(used) > 1 else ''} "
                     f"{', '.join(used)}; delete that first.",
                     field="model",
                 )
-            session.execute(delete(tables.models).where(tables.models.c.name == name))
+            if children := self._children(session, id):
+                raise Conflict(
+                    f"{', '.join(children[:8])} of other models were made from versions of {name!r}; say that they were not, "
+                    "or delete them first.",
+                    field="model",
+                )
+            own = select(tables.versions.c.id).where(tables.versions.c.model_id == id)
+            session.execute(delete(tables.lineage).where(tables.lineage.c.version_id.in_(own)))
+            forget_aliases(session, name, id, self._clock, who, why)
             self._audit.record(who, "model.delete", name, why, session)
+            session.execute(delete(tables.models).where(tables.models.c.id == id))
 
     def referenced_digests(self) -> set[str]:
         """SHA-256 of every blob of every version."""
@@ -186,72 +208,134 @@ class Versions:
             rows = session.execute(select(tables.versions.c.manifest_json)).scalars().all()
         return {file.sha256 for row in rows for file in unpack(row, Manifest).files}
 
-    def _row(self, session: Connection, model: str, number: int) -> Row[Any]:
-        row = session.execute(_versions.where(*_is(model, number))).one_or_none()
-        if row is None:
-            self._require_model(session, model)
-            raise NotFound(f"The model {model!r} has no version {number}.", field="version")
-        return row
+    def manifests(self, after: int = 0) -> builtins.list[tuple[int, str, int, Manifest]]:
+        """Row, model, number and manifest of the versions whose row comes after ``after``, in the order they came."""
+        query = VERSIONS.where(tables.versions.c.id > after).order_by(tables.versions.c.id)
+        with self._database.session() as session:
+            return [
+                (row.id, row.model, row.number, unpack(row.manifest_json, Manifest))
+                for row in session.execute(query)
+            ]
 
-    def _trust(self, session: Connection, version: Version, trusted: bool, who: str) -> Version:
-        if version.trusted or not trusted:
-            return version
-        ids = select(tables.versions.c.id).join(tables.models).where(*_is(version.model, version.number))
-        session.execute(
-            update(tables.versions)
-            .where(tables.versions.c.id == ids.scalar_subquery())
-            .values(trusted=True)
+    def all(self) -> builtins.list[Version]:
+        """Every version of every model, the oldest first."""
+        with self._database.session() as session:
+            rows = session.execute(VERSIONS.order_by(tables.versions.c.id)).all()
+        return [noun(row) for row in rows]
+
+    def set_quarantine(
+        self, model: str, number: int, reason: str | None, *, who: str = "system"
+    ) -> Version:
+        """Put a version into quarantine for ``reason``, or take it out (None). Nodes are told: what they may serve
+        has changed. Raises NotFound."""
+        with self._database.begin(WANTED, subject(model)) as session:
+            row = find(session, model, number)
+            if row.quarantine != reason:
+                session.execute(
+                    update(tables.versions).where(tables.versions.c.id == row.id).values(quarantine=reason)
+                )
+                relist(session, row.id)
+                what = "version.release" if reason is None else "version.quarantine"
+                self._audit.record_wanted(who, what, f"{model}/{number}", reason or "", session)
+            return noun(find(session, model, number))
+
+    def _again(self, session: Connection, row: Row[Any], trusted: bool, who: str, because: str) -> None:
+        """What adding the files of a version that is there changes."""
+        subject = f"{row.model}/{row.number}"
+        if trusted and not row.trusted:
+            session.execute(
+                update(tables.versions)
+                .where(tables.versions.c.id == row.id)
+                .values(trusted=True, trusted_by=who, trusted_because=because)
+            )
+            self._audit.record(who, "version.trust", subject, because, session)
+        if row.deleted_time is not None:
+            unmark(session, row.id, DELETED)
+            self._audit.record(who, "version.restore", subject, "its files were added again", session)
+
+    @staticmethod
+    def _keep_readme(session: Connection, id: int, readme: str | None) -> bool:
+        """Keep the README of a version that has none yet; whether its listing was made anew for that."""
+        held = select(tables.readmes.c.version_id).where(tables.readmes.c.version_id == id)
+        if readme is None or session.execute(held).first() is not None:
+            return False
+        session.execute(insert(tables.readmes).values(version_id=id, text=without_nul(readme[:MAX_TEXT])))
+        relist(session, id)
+        return True
+
+    def _fill(self, session: Connection, model: str, model_id: int, card: Card, who: str) -> None:
+        if fill_card(session, model_id, card, self._clock(), who):
+            self._audit.record(who, "card.fill", model, "", session)
+            relist_model(session, model_id)
+
+    @staticmethod
+    def _children(session: Connection, model_id: int) -> builtins.list[str]:
+        parents = tables.versions.alias("parents")
+        query = (
+            select(tables.models.c.name, tables.versions.c.number)
+            .join(tables.versions, tables.versions.c.model_id == tables.models.c.id)
+            .join(tables.lineage, tables.lineage.c.version_id == tables.versions.c.id)
+            .join(parents, parents.c.id == tables.lineage.c.parent_id)
+            .where(parents.c.model_id == model_id, tables.models.c.id != model_id)
+            .order_by(tables.models.c.name, tables.versions.c.number)
         )
-        self._audit.record(who, "version.trust", f"{version.model}/{version.number}", "", session)
-        return msgspec.structs.replace(version, trusted=True)
+        return [f"{row.name}/{row.number}" for row in session.execute(query)]
 
-    def _model_id(self, session: Connection, name: str, who: str) -> int:
+    def _model_id(self, session: Connection, name: str, who: str, project: str) -> int:
         found = session.execute(select(tables.models.c.id).where(tables.models.c.name == name)).scalar()
         if found is not None:
             return found
-        made = session.execute(insert(tables.models).values(name=name, created=self._clock()))
+        if not projects.exists(session, project):
+            raise projects.no_project(project)
+        values = {"name": name, "created": self._clock(), "project": project}
+        made = session.execute(insert(tables.models).values(values))
         self._audit.record(who, "model.add", name, "", session)
-        (id,) = made.inserted_primary_key or (None,)
-        assert isinstance(id, int)
-        return id
+        return _key(made)
 
-    def _require_model(self, session: Connection, name: str) -> None:
-        if session.execute(select(tables.models.c.id).where(tables.models.c.name == name)).first() is None:
-            raise _no_model(name)
-
-    def _models(self, name: str | None = None) -> builtins.list[Model]:
+    def _models(self, name: str | None = None, project: str | None = None) -> builtins.list[Model]:
+        versions = and_(tables.versions.c.model_id == tables.models.c.id, ~is_deleted())
         query = (
-            select(tables.models.c.name, tables.models.c.created, tables.versions.c.number)
-            .join(tables.versions)
+            select(
+                tables.models.c.name,
+                tables.models.c.created,
+                tables.models.c.project,
+                tables.versions.c.number,
+            )
+            .select_from(tables.models)
+            .outerjoin(tables.versions, versions)
             .order_by(tables.models.c.name, tables.versions.c.number)
         )
         if name is not None:
             query = query.where(tables.models.c.name == name)
-        found: dict[str, tuple[float, list[int]]] = {}
+        if project is not None:
+            query = query.where(tables.models.c.project == project)
+        found: dict[str, tuple[float, str, list[int]]] = {}
         with self._database.session() as session:
             for row in session.execute(query):
-                found.setdefault(row.name, (row.created, []))[1].append(row.number)
+                _, _, numbers = found.setdefault(row.name, (row.created, row.project, []))
+                if row.number is not None:
+                    numbers.append(row.number)
         return [
-            Model(name=each, created=created, latest=numbers[-1], versions=tuple(numbers))
-            for each, (created, numbers) in found.items()
+            Model(
+                name=each,
+                created=created,
+                latest=numbers[-1] if numbers else 0,
+                versions=tuple(numbers),
+                project=owner,
+            )
+            for each, (created, owner, numbers) in found.items()
         ]
 
 
-def _is(model: str, number: int) -> tuple[Any, ...]:
-    return (and_(tables.models.c.name == model, tables.versions.c.number == number),)
+def _key(made: CursorResult[Any]) -> int:
+    (id,) = made.inserted_primary_key or (None,)
+    assert isinstance(id, int)
+    return id
 
 
 def _no_model(name: str) -> NotFound:
     return NotFound(f"There is no model {name!r}.", field="model")
 
 
-def _noun(row: Row[Any]) -> Version:
-    return Version(
-        model=row.model,
-        number=row.number,
-        digest=row.digest,
-        manifest=unpack(row.manifest_json, Manifest),
-        analysis=unpack(row.analysis_json, Analysis),
-        trusted=row.trusted,
-        created=row.created,
-    )
+def _told(trusted: bool, because: str) -> str:
+    return f"trusted: {because}" if trusted and because else "trusted" if trusted else ""

@@ -1,28 +1,48 @@
 """The control plane's program: ``python -m modelyard.web``, the control API with the pages mounted."""
 
 import sys
+import time
+from typing import TYPE_CHECKING
 
 from modelyard.core.errors import ModelyardError
-from modelyard.core.settings import load_settings
+from modelyard.core.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 def main() -> int:
     """Run until SIGTERM; 1 when it cannot start, with a sentence."""
     try:
         settings = load_settings()
-        from modelyard.control.app import create_app
         from modelyard.control.server import run
         from modelyard.host.log_lines import configure
         from modelyard.web.pages import mount
 
         configure(settings.log_level)
-        app = create_app(settings)
+        app = _created(settings)
         mount(app)
         run(app, settings)
     except ModelyardError as error:
         print(f"modelyard control plane: {error.message}", file=sys.stderr)
         return 1
     return 0
+
+
+def _created(settings: Settings) -> "FastAPI":
+    """The app; a database that is away is waited for, as it is later on: the node serves meanwhile."""
+    from modelyard.control.app import create_app
+    from modelyard.store.database import DatabaseAway
+
+    said = ""
+    while True:
+        try:
+            return create_app(settings)
+        except DatabaseAway as error:
+            if error.message != said:
+                print(f"modelyard control plane: {error.message} It is asked again.", file=sys.stderr)
+            said = error.message
+            time.sleep(min(error.retry_after or 1.0, 5.0))
 
 
 if __name__ == "__main__":

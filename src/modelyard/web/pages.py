@@ -1,43 +1,33 @@
 """The pages: what is shown at which path, and what a form that comes back does."""
 
-import base64
-import hmac
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from modelyard.client.example import curl_line, example_record
 from modelyard.client.options import describe as describe_options
+from modelyard.control.api.common import principal_of
 from modelyard.control.edge import COOKIE
 from modelyard.control.endpoints import describe, describe_all, logs_of
 from modelyard.control.platform import Platform
 from modelyard.control.remotes import describe_all as describe_remotes
-from modelyard.core.errors import Forbidden, InvalidInput, ModelyardError, NotFound, Unavailable
+from modelyard.core.errors import InvalidInput, Unauthenticated, Unavailable
 from modelyard.core.units import format_seconds
-from modelyard.web import form
+from modelyard.web import catalog, changes, comparison, form, jobs, model, models, page, upload
 from modelyard.web.node_call import Outcome, predict
-from modelyard.web.rendering import render
+from modelyard.web.page import filled as _filled
+from modelyard.web.page import or_problem as _or_problem
+from modelyard.web.page import page as _page
+from modelyard.web.page import same_origin as _same_origin
 from modelyard.web.rows import remote_rows, row_of
 
 HERE = Path(__file__).parent
 LOG_LINES = 200
-_HEADERS = {
-    # Nothing but our own files; no framing, so that no other page can put a button over ours.
-    "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
-    "form-action 'self'; object-src 'none'",
-    "x-content-type-options": "nosniff",
-    # Not "no-referrer": browsers then send "Origin: null", which the edge refuses.
-    "referrer-policy": "same-origin",
-    "cache-control": "no-store",
-}
-
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
@@ -45,20 +35,24 @@ def mount(app: FastAPI) -> None:
     """Add the pages to the control plane's app."""
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(router)
+    for each in (models, model, comparison, changes, jobs, catalog, upload):
+        app.include_router(each.router)
+    page.install(app)
     app.state.public.update({"/login", "/static/"})
     app.state.login.append("/login")
+    app.state.problem.append(page.problem)
 
 
 @router.get("/")
 def show_endpoints(request: Request) -> Response:
     """All endpoints."""
-    return _page(request, "endpoints.html", **_endpoints(_platform(request)))
+    return _page(request, "endpoints.html", **_endpoints(request))
 
 
 @router.get("/fragment/endpoints")
 def refresh_endpoints(request: Request) -> Response:
     """The table alone, for the page that is open."""
-    return _page(request, "endpoints_fragment.html", **_endpoints(_platform(request)))
+    return _page(request, "endpoints_fragment.html", **_endpoints(request))
 
 
 @router.get("/endpoints/{name}")
@@ -95,12 +89,12 @@ def show_login(request: Request) -> Response:
 
 @router.post("/login")
 async def login(request: Request) -> Response:
-    """Keep the key in a cookie that scripts and other sites cannot use."""
-    platform = _platform(request)
+    """Keep the key, whosesoever it is, in a cookie that scripts and other sites cannot use."""
     _same_origin(request)
     key = (await _filled(request)).get("key", "").strip()
-    if not hmac.compare_digest(key.encode(), platform.key.encode()):
-        response = _page(request, "login.html", wrong="This key is not known here.")
+    wrong = await run_in_threadpool(_wrong, _platform(request), key)
+    if wrong is not None:
+        response = _page(request, "login.html", wrong=wrong)
         response.status_code = 401
         return response
     response = RedirectResponse("/", 303)
@@ -117,10 +111,22 @@ def logout(request: Request) -> Response:
     return response
 
 
-def _endpoints(platform: Platform) -> dict[str, Any]:
+def _wrong(platform: Platform, key: str) -> str | None:
+    """Why nobody can sign in with ``key``; None when somebody can."""
+    try:
+        by = platform.admission.by(key)
+    except Unauthenticated as error:
+        return error.message
+    if by is None:
+        return "This key is not known here."
+    return None if by.may("viewer") else "This key predicts, and opens no pages."
+
+
+def _endpoints(request: Request) -> dict[str, Any]:
+    platform, by = _platform(request), principal_of(request)
     status = platform.node_status()
-    endpoints = [row_of(answer) for answer in describe_all(platform, status)]
-    remotes = [row for answer in describe_remotes(platform, status) for row in remote_rows(answer)]
+    endpoints = [row_of(answer) for answer in describe_all(platform, status, by)]
+    remotes = [row for answer in describe_remotes(platform, status, by) for row in remote_rows(answer)]
     node_up = status is not None or not (endpoints or remotes)
     return {"endpoints": endpoints, "remotes": remotes, "node_up": node_up}
 
@@ -177,47 +183,5 @@ def _show(value: Any) -> str:
     return text if len(text) <= 20_000 else f"{text[:20_000]}… ({len(text)} characters in all)"
 
 
-async def _filled(request: Request) -> dict[str, str]:
-    async with request.form() as fields:
-        return {
-            name: await _of_file(value) if isinstance(value, UploadFile) else value
-            for name, value in fields.items()
-        }
-
-
-async def _of_file(file: UploadFile) -> str:
-    """What is in a file: its text, or what stands for bytes in JSON."""
-    data = await file.read()
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return json.dumps({"b64": base64.b64encode(data).decode()})
-
-
-def _same_origin(request: Request) -> None:
-    """Raise Forbidden when a browser says that another site made this request.
-
-    The edge compares the Origin header already; this also holds where a browser leaves that out.
-    """
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Forbidden("Another site may not fill in this form.")
-
-
-def _or_problem(request: Request, make: Callable[[], Response]) -> Response:
-    """The page, or one that says why there is none."""
-    try:
-        return make()
-    except ModelyardError as error:
-        title = "There is no such endpoint" if isinstance(error, NotFound) else "This did not work"
-        response = _page(request, "problem.html", title=title, sentence=error.message)
-        response.status_code = error.kind.http
-        return response
-
-
 def _platform(request: Request) -> Platform:
     return cast(Platform, request.app.state.platform)
-
-
-def _page(request: Request, template: str, **values: Any) -> Response:
-    signed_in = _platform(request).settings.authentication and COOKIE in request.cookies
-    return HTMLResponse(render(template, signed_in=signed_in, **values), headers=_HEADERS)

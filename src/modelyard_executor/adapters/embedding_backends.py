@@ -5,7 +5,7 @@ A backend is called with ids, mask and token types, INT64 [texts, tokens], and g
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict
 
 from ..adapter import LoadError
 from .onnx_session import Session
@@ -60,6 +60,11 @@ class OnnxBackend:
             )
         self._output = self._choose_output(path.name)
 
+    @property
+    def later(self) -> Dict[str, Any]:
+        """What it will take beside what it takes now, as an adapter's resources say it."""
+        return self._session.later
+
     def _choose_output(self, file: str) -> str:
         names = self._session.outputs()
         for name in (*_HIDDEN, *_POOLED):
@@ -75,5 +80,6 @@ class OnnxBackend:
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
         feeds = {name: given[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
         hidden: Any = self._session.run([self._output], feeds)[0]
-        self._session.pack()
+        if self._session.worth_packing:
+            self._session.pack()
         return hidden.astype("float32", copy=False)

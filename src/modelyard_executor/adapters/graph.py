@@ -14,9 +14,11 @@ class Graph:
     """A subclass opens its framework's model and runs it; items of one inner shape are computed together.
 
     ``options``: ``signature`` (of the analysis; None where ``open`` finds it), ``threads``, and the subclass' own.
+    ``known``, where it is set before, is the signature that this adapter came to before, of the same files.
     """
 
     least = 1  # rows that the model takes at least; fewer are filled up with copies of the last
+    known: Optional[Signature] = None
     careful = False  # whether rows put together must be seen to come out as they do alone
 
     def load(self, files: Path, device: str, options: Mapping[str, Any]) -> None:
@@ -26,7 +28,9 @@ class Graph:
         self._signature: Signature = dict(options["signature"] or {})
         self._size = 0
         self.open(files, device, options)
-        if self._together and not self._batches():
+        if self.known:
+            self._signature = dict(self.known)  # what trying it came to before
+        elif self._together and not self._batches():
             self._take_apart()
 
     def open(self, files: Path, device: str, options: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Mapping
 
-from ..adapter import Container, InvalidInput, LoadError
+from ..adapter import Container, InvalidInput, LoadError, Resources
 from ..tensor import Tensor
 from .graph import Arrays, Graph
 from .onnx_session import Session
@@ -57,7 +57,11 @@ class Adapter(Graph):
             raise InvalidInput(field, "The model cannot take this: %s" % str(error)[:500]) from None
 
     def done(self) -> None:
-        self._session.pack()
+        if self._session.worth_packing:
+            self._session.pack()
+
+    def resources(self) -> Resources:
+        return dict(super().resources(), **self._session.later)
 
     def array(self, tensor: Tensor) -> Any:
         """Text as str."""

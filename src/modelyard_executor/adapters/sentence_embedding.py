@@ -199,7 +199,7 @@ class Adapter:
         return (hidden * weights).sum(axis=1) / numpy.maximum(weights.sum(axis=1), 1e-9)
 
     def resources(self) -> Resources:
-        return {"memory_bytes": self._size * 2, "device": "cpu"}
+        return {"memory_bytes": self._size * 2, "device": "cpu", **getattr(self._backend, "later", {})}
 
     def container(self) -> Container:
         return {"image": "python", "system_packages": []}

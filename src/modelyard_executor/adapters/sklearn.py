@@ -1,9 +1,11 @@
 """Fitted scikit-learn estimators, saved by skops, joblib or pickle."""
 
+import contextlib
 import pickle
+import threading
 import warnings
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from ..adapter import (
     Container,
@@ -23,6 +25,14 @@ from .sklearn_inputs import derive_inputs, known_categories
 _FLOAT32_MAX = 3.4028234663852886e38
 # Above this many columns, trying each with NaN would cost more than it tells.
 _COLUMNS_TO_TRY = 64
+
+
+class Extremes(NamedTuple):
+    """The inputs that take NaN, those that take infinity, and the largest number that all others take."""
+
+    nan: "set[str]"
+    infinity: "set[str]"
+    limit: float
 
 
 class Adapter:
@@ -56,7 +66,10 @@ class Adapter:
         self._columns = self._order()
         self._pandas = _pandas() if self._names or self._has_text_columns() else None
         self._output_types: Dict[str, str] = {}
-        outputs = self._describe_outputs(derived=not given)
+        if given and {spec["name"] for spec in given["outputs"]} == self._surely():
+            outputs = []  # the first prediction will tell whether it answers
+        else:
+            outputs = self._describe_outputs(derived=not given)
         if given:
             self._check_outputs(given, outputs)
             self._signature = dict(given, outputs=list(given["outputs"]) or outputs)
@@ -69,7 +82,10 @@ class Adapter:
                 "max_batch": None,
             }
         self._declared = {spec["name"]: spec["datatype"] for spec in self._signature["outputs"]}
-        self._not_finite, self._limit = self._try_extremes()
+        self._extremes: Optional[Extremes] = None
+        self._turn = (
+            threading.Lock()
+        )  # one prediction at a time: the next batch is looked at while one computes
         self._try_gaps()
 
     def _order(self) -> List[str]:
@@ -106,6 +122,14 @@ class Adapter:
             )  # fmt: skip
         return specs
 
+    def _surely(self) -> "set[str]":
+        """The names of its outputs, where they can be told without a prediction; else none."""
+        if not hasattr(self._estimator, "predict"):
+            return {"output"}
+        if not _labels(self._estimator):
+            return {"prediction"}
+        return set() if hasattr(self._estimator, "predict_proba") else {"label"}
+
     def _describe(self, name: str) -> str:
         classes = getattr(self._estimator, "classes_", None)
         if name != "probabilities" or classes is None:
@@ -122,24 +146,31 @@ class Adapter:
                     % (spec["name"], ", ".join(sorted(known)))
                 )
 
-    def _try_extremes(self) -> "tuple[set[str], float]":
-        """The inputs that take NaN or infinity, and the largest number that all others take.
+    def _tried(self) -> "Extremes":
+        """What it takes that is no usual number, found out when the first call has one.
 
         Tried rather than read from the estimator's tags, which a pipeline with an imputer for some of
-        its columns does not tell.
+        its columns does not tell. Each try is a prediction: a model that is woken for a few calls is spared them.
         """
+        with self._turn:
+            if self._extremes is None:
+                self._extremes = self._try_extremes()
+            return self._extremes
+
+    def _try_extremes(self) -> "Extremes":
         floats = [name for name, spec in self._inputs.items() if spec["datatype"].startswith("FP")]
-        self._nan, self._infinity = set(), set()
+        nan: "set[str]" = set()
+        infinity: "set[str]" = set()
         if not floats:
-            return set(), float("inf")
+            return Extremes(nan, infinity, float("inf"))
         if self._takes(floats, float("nan")):
-            self._nan = set(floats)
+            nan = set(floats)
         elif 1 < len(floats) <= _COLUMNS_TO_TRY:
-            self._nan = {name for name in floats if self._takes([name], float("nan"))}
+            nan = {name for name in floats if self._takes([name], float("nan"))}
         if self._takes(floats, float("inf")):
-            self._infinity = set(floats)
-        takes_large = self._infinity or self._takes(floats, 1e39)
-        return self._nan | self._infinity, float("inf") if takes_large else _FLOAT32_MAX
+            infinity = set(floats)
+        takes_large = infinity or self._takes(floats, 1e39)
+        return Extremes(nan, infinity, float("inf") if takes_large else _FLOAT32_MAX)
 
     def _try_gaps(self) -> None:
         """Columns of text of which a value may be missing, as NaN in a data frame: a call may leave them out."""
@@ -212,15 +243,20 @@ class Adapter:
             elif tensor.datatype.startswith("FP"):
                 array = tensor.numpy()
                 if not numpy.isfinite(array).all():
-                    if name not in self._nan and numpy.isnan(array).any():
+                    if name not in self._tried().nan and numpy.isnan(array).any():
                         raise InvalidInput(
                             field, "The input %r holds NaN, which this model cannot take." % name
                         )
-                    if name not in self._infinity and numpy.isinf(array).any():
+                    if name not in self._tried().infinity and numpy.isinf(array).any():
                         raise InvalidInput(
                             field, "The input %r holds infinity, which this model cannot take." % name
                         )
-                elif self._limit < float("inf") and array.size and numpy.abs(array).max() > self._limit:
+                elif (
+                    tensor.datatype == "FP64"
+                    and array.size
+                    and numpy.abs(array).max() > _FLOAT32_MAX
+                    and self._tried().limit < float("inf")
+                ):
                     raise InvalidInput(
                         field, "The input %r holds a number beyond ±3.4e38, the model's range." % name
                     )
@@ -242,10 +278,10 @@ class Adapter:
 
     def predict(self, items: Sequence[Item]) -> Sequence[Union[Outputs, ItemError]]:
         counts = [_rows(item) for item in items]
+        with self._turn:
+            computed = self._compute(items)
         arrays = {
-            name: array
-            for name, array in self._compute(items).items()
-            if not self._declared or name in self._declared
+            name: array for name, array in computed.items() if not self._declared or name in self._declared
         }
         total = sum(counts)
         for name, array in arrays.items():
@@ -335,9 +371,17 @@ def _read(path: Path, loader: str, trusted: bool) -> Any:
 _HARMLESS = frozenset({"numpy.dtype"})
 
 
+# Of what skops asks about, what most estimators have that are made of trees: tried at once where its maker is trusted,
+# because to ask first is to read the file twice.
+_USUAL = ("sklearn.tree._tree.Tree",)
+
+
 def _read_skops(path: Path, trusted: bool) -> Any:
     from skops import io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
+    with contextlib.suppress(UntrustedTypesFoundException):
+        return io.load(path, trusted=[*_HARMLESS, *(_USUAL if trusted else ())])
     found = sorted(io.get_untrusted_types(file=path))
     unknown = [name for name in found if name not in _HARMLESS]
     if unknown and not trusted:

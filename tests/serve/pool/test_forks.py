@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from modelyard.core.deployment import Leave, Resources
+from modelyard.core.signature import Signature, TensorSpec
 from support.models import function_pool, mlp_pool
 from support.node import NodeProcess, wait_until
 
@@ -210,3 +211,39 @@ def test_an_environment_that_is_built_anew_has_another_server(tmp_path: Path) ->
         forked(node)
         status, answer = node.post("/predict", {"x": 2.0})
         assert (status, answer["output"]["how"]) == (200, "forked")
+
+
+def test_a_model_that_wakes_keeps_the_signature_that_trying_it_came_to(tmp_path: Path) -> None:
+    """A graph that gives one row for several: found out by three records at its first load, and told at the next."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    pool = mlp_pool(tmp_path)
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMax", ["x"], ["y"], axes=[0], keepdims=1)],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["m", 4])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 9
+    onnx.save(model, tmp_path / "model.onnx")
+    signature = Signature(
+        inputs=(TensorSpec(name="x", datatype="FP32", shape=(4,)),),
+        outputs=(TensorSpec(name="y", datatype="FP32", shape=(4,)),),
+    )
+    options = {"file": "model.onnx", "signature": msgspec.to_builtins(signature)}
+    pool = msgspec.structs.replace(
+        pool, signature=signature, executor=msgspec.structs.replace(pool.executor, options=options)
+    )
+    with NodeProcess(tmp_path / "home").serve(pool) as node:
+        record = {"x": [1.0, 2.0, 3.0, 4.0]}
+        first = node.post("/models/mlp/predict", record)
+        assert first[0] == 200, first
+        told = node.status().pools[0].signature
+        assert told is not None
+        assert told.max_batch == 1
+        for _ in range(3):
+            assert node.post("/v2/repository/models/mlp/unload", {})[0] == 200
+            assert node.post("/models/mlp/predict", record) == first
+            assert node.status().pools[0].signature == told

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import PlainTextResponse
 
 from modelyard.control.answers import EndpointAnswer
-from modelyard.control.api.common import PREFIX, Here, NamePath
+from modelyard.control.api.common import PREFIX, By, Caller, Here, NamePath
 from modelyard.control.endpoints import describe, describe_all, logs_of
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.pipeline.options import refuse_while_needed
@@ -15,9 +15,9 @@ router = APIRouter(prefix=PREFIX, tags=["endpoints"])
 
 
 @router.get("/endpoints", responses=answers(list[EndpointAnswer]), response_model=None)
-def list_endpoints(here: Here) -> NounResponse:
-    """All endpoints, by name."""
-    return NounResponse(describe_all(here, here.node_status()))
+def list_endpoints(here: Here, by: By) -> NounResponse:
+    """All endpoints that the caller sees, by name."""
+    return NounResponse(describe_all(here, here.node_status(), by))
 
 
 @router.get("/endpoints/{name}", responses=answers(EndpointAnswer, "not_found"), response_model=None)
@@ -32,12 +32,12 @@ def get_endpoint(here: Here, name: NamePath) -> NounResponse:
     responses=failures("not_found", "conflict", "unavailable"),
     response_model=None,
 )
-def delete_endpoint(here: Here, name: NamePath) -> None:
+def delete_endpoint(here: Here, who: Caller, name: NamePath) -> None:
     """Delete an endpoint: its replicas drain, its remotes are forgotten, its model and versions stay.
     Refused while it is the fallback of another one."""
     with here.changes:
         refuse_while_needed(here.endpoints, name)
-        here.endpoints.delete(name)
+        here.endpoints.delete(name, who=who)
     here.changed.notify()
     here.reconciler.wake()
     here.janitor.wake()

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from modelyard.control.answers import EnvironmentAnswer, EnvironmentsAnswer
-from modelyard.control.api.common import PREFIX, Here
+from modelyard.control.api.common import PREFIX, By, Here
 from modelyard.control.environments import clean, describe, describe_all
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.requests import CleanRequest
@@ -15,9 +15,9 @@ router = APIRouter(prefix=PREFIX, tags=["environments"])
 
 
 @router.get("/environments", responses=answers(list[EnvironmentAnswer]), response_model=None)
-def list_environments(here: Here) -> NounResponse:
+def list_environments(here: Here, by: By) -> NounResponse:
     """All environments, the oldest first."""
-    return NounResponse(describe_all(here))
+    return NounResponse(describe_all(here, by))
 
 
 @router.post(
@@ -31,9 +31,11 @@ def clean_environments(here: Here, request: CleanRequest) -> NounResponse:
 
 
 @router.get("/environments/{id}", responses=answers(EnvironmentAnswer, "not_found"), response_model=None)
-def get_environment(here: Here, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]) -> NounResponse:
+def get_environment(
+    here: Here, by: By, id: Annotated[str, Path(pattern=r"^[0-9a-f]{1,64}$")]
+) -> NounResponse:
     """One environment."""
-    return NounResponse(describe(here, id))
+    return NounResponse(describe(here, id, by))
 
 
 @router.get(

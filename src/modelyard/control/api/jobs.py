@@ -12,12 +12,14 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from modelyard.control.api.common import PREFIX, Here, IdPath
+from modelyard.control.api.common import PREFIX, By, Here, IdPath
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.platform import Platform
 from modelyard.core.job import Job, JobEvent, JobState
+from modelyard.store.database import DatabaseAway
 
 HEARTBEAT = 15.0  # seconds; proxies close a stream on which nothing comes
+_LOOK = 1.0  # seconds after which a job is looked at that nobody here may have told of
 _ENDS = ("done", "failed", "cancelled")
 
 router = APIRouter(prefix=PREFIX, tags=["jobs"])
@@ -26,11 +28,12 @@ router = APIRouter(prefix=PREFIX, tags=["jobs"])
 @router.get("/jobs", responses=answers(list[Job]), response_model=None)
 def list_jobs(
     here: Here,
+    by: By,
     state: JobState | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> NounResponse:
     """The latest jobs, the newest first."""
-    return NounResponse(here.jobs.list(limit, state))
+    return NounResponse(here.jobs.list(limit, state, project=by.project))
 
 
 @router.get("/jobs/{id}", responses=answers(Job, "not_found"), response_model=None)
@@ -79,10 +82,17 @@ async def _story(here: Platform, id: str, after: int) -> AsyncIterator[bytes]:
         ended = here.jobs.get(id).state in _ENDS
         return here.jobs.events(id, after), ended
 
+    quiet = 0.0
     with here.hub.follow(id) as changed:
         while True:
             changed.clear()
-            events, ended = await run_in_threadpool(look)
+            try:
+                events, ended = await run_in_threadpool(look)
+            except DatabaseAway as error:  # the story goes on when it is back
+                await asyncio.sleep(min(error.retry_after or 1.0, _LOOK))
+                if here.hub.closed:
+                    return
+                continue
             for event in events:
                 after = event.sequence
                 yield b"id: %d\ndata: %b\n\n" % (event.sequence, msgspec.json.encode(event))
@@ -92,7 +102,11 @@ async def _story(here: Platform, id: str, after: int) -> AsyncIterator[bytes]:
                 return
             if events:
                 continue
+            # Another home may run it, which cannot wake us.
             try:
-                await asyncio.wait_for(changed.wait(), HEARTBEAT)
+                await asyncio.wait_for(changed.wait(), HEARTBEAT if here.id is None else _LOOK)
             except TimeoutError:
-                yield b": still here\n\n"
+                quiet += HEARTBEAT if here.id is None else _LOOK
+                if quiet >= HEARTBEAT:
+                    quiet = 0.0
+                    yield b": still here\n\n"

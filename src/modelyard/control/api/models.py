@@ -3,23 +3,21 @@
 from fastapi import APIRouter
 from starlette.requests import Request
 
+from modelyard.control.admission import require_more
 from modelyard.control.answers import ModelAnswer
-from modelyard.control.api.common import PREFIX, Here, NamePath, NumberPath, arrival_of, caller
+from modelyard.control.api.common import PREFIX, By, Caller, Here, NamePath, arrival_of
 from modelyard.control.openapi import NounResponse, answers, failures
-from modelyard.control.requests import SignatureRequest, VersionRequest
-from modelyard.control.sbom import SBOM, SbomResponse, sbom_of_version
+from modelyard.control.requests import VersionRequest
 from modelyard.core.model import Model, Version
-from modelyard.core.provenance import Provenance
-from modelyard.core.signing import FileSignature
 from modelyard.registry.versions import register
 
 router = APIRouter(prefix=PREFIX, tags=["models"])
 
 
 @router.get("/models", responses=answers(list[Model]), response_model=None)
-def list_models(here: Here) -> NounResponse:
+def list_models(here: Here, by: By) -> NounResponse:
     """All models, by name."""
-    return NounResponse(here.versions.models())
+    return NounResponse(here.versions.models(project=by.project))
 
 
 @router.get("/models/{name}", responses=answers(ModelAnswer, "not_found"), response_model=None)
@@ -31,7 +29,9 @@ def get_model(here: Here, name: NamePath) -> NounResponse:
             name=model.name,
             created=model.created,
             latest=model.latest,
-            versions=tuple(here.versions.get(name, number) for number in model.versions),
+            versions=tuple(here.versions.of(name)),
+            aliases=here.aliases.list(name),
+            project=model.project,
         )
     )
 
@@ -44,73 +44,32 @@ def get_model(here: Here, name: NamePath) -> NounResponse:
     ),
     response_model=None,
 )
-def add_version(here: Here, name: NamePath, request: VersionRequest, http: Request) -> NounResponse:
+def add_version(
+    here: Here, by: By, who: Caller, name: NamePath, request: VersionRequest, http: Request
+) -> NounResponse:
     """Make a version of an upload whose files have all come; 200 when the model had it already."""
-    manifest = here.uploads.get(request.upload).manifest
+    if request.trust_pickle:
+        require_more(by, "To trust what runs code")
+    here.admission.see_upload(by, request.upload)
+    upload = here.uploads.get(request.upload)
     version, new = register(
         here.blobs,
         here.versions,
         name,
-        manifest,
+        upload.manifest,
         trusted=request.trust_pickle,
+        card=request.card.card() if request.card is not None else None,
+        who=who,
         arrival=arrival_of(http, request.provenance),
         signing=here.signing,
+        because=request.because,
+        safety=here.safety,
+        proven=lambda: here.uploads.proven(upload),
+        project=by.project,
     )
     here.uploads.delete(request.upload)
+    here.janitor.came()
     return NounResponse(version, status_code=201 if new else 200)
-
-
-@router.get(
-    "/models/{name}/versions/{number}", responses=answers(Version, "not_found"), response_model=None
-)
-def get_version(here: Here, name: NamePath, number: NumberPath) -> NounResponse:
-    """One version: its files and what the analysis learnt."""
-    return NounResponse(here.versions.get(name, number))
-
-
-@router.get(
-    "/models/{name}/versions/{number}/provenance",
-    responses=answers(list[Provenance], "not_found"),
-    response_model=None,
-)
-def get_provenance(here: Here, name: NamePath, number: NumberPath) -> NounResponse:
-    """Where the files of a version came from: each source, uploader and client once, the first one first."""
-    return NounResponse(here.versions.provenance(name, number))
-
-
-@router.get(
-    "/models/{name}/versions/{number}/signatures",
-    responses=answers(list[FileSignature], "not_found"),
-    response_model=None,
-)
-def list_signatures(here: Here, name: NamePath, number: NumberPath) -> NounResponse:
-    """The file signatures of a version, each with what the platform's keys say of it now."""
-    return NounResponse(here.signing.signatures(here.versions.get(name, number)))
-
-
-@router.post(
-    "/models/{name}/versions/{number}/signatures",
-    status_code=201,
-    responses=answers(FileSignature, "not_found", "rejected_content", "unavailable", status=201),
-    response_model=None,
-)
-def add_signature(
-    here: Here, name: NamePath, number: NumberPath, request: SignatureRequest, http: Request
-) -> NounResponse:
-    """Keep a file signature that was made elsewhere; refused when it is of other files."""
-    version = here.versions.get(name, number)
-    return NounResponse(here.signing.add(version, request.bundle, who=caller(http)), status_code=201)
-
-
-@router.get(
-    "/models/{name}/versions/{number}/sbom",
-    responses={200: SBOM, **failures("not_found", "unavailable")},
-    response_model=None,
-    response_class=SbomResponse,
-)
-def get_sbom(here: Here, name: NamePath, number: NumberPath) -> SbomResponse:
-    """What a version is made of (CycloneDX): its files, and the packages of the environment that it last ran in."""
-    return SbomResponse(sbom_of_version(here, name, number))
 
 
 @router.delete(
@@ -119,8 +78,9 @@ def get_sbom(here: Here, name: NamePath, number: NumberPath) -> SbomResponse:
     responses=failures("not_found", "conflict", "unavailable"),
     response_model=None,
 )
-def delete_model(here: Here, name: NamePath) -> None:
-    """Delete a model and its versions; refused while an endpoint uses one of them."""
+def delete_model(here: Here, who: Caller, name: NamePath) -> None:
+    """Delete a model and its versions; refused while an endpoint uses one of them, or a
+    version of another model was made from one."""
     with here.changes:
-        here.versions.delete_model(name)
+        here.versions.delete_model(name, who=who)
     here.janitor.wake()

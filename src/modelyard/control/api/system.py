@@ -4,12 +4,10 @@ import os
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from sqlalchemy.exc import SQLAlchemyError
 
 from modelyard.control.answers import ControlAnswer, HealthAnswer, NodeAnswer, StatusAnswer
-from modelyard.control.api.common import PREFIX, Here
+from modelyard.control.api.common import PREFIX, By, Here
 from modelyard.control.openapi import NounResponse, answers
-from modelyard.core.errors import Unavailable
 from modelyard.core.version import VERSION
 from modelyard.host.process import resident_bytes
 from modelyard.store.audit import AuditEntry
@@ -18,7 +16,7 @@ router = APIRouter(tags=["system"])
 
 
 @router.get(PREFIX + "/status", responses=answers(StatusAnswer), response_model=None)
-def status(here: Here) -> NounResponse:
+def status(here: Here, by: By) -> NounResponse:
     """The platform as a whole."""
     node = here.node_status()
     own = resident_bytes(os.getpid())
@@ -38,11 +36,14 @@ def status(here: Here) -> NounResponse:
                 memory=of_node,
                 budget=node.memory if node is not None else None,
             ),
-            endpoints=len(here.endpoints.list()),
-            models=len(here.versions.models()),
+            endpoints=sum(by.sees(each.project) for each in here.endpoints.list()),
+            models=len(here.versions.models(project=by.project)),
             home=str(here.home.root),
             authentication=here.settings.authentication,
             memory_bytes=sum(size for size in known if size is not None) if own is not None else None,
+            database=here.database.shown if by.installation else "",
+            id=here.id,
+            homes=tuple(here.homes.list()) if here.id is not None and by.installation else (),
         )
     )
 
@@ -58,14 +59,11 @@ async def health() -> NounResponse:
 @router.get(PREFIX + "/ready", responses=answers(HealthAnswer, "unavailable"), response_model=None)
 def ready(here: Here) -> NounResponse:
     """The API can be used: the database answers. The node has a readiness of its own."""
-    try:
-        here.endpoints.generation()
-    except SQLAlchemyError as error:
-        raise Unavailable(f"The database does not answer: {error}.", retry_after=1.0) from error
+    here.endpoints.generation()
     return NounResponse(HealthAnswer(status="ready"))
 
 
 @router.get(PREFIX + "/audit", responses=answers(list[AuditEntry]), response_model=None)
-def audit(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> NounResponse:
+def audit(here: Here, by: By, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> NounResponse:
     """Who changed what, when and why; the newest first."""
-    return NounResponse(here.audit.list(limit))
+    return NounResponse(here.audit.list(limit, project=by.project))

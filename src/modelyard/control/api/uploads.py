@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from modelyard.control.answers import UploadAnswer
-from modelyard.control.api.common import PREFIX, DigestPath, Here, IdPath, PartPath
+from modelyard.control.api.common import PREFIX, By, DigestPath, Here, IdPath, PartPath
 from modelyard.control.openapi import NounResponse, answers, failures
 from modelyard.control.platform import Platform
 from modelyard.control.requests import UploadRequest
@@ -34,9 +34,11 @@ _BYTES = {
     responses=answers(UploadAnswer, "unavailable", status=201),
     response_model=None,
 )
-def begin_upload(here: Here, request: UploadRequest) -> NounResponse:
+def begin_upload(here: Here, by: By, request: UploadRequest) -> NounResponse:
     """Say which files will come; the answer says which bytes are missing, each to be sent once."""
-    upload, missing = uploading.begin(here.uploads, here.blobs, request.entries())
+    upload, missing = uploading.begin(
+        here.uploads, here.blobs, request.entries(), project=by.into, proving=not by.installation
+    )
     return NounResponse(_answer(here, upload, missing), status_code=201)
 
 
@@ -44,7 +46,7 @@ def begin_upload(here: Here, request: UploadRequest) -> NounResponse:
 def get_upload(here: Here, id: IdPath) -> NounResponse:
     """How far an upload is."""
     upload = here.uploads.get(id)
-    return NounResponse(_answer(here, upload, uploading.missing(here.blobs, upload)))
+    return NounResponse(_answer(here, upload, uploading.missing(here.uploads, here.blobs, upload)))
 
 
 @router.put(

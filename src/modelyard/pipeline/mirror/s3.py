@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -21,7 +20,6 @@ from obstore.store import S3Store
 
 from modelyard.core.errors import Forbidden, InvalidInput, NotFound, RejectedContent, Unavailable
 from modelyard.core.manifest import FileEntry
-from modelyard.host.network import is_loopback
 from modelyard.package.meter import Meter, check_room
 from modelyard.package.partial import Partial
 from modelyard.package.uv import Progress
@@ -33,6 +31,7 @@ from modelyard.pipeline.mirror.manifest import (
     encode,
     manifest_name,
 )
+from modelyard.store.bucket import may_be_plain
 
 SCHEME: Final = "s3://"
 _PIECE: Final = 1 << 20
@@ -57,7 +56,7 @@ class S3Place:
                 bucket,
                 prefix=prefix.strip("/") or None,
                 region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-                client_options={"allow_http": _may_be_plain(), "timeout": timedelta(minutes=10)},
+                client_options={"allow_http": may_be_plain(), "timeout": timedelta(minutes=10)},
                 retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(minutes=2)},
             )
 
@@ -179,22 +178,6 @@ def _pieces(path: Path, meter: Meter) -> Iterator[bytes]:
             done += len(piece)
             meter.at(done)
             yield piece
-
-
-def _may_be_plain() -> bool:
-    """Whether the server may be spoken to without TLS: on this machine, or where somebody said so."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or os.environ.get("AWS_ENDPOINT") or ""  # fmt: skip
-    if not endpoint.lower().startswith("http://"):
-        return False
-    if is_loopback(urlsplit(endpoint).hostname or "") or os.environ.get("AWS_ALLOW_HTTP", "").lower() in (
-        "1",
-        "true",
-    ):
-        return True
-    raise InvalidInput(
-        "AWS_ENDPOINT_URL is not encrypted. Set it to https://, or AWS_ALLOW_HTTP=true where nobody sits between.",
-        field="AWS_ENDPOINT_URL",
-    )
 
 
 @contextmanager

@@ -27,7 +27,7 @@ log = logging.getLogger("modelyard.grpc")
 
 WATCH_EVERY: Final = 0.5  # seconds between two looks at what Watch tells of
 INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
-Unary = Callable[[bytes], Awaitable[bytes]]
+Unary = Callable[[Request, bytes], Awaitable[bytes]]
 Duplex = Callable[[Request, RpcStream, Messages], Awaitable[None]]
 
 
@@ -52,10 +52,7 @@ class GrpcService:
             if handler is not None:
                 path = f"/inference.GRPCInferenceService/{method.name}"
                 self._unary[path] = self._coded(file, method.input, method.output, handler)
-        health = load("health")
-        self._unary["/grpc.health.v1.Health/Check"] = self._coded(
-            health, ".grpc.health.v1.HealthCheckRequest", ".grpc.health.v1.HealthCheckResponse", self._check
-        )
+        self._unary["/grpc.health.v1.Health/Check"] = self._check
         for name in ("reflection_v1", "reflection_v1alpha"):
             reflected = load(name)
             path = f"/{reflected.package}.ServerReflection/ServerReflectionInfo"
@@ -86,17 +83,18 @@ class GrpcService:
                 body = request.body
                 if body[:1] == b"\0" and b"grpc-encoding" not in request.headers:
                     _, position = only(body)
-                    reply, marks = await infer(self._plane, request, body, position)
+                    reply, marks = await infer(self._plane.seen_by(request.client), request, body, position)
                     stream.answer(HEAD + marks, framed(reply), OK)
                 else:
                     messages = Messages(request.headers, self._max_message)
-                    reply, marks = await infer(self._plane, request, self._message(body, messages), 0)
+                    seen = self._plane.seen_by(request.client)
+                    reply, marks = await infer(seen, request, self._message(body, messages), 0)
                     stream.answer(_head(messages) + marks, messages.pack(reply), OK)
                 return
             unary = self._unary.get(request.path)
             if unary is not None:
                 messages = Messages(request.headers, self._max_message)
-                reply = await unary(self._message(request.body, messages))
+                reply = await unary(request, self._message(request.body, messages))
                 stream.answer(_head(messages), messages.pack(reply), OK)
                 return
             duplex = self._duplex.get(request.path)
@@ -143,8 +141,8 @@ class GrpcService:
     def _coded(self, file: ProtoFile, input: str, output: str, handler: inference.Handler) -> Unary:
         takes, gives = file.message(input), file.message(output)
 
-        async def call(message: bytes) -> bytes:
-            values = handler(self._plane, decode(takes, message))
+        async def call(request: Request, message: bytes) -> bytes:
+            values = handler(self._plane.seen_by(request.client), decode(takes, message))
             return encode(gives, values if isinstance(values, dict) else await values)
 
         return call
@@ -152,7 +150,7 @@ class GrpcService:
     # --- streams
 
     async def _infer_stream(self, request: Request, stream: RpcStream, messages: Messages) -> None:
-        await infer_stream(self._plane, request, stream, messages)
+        await infer_stream(self._plane.seen_by(request.client), request, stream, messages)
 
     def _reflecting(self, file: ProtoFile) -> Duplex:
         takes, gives = file.message("ServerReflectionRequest"), file.message("ServerReflectionResponse")
@@ -167,12 +165,20 @@ class GrpcService:
 
     # --- health
 
-    def _check(self, plane: Dataplane, values: dict[str, object]) -> dict[str, object]:
-        service = str(values.get("service", ""))
-        status = inference.health_of(plane, service, self._services)
+    def _health(self, request: Request, service: str) -> int:
+        """The node's health is told to everybody; that of an endpoint to who shows a key, where keys are asked for."""
+        plane = self._plane
+        if plane.table.keys is not None and service and service not in self._services:
+            plane = plane.seen_by(plane.check_key(request.bearer()))
+        return inference.health_of(plane, service, self._services)
+
+    async def _check(self, request: Request, message: bytes) -> bytes:
+        health = load("health")
+        service = str(decode(health.message("HealthCheckRequest"), message).get("service", ""))
+        status = self._health(request, service)
         if status == inference.SERVICE_UNKNOWN:
             raise NotFound(f"There is no service or endpoint {service!r} here.", field="service")
-        return {"status": status}
+        return encode(health.message("HealthCheckResponse"), {"status": status})
 
     async def _watch(self, request: Request, stream: RpcStream, messages: Messages) -> None:
         health = load("health")
@@ -182,7 +188,7 @@ class GrpcService:
         service = str(decode(health.message("HealthCheckRequest"), message).get("service", ""))
         told: int | None = None
         while True:
-            status = inference.health_of(self._plane, service, self._services)
+            status = self._health(request, service)
             if stream.stopping:
                 status = inference.NOT_SERVING
             if status != told:

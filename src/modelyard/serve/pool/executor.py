@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from modelyard.core.routes import ExecutorSpec
+from modelyard.core.signature import Signature
 from modelyard.host.process import cpu_ticks
 from modelyard.serve.pool import frames, offspring
 from modelyard.serve.pool.bounds import Bounds, around
@@ -43,6 +44,7 @@ class ExecutorProcess:
     of it by ``events``. ``on_output`` gets what it prints, ``on_exit``, exactly once and last, a sentence on how
     the process ended. All on the loop's thread.
 
+    ``known`` is the signature that another process of the same version has found, by trying, in this node's time.
     ``device`` is "cpu", or "cuda:" and what CUDA_VISIBLE_DEVICES calls the one device that it is to see;
     ``cores`` are those that it may run on (None: all); ``bounds`` what it may touch (None: all).
     """
@@ -58,6 +60,7 @@ class ExecutorProcess:
         bounds: Bounds | None,
         folder: Path,
         forks: ForkServers | None = None,
+        known: Signature | None = None,
         events: Events,
         on_exit: Callable[[str], None],
         on_output: Callable[[str], None],
@@ -72,6 +75,7 @@ class ExecutorProcess:
         self._bounds = bounds
         self._folder = folder
         self._forks = forks
+        self._known = known
         self._on_exit = on_exit
         self._on_output = on_output
         self._process: subprocess.Popen[bytes] | Forked | None = None
@@ -165,6 +169,7 @@ class ExecutorProcess:
             progress=True,
             confine=self._bounds,
             adopt=not self._limits.grouped,
+            known=self._known,
         )
         self.channel.tell(start)
         if isinstance(self._process, Forked):

@@ -20,7 +20,7 @@ SHAPES = ("rows", "padded", "ragged", "quadratic")
 
 class Start(msgspec.Struct, tag="START"):
     """The first frame: what to load, and how; what it may touch, and whether it is to adopt what its
-    model lets go of."""
+    model lets go of; what is ``known`` of its signature, since the same version was loaded here before."""
 
     versions: tuple[int, ...]
     adapter: str
@@ -35,6 +35,7 @@ class Start(msgspec.Struct, tag="START"):
     progress: bool = False
     confine: Bounds | None = None
     adopt: bool = False
+    known: Signature | None = None
 
 
 class _Item(msgspec.Struct, omit_defaults=True):

@@ -62,6 +62,8 @@ class Pool:
         self._dispatcher = Dispatcher(self)
         self._scheduler = self.queue.scheduler
         self._learnt = learnt
+        # What an executor has found in this node's time, and answered by.
+        self.known: Signature | None = None
         self.models = learnt.models
         self._scheduler.tried, self._scheduler.ceiling = learnt.tried, learnt.ceiling
         self._scheduler.apart = learnt.apart is not None

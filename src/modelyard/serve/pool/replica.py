@@ -69,6 +69,8 @@ class Replica:
         self._limits: Limits | None = None
         self._failed: Failed | None = None
         self.device_bytes: int | None = None  # what its framework says that loading took of the device
+        # What it will take of the machine by its own word, and once it has computed for how long; how long it has.
+        self._later_bytes, self._later_after, self._computed_for = 0, 0.0, 0.0
         self._hung = False
         self._grew: str | None = None  # why it was ended that took too much memory
         self._gave_way = False  # it was tried in vain before, and others needed the memory
@@ -99,6 +101,12 @@ class Replica:
     def answered(self) -> bool:
         """Whether its process has answered its first prediction."""
         return self._served
+
+    @property
+    def growth(self) -> int:
+        """Bytes of the machine that it takes, or soon will, beside what loading took: counted before it takes them,
+        from half of the time on that it said it needs."""
+        return self._later_bytes if self._computed_for >= self._later_after / 2 else 0
 
     def status(self) -> ReplicaStatus:
         """What the control plane sees."""
@@ -171,6 +179,7 @@ class Replica:
         """One process from start to end; returns how it ended."""
         self._set_state("starting")
         self._failed, self._served, self._hung, self._grew = None, False, False, None
+        self._later_bytes = 0
         self._gave_way = False
         self._died.clear()
         ending = ""
@@ -196,6 +205,7 @@ class Replica:
             bounds=bounds_of(spec.executor, spec.leave, self._folder, self._pool.confine),
             folder=self._folder,
             forks=self._pool.forks,
+            known=self._pool.known,
             events=Events(
                 hello=self._hello,
                 failed=self._on_failed,
@@ -257,6 +267,10 @@ class Replica:
             self.depth = hello.depth
             told = hello.resources.get("device_bytes")
             self.device_bytes = told if isinstance(told, int) and told > 0 else None
+            later, after = (hello.resources.get(name) for name in ("later_bytes", "later_after"))
+            self._later_bytes = max(0, later) if isinstance(later, int) else 0
+            self._later_after = after if isinstance(after, float) else 0.0
+            self._computed_for = 0.0
             example = self._pool.spec.example or hello.example
             self._made_up = example is None
             call = canary_call(hello.signature, example, self._pool.spec.serving.timeout * 2)
@@ -296,6 +310,7 @@ class Replica:
             self._not_ready(f"its first prediction was wrong: {wrong.message}")
             return
         self._served = True
+        self._pool.known = hello.signature
         self._pool.seats.ready(self.seat)
         self._backoff.succeeded(time.monotonic())
         if not isinstance(result, ModelyardError) and self._is_to_be_compared(hello):
@@ -368,6 +383,10 @@ class Replica:
         now = time.monotonic()
         if self.batches and batch.ended is None:
             self.batches[0].began = now
+        before = self.growth
+        self._computed_for += message.compute_us * 1e-6
+        if self.growth > before:
+            self._pool.residence.about_to_grow()
         if message.out_of_memory:
             self._pool.out_of_memory(self, batch)
         else:

@@ -147,6 +147,10 @@ class Residence:
         """A process of a model that could not be loaded was started: what it may take counts from now on."""
         self._memory.changed()
 
+    def about_to_grow(self) -> None:
+        """One of its processes will take what it said when it was loaded: there has to be room for that."""
+        self._memory.changed()
+
     def grown(self, store: str) -> float:
         """Bytes of a store that it takes more than when it was loaded."""
         return self.size.grown(store, self.replicas)
@@ -279,7 +283,8 @@ class Residence:
             return
         self._learnt.awake = True
         self.pool.keep_learnt()
-        await self.measure(time.monotonic())
+        if not self.size.seen:
+            await self.measure(time.monotonic())
         if not known:
             fits = self._memory.fits(self)
             self.owed = False

@@ -25,11 +25,13 @@ Sizes = dict[str, float]  # bytes by store: the machine, or the name of a device
 
 
 class Seen(NamedTuple):
-    """What a replica takes now: bytes of the machine, and of its device (None: that is not told)."""
+    """What a replica takes now: bytes of the machine, ``growth`` of them as it foretold or to come, and of its
+    device (None: that is not told)."""
 
     replica: str
     kind: str
     machine: int
+    growth: int
     device: int | None
 
 
@@ -173,6 +175,11 @@ class Size:
             seconds=seconds,
             devices=devices,
         )
+        if len(replicas) == 1 and device not in self._devices.budgets:
+            # To look once more would tell the same: the kernel goes through all pages for it, milliseconds.
+            self.measured(
+                [Seen(replica.id, kind_of(device), loaded, replica.growth, None)], time.monotonic()
+            )
         return True
 
     def _footprint_on(
@@ -193,6 +200,11 @@ class Size:
 
     # --- while it is awake
 
+    @property
+    def seen(self) -> bool:
+        """Whether it was measured since it was loaded."""
+        return self._machine > 0
+
     def due(self, now: float) -> bool:
         """Whether it has settled and was not measured since."""
         return now >= self._settles_at
@@ -206,6 +218,7 @@ class Size:
                     each.id,
                     kind_of(device),
                     _taken(each, pid),
+                    each.growth,
                     self._devices.of_process(device, pid) if device in self._devices.budgets else None,
                 )
                 for each, device, pid in there
@@ -223,7 +236,8 @@ class Size:
         sizes = [each.machine for each in seen]
         self._machine = sum(sizes)
         self._on_devices |= {each.replica: each.device for each in seen if each.device is not None}
-        most = self._most(MACHINE, known.loaded, known.most, sizes, settled)
+        alone = [max(0, each.machine - each.growth) for each in seen]
+        most = self._most(MACHINE, known.loaded, known.most, alone, settled)
         devices = dict(known.devices)
         for kind, before in known.devices.items():
             there = [each.device for each in seen if each.kind == kind and each.device is not None]
@@ -248,7 +262,8 @@ class Size:
             needs = self.needs([each.seat.device for each in replicas])
             # Not if one starts on another device, because the first one fails.
             return self._granted if self._granted.keys() == needs.keys() else needs
-        sizes: Sizes = {MACHINE: max(self._machine, known.most * len(replicas))}
+        growth = sum(each.growth for each in replicas)
+        sizes: Sizes = {MACHINE: max(self._machine, known.most * len(replicas) + growth)}
         for each in replicas:
             device = each.seat.device
             if device in self._devices.budgets:
@@ -267,7 +282,8 @@ class Size:
         if known is None:
             return 0
         if store == MACHINE:
-            return self._machine - known.loaded * len(replicas)
+            growth = sum(each.growth for each in replicas)
+            return self._machine - growth - known.loaded * len(replicas)
         there = [each for each in replicas if each.seat.device == store and each.id in self._on_devices]
         seen = self._known(store)
         return 0 if seen is None else sum(self._on_devices[each.id] - seen.loaded for each in there)

@@ -90,6 +90,11 @@ class Router:
         ):
             request.client = self._dataplane.check_key(request.bearer())
 
+    def admit_passed(self, request: Request) -> None:
+        """The same for what a front passes on, which has looked at the key: who it is from."""
+        if self._dataplane.table.keys is not None:
+            request.client = request.header(b"modelyard-client") or ""
+
     def _check_browser(self, request: Request) -> None:
         headers = request.headers
         host = headers.get(b"host")
@@ -165,19 +170,22 @@ class Router:
             wait = jobs.asynchronous(request)
             if wait is not None and self.jobs is not None:
                 return self._keep(self.jobs, request, wait)
-        return self._route(request, self._dataplane)
+        return self._route(request, self._dataplane.seen_by(request.client))
 
     async def _keep(self, kept: Jobs, request: Request, wait: float) -> Response:
         """Check a request, which raises what is wrong with it, and make a job of it."""
         try:
-            return await self._route(request, self._checking)
+            seen = self._dataplane.seen_by(request.client)
+            checking = self._checking if seen is self._dataplane else CheckingPlane(seen)
+            return await self._route(request, checking)
         except Fit as fit:
             endpoint = fit.endpoint
         return await jobs.accept(kept, request, endpoint, wait)
 
     def answer(self, request: Request) -> Awaitable[Response]:
-        """The answer to a request that was admitted, decompressed and checked before: a job's."""
-        return self._route(request, self._dataplane)
+        """The answer to a request that was admitted, decompressed and checked before: a job's. It is made for whoever
+        asked, with what his key sees now."""
+        return self._route(request, self._dataplane.seen_by(request.client))
 
     def _route(self, request: Request, plane: Dataplane) -> Awaitable[Response]:
         path = request.path
@@ -200,7 +208,7 @@ class Router:
             case _, ["jobs", *rest] if self.jobs is not None:
                 answer = _find_job(self.jobs, request, rest)
             case "GET" | "HEAD", _:
-                answer = self._find_get(parts)
+                answer = self._find_get(parts, plane)
             case _:
                 answer = None
         if answer is None and parts[:1] == ["node"]:
@@ -244,8 +252,7 @@ class Router:
             case _:
                 return None
 
-    def _find_get(self, parts: list[str]) -> Awaitable[Response] | None:
-        plane = self._dataplane
+    def _find_get(self, parts: list[str], plane: Dataplane) -> Awaitable[Response] | None:
         match parts:
             case ["health"] | ["v2", "health", "live"]:
                 return health.live()

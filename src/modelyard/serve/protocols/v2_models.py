@@ -269,6 +269,7 @@ async def unload(plane: Dataplane, request: Request, name: str) -> Response:
 async def wake(plane: Dataplane, name: str) -> None:
     """Have the model of an endpoint in memory. Raises NotFound, and Unavailable when it cannot be loaded."""
     served = plane.resolve(name)
+    plane.may_manage()
     if served.pool is not None:
         await served.pool.residence.wake(LOAD_LIMIT)
     check_ready(served)
@@ -278,6 +279,7 @@ async def put_to_sleep(plane: Dataplane, name: str) -> None:
     """Take the model of an endpoint out of memory. Raises NotFound, and Conflict where that may not be: it
     is kept, it computes, it never served, or it is elsewhere."""
     served = plane.resolve(name)
+    plane.may_manage()
     if served.pool is None:
         raise Conflict(
             f"{name!r} is served by remotes alone; there is nothing of it in memory.", field="model"

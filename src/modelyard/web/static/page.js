@@ -38,6 +38,13 @@ async function refresh(element) {
 addCopyButtons(document);
 // The end of a log is what happened last.
 for (const log of document.querySelectorAll(".log")) log.scrollTop = log.scrollHeight;
+// Of a large lineage the version whose page this is.
+for (const picture of document.querySelectorAll(".picture")) {
+  const here = picture.querySelector(".here .box");
+  if (!here) continue;
+  picture.scrollTop = here.y.baseVal.value - picture.clientHeight / 2;
+  picture.scrollLeft = here.x.baseVal.value - picture.clientWidth / 2;
+}
 for (const element of document.querySelectorAll("[data-refresh]")) {
   setInterval(() => refresh(element), 2000);
 }

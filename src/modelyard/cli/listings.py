@@ -1,0 +1,64 @@
+"""``modelyard models list`` and ``search``: versions that fit, a page at a time."""
+
+from modelyard.cli.common import client
+from modelyard.cli.output import print_json, print_table, say
+from modelyard.core.listing import Listing, Wanted
+from modelyard.core.units import format_bytes, format_count
+
+
+def find(wanted: Wanted, limit: int, cursor: str | None, *, as_json: bool) -> None:
+    """Print a page; how to see the next goes to stderr."""
+    with client() as platform:
+        page = platform.registry.search(wanted, limit=limit, cursor=cursor)
+    if as_json:
+        print_json(page)
+        return
+    if not page.versions:
+        print(
+            "No version is all of that."
+            if wanted != Wanted()
+            else "No models yet. Deploy one: modelyard deploy ./model.onnx"
+        )
+        return
+    print_table(
+        [
+            "VERSION",
+            "FORMAT",
+            "PARAMETERS",
+            "PRECISION",
+            "SIZE",
+            "LICENCE",
+            "TASK",
+            "ALIASES",
+            "ENDPOINTS",
+            "",
+        ],
+        [_row(each) for each in page.versions],
+        right=(2, 4),
+    )
+    if page.next is not None:
+        say(f"There are more: the same with --cursor {page.next}")
+
+
+def _row(listing: Listing) -> list[str]:
+    state = (
+        "deleted"
+        if listing.deleted is not None
+        else "quarantine"
+        if listing.quarantine is not None
+        else "deprecated"
+        if listing.deprecated is not None
+        else ""
+    )
+    return [
+        f"{listing.model}/{listing.number}",
+        listing.format,
+        "" if listing.parameters is None else format_count(listing.parameters),
+        listing.precision or "",
+        format_bytes(listing.size),
+        listing.licence or "",
+        listing.task or listing.category or "",
+        ", ".join(listing.aliases),
+        ", ".join(listing.endpoints),
+        state,
+    ]

@@ -1,0 +1,95 @@
+"""``modelyard models push`` and ``pull``: files from anywhere become a version, and a version files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from modelyard.cli.common import client
+from modelyard.cli.output import print_facts, print_json
+from modelyard.cli.progress import StageProgress
+from modelyard.cli.sources import Place, place_of
+from modelyard.client.deploy_flow import name_of
+from modelyard.client.push_flow import Arrived
+from modelyard.core.card import Card, MetricsTable, check_card
+from modelyard.core.units import format_bytes
+
+
+def run(
+    model: str,
+    name: str | None,
+    *,
+    trust_pickle: bool,
+    because: str,
+    sha256: str | None,
+    alias: str | None,
+    task: str | None,
+    licence: str | None,
+    tags: Sequence[str],
+    metrics: Sequence[str],
+    tracking: str | None,
+    as_json: bool,
+) -> None:
+    """Raises what hinders the fetching, the upload or the registration."""
+    card = check_card(Card(task=task, licence=licence, tags=tuple(tags), metrics=_metrics(metrics)))
+    if model.startswith("mlflow:"):
+        from modelyard.cli.mlflow import bring_named
+
+        brought = bring_named(model, tracking, trust_pickle=trust_pickle)
+        place, card = Place(brought.folder, brought.source), card.filled(brought.card)
+    elif tracking is not None:
+        raise typer.BadParameter("It is for mlflow:… alone.", param_hint="--tracking-uri")
+    else:
+        place = place_of(model, sha256)
+    called = name_of(place.path, name)
+    with client() as platform, StageProgress(quiet=as_json) as progress:
+        arrived = platform.push(
+            place.path, called, trust_pickle=trust_pickle, because=because, card=card, source=place.source,
+            on_event=progress.show,
+        )  # fmt: skip
+        if alias is not None:
+            platform.registry.alias(called, alias, arrived.version.number, because=because)
+    told = described(arrived, alias)
+    if as_json:
+        print_json(told)
+        return
+    print(f"\n{called}/{arrived.version.number}" + ("" if arrived.new else ", which was there already"))
+    print_facts(
+        [("format", told["format"]), ("size", format_bytes(told["size"])), ("digest", told["digest"])]
+    )
+    print(f"\nDeploy it: modelyard deploy {called}/{arrived.version.number}")
+
+
+def pull(name: str, to: Path | None, *, as_json: bool) -> None:
+    """Raises NotFound, Conflict for a folder that is there."""
+    with client() as platform, StageProgress(quiet=as_json) as progress:
+        pulled = platform.pull(name, to, on_event=progress.show)
+    if as_json:
+        print_json(
+            {"model": pulled.version.model, "version": pulled.version.number, "folder": str(pulled.folder)}
+        )
+    else:
+        print(pulled.folder)
+
+
+def described(arrived: Arrived, alias: str | None) -> Mapping[str, Any]:
+    """What came, as JSON has it."""
+    version = arrived.version
+    return {
+        "model": version.model, "version": version.number, "new": arrived.new, "digest": version.digest,
+        "format": version.analysis.format, "size": version.manifest.size, "alias": alias, "url": arrived.url,
+    }  # fmt: skip
+
+
+def _metrics(pairs: Sequence[str]) -> tuple[MetricsTable, ...]:
+    rows: list[tuple[str | int | float | None, ...]] = []
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        try:
+            rows.append((name, float(value)))
+        except ValueError as error:
+            raise typer.BadParameter(f"{pair!r} is not NAME=NUMBER.", param_hint="--metric") from error
+        if not separator or not name:
+            raise typer.BadParameter(f"{pair!r} is not NAME=NUMBER.", param_hint="--metric")
+    return (MetricsTable(title="Metrics", columns=("metric", "value"), rows=tuple(rows)),) if rows else ()

@@ -1,0 +1,73 @@
+"""What ``modelyard store`` does."""
+
+import sys
+
+from modelyard.cli.common import client
+from modelyard.cli.output import print_json, print_table, say
+from modelyard.client.answers import StoreReport
+from modelyard.core.units import format_bytes
+
+
+def usage(*, as_json: bool) -> None:
+    """What each model takes."""
+    with client() as platform:
+        told = platform.store_usage()
+    if as_json:
+        print_json(told)
+        return
+    if not told.models:
+        print("No models yet.")
+        return
+    print_table(
+        ["MODEL", "FILES", "SIZE", "ITS OWN", "SHARED"],
+        [
+            [each.model, str(each.blobs), *map(format_bytes, (each.logical, each.own, each.shared))]
+            for each in told.models
+        ],
+        right=(1, 2, 3, 4),
+    )
+    share = f" ({told.stored / told.logical:.0%})" if told.logical else ""
+    print(
+        f"\n{format_bytes(told.logical)} of files are kept as {format_bytes(told.stored)}{share} in {told.place}."
+    )
+    if told.cached:
+        print(f"The cache has {format_bytes(told.cached)}, which can be made again.")
+
+
+def verify(*, deep: bool, repair: bool, as_json: bool) -> bool:
+    """Whether everything is in order at the end."""
+    progress = None if as_json or not sys.stderr.isatty() else _progress
+    with client() as platform:
+        told = platform.verify_store(deep=deep, repair=repair, on_progress=progress)
+    if as_json:
+        print_json(told)
+    else:
+        for each in told.troubles:
+            state = "repaired" if each.repaired else each.kind
+            print(
+                f"{state}: {', '.join(each.used_by)}: {each.message} ({each.sha256[:16]} in {each.place})"
+            )
+        how = "read and compared" if deep else "there, of the right size"
+        right = told.blobs - sum(not each.repaired for each in told.troubles)
+        print(f"{right} of {told.blobs} blobs ({format_bytes(told.bytes)}) are {how}.")
+    return all(each.repaired for each in told.troubles)
+
+
+def _progress(report: StoreReport) -> None:
+    say(
+        f"{report.blobs} of {report.all_blobs} blobs, {format_bytes(report.bytes)} of "
+        f"{format_bytes(report.all_bytes)}, {len(report.troubles)} not in order"
+    )
+
+
+def collect(*, as_json: bool) -> None:
+    """Raises Unavailable when no platform runs."""
+    with client() as platform:
+        told = platform.collect_store()
+    if as_json:
+        print_json(told)
+        return
+    print(
+        f"{told.blobs} blobs, {told.packs} packs and {told.cached} files of the cache removed or packed anew; "
+        f"{told.settled} new blobs looked at, {told.cooled} kept smaller since nobody used them. Packs gave {format_bytes(told.freed)} back."
+    )

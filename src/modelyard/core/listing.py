@@ -1,0 +1,120 @@
+"""A version as search finds it, and what may be searched by."""
+
+import re
+from typing import Literal, get_args
+
+from modelyard.core.model import Analysis, Mark
+from modelyard.core.struct import Noun
+
+Status = Literal["usable", "deployed", "deprecated", "quarantined", "deleted"]
+Sort = Literal["newest", "oldest", "name", "size", "-size", "parameters", "-parameters"]
+SORTS: tuple[Sort, ...] = get_args(Sort)
+MOST = 200  # listings of a page
+
+_PRECISIONS = {
+    "f64": "float64", "f32": "float32", "fp32": "float32", "f16": "float16", "fp16": "float16", "bf16": "bfloat16",
+    "i8": "int8", "u8": "uint8", "i4": "int4", "u4": "uint4",
+}  # fmt: skip
+
+
+class Listing(Noun):
+    """One version. ``size`` is the bytes of all files; ``precision`` the element type of most weights, ``parameters``
+    their count, None where the files do not tell. ``endpoints`` want or serve it; ``quarantine`` is why it may not be
+    deployed."""
+
+    model: str
+    number: int
+    digest: str
+    created: float
+    format: str
+    adapter: str
+    size: int
+    title: str = ""
+    parameters: int | None = None
+    precision: str | None = None
+    architecture: str | None = None
+    task: str | None = None
+    category: str | None = None
+    licence: str | None = None
+    commercial: bool | None = None
+    tags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    latest: bool = False
+    deprecated: Mark | None = None
+    deleted: Mark | None = None
+    quarantine: str | None = None
+
+
+class Page(Noun):
+    """Some listings; ``next`` is the cursor of those that follow (None: there are none)."""
+
+    versions: tuple[Listing, ...]
+    next: str | None = None
+
+
+class Wanted(Noun):
+    """What is searched for; None and empty ask for nothing. All that is asked for must hold.
+
+    ``name`` is a model's, or the beginning of one with ``*`` behind it; every word of ``text`` must begin a word of the
+    name, card, README or facts. Sizes are bytes, both bounds count as within; a version whose parameters are not known is within
+    no bounds. Without ``all_versions`` only the latest of each model that is not deleted is found; what is deleted
+    only with the status *deleted*.
+    """
+
+    name: str | None = None
+    text: str | None = None
+    task: str | None = None
+    category: str | None = None
+    architecture: str | None = None
+    licence: str | None = None
+    commercial: bool | None = None
+    format: str | None = None
+    adapter: str | None = None
+    precision: str | None = None
+    tags: tuple[str, ...] = ()
+    alias: str | None = None
+    min_size: int | None = None
+    max_size: int | None = None
+    min_parameters: int | None = None
+    max_parameters: int | None = None
+    status: Status | None = None
+    project: str | None = None
+    all_versions: bool = False
+    sort: Sort = "newest"
+
+
+class Facts(Noun):
+    """What of an analysis can be searched by."""
+
+    format: str
+    adapter: str
+    architecture: str | None
+    precision: str | None
+    parameters: int | None
+    licence: str | None
+    imports: tuple[str, ...]
+
+
+def facts_of(analysis: Analysis) -> Facts:
+    """What ``analysis`` says; of several architectures the first."""
+    told = analysis.details
+    return Facts(
+        format=analysis.format,
+        adapter=analysis.adapter,
+        architecture=told.get("architecture", "").split(",")[0].strip()[:200]
+        or told.get("estimator")
+        or None,
+        precision=precision_of(analysis.precision or told.get("precision", "")),
+        parameters=analysis.parameters,
+        licence=None if analysis.licence is None else analysis.licence.spdx,
+        imports=analysis.imports,
+    )
+
+
+def precision_of(told: str) -> str | None:
+    """``float32`` for ``F32``, ``fp32`` and ``float32 99%, int64 1%``; None for what says nothing."""
+    first = re.split(r"[\s,]", told.strip().lower(), maxsplit=1)[0]
+    if first in ("", "no", "type", "unknown"):
+        return None
+    return _PRECISIONS.get(first, first)[:32]

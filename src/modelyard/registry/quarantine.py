@@ -1,0 +1,81 @@
+"""Versions that may be looked at and not deployed: because of what was found in them, whenever that was."""
+
+import logging
+from collections.abc import Callable
+
+from modelyard.analyze import families
+from modelyard.core.errors import ModelyardError, RejectedContent
+from modelyard.core.model import Version
+from modelyard.core.scan import VerdictName, VersionScan
+from modelyard.registry.scan.safety import Safety, told
+from modelyard.store.versions import Versions
+
+_log = logging.getLogger("modelyard.quarantine")
+
+# Whoever deploys these knows that they are programs.
+CODE = frozenset({"function", "command"}) | families.names()
+
+
+def reason(version: Version, scan: VersionScan) -> str | None:
+    """Why a version may not be deployed by what its scan says; None: it may."""
+    bad = [file for file in scan.files if file.verdict == "malicious"]
+    if bad:
+        return f"It is malicious: {told(bad, 'malicious')}."
+    if version.trusted or version.analysis.adapter in CODE:
+        return None
+    levels: tuple[tuple[VerdictName, str], ...] = (
+        ("executes", "could run code"),
+        ("unreadable", "cannot be read to the end"),
+    )
+    for level, what in levels:
+        bad = [file for file in scan.files if file.verdict == level]
+        if bad:
+            return f"It {what}, and nobody said that it is trusted: {told(bad, level)}."
+    return None
+
+
+def settle(versions: Versions, version: Version, scan: VersionScan) -> Version:
+    """Put a version into quarantine, or take it out, by what its scan says."""
+    why = reason(version, scan)
+    if why == version.quarantine:
+        return version
+    if why is not None:
+        _log.warning("%s version %d is in quarantine: %s", version.model, version.number, why)
+    return versions.set_quarantine(version.model, version.number, why)
+
+
+def require_safe(
+    safety: Safety,
+    versions: Versions,
+    version: Version,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Version:
+    """Scan what has not been scanned by the present scanners, and raise RejectedContent when the version may not be
+    deployed. Raises ScannerAway."""
+    version = settle(versions, version, safety.scan(version, progress=progress))
+    if version.quarantine is not None:
+        raise RejectedContent(
+            f"{version.model} version {version.number} is in quarantine. {version.quarantine} See `modelyard models "
+            f"scan {version.model}/{version.number}`; when you trust it, deploy its files again with --trust-pickle "
+            "--because 'WHY' (a malicious one is refused all the same).",
+            field="version",
+        )
+    return version
+
+
+def recheck(safety: Safety, versions: Versions, stop: Callable[[], bool] = lambda: False) -> int:
+    """Scan every version again for which a scanner is new or has new signatures; how many changed."""
+    changed = 0
+    for version in versions.all():
+        if stop():
+            break
+        try:
+            now = settle(versions, version, safety.scan(version))
+        except ModelyardError as error:
+            _log.warning(
+                "%s version %d was not scanned again: %s", version.model, version.number, error.message
+            )
+            continue
+        changed += now.quarantine != version.quarantine
+    return changed

@@ -1,0 +1,98 @@
+"""Cards: filled by catalogs and READMEs, changed by people, who have the last word."""
+
+import pytest
+
+from modelyard.core.card import Card, MetricsTable
+from modelyard.core.errors import InvalidInput, NotFound
+from modelyard.core.listing import Wanted
+from support.registry import Registry
+
+
+def test_a_model_begins_with_an_empty_card(registry: Registry) -> None:
+    registry.add("m")
+    answer = registry.cards.get("m")
+    assert (answer.card, answer.readme, answer.set_by) == (Card(), False, None)
+
+
+def test_what_is_changed_is_changed_and_the_rest_stays(registry: Registry) -> None:
+    registry.add("m", card=Card(title="A model", licence="MIT", tags=("b", "a")))
+    registry.cards.change("m", {"task": "embedding", "text": "# Hello"}, who="ada")
+    answer = registry.cards.get("m")
+    assert answer.card == Card(
+        title="A model", text="# Hello", task="embedding", licence="MIT", commercial=True, tags=("a", "b")
+    )
+    assert answer.set_by == "ada"
+
+
+def test_a_licence_brings_its_own_word_on_commercial_use(registry: Registry) -> None:
+    registry.add("m", card=Card(licence="mit"))
+    assert registry.cards.get("m").card.commercial is True
+    assert registry.cards.change("m", {"licence": "CC-BY-NC-4.0"}, who="ada").commercial is False
+    assert registry.cards.change("m", {"licence": "LicenseRef-Ours"}, who="ada").commercial is None
+    assert registry.cards.change(
+        "m", {"licence": "LicenseRef-Ours", "commercial": True}, who="ada"
+    ).commercial
+
+
+def test_what_people_said_is_not_filled_over(registry: Registry) -> None:
+    registry.add("m")
+    registry.cards.change("m", {"licence": "MIT"}, who="ada")
+    registry.add("m", card=Card(licence="GPL-3.0", category="docking"))
+    card = registry.cards.get("m").card
+    assert (card.licence, card.category) == ("MIT", "docking")
+
+
+def test_the_readme_of_a_version_is_the_text_until_one_is_set(registry: Registry) -> None:
+    registry.add("m", readme="# One")
+    registry.add("m", readme="# Two")
+    registry.add("m")
+    assert [registry.cards.get("m", n).card.text for n in (1, 2, 3)] == ["# One", "# Two", None]
+    assert [registry.cards.get("m", n).readme for n in (1, 2, 3)] == [True, True, False]
+    registry.cards.change("m", {"text": "# Ours"}, who="ada")
+    assert (registry.cards.get("m", 1).card.text, registry.cards.get("m", 1).readme) == ("# Ours", False)
+    registry.cards.change("m", {"text": None}, who="ada")
+    assert registry.cards.get("m", 1).card.text == "# One"
+
+
+def test_a_readme_that_comes_later_with_the_same_files_is_kept(registry: Registry) -> None:
+    registry.add("m", of="these")
+    registry.add("m", of="these", readme="# About whales")
+    assert registry.cards.get("m", 1).card.text == "# About whales"
+    assert registry.listings.search(Wanted(text="whale")).versions[0].number == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"task": "Two Words"}, "task"),
+        ({"tags": ["ok", "Ö"]}, "tags"),
+        ({"licence": "what ever!"}, "licence"),
+        ({"paper": "javascript:alert(1)"}, "paper"),
+        ({"homepage": "ftp://x"}, "homepage"),
+        ({"colour": "red"}, "card"),
+        ({"title": 3}, "card"),
+        ({"metrics": [{"title": "t", "columns": ["a"], "rows": [[1, 2]]}]}, "metrics[0].rows[0]"),
+        ({"text": "x" * 300_000}, "text"),
+    ],
+)
+def test_what_no_card_says_is_refused_by_its_field(registry: Registry, given: dict, field: str) -> None:
+    registry.add("m")
+    with pytest.raises(InvalidInput) as told:
+        registry.cards.change("m", given, who="ada")
+    assert told.value.field == field
+    assert registry.cards.get("m").card == Card()
+
+
+def test_metrics_are_kept_as_tables(registry: Registry) -> None:
+    registry.add("m")
+    table = {"title": "GLUE", "columns": ["task", "score"], "rows": [["sst2", 0.93], ["cola", 0.51]]}
+    card = registry.cards.change("m", {"metrics": [table]}, who="ada")
+    rows = (("sst2", 0.93), ("cola", 0.51))
+    assert card.metrics == (MetricsTable(title="GLUE", columns=("task", "score"), rows=rows),)
+
+
+def test_a_model_that_is_not_there_has_no_card(registry: Registry) -> None:
+    with pytest.raises(NotFound):
+        registry.cards.get("m")
+    with pytest.raises(NotFound):
+        registry.cards.change("m", {}, who="ada")

@@ -1,0 +1,113 @@
+"""The registry browser: what is found, what is said when nothing is, and addresses that can be passed on."""
+
+import re
+from pathlib import Path
+
+from modelyard.core.card import Card
+from modelyard.core.manifest import FileEntry, Manifest
+from modelyard.core.model import Analysis
+from support.pages import TestClient, add, perceptron, platform_of
+
+
+def named(text: str) -> list[str]:
+    return re.findall(r'class="name" href="/models/([^"/]+)/versions', text)
+
+
+def many(registry: TestClient, count: int) -> None:
+    versions = platform_of(registry).versions
+    for number in range(count):
+        files = Manifest(files=(FileEntry(path="m", size=number, sha256=f"{number:064x}"),))
+        card = Card(task="docking" if number % 2 else "regression", licence="MIT")
+        versions.add(f"m{number:03}", files, Analysis(format="onnx", adapter="onnx"), False, card=card)
+
+
+def test_an_empty_registry_says_how_to_begin(registry: TestClient) -> None:
+    text = registry.get("/models").text
+    assert "There is no model yet" in text
+    assert 'href="/upload"' in text and "modelyard deploy ./model.onnx" in text
+
+
+def test_models_are_found_by_words_and_filters(registry: TestClient, tmp_path: Path) -> None:
+    add(
+        registry,
+        "fraud",
+        {"model.onnx": perceptron(tmp_path), "README.md": b"---\nlicense: mit\n---\nPayments.\n"},
+    )
+    add(registry, "other", {"model.onnx": perceptron(tmp_path, seed=1)})
+    assert named(registry.get("/models").text) == ["other", "fraud"]
+    assert named(registry.get("/models?text=payment").text) == ["fraud"]
+    assert named(registry.get("/models?licence=MIT&format=onnx").text) == ["fraud"]
+    text = registry.get("/models?licence=MIT").text
+    assert "<strong>1</strong> version found" in text
+    assert 'class="chip" href="/models?"' in text  # takes the filter away
+
+
+def test_every_model_is_on_exactly_one_page(registry: TestClient) -> None:
+    many(registry, 75)
+    seen: list[str] = []
+    address: str | None = "/models?sort=name"
+    while address is not None:
+        text = registry.get(address).text
+        seen += named(text)
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        address = following[1].replace("&amp;", "&") if following else None
+    assert seen == [f"m{number:03}" for number in range(75)]
+
+
+def test_facets_have_counts_and_lead_to_the_filter(registry: TestClient) -> None:
+    many(registry, 5)
+    text = registry.get("/models").text
+    assert re.search(
+        r'href="/models\?task=regression"[^>]*><bdi>regression</bdi> <span class="dim">3</span>', text
+    )
+
+
+def test_what_nothing_is_says_so_and_how_to_go_on(registry: TestClient) -> None:
+    many(registry, 1)
+    text = registry.get("/models?text=nowhere").text
+    assert "Nothing is all of that" in text and "<strong>0</strong>" in text
+
+
+def test_an_address_that_cannot_be_is_a_page_that_says_why(registry: TestClient) -> None:
+    for address, told in (
+        ("/models?colour=red", "nothing that can be searched by"),
+        ("/models?min_size=huge", "is not a size"),
+        ("/models?cursor=rubbish", "This is no cursor"),
+        ("/models?status=gone", "status"),
+    ):
+        page = registry.get(address)
+        assert page.status_code == 400 and told in page.text and "<h1>" in page.text
+
+
+def test_what_is_asked_for_is_shown_as_text(registry: TestClient) -> None:
+    many(registry, 1)
+    page = registry.get(
+        "/models", params={"text": "<script>alert(1)</script>", "architecture": '"><b>\u202e'}
+    )
+    assert "<script>alert" not in page.text and '"><b>' not in page.text
+    assert "\u202e" not in page.text.replace('value="&#34;&gt;&lt;b&gt;\u202e"', "")
+
+
+def test_a_path_without_a_page_is_told_on_one_to_a_browser_and_in_json_to_a_program(
+    registry: TestClient,
+) -> None:
+    page = registry.get("/nothing/here")
+    assert page.status_code == 404 and "There is no such page" in page.text
+    assert registry.get("/nothing/here", headers={"accept": "*/*"}).json()["code"] == "not_found"
+    assert registry.get("/api/v1/nothing").json()["code"] == "not_found"
+
+
+def test_with_authentication_every_page_asks_for_the_key(tmp_path: Path) -> None:
+    from support.pages import browser_of
+
+    with browser_of(tmp_path / "home", authentication=True) as browser:
+        for path in (
+            "/models",
+            "/models/m",
+            "/catalog",
+            "/upload",
+            "/jobs/x",
+            "/models/m/versions/1/files/a",
+        ):
+            page = browser.get(path, follow_redirects=False)
+            assert (page.status_code, page.headers["location"]) == (303, "/login"), path
