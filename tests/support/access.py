@@ -80,11 +80,12 @@ def things(platform: Platform, project: str) -> Things:
     model = f"{project}-model"
     data = f"the bytes of {project}".encode()
     sha256 = hashlib.sha256(data).hexdigest()
-    platform.blobs.put([data], sha256=sha256, size=len(data))
     entry = FileEntry(path="model.onnx", size=len(data), sha256=sha256)
-    version, _ = platform.versions.add(
-        model, Manifest(files=(entry,)), Analysis(format="onnx", adapter="onnx"), False, project=project
-    )
+    with platform.blobs.referring():  # the janitor of a platform that has just begun is at work
+        platform.blobs.put([data], sha256=sha256, size=len(data))
+        version, _ = platform.versions.add(
+            model, Manifest(files=(entry,)), Analysis(format="onnx", adapter="onnx"), False, project=project
+        )
     platform.aliases.move(model, "production", version.number, who="test", why="")
     environment = hashlib.sha256(project.encode()).hexdigest()
     with platform.changes:
