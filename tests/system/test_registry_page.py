@@ -161,8 +161,8 @@ def test_an_upload_goes_on_after_a_reload_and_a_part_that_failed(
     page.click("#go")
     while "16.8 MB of" not in page.inner_text("#far"):
         page.wait_for_timeout(50)
+    page.reload()  # before they are let go of: else some would still arrive
     page.unroute("**/parts/*")
-    page.reload()
 
     again: list[str] = []
 

@@ -114,10 +114,10 @@ class Sending {
   }
 
   async put({ sha256, file, start, end, tail }) {
-    const body = await file.slice(start, end).arrayBuffer();
+    const body = file.slice(start, end); // the browser reads it while it sends
     const headers = { "content-type": "application/octet-stream" };
     if (tail && crypto.subtle) { // only on https and on this machine
-      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await body.arrayBuffer()));
       headers["content-digest"] = `sha-256=:${btoa(String.fromCharCode(...digest))}:`;
     }
     await this.fetch("PUT", `/uploads/${this.upload.id}/blobs/${sha256}${tail}`, { body, headers });
