@@ -1,6 +1,5 @@
 """Reads members of a zip inside bounds, and refuses what two readers of zips could read differently."""
 
-import io
 import lzma
 import struct
 import zipfile
@@ -11,6 +10,7 @@ from modelyard.analyze.window import Window
 from modelyard.core.errors import RejectedContent
 from modelyard.core.files import Files
 from modelyard.core.units import format_bytes
+from modelyard.host.seekable import Seekable
 
 MAX_DIRECTORY: Final = 8 * 1024 * 1024
 MAX_EXPANDED: Final = 1024**3
@@ -33,7 +33,7 @@ class Archive:
         self._what, self._again = what, again
         self._window = Window(files, path)
         try:
-            self._zip = zipfile.ZipFile(_File(self._window))
+            self._zip = zipfile.ZipFile(Seekable(self._window, MAX_DIRECTORY))
             members = self._zip.infolist()
         except _ERRORS as error:
             raise self.corrupt(f"its zip directory cannot be read ({error})") from error
@@ -95,36 +95,3 @@ class Archive:
         return RejectedContent(
             f"{self.path} is not {self._what}, or it is corrupt: {why}. {self._again}.", field=self.path
         )
-
-
-class _File(io.RawIOBase):
-    """A file of ``Files`` as zipfile wants it; a read is at most 8 MiB."""
-
-    def __init__(self, window: Window) -> None:
-        self._window = window
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        base = (0, self._position, self._window.size)[whence]
-        if base + offset < 0:
-            raise ValueError("a negative place in the file")
-        self._position = base + offset
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(self._window.size - self._position, 0)
-        length = left if size < 0 else min(size, left)
-        if length > MAX_DIRECTORY:
-            raise ValueError("its directory is too large")
-        data = self._window.read(self._position, length)
-        self._position += length
-        return data

@@ -8,7 +8,11 @@ _MOST = 32 * 1024 * 1024  # bytes of one read: a directory may be that large
 
 
 class Reader(io.RawIOBase):
-    """A file that can only be read; a read over 32 MiB is refused with ValueError."""
+    """A file that can only be read; a read over 32 MiB is refused with ValueError.
+
+    As ``host.seekable``, but that the size is asked for only when it must be: of what is packed nobody knows it before
+    all of it was unpacked.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source
