@@ -114,7 +114,8 @@ def _ask(name: str, module, plan: Plan) -> bool:
         result = {**head, **module.measure(plan)}
     except Exception as trouble:
         # One question that cannot be answered must not cost the answers to the others.
-        print(f"{type(trouble).__name__}: {trouble}", file=sys.stderr, flush=True)
+        told = getattr(trouble, "stderr", None) or ""  # what a program said that ended with an error
+        print(f"{type(trouble).__name__}: {trouble}\n{told}", file=sys.stderr, flush=True)
         return False
     result["seconds"] = round(time.monotonic() - started, 1)
     path = save(name, result)

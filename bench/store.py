@@ -5,17 +5,20 @@ beside it one that only hashes and writes and flushes, the most that a machine c
 own. Then it is looked at for pieces (what the platform does behind it), laid out by a link; a sibling of which a
 tenth of the tensors is other, and the same weights as ONNX with external data and as a torch zip, are taken in and
 what the disk has more is counted, with all rows. A sibling is put together of pieces (its bytes compared by their
-digest), beside `cp` with a flush. DVC and MLflow keep the same files by their own commands; a bucket's server gets
-them once by a plain copy and once by ours.
+digest), beside `cp` with a flush. DVC and MLflow keep the same files by their own commands, huggingface_hub's cache gets
+them from a server on this machine; a bucket's server gets them once by a plain copy and once by ours.
 """
 
+import contextlib
 import json
+import mmap
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ BYTES = 2_000_000_000
 _TENSORS = 20
 DVC = Peer("dvc", "DVC", "", ("dvc>=3.60,<4",))
 MLFLOW = Peer("mlflow", "MLflow", "", ("mlflow-skinny>=3,<4", "sqlalchemy>=2,<3", "alembic"))
+HUB = Peer("huggingface_hub", "huggingface_hub's cache, from a server here", "", ("huggingface_hub>=1,<2",))
 
 _FLOOR = """
 import hashlib, os, sys, time
@@ -119,6 +123,16 @@ with mlflow.start_run():
 print(time.perf_counter() - started)
 """
 
+_HUB = """
+import os, sys, time
+url, cache, name = sys.argv[1:]
+os.environ.update(HF_ENDPOINT=url, HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
+from huggingface_hub import snapshot_download
+started = time.perf_counter()
+snapshot_download(name, cache_dir=cache)
+print(time.perf_counter() - started)
+"""
+
 
 def seconds(plan: Plan) -> float:
     return (20 if plan.quick else 120) + plan.repeats * (5 if plan.quick else 60)
@@ -131,8 +145,8 @@ def measure(plan: Plan) -> dict[str, Any]:
         files = _files(here / "files", size)
         rounds = [_round(here, files) for _ in range(plan.repeats)]
         peers = {
-            peer.name: _peer(peer, here, files)
-            for peer in (DVC, MLFLOW)
+            peer.name: _peer(here / peer.name, peer, keep, kept, files)
+            for peer, keep, kept in ((DVC, _dvc, ".dvc/cache"), (MLFLOW, _mlflow, "artifacts"), (HUB, _hub, "cache"))
             if plan.wants(peer.name)
         }  # fmt: skip
         bucket = _bucket(here, files)
@@ -201,7 +215,7 @@ def _bucket(here: Path, files: dict[str, list[str]]) -> dict[str, Any]:
 
     home = here / "in-bucket"
     home.mkdir()
-    with S3Server(here / "s3") as server:
+    with S3Server(here / "s3", volumes=400) as server:
         kept = dict(os.environ)
         os.environ.update(server.variables)
         try:
@@ -232,20 +246,19 @@ def _du(place: Path) -> int:
     return int(told.split()[0])
 
 
-def _peer(peer: Peer, here: Path, files: dict[str, list[str]]) -> dict[str, Any]:
+def _peer(
+    place: Path, peer: Peer, keep: Callable[[Path, Path, str, list[str]], float], kept: str, files: dict[str, list[str]]
+) -> dict[str, Any]:
     """Seconds of taking the first in, and the bytes that each added; or why it could not be asked."""
-    place = here / peer.name
     place.mkdir()
     try:
         python = peer.install()
         found: dict[str, Any] = {"seconds": None, "added": {}}
         before = 0
         for kind, paths in files.items():
-            took = _dvc(python, place, kind, paths) if peer is DVC else float(
-                _python(_MLFLOW, str(place), *paths, python=str(python), cwd=place)
-            )  # fmt: skip
+            took = keep(python, place, kind, paths)
             found["seconds"] = found["seconds"] or took
-            now = _du(place / ".dvc" / "cache") if peer is DVC else _du(place / "artifacts")
+            now = _du(place / kept)
             found["added"][kind] = now - before
             before = now
         return found
@@ -254,6 +267,25 @@ def _peer(peer: Peer, here: Path, files: dict[str, list[str]]) -> dict[str, Any]
         return {"failed": told.strip().splitlines()[-1][:300] if told.strip() else str(error)[:300]}
     finally:
         shutil.rmtree(place)
+
+
+def _mlflow(python: Path, place: Path, kind: str, paths: list[str]) -> float:
+    return float(_python(_MLFLOW, str(place), *paths, python=str(python), cwd=place))
+
+
+def _hub(python: Path, place: Path, kind: str, paths: list[str]) -> float:
+    from support.hub import Hub
+
+    with contextlib.ExitStack() as stack:
+        mapped: dict[str, mmap.mmap] = {}
+        for path in paths:
+            file = stack.enter_context(open(path, "rb"))
+            mapped[Path(path).name] = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        hub = Hub({f"bench/{kind}": mapped})
+        for data in mapped.values():
+            hub.digest(data)  # not in the time that is taken
+        url = stack.enter_context(hub.serve())
+        return float(_python(_HUB, url, str(place / "cache"), f"bench/{kind}", python=str(python), cwd=place))
 
 
 def _dvc(python: Path, place: Path, kind: str, paths: list[str]) -> float:
@@ -309,7 +341,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
         ("Modelyard", speed("base", "taken"), f"{_percent(result, 'sibling'):.1f} %", f"{_formats(result):.1f} %"),
         ("`cp`", speed("cp"), "100.0 %", "200.0 %"),
     ]  # fmt: skip
-    for peer in (DVC, MLFLOW):
+    for peer in (DVC, MLFLOW, HUB):
         told = result["peers"].get(peer.name)
         if told is None:
             continue

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import mmap
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +16,20 @@ class Hub:
     """``repositories``: files by path of each. ``break_after``: bytes of a body after which the connection
     is cut, once; ``status``: what every request is answered with instead (0: nothing)."""
 
-    def __init__(self, repositories: Mapping[str, Mapping[str, bytes]]) -> None:
+    def __init__(self, repositories: Mapping[str, Mapping[str, bytes | mmap.mmap]]) -> None:
         self.repositories = repositories
         self.sha = SHA
         self.break_after: int | None = None
         self.status = 0
         self.headers: dict[str, str] = {}
         self.asked: list[tuple[str, str, str]] = []  # method, path, range
+        self._digests: dict[int, tuple[bytes | mmap.mmap, str]] = {}
+
+    def digest(self, data: bytes | mmap.mmap) -> str:
+        """SHA-256 in hexadecimal; of the same object only once."""
+        if id(data) not in self._digests:
+            self._digests[id(data)] = (data, hashlib.sha256(data).hexdigest())
+        return self._digests[id(data)][1]
 
     @contextmanager
     def serve(self) -> Iterator[str]:
@@ -80,13 +88,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if "/tree/" in path:
             listed = [
-                {"type": "file", "path": each, "size": len(data), "oid": _digest(data)[:40]}
+                {"type": "file", "path": each, "size": len(data), "oid": self.hub.digest(data)[:40]}
                 for each, data in files.items()
             ]
             self._send(200, json.dumps(listed).encode(), {"Content-Type": "application/json"}, body=body)
             return
         siblings = [
-            {"rfilename": each, "size": len(data), "blobId": _digest(data)[:40]}
+            {"rfilename": each, "size": len(data), "blobId": self.hub.digest(data)[:40]}
             for each, data in files.items()
         ]
         told = {"id": name, "sha": self.hub.sha, "siblings": siblings, "private": False, "gated": False}
@@ -99,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"", {"X-Error-Code": "EntryNotFound"}, body=body)
             return
         headers = {
-            "ETag": f'"{_digest(data)[:40]}"',
+            "ETag": f'"{self.hub.digest(data)[:40]}"',
             "X-Repo-Commit": self.hub.sha,
             "Accept-Ranges": "bytes",
         }
@@ -111,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         self._send(206, data[start:], headers, body=body)
 
-    def _send(self, status: int, data: bytes, headers: Mapping[str, str], *, body: bool) -> None:
+    def _send(self, status: int, data: bytes | mmap.mmap, headers: Mapping[str, str], *, body: bool) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -127,7 +135,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         self.wfile.write(data)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

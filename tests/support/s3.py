@@ -14,10 +14,14 @@ KEY, SECRET = "test-key", "test-secret"
 
 
 class S3Server:
-    """A context manager that leaves no process behind; its buckets are made when something is put into them."""
+    """A context manager that leaves no process behind; its buckets are made when something is put into them.
 
-    def __init__(self, folder: Path) -> None:
+    It holds ``volumes`` times 64 MiB.
+    """
+
+    def __init__(self, folder: Path, volumes: int = 20) -> None:
         self.folder = folder
+        self.volumes = volumes
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -48,8 +52,8 @@ class S3Server:
             self.process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("weed")), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
                  f"-dir={self.folder / 'data'}", *ports, "-filer", "-s3", f"-s3.port={self.port}",
-                 f"-s3.config={self.folder / 's3.json'}", "-volume.max=20", "-master.volumeSizeLimitMB=64",
-                 "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.port.iceberg=0", "-s3.port.lance=0"],
+                 f"-s3.config={self.folder / 's3.json'}", f"-volume.max={self.volumes}", "-master.volumeSizeLimitMB=64",
+                 "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"],
                 stdout=log, stderr=log,
             )  # fmt: skip
         try:
