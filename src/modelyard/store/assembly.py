@@ -1,6 +1,5 @@
 """Puts a pieced blob together, whole or in part; what is damaged is told and never handed out."""
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from modelyard.store.build import Build, decoded
 from modelyard.store.codec import NAMES
 from modelyard.store.durable import disk_error
 from modelyard.store.pack import Kept, read_index
+from modelyard.store.piece_name import is_named
 from modelyard.store.place import Place
 
 _KEPT: Final = 4  # pieces that reads of small parts find again
@@ -37,7 +37,7 @@ class Assembly:
     def piece(self, kept: Kept) -> bytes:
         """The bytes of one piece, checked. Raises Damaged."""
         data = decoded(kept, self._place.read(kept.pack, kept.offset, kept.stored))
-        if data is None or hashlib.sha256(data).digest() != kept.digest:
+        if data is None or not is_named(kept.digest, data):
             raise Damaged(
                 f"The piece {kept.digest.hex()} in {self._place.name}/{kept.pack} is damaged.", b"", [kept]
             )

@@ -11,6 +11,7 @@ from typing import Final
 from modelyard.core.errors import Internal
 from modelyard.store.codec import RAW, decode
 from modelyard.store.pack import Kept
+from modelyard.store.piece_name import Checking, is_named
 from modelyard.store.place import Place
 
 _STRIDE: Final = (
@@ -74,15 +75,15 @@ class Build:
                 self._one(kept, data, position, wrong)
                 continue
             buffer = self._buffer()
-            hashed, done = hashlib.sha256(), 0
+            check, done = Checking(kept.digest), 0
             while done < kept.size:
                 count = os.preadv(pack, [buffer[: kept.size - done]], kept.offset + done)
                 if count == 0:
                     break
-                hashed.update(buffer[:count])
+                check.update(buffer[:count])
                 _write(self._file, buffer[:count], position + done)
                 done += count
-            if done != kept.size or (kept.digest and hashed.digest() != kept.digest):
+            if done != kept.size or not check.right():
                 wrong.append(kept)
         return wrong
 
@@ -99,7 +100,7 @@ class Build:
 
     def _one(self, kept: Kept, data: bytes | memoryview, position: int, wrong: list[Kept]) -> None:
         plain = decoded(kept, data)
-        if plain is None or (kept.digest and hashlib.sha256(plain).digest() != kept.digest):
+        if plain is None or not is_named(kept.digest, plain):
             wrong.append(kept)
             return
         _write(self._file, memoryview(plain), position)

@@ -47,7 +47,7 @@ def decode(codec: int, data: bytes | memoryview, size: int) -> bytes | memoryvie
         length = len(range(plane, size, codec))
         whole[plane::codec] = planes[start : start + length]
         start += length
-    return bytes(whole)
+    return memoryview(whole)
 
 
 def _compress(codec: int, data: bytes) -> bytes:

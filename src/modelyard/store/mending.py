@@ -9,6 +9,7 @@ from typing import Final
 
 from modelyard.store.cache import Cache
 from modelyard.store.pack import Kept
+from modelyard.store.piece_name import is_named
 from modelyard.store.pieces import BlobRow, Pieces
 from modelyard.store.place import Place
 from modelyard.store.repacking import repack
@@ -48,7 +49,7 @@ class Mending:
                 if each.digest == kept.digest:
                     with path.open("rb") as file:
                         data = os.pread(file.fileno(), each.size, position)
-                    if hashlib.sha256(data).digest() == kept.digest:
+                    if is_named(kept.digest, data):
                         return data
                 position += each.size
         return None

@@ -24,7 +24,7 @@ _MOST: Final = 256 * 1024 * 1024  # bytes of an index
 
 
 class Kept(Noun, array_like=True):
-    """A piece and where it is: SHA-256 of its bytes, the pack's key, offset and length there, its own length, codec."""
+    """A piece and where it is: its name (see ``piece_name``), the pack's key, offset and length there, its own length, codec."""
 
     digest: bytes
     pack: str

@@ -9,6 +9,7 @@ from modelyard.core.errors import Conflict, Unavailable
 from modelyard.store.borders import Source, cut
 from modelyard.store.codec import PAYS, RAW, encode
 from modelyard.store.pack import Composition, Kept, PackWriter
+from modelyard.store.piece_name import name_of
 from modelyard.store.pieces import Pieces
 from modelyard.store.place import Place
 
@@ -161,7 +162,7 @@ def _compared(digest: bytes, source: Source, told: Iterable[tuple[int, int]]) ->
     for offset, length in cut(source, told):
         data = source.read(offset, length)
         hashed.update(data)
-        parts.append(_Part(hashlib.sha256(data).digest(), offset, length))
+        parts.append(_Part(name_of(data), offset, length))
     return parts if hashed.digest() == digest else None
 
 

@@ -407,7 +407,7 @@ pieces: Final = Table(
     "pieces",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("digest", LargeBinary(34), nullable=False, unique=True),
     Column("pack_id", Integer, ForeignKey("packs.id"), nullable=False),
     Column("offset", BigInteger, nullable=False),
     Column("stored", Integer, nullable=False),
