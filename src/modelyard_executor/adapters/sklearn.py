@@ -1,7 +1,5 @@
 """Fitted scikit-learn estimators, saved by skops, joblib or pickle."""
 
-import contextlib
-import pickle
 import threading
 import warnings
 from pathlib import Path
@@ -20,7 +18,9 @@ from ..adapter import (
 )
 from ..loop import log
 from ..tensor import DATATYPES, Tensor, from_numpy
+from .sklearn_file import limit_jobs, read
 from .sklearn_inputs import derive_inputs, known_categories
+from .sklearn_outputs import labels, sendable
 
 _FLOAT32_MAX = 3.4028234663852886e38
 # Above this many columns, trying each with NaN would cost more than it tells.
@@ -48,13 +48,13 @@ class Adapter:
         path = files / str(options["file"])
         self._size = path.stat().st_size
         self._limits = threadpoolctl.threadpool_limits(int(options["threads"]))
-        self._estimator = _read(path, str(options["loader"]), bool(options["trusted"]))
+        self._estimator = read(path, str(options["loader"]), bool(options["trusted"]))
         if not hasattr(self._estimator, "predict") and not hasattr(self._estimator, "transform"):
             raise LoadError(
                 "%s holds a %s, which has neither predict nor transform; save a fitted estimator"
                 % (path.name, type(self._estimator).__name__)
             )
-        _limit_jobs(self._estimator, int(options["threads"]))
+        limit_jobs(self._estimator, int(options["threads"]))
         # Columns are put into the order of feature_names_in_ here, with or without their names.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         warnings.filterwarnings("ignore", message="X has feature names, but")
@@ -126,7 +126,7 @@ class Adapter:
         """The names of its outputs, where they can be told without a prediction; else none."""
         if not hasattr(self._estimator, "predict"):
             return {"output"}
-        if not _labels(self._estimator):
+        if not labels(self._estimator):
             return {"prediction"}
         return set() if hasattr(self._estimator, "predict_proba") else {"label"}
 
@@ -306,9 +306,9 @@ class Adapter:
         if not hasattr(estimator, "predict"):
             output = estimator.transform(rows)
             output = output.toarray() if hasattr(output, "toarray") else numpy.asarray(output)
-            return {"output": _sendable(output, numpy)}
-        answer = _sendable(numpy.asarray(estimator.predict(rows)), numpy)
-        if not _labels(estimator):
+            return {"output": sendable(output, numpy)}
+        answer = sendable(numpy.asarray(estimator.predict(rows)), numpy)
+        if not labels(estimator):
             return {"prediction": answer}
         outputs = {"label": answer}
         if hasattr(estimator, "predict_proba"):
@@ -341,93 +341,6 @@ class Adapter:
 
     def container(self) -> Container:
         return {"image": "python", "system_packages": ["libgomp1"]}
-
-
-def _read(path: Path, loader: str, trusted: bool) -> Any:
-    try:
-        if loader == "skops":
-            return _read_skops(path, trusted)
-        if not trusted:
-            raise LoadError(
-                "loading %s can run any code that its maker put into it; deploy it with --trust-pickle if you "
-                "trust where it comes from, or save the estimator with skops" % path.name
-            )
-        if loader == "joblib":
-            import joblib
-
-            return joblib.load(path)
-        if loader == "pickle":
-            with path.open("rb") as file:
-                return pickle.load(file)  # noqa: S301 (trusted: checked above)
-    except ModuleNotFoundError as error:
-        raise LoadError(
-            "%s needs the package of the module %r; add it to the model's requirements"
-            % (path.name, error.name)
-        ) from error
-    raise LoadError("there is no loader %r; known: skops, joblib, pickle" % loader)
-
-
-# What skops asks about although it only describes data.
-_HARMLESS = frozenset({"numpy.dtype"})
-
-
-# Of what skops asks about, what most estimators have that are made of trees: tried at once where its maker is trusted,
-# because to ask first is to read the file twice.
-_USUAL = ("sklearn.tree._tree.Tree",)
-
-
-def _read_skops(path: Path, trusted: bool) -> Any:
-    from skops import io
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    with contextlib.suppress(UntrustedTypesFoundException):
-        return io.load(path, trusted=[*_HARMLESS, *(_USUAL if trusted else ())])
-    found = sorted(io.get_untrusted_types(file=path))
-    unknown = [name for name in found if name not in _HARMLESS]
-    if unknown and not trusted:
-        raise LoadError(
-            "%s uses types that skops does not know to be safe: %s; deploy it with --trust-pickle if you trust "
-            "where it comes from" % (path.name, ", ".join(unknown))
-        )
-    return io.load(path, trusted=found)
-
-
-def _limit_jobs(estimator: Any, threads: int) -> None:
-    """An estimator saved with n_jobs=-1 would start a thread for each core that others need."""
-    if not hasattr(estimator, "get_params"):
-        return
-    for name, value in estimator.get_params(deep=True).items():
-        if name.split("__")[-1] == "n_jobs" and isinstance(value, int) and not 1 <= value <= threads:
-            estimator.set_params(**{name: threads})
-
-
-def _labels(estimator: Any) -> bool:
-    """Whether ``predict`` gives labels (classes, clusters, outliers), not quantities."""
-    from sklearn import base
-
-    if base.is_classifier(estimator) or hasattr(estimator, "classes_"):
-        return True
-    cluster = getattr(base, "is_clusterer", None)
-    if cluster is not None:
-        return bool(cluster(estimator) or base.is_outlier_detector(estimator))
-    return getattr(estimator, "_estimator_type", None) in ("clusterer", "outlier_detector")
-
-
-def _sendable(array: Any, numpy: Any) -> Any:
-    """Integers as INT64; objects that are all numbers or booleans as such; anything else as text."""
-    if array.dtype.kind in "iu":
-        return array.astype("int64", copy=False)
-    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
-        return array.astype("float64")
-    if array.dtype.kind == "O":
-        kinds = {type(element) for element in array.ravel().tolist()}
-        if kinds <= {bool}:
-            return array.astype("bool")
-        if kinds <= {int}:
-            return array.astype("int64")
-        if kinds <= {int, float}:
-            return array.astype("float64")
-    return array
 
 
 def _pandas() -> Any:
