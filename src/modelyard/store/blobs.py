@@ -13,8 +13,10 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -27,6 +29,7 @@ from modelyard.store.blob_files import BlobFiles
 from modelyard.store.blob_writer import BlobWriter, FileDigest
 from modelyard.store.cache import Cache
 from modelyard.store.durable import disk_error, make_folder, sync_file
+from modelyard.store.gathering import gather
 from modelyard.store.incoming import Incoming
 from modelyard.store.layout import lay_out
 from modelyard.store.mending import Mending
@@ -201,6 +204,11 @@ class BlobStore:
             return False
         return hashed.hexdigest() == sha256
 
+    def now(self) -> float:
+        """The time by which blobs were used (seconds since the epoch): of all who share their rows. Raises
+        Unavailable."""
+        return time.time() if self.pieces is None else self.pieces.now()
+
     def delete(self, sha256: str, *, before: float | None = None) -> bool:
         """Remove a blob (in a bucket, with ``before``, only one that came before); nothing happens when it is not
         there. Whether its name is gone: bytes that others have pieces of stay until those are moved."""
@@ -326,6 +334,13 @@ class BlobStore:
                     self.place.delete(key)
         return tidy(self.place, self.pieces, self._incoming.place)
 
+    def gather(self) -> int:
+        """Put small blobs of a bucket together into packs; how many. On this machine each stays a file, which is
+        linked where it is needed. Safe beside everything."""
+        if self.pieces is None or not self.remote:
+            return 0
+        return gather(self.place, self.pieces, self._incoming.place)
+
     def files(self, manifest: Manifest) -> Files:
         """The files of a manifest, read where they lie."""
         return BlobFiles(manifest, self.read)
@@ -370,10 +385,21 @@ class BlobStore:
                 return
         row = self._row(sha256)
         if row.whole:
-            yield from self.place.stream(row.pack, _CHUNK)
-            return
+            parts = self._found(sha256, lambda: self._begun(sha256))
+            if parts is not None:
+                yield from parts
+                return
+            row = self._row(sha256)  # it became pieced meanwhile
         for kept in self._composition(row):
             yield self._piece(sha256, kept)
+
+    def _begun(self, sha256: str) -> Iterator[bytes] | None:
+        """The parts of a whole blob, of which the first one has come; None for one that is not whole."""
+        row = self._row(sha256)
+        if not row.whole:
+            return None
+        parts = self.place.stream(row.pack, _CHUNK)
+        return chain([next(parts, b"")], parts)
 
     def _piece(self, sha256: str, kept: Kept) -> bytes:
         def read() -> bytes:
