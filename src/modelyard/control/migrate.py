@@ -115,7 +115,7 @@ def _copy(source: Database, target: Database, id: str, *, back: bool, tell: Tell
                 return {name: content.rows for name, content in _without(wanted, skipped).items()}
             raise Conflict(
                 f"The database {target.shown} has rows already; name an empty one. A home whose rows are not needed "
-                "joins it by `database` in its modelyard.toml alone.",
+                "joins it by `database`, and the `blobs` of the others, in its modelyard.toml.",
                 field="to",
             )
         rows.clear_counters(new)

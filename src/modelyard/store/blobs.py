@@ -42,6 +42,7 @@ from modelyard.store.staging import Staging
 
 _CHUNK: Final = 1024 * 1024
 _ATTEMPTS: Final = 3
+_FRESH: Final = 3600.0  # seconds in which bytes that were hashed as they came are believed
 _T = TypeVar("_T")
 
 
@@ -348,13 +349,29 @@ class BlobStore:
     def lay_out(self, manifest: Manifest, folder: Path) -> Path:
         """The files of a manifest as a folder of read-only files; ``folder``, whole or not there.
 
-        Raises NotFound when a blob is missing, InvalidInput for a manifest that cannot be a folder,
-        Unavailable when the disk is full.
+        Raises NotFound when a blob is missing, Damaged for one that is not what its name says, InvalidInput for a
+        manifest that cannot be a folder, Unavailable when the disk is full.
         """
-        folder = lay_out(manifest, folder, self.path)
+        folder = lay_out(manifest, folder, self._right)
         if self.pieces is not None:
             self.pieces.claim({bytes.fromhex(file.sha256) for file in manifest.files})
         return folder
+
+    def _right(self, sha256: str) -> Path:
+        """As :meth:`path`, for what models are loaded from: read and compared, unless that was done when it came a
+        moment ago. Whoever loads it reads it anyway; a damaged file of the cache is made again."""
+        if not self.remote and (whole := self._whole(sha256)).is_file():
+            if time.time() - whole.stat().st_mtime >= _FRESH and not is_file_of(whole, sha256):
+                raise Damaged(
+                    f"its bytes have changed on this disk ({whole}); see: modelyard store verify --deep",
+                    bytes.fromhex(sha256),
+                    (),
+                )
+            return whole
+        found = self.cache.find(sha256)
+        if found is not None and not is_file_of(found, sha256):
+            self.cache.remove(sha256)
+        return self.path(sha256)
 
     @contextmanager
     def referring(self) -> Generator[None, None, None]:
@@ -517,6 +534,12 @@ class BlobStore:
 def key_of(sha256: str) -> str:
     """Where a blob lies that is kept whole."""
     return f"objects/{sha256[:2]}/{sha256}"
+
+
+def is_file_of(path: Path, sha256: str) -> bool:
+    """Whether a file has the bytes of a digest. Raises FileNotFoundError."""
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def sha256_of(key: str) -> str | None:
