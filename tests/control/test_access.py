@@ -297,6 +297,8 @@ def test_a_key_of_one_control_plane_opens_another_and_ends_there_too(
         )
         for name in ("a", "b")
     )
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "blobs").symlink_to(tmp_path / "a" / "blobs")
     with yard(one) as here, TestClient(create_app(other), base_url="http://other.example") as there:
         headers = {"authorization": f"Bearer {here.secrets['viewer']}"}
 

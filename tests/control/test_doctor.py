@@ -149,6 +149,22 @@ def shared(tmp_path: Path) -> Iterator[tuple[PostgresServer, Platform]]:
         platform.database.close()
 
 
+def test_a_shared_database_of_an_older_version_is_told_and_left_as_it_is(
+    shared: tuple[PostgresServer, Platform],
+) -> None:
+    _, platform = shared
+    url = platform.settings.database
+    assert url is not None
+    with platform.database.begin() as session:
+        session.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
+        session.exec_driver_sql("DROP TABLE whereabouts")
+    (finding,) = doctor.examine(platform.home, database=url)
+    assert finding.kind == "unfit_database" and "modelyard up" in finding.message
+    assert platform.database.revision() == "0008"
+    platform.database.migrate()
+    assert doctor.examine(platform.home, database=url) == []
+
+
 def test_a_shared_database_is_examined_too(shared: tuple[PostgresServer, Platform], tmp_path: Path) -> None:
     _, platform = shared
     home, url = platform.home, platform.settings.database
@@ -161,6 +177,8 @@ def test_a_shared_database_is_examined_too(shared: tuple[PostgresServer, Platfor
     assert [each.kind for each in found] == ["orphan_blob", "abandoned_job"]
     assert [each.kind for each in doctor.repair(home, database=url)] == ["orphan_blob"]
     # What another home has is its own matter.
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "blobs").symlink_to(home.blobs)
     other = Platform(Settings(home=str(tmp_path / "other"), database=url))
     other.jobs.create("deploy", "o", ("register",), {})
     other.endpoints.deploy("o", "m", 1, DeploymentSettings(), "gone")

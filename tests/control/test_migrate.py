@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.control.backup import back_up, restore
-from modelyard.control.migrate import EMBEDDED, move, set_database
+from modelyard.control.migrate import EMBEDDED, move, set_setting
 from modelyard.control.platform import Platform
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Conflict, InvalidInput, NotFound, RejectedContent, Unavailable
@@ -211,6 +211,8 @@ def test_it_does_not_move_under_a_running_control_plane_nor_where_it_is(home: Pa
 def test_what_other_homes_serve_is_not_taken_along(home: Path, team: str, tmp_path: Path) -> None:
     fill(load_settings())
     move(load_settings(), team, silent)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "blobs").symlink_to(home / "blobs")
     other = Platform(load_settings(home=str(tmp_path / "other"), database=team))
     other.endpoints.deploy("theirs", "fraud", 1, DeploymentSettings(), None)
     with pytest.raises(Conflict, match="theirs"):
@@ -234,9 +236,9 @@ def test_what_other_homes_serve_is_not_taken_along(home: Path, team: str, tmp_pa
 def test_the_rest_of_the_settings_stays_as_it_is_written(tmp_path: Path, before: str, after: str) -> None:
     config = tmp_path / "modelyard.toml"
     config.write_text(before)
-    set_database(config, "u")
+    set_setting(config, "database", "u")
     assert config.read_text() == after
-    set_database(config, None)
+    set_setting(config, "database", None)
     assert config.read_text() == after.removeprefix('database = "u"\n')
 
 

@@ -122,6 +122,36 @@ def test_only_who_manages_loads_and_unloads(asked: Asked) -> None:
     assert asked.post("ours", path.format("other"))[0] == 404
 
 
+def test_metrics_are_those_of_the_endpoints_that_a_key_sees(asked: Asked) -> None:
+    def metrics(key: str | None) -> tuple[int, str]:
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        status, _, body = asked.node.call("GET", "/metrics", b"", headers)
+        return status, body.decode()
+
+    for key, name in (("ours", "mine"), ("theirs", "other")):
+        assert asked.post(key, f"/models/{name}/predict", {"text": "a"})[0] == 200
+    for key, seen in (("ours", {"mine", "second"}), ("theirs", {"other"}), ("none", set()), ("all", {"mine", "second", "other"})):  # fmt: skip
+        status, text = metrics(key)
+        assert status == 200
+        named = {name for name in ("mine", "second", "other") if f'endpoint="{name}"' in text}
+        assert named == seen
+        assert ("process_resident_memory_bytes" in text) is (key == "all")
+        assert all(name in seen for name in ("mine", "second", "other") if f'"{name}"' in text)
+    assert "modelyard_calls_total{" in metrics("ours")[1]
+    for wrong in (None, "wrong", "late"):
+        assert metrics(wrong)[0] == 401
+
+
+def test_the_node_tells_when_which_key_was_used(asked: Asked) -> None:
+    before = time.time()
+    assert asked.post("narrow", "/models/mine/predict", {"text": "a"})[0] == 200
+    assert asked.post("all", "/models/mine/predict", {"text": "a"})[0] == 200
+    assert asked.post("late", "/models/mine/predict", {"text": "a"})[0] == 401
+    wait_until(lambda: asked.node.status().used.get(digest("narrow")[:16], 0) >= before, what="its use")
+    used = asked.node.status().used
+    assert digest("late")[:16] not in used and digest("all")[:16] not in used
+
+
 def test_jobs_are_whose_key_made_them(asked: Asked) -> None:
     status, job = asked.post("ours", "/models/mine/predict", {"text": "a"}, prefer="respond-async")
     assert status == 202

@@ -177,6 +177,26 @@ def test_the_history_outlives_the_model(three: Registry) -> None:
     assert [(m.version, m.who) for m in three.aliases.history("fraud")] == [(1, "ada"), (None, "bob")]
 
 
+def test_a_model_that_took_the_name_of_one_that_is_gone_has_its_own_history(
+    registry: Registry, clock: Clock
+) -> None:
+    """``former=False``: what people see of a model is not what another one of its name was."""
+    registry.add("fraud")
+    registry.aliases.move("fraud", "production", 1, who="ada", why="theirs")
+    clock.now += 100
+    registry.versions.delete_model("fraud", who="bob")
+    assert registry.aliases.history("fraud", former=False) == []
+    clock.now += 100
+    registry.add("fraud")
+    registry.aliases.move("fraud", "production", 1, who="eve", why="ours")
+    own = registry.aliases.history("fraud", former=False)
+    assert [(move.who, move.why) for move in own] == [("eve", "ours")]
+    both = registry.aliases.history("fraud", "production")
+    assert [move.who for move in both] == ["ada", "bob", "eve"]
+    then = registry.aliases.history("fraud", since=clock.now - 150, until=clock.now - 150, former=False)
+    assert then == []
+
+
 def test_moves_are_audited(three: Registry, database: Database) -> None:
     three.aliases.move("fraud", "production", 1, who="ada", why="first")
     entry = Audit(database).list(1)[0]

@@ -25,6 +25,7 @@ from modelyard.store.bucket import open_bucket
 from modelyard.store.checking import Check
 from modelyard.store.database import Database
 from modelyard.store.pieces import Pieces
+from modelyard.store.shared_clock import SharedClock
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 from support import weights
@@ -142,14 +143,14 @@ def test_what_was_asked_for_within_the_hour_is_not_collected(
     digest = put(blobs, {"a": b"nobody wants me yet"}).files[0].sha256
     assert collect_garbage(other, uploads, versions) == 0
     later = time.time() + 2 * repacking.GRACE
-    monkeypatch.setattr(time, "time", lambda: later)
+    monkeypatch.setattr(SharedClock, "__call__", lambda clock: later)
     # Another control plane begins with it at the last moment.
-    claimed = BlobStore(blobs.incoming(), Pieces(database, time.time), blobs.place)
+    claimed = BlobStore(blobs.incoming(), Pieces(database), blobs.place)
     upload, asked = begin(uploads, claimed, [FileEntry(path="a", size=19, sha256=digest)])
     assert asked == []
     uploads.delete(upload.id)
     assert collect_garbage(other, uploads, versions) == 0
-    monkeypatch.setattr(time, "time", lambda: later + 2 * repacking.GRACE)
+    monkeypatch.setattr(SharedClock, "__call__", lambda clock: later + 2 * repacking.GRACE)
     assert collect_garbage(other, uploads, versions) == 1
     assert not blobs.has(digest)
     assert stored(blobs) == 0

@@ -88,6 +88,24 @@ def test_when_it_was_used_is_written_once_a_minute(keys: Keys, clock: Clock) -> 
     assert keys.get("a").used == clock.now
 
 
+def test_a_use_on_a_node_counts_and_never_goes_backwards(
+    keys: Keys, clock: Clock, database: Database
+) -> None:
+    key, secret = keys.create("a", project="blue", role="caller")
+    other, _ = keys.create("b", project="blue", role="caller")
+    client, first = digest_of(secret)[:16], clock.now + 5
+    keys.note_uses({client: first, "0" * 16: first, "%": first})
+    assert keys.get(key.id).used == first and keys.get(other.id).used is None
+    keys.note_uses({client: first + USED_EVERY / 2})
+    assert keys.get(key.id).used == first  # once a minute
+    keys.note_uses({client: first + USED_EVERY + 1})
+    assert keys.get(key.id).used == first + USED_EVERY + 1
+    Keys(database, clock).note_uses(
+        {client: first}
+    )  # another control plane, of a node that was not called since
+    assert keys.get(key.id).used == first + USED_EVERY + 1
+
+
 def test_a_rotated_key_keeps_its_name_and_nothing_else_opens(keys: Keys, clock: Clock) -> None:
     former, old = keys.create("a", project="blue", role="operator", expires=clock.now + 10)
     made, new = keys.rotate("a", "blue", expires=clock.now + 99)

@@ -10,6 +10,12 @@ SENDERS = 4  # of the same bytes at once
 USERS, TURNS = 3, 4  # that upload, deploy and delete beside collectors
 AGAIN = 24  # times that the same bytes are sent beside a collector
 MOVERS = 8  # of one alias at once
+MOVE_STEPS = (
+    "blob 2",
+    "writing the rows",
+    "writing modelyard.toml",
+)  # at which a move of bytes is killed, each way
+MOVE_LASTS = ("_take", "_replace_rows", "set_setting", "_set_aside")  # behind which it is cut off
 JUMPS = (48 * 3600.0, -48 * 3600.0)  # seconds that a clock jumps
 
 # By the words that a row of the table begins with.
@@ -23,5 +29,6 @@ ROWS = {
     "uploads, deployments and deletions beside two collectors": USERS * TURNS * DATABASES * PLACES,
     "the same bytes sent by one control plane": AGAIN * DATABASES,
     "an alias moved by eight at once": DATABASES,
+    "a move of bytes between disk and bucket": (2 * len(MOVE_STEPS) + len(MOVE_LASTS)) * DATABASES,
     "a clock that jumps": len(JUMPS) * DATABASES,
 }

@@ -138,20 +138,30 @@ def doctor(
 
 def migrate(
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--to", metavar="URL", help="postgresql://user@host/name, or `embedded`: the file in the home."
+            "--to",
+            metavar="URL",
+            help="The rows: postgresql://user@host/name, or `embedded`, the file in the home.",
         ),
-    ],
+    ] = None,
+    blobs: Annotated[
+        str | None,
+        typer.Option(
+            "--blobs",
+            metavar="PLACE",
+            help="The bytes of models: s3://bucket/prefix (gs://, az://), or `disk`, the folder in the home.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Move all rows to a database that a team shares, or back.
+    """Move all rows to a database that a team shares, the bytes of models into a bucket, or either back.
 
-    The platform must be down; the target must be empty. Blobs stay where they are.
+    The platform must be down; the target must be empty. Cut off at any moment, the same command goes on.
     """
     from modelyard.cli.moving import run_migrate
 
-    run_migrate(to, as_json=as_json)
+    run_migrate(to, blobs, as_json=as_json)
 
 
 def backup(file: Annotated[Path, typer.Argument(help="A new file.")], as_json: AsJson = False) -> None:

@@ -69,5 +69,6 @@ def collect(*, as_json: bool) -> None:
         return
     print(
         f"{told.blobs} blobs, {told.packs} packs and {told.cached} files of the cache removed or packed anew; "
-        f"{told.settled} new blobs looked at, {told.cooled} kept smaller since nobody used them. Packs gave {format_bytes(told.freed)} back."
+        f"{told.settled} new blobs looked at, {told.cooled} kept smaller since nobody used them, "
+        f"{told.gathered} small ones put together. Packs gave {format_bytes(told.freed)} back."
     )

@@ -180,6 +180,7 @@ class StoreCollected(Answer, frozen=True):
     leftovers: int = 0
     settled: int = 0
     cooled: int = 0
+    gathered: int = 0
     packs: int = 0
     freed: int = 0
     cached: int = 0

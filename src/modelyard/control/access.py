@@ -146,6 +146,17 @@ GET    /jobs/{id}                                        viewer        job
 GET    /fragment/jobs/{id}                               viewer        job
 GET    /upload                                           operator
 """
+# What a node answers with a key, beside predictions and what its lists show. It goes by grants, not by this table.
+NODE: Final = (
+    Row("GET", "/metrics", "caller", "listed"),
+    Row("GET", "/models", "caller", "listed"),
+    Row("POST", "/models/{name}/predict", "caller", "endpoint"),
+    Row("GET", "/v2/models/{name}", "caller", "endpoint"),
+    Row("GET", "/v2/models/{name}/stats", "caller", "endpoint"),
+    Row("GET", "/jobs/{id}", "caller", "job"),
+    Row("POST", "/v2/repository/models/{name}/load", "operator", "endpoint"),
+    Row("POST", "/v2/repository/models/{name}/unload", "operator", "endpoint"),
+)
 _REST: Final = ":path}"
 TABLE: Final = (*_rows("/api/v1", _API), *_rows("", _PAGES))
 # What a body may ask for that its address alone does not tell.

@@ -1,6 +1,6 @@
 """``docs/access.md``, written from the table: what each role may, and what each address asks for."""
 
-from modelyard.control.access import ALSO, TABLE, Row
+from modelyard.control.access import ALSO, NODE, TABLE, Row
 
 _HEAD = """# Who may do what
 
@@ -20,6 +20,11 @@ On a node a *caller* and a *viewer* may predict and look, an *operator* and an *
 
 What is of another project is answered as what does not exist, in the same words. Where a name can be new, one that is in use elsewhere is told as taken, and nothing more. *Listed*: the answer has what is of the project alone.
 """
+_ON_NODES = (
+    "Every protocol, list and default answers as if there were the endpoints of the key alone; so do `/metrics`, which "
+    "tell the home's own key also of the process, of memory and of remotes (`open_metrics`: whoever reaches the node, "
+    "all of it). `/health`, `/ready`, `/ping` and their kin ask for no key and name nothing."
+)
 _OF = {"": "", "listed": "listed", "body": "what the body names"}
 
 
@@ -36,6 +41,9 @@ def page() -> str:
         lines += [f"## {title}", "", "| address | asks for | of |", "|---|---|---|"]
         lines += [_line(row) for row in rows]
         lines.append("")
+    lines += ["## On a node", "", _ON_NODES, "", "| address | asks for | of |", "|---|---|---|"]
+    lines += [_line(row) for row in NODE]
+    lines.append("")
     lines += ["## What a body may ask for beyond that", "", "| what | asks for |", "|---|---|"]
     lines += [f"| {what} | {who} |" for what, who in ALSO]
     return "\n".join([*lines, ""])

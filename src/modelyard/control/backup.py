@@ -19,8 +19,8 @@ from typing import IO, Final
 import msgspec
 from sqlalchemy import Table
 
-from modelyard.control.migrate import OF_HOMES, set_database
-from modelyard.control.platform import open_blobs
+from modelyard.control.blob_store import open_blobs
+from modelyard.control.migrate import OF_HOMES, set_setting
 from modelyard.core.errors import (
     Conflict,
     Internal,
@@ -41,7 +41,6 @@ from modelyard.store.blobs import BlobStore
 from modelyard.store.database import REVISION, Database, open_database
 from modelyard.store.durable import disk_error, sync_folder
 from modelyard.store.nouns import unpack
-from modelyard.store.pieces import Pieces
 
 _FORMAT: Final = 1
 _HEAD: Final = "backup.json"
@@ -76,9 +75,9 @@ def back_up(settings: Settings, file: Path, tell: Tell) -> Backup:
         raise Conflict(f"{file} is there already; name another file, or remove it.", field="file")
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     database = open_database(settings)
-    blobs = open_blobs(settings, home, Pieces(database))
     try:
         database.migrate()
+        blobs = open_blobs(settings, home, database)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         # Nothing that the rows refer to is collected meanwhile.
         with os.fdopen(descriptor, "wb") as out, blobs.referring():
@@ -109,9 +108,9 @@ def restore(settings: Settings, file: Path, tell: Tell) -> Backup:
     lock = ProgramLock(home.run, "control")
     lock.acquire()
     database = open_database(settings)
-    blobs = open_blobs(settings, home, Pieces(database))
     try:
         database.migrate()
+        blobs = open_blobs(settings, home, database)
         with database.session() as session:
             _require_empty(database, session)
         with _read(file) as archive:
@@ -232,7 +231,8 @@ def _restore(
                     write_whole(home.root / name, kept[name], durable=True)
             if "modelyard.toml" in kept and not home.config.exists():
                 write_whole(home.config, kept["modelyard.toml"], durable=True)
-                set_database(home.config, None)  # it is in the one that this home was set to
+                for name in ("database", "blobs"):  # they are in those that this home was set to
+                    set_setting(home.config, name, None)
     return head
 
 

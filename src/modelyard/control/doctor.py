@@ -17,7 +17,7 @@ from typing import Literal
 
 import msgspec
 
-from modelyard.control.platform import open_blobs
+from modelyard.control.blob_store import open_blobs
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import ModelyardError, Unavailable
 from modelyard.core.routes import Confinement
@@ -28,12 +28,11 @@ from modelyard.registry.upload import collect_garbage
 from modelyard.serve.pool.executor import command
 from modelyard.serve.pool.limits import Limits
 from modelyard.store.blobs import BlobStore
-from modelyard.store.database import Database
+from modelyard.store.database import REVISION, Database
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.health import complaints
 from modelyard.store.homes import Homes
 from modelyard.store.jobs import Jobs
-from modelyard.store.pieces import Pieces
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 
@@ -108,6 +107,9 @@ def _examine(home: Home, thorough: bool, url: str | None, *, busy: bool) -> list
         return [*findings, *broken]
     try:
         with _database(home, url) as database:
+            if database.revision() != REVISION:
+                findings.append(_other_tables(database))
+                return findings
             findings += _blobs(home, database, thorough)
             findings += _environments(home, database)
             if not busy:
@@ -130,6 +132,14 @@ def _database(home: Home, url: str | None) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def _other_tables(database: Database) -> Finding:
+    message = (
+        "Its tables are of another version of Modelyard: modelyard up brings those of an older one up to date, and a "
+        "newer one has to be installed."
+    )
+    return Finding(kind="unfit_database", subject=database.shown, message=message)
 
 
 def _home_id(home: Home, database: Database) -> str | None:
@@ -193,7 +203,7 @@ def _blobs(home: Home, database: Database, thorough: bool) -> Iterator[Finding]:
 
 
 def _store(home: Home, database: Database) -> BlobStore:
-    return open_blobs(load_settings(home=str(home.root)), home, Pieces(database))
+    return open_blobs(load_settings(home=str(home.root)), home, database)
 
 
 def _leftovers(home: Home) -> Iterator[Finding]:

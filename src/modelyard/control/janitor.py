@@ -25,8 +25,8 @@ _NICE = 5
 class Collected(Noun):
     """How many of each were removed. ``versions`` are folders for executors, ``deleted`` versions of models whose
     grace was over (``packs``: or written anew, without what is gone, which gave ``freed`` bytes back; ``cached``:
-    files that can be made again), how many blobs were looked at for pieces (``settled``), and how many are kept
-    smaller from now on (``cooled``)."""
+    files that can be made again), how many blobs were looked at for pieces (``settled``), how many are kept
+    smaller from now on (``cooled``), and how many small ones were put together (``gathered``)."""
 
     uploads: int = 0
     blobs: int = 0
@@ -36,6 +36,7 @@ class Collected(Noun):
     deleted: int = 0
     settled: int = 0
     cooled: int = 0
+    gathered: int = 0
     packs: int = 0
     freed: int = 0
     cached: int = 0
@@ -135,7 +136,7 @@ class Janitor:
         from modelyard.registry.upload import collect_garbage
 
         platform = self._platform
-        uploads = platform.uploads.expire(time.time())
+        uploads = platform.uploads.expire(platform.clock())
         leftovers = platform.blobs.sweep() + platform.environments.sweep()
         versions = environments = 0
         with contextlib.suppress(Unavailable):  # the versions' turn says that it could not be told
@@ -149,17 +150,19 @@ class Janitor:
                     if folder.name not in used:
                         remove_folder(folder)
                         versions += 1
-        deleted = platform.retirement.collect(time.time())
+        deleted = platform.retirement.collect(platform.clock())
         blobs = collect_garbage(platform.blobs, platform.uploads, platform.versions)
         platform.verdicts.forget(
             platform.versions.referenced_digests() | platform.uploads.referenced_digests()
         )
         settled = self.settle() if settle else 0
         cooled = self._cool() if settle else 0
+        gathered = platform.blobs.gather() if settle else 0
         tidied = platform.blobs.tidy()
         return Collected(
             settled=settled,
             cooled=cooled,
+            gathered=gathered,
             uploads=uploads,
             blobs=blobs,
             versions=versions,

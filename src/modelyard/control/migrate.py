@@ -25,6 +25,7 @@ from modelyard.host.lock import ProgramLock
 from modelyard.store import rows
 from modelyard.store.database import Database, open_database
 from modelyard.store.tables import homes
+from modelyard.store.whereabouts import folder_of, note
 
 EMBEDDED: Final = "embedded"
 OF_HOMES: Final = ("endpoints", "remotes", "jobs")
@@ -67,22 +68,28 @@ def move(settings: Settings, to: str, tell: Tell) -> Moved:
         stack.callback(lock.release)
         _remove(new)
         stack.callback(_remove, new)
-        return _move(home, source, target, None if back else to, tell)
+        place = settings.blobs.rstrip("/") if settings.blobs is not None else folder_of(home.blobs)
+        return _move(home, source, target, None if back else to, place, tell)
 
 
-def _move(home: Home, source: Database, target: Database, url: str | None, tell: Tell) -> Moved:
+def _move(home: Home, source: Database, target: Database, url: str | None, place: str, tell: Tell) -> Moved:
     id = read_key(home.id)
     tell("preparing the tables")
     source.migrate()
     target.migrate()
     counts = _copy(source, target, id, back=url is None, tell=tell)
+    if url is not None:
+        with target.begin(
+            "whereabouts"
+        ) as new:  # before anybody else says where the bytes of these rows are
+            note(new, place)
     kept, shown, notes = source.shown, target.shown, list[str]()
     if url is None:
         target.close()  # the last connection: all is in the one file then
         _new(home).rename(home.database)
         shown = str(home.database)
     tell("writing modelyard.toml")
-    set_database(home.config, url)
+    set_setting(home.config, "database", url)
     if url is not None:
         source.close()
         kept = str(_set_aside(home.database))
@@ -108,7 +115,7 @@ def _copy(source: Database, target: Database, id: str, *, back: bool, tell: Tell
                 return {name: content.rows for name, content in _without(wanted, skipped).items()}
             raise Conflict(
                 f"The database {target.shown} has rows already; name an empty one. A home whose rows are not needed "
-                "joins it by `database` in its modelyard.toml alone.",
+                "joins it by `database`, and the `blobs` of the others, in its modelyard.toml.",
                 field="to",
             )
         rows.clear_counters(new)
@@ -166,19 +173,19 @@ def _set_aside(path: Path) -> Path:
     return aside
 
 
-def set_database(config: Path, url: str | None) -> None:
-    """Let ``database`` of a modelyard.toml be ``url`` (None: not there); the rest stays as it is written."""
+def set_setting(config: Path, name: str, value: str | None) -> None:
+    """Let ``name`` of a modelyard.toml be ``value`` (None: not there); the rest stays as it is written."""
     text = config.read_text() if config.is_file() else ""
     wanted = tomllib.loads(text)
-    wanted.pop("database", None)
-    lines = [line for line in text.splitlines() if not re.match(r"\s*[\"']?database[\"']?\s*=", line)]
-    if url is not None:
-        wanted["database"] = url
-        lines.insert(0, f"database = {msgspec.json.encode(url).decode()}")
+    wanted.pop(name, None)
+    lines = [line for line in text.splitlines() if not re.match(rf"\s*[\"']?{name}[\"']?\s*=", line)]
+    if value is not None:
+        wanted[name] = value
+        lines.insert(0, f"{name} = {msgspec.json.encode(value).decode()}")
     text = "".join(f"{line}\n" for line in lines)
     if tomllib.loads(text) != wanted:
         raise Conflict(
-            f"{config} is written in a way that cannot be changed here; set `database` in it by hand."
+            f"{config} is written in a way that cannot be changed here; set `{name}` in it by hand."
         )
     if text or config.is_file():
         write_whole(config, text.encode(), durable=True)

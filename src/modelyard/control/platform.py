@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 from modelyard.control.admission import Admission
+from modelyard.control.blob_store import open_blobs
 from modelyard.control.hub import JobHub
 from modelyard.control.janitor import Janitor
 from modelyard.control.presence import Presence
 from modelyard.core.deployment import Deployment, Endpoint
-from modelyard.core.errors import Conflict, Unavailable
+from modelyard.core.errors import Unavailable
 from modelyard.core.model import Version
 from modelyard.core.routes import NodeStatus, Pool
 from modelyard.core.settings import Home, Settings
@@ -27,8 +28,6 @@ from modelyard.registry.scan.safety import Safety
 from modelyard.registry.signing import Signing
 from modelyard.store.aliases import Aliases
 from modelyard.store.audit import Audit
-from modelyard.store.blobs import BlobStore
-from modelyard.store.bucket import open_bucket
 from modelyard.store.cards import Cards
 from modelyard.store.database import open_database
 from modelyard.store.endpoints import Endpoints
@@ -43,6 +42,7 @@ from modelyard.store.pieces import Pieces
 from modelyard.store.projects import Projects
 from modelyard.store.remotes import Remotes
 from modelyard.store.retirement import Retirement
+from modelyard.store.shared_clock import SharedClock
 from modelyard.store.signatures import Signatures
 from modelyard.store.uploads import Uploads
 from modelyard.store.verdicts import Verdicts
@@ -78,10 +78,12 @@ class Platform:
         self.aliases = Aliases(self.database)
         self.cards = Cards(self.database)
         self.lineage = Lineage(self.database)
-        self.retirement = Retirement(self.database)
+        self.clock = SharedClock(self.database)
+        self.clock()  # asked before anybody holds a connection and waits for it
+        self.retirement = Retirement(self.database, self.clock)
         self.listings = Listings(self.database)
         self.facets = Facets(self.database)
-        self.uploads = Uploads(self.database, lifetime=settings.upload_expiry)
+        self.uploads = Uploads(self.database, lifetime=settings.upload_expiry, clock=self.clock)
         self.endpoints = Endpoints(self.database, home=self.id, gone=self.homes.gone)
         self.remotes = Remotes(self.database, home=self.id)
         self.jobs = Jobs(self.database, home=self.id, gone=self.homes.gone)
@@ -89,8 +91,12 @@ class Platform:
         self.projects = Projects(self.database)
         self.keys = Keys(self.database)
         self.admission = Admission(self.key, self.keys, self.projects)
-        self.pieces = Pieces(self.database)
-        self.blobs = open_blobs(settings, self.home, self.pieces)
+        self.pieces = Pieces(self.database, self.clock)
+        try:
+            self.blobs = open_blobs(settings, self.home, self.database, self.pieces)
+        except BaseException:
+            self.database.close()  # nobody gets this object, who could
+            raise
         self.verdicts = Verdicts(self.database)
         self.safety = Safety(
             self.blobs, self.verdicts, clamav=settings.clamav, required=settings.clamav_required
@@ -114,6 +120,7 @@ class Platform:
             pool_source=self.pool,
             keys=keys,
             grants=self.keys.grants,
+            used=self.keys.note_uses,
             changes=self.changes,
             changed=self.changed,
             stop_quarantined=settings.scan_policy == "stop",
@@ -224,31 +231,3 @@ class Platform:
         self.reconciler.stop(timeout=1.0)
         self.target.close()
         self.database.close()
-
-
-def open_blobs(settings: Settings, home: Home, pieces: Pieces) -> BlobStore:
-    """The blobs of a home, or of the bucket that its settings name.
-
-    Raises InvalidInput for one that cannot be, Conflict for another place than the one where they lie already.
-    """
-    note = home.blobs / "bucket"
-    there = note.read_text().strip() if note.is_file() else None
-    wanted = None if settings.blobs is None else settings.blobs.rstrip("/")
-    if there is not None and wanted != there:
-        raise Conflict(
-            f"The blobs of {home.root} lie in {there}, and the setting blobs says {wanted or 'nothing'}; set it to "
-            f"{there} again, or choose another home.",
-            field="blobs",
-        )
-    if wanted is None:
-        return BlobStore(home.blobs, pieces)
-    bucket = open_bucket(wanted)
-    if there is None:
-        if any((home.blobs / "objects").glob("??/*")):
-            raise Conflict(
-                f"The blobs of {home.root} lie on its disk, and the setting blobs names {wanted}. Take the setting away, "
-                "or begin a new home and deploy the models there.",
-                field="blobs",
-            )
-        note.write_text(f"{wanted}\n")
-    return BlobStore(home.blobs, pieces, bucket)

@@ -241,7 +241,8 @@ class MemoryStatus(Noun):
 
 
 class NodeStatus(Noun):
-    """What a node reports to the control plane."""
+    """What a node reports to the control plane. ``used`` says when keys of grants were last let in (seconds since the
+    epoch), by the first 16 characters of their digests."""
 
     pid: int
     generation: int
@@ -250,3 +251,4 @@ class NodeStatus(Noun):
     traffic: tuple[EndpointTraffic, ...] = ()
     remotes: tuple[RemoteStatus, ...] = ()
     memory: MemoryStatus | None = None
+    used: dict[str, float] = {}

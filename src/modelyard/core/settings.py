@@ -25,6 +25,7 @@ class Settings(Noun):
     """Every setting. Sizes in bytes, times in seconds; a port of 0 takes a free one.
 
     ``authentication`` makes both addresses ask for an API key; without it they must be loopback.
+    With ``open_metrics`` the node's ``/metrics`` asks for none all the same, and names every endpoint.
     ``node_processes`` above 1 has that many processes share the node's port. ``cors_origins`` is a
     comma-separated list of origins whose pages may call (``*``: all). ``redis_url`` names the second level
     of the cache, which may cost a call ``redis_budget`` at most; ``otlp_endpoint`` the collector that spans
@@ -68,6 +69,7 @@ class Settings(Noun):
     otlp_endpoint: str | None = None
     trace_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
     authentication: bool = False
+    open_metrics: bool = False
     max_body: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
     upload_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0
     job_expiry: Annotated[float, msgspec.Meta(gt=0)] = 24 * 3600.0

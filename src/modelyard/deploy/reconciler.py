@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -55,6 +55,7 @@ class Reconciler:
         grants: Callable[[], tuple[Grant, ...]] = tuple,
         changes: threading.RLock,
         changed: Signal,
+        used: Callable[[Mapping[str, float]], None] = lambda used: None,
         stop_quarantined: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -67,6 +68,7 @@ class Reconciler:
         self._grants = grants
         self._changes = changes
         self._changed = changed
+        self._used = used
         self._stop_quarantined = stop_quarantined
         self._clock = clock
         self._wake = threading.Event()
@@ -124,6 +126,8 @@ class Reconciler:
         """One pass; True when nothing is left to do for now."""
         generation, wanted = self._read()
         status = self._observe()
+        if status is not None and status.used:
+            self._used(status.used)
         actions = decide(wanted, Observed(pushed=self._pushed, status=status), self._clock())
         with self._changes:
             if self._endpoints.generation() != generation:

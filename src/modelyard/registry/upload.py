@@ -1,7 +1,6 @@
 """Uploads: what is missing, receiving it, and collecting what nothing refers to any more."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterable, Iterable
 from pathlib import PurePosixPath
 
@@ -144,7 +143,7 @@ def collect_garbage(blobs: BlobStore, uploads: Uploads, versions: Versions) -> i
     """Delete the blobs that no upload and no version refers to; how many. Safe beside both: on one machine by a
     lock, in a bucket because what was asked for within the last hour stays."""
     with blobs.collecting():
-        before = time.time() - GRACE if blobs.remote else None
+        before = blobs.now() - GRACE if blobs.remote else None
         # Uploads first: one that becomes a version between the two is then in the second set.
         needed = uploads.referenced_digests() | versions.referenced_digests()
         kept = needed | blobs.retained()

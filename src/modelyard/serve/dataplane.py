@@ -45,6 +45,9 @@ class Dataplane:
         self._routes: dict[str, Served] = {}
         self._all = self._routes  # where a fallback is found, also for who does not see it by itself
         self._grants: dict[str, Grant] = {}  # by digest
+        self.used: dict[
+            str, float
+        ] = {}  # when the key of each client was last let in, the keys of grants alone
         self._clients: dict[str, Grant | None] = {}  # by its beginning; None: sees all
         self._seen: dict[str, Dataplane] = {}
 
@@ -65,6 +68,7 @@ class Dataplane:
         whole: dict[str, Grant | None] = {digest[:CLIENT]: None for digest in table.keys or ()}
         self._clients = {digest[:CLIENT]: grant for digest, grant in self._grants.items()} | whole
         self._seen = {}
+        self.used = {client: when for client, when in self.used.items() if client in self._clients}
         for route in table.routes:
             if (served := self._routes.get(route.endpoint)) is not None:
                 spec = None if served.pool is None else served.pool.spec
@@ -90,9 +94,17 @@ class Dataplane:
             grant = self._grants.get(digest)
             if grant is None:
                 raise Unauthenticated("This API key is not known here.")
-            if grant.expires is not None and grant.expires <= time.time():
+            now = time.time()
+            if grant.expires is not None and grant.expires <= now:
                 raise Unauthenticated("This API key has expired.")
+            self.used[digest[:CLIENT]] = now
         return digest[:CLIENT]
+
+    def note_uses(self, used: Mapping[str, float]) -> None:
+        """Keys were let in elsewhere, at these times by client."""
+        for client, when in used.items():
+            if client in self._clients and when > self.used.get(client, 0.0):
+                self.used[client] = when
 
     def seen_by(self, client: str) -> "Dataplane":
         """What a client that was let in sees: all of this, or the endpoints of its key.
@@ -112,6 +124,11 @@ class Dataplane:
 
             seen = self._seen[client] = SeenPlane(self, grant)
         return seen
+
+    @property
+    def only(self) -> frozenset[str] | None:
+        """The endpoints that are seen; None: all, and the node itself."""
+        return None
 
     def may_manage(self) -> None:
         """Raises Forbidden for who may not load and unload models."""

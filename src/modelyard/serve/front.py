@@ -25,7 +25,7 @@ from modelyard.host.log_lines import configure
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.cors import Cors
 from modelyard.serve.edge.server import Server, most_connections
-from modelyard.serve.front_channel import Channel, Follow, Followed, FrontEndpoint, FrontTable, Stop
+from modelyard.serve.front_channel import Channel, Follow, Followed, FrontEndpoint, FrontTable, Stop, Used
 from modelyard.serve.http import Request, Response
 from modelyard.serve.observe.metrics import NodeCollector
 from modelyard.serve.protocols import Router
@@ -41,6 +41,7 @@ log = logging.getLogger("modelyard.front")
 OWNER_CONNECTIONS = 1024  # calls of one front that the owner works on at a time
 FORWARD_LIMIT = 600.0  # seconds that a request which is passed on may take to its first byte
 DRAIN_LIMIT = 25.0  # seconds to answer what is there, when it is told to end by a signal
+USES_EVERY = 2.0  # seconds between two tellings of which keys came
 ORPHAN_LIMIT = 1.0  # seconds to tell clients, when the owner is gone
 
 # What belongs to one connection (RFC 9110, 7.6.1), or was seen to here: who may call, compression.
@@ -66,6 +67,7 @@ class Front:
             max_body=settings.max_body,
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
             aliases=aliases(os.environ),
+            open_metrics=settings.open_metrics,
         )
 
     def follow(self, table: FrontTable) -> None:
@@ -151,12 +153,13 @@ class Front:
         following = asyncio.create_task(self._follow_owner(channel, server, listener))
         loop.add_signal_handler(signal.SIGTERM, following.cancel)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # typed at the whole group; the owner tells us
-        sweeping = asyncio.create_task(self._sweep())
+        sweeping = [asyncio.create_task(self._sweep()), asyncio.create_task(self._tell_uses(channel))]
         try:
             limit = await following
         except asyncio.CancelledError:
             limit = DRAIN_LIMIT
-        sweeping.cancel()
+        for each in sweeping:
+            each.cancel()
         await server.stop(limit)
         self._client.retire()
         channel.close()
@@ -176,6 +179,14 @@ class Front:
         log.warning("the owner of the pools is gone; this front ends")
         return ORPHAN_LIMIT
 
+    async def _tell_uses(self, channel: Channel) -> None:
+        """Calls are answered here, and the owner is asked who called."""
+        while True:
+            await asyncio.sleep(USES_EVERY)
+            if self._dataplane.used:
+                channel.send(Used(used=self._dataplane.used))
+                self._dataplane.used = {}
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(IDLE_TIMEOUT / 4)
@@ -186,7 +197,9 @@ class _FrontRouter(Router):
     """The node's surface: a prediction is decoded here, all else is the owner's to answer."""
 
     def __init__(self, front: Front, dataplane: Dataplane, **options: Any) -> None:
-        super().__init__(dataplane, lambda request, parts: front.forward(request), bytes, **options)
+        super().__init__(
+            dataplane, lambda request, parts: front.forward(request), lambda only: b"", **options
+        )
         self._front = front
 
     async def _find(self, request: Request) -> Response:

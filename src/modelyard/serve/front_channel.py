@@ -63,7 +63,13 @@ class Followed(Noun, tag="followed"):
     number: int
 
 
-Message = Follow | Stop | Followed
+class Used(Noun, tag="used"):
+    """Front to owner: when the keys of these clients were last let in here."""
+
+    used: dict[str, float]
+
+
+Message = Follow | Stop | Followed | Used
 
 
 class Channel:

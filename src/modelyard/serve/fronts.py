@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,15 @@ from modelyard.policy.backoff import Backoff
 from modelyard.serve.dataplane import Dataplane
 from modelyard.serve.edge.server import Server, most_connections
 from modelyard.serve.edge.shared import Admission, Handler
-from modelyard.serve.front_channel import Channel, Follow, Followed, FrontEndpoint, FrontTable, Stop
+from modelyard.serve.front_channel import (
+    Channel,
+    Follow,
+    Followed,
+    FrontEndpoint,
+    FrontTable,
+    Stop,
+    Used,
+)
 
 log = logging.getLogger("modelyard.fronts")
 
@@ -44,7 +52,7 @@ class _Running:
 class Fronts:
     """``count`` fronts on ``listener``, in front of ``handler`` on a Unix socket of this process.
 
-    ``table`` says what they are to serve now; ``max_body`` is the limit on bodies at the shared port.
+    ``used`` is told when which client's key was let in by one of them; ``table`` says what they are to serve now; ``max_body`` is the limit on bodies at the shared port.
     """
 
     def __init__(
@@ -56,10 +64,12 @@ class Fronts:
         handler: Handler,
         max_body: int,
         admit: Admission = lambda request: None,
+        used: Callable[[Mapping[str, float]], None] = lambda used: None,
     ) -> None:
         self._listener = listener
         self._run = run
         self._table = table
+        self._used = used
         # Raw tensors may be longer than their JSON ("0," is eight bytes as INT64).
         # A model may open sockets of its user's files: what is behind this one is for fronts alone.
         self._server = Server(
@@ -165,7 +175,9 @@ class Fronts:
             if self._stopping is not None:
                 running.channel.send(Stop(limit=self._stopping))
             while (message := await running.channel.receive()) is not None:
-                if isinstance(message, Followed):
+                if isinstance(message, Used):
+                    self._used(message.used)
+                elif isinstance(message, Followed):
                     if running.followed == 0:
                         log.info("a front listens", extra={"pid": running.process.pid})
                         backoff.succeeded(time.monotonic())

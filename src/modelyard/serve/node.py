@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-from prometheus_client import generate_latest
 
 from modelyard.core import routes
 from modelyard.core.deployment import ServingOptions
@@ -29,6 +28,7 @@ from modelyard.serve.edge.server import Server, most_connections
 from modelyard.serve.fronts import Fronts, front_table
 from modelyard.serve.grpc.service import GrpcService
 from modelyard.serve.jobs.jobs import Jobs
+from modelyard.serve.observe.exposition import Exposition
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import NodeCollector, PoolGauge, registry_of
 from modelyard.serve.pool import devices, limits, report
@@ -86,10 +86,11 @@ class Node:
         self.router = Router(
             self._dataplane,
             internal,
-            lambda: generate_latest(registry),
+            Exposition(registry),
             max_body=settings.max_body,
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
             aliases=aliases(os.environ),
+            open_metrics=settings.open_metrics,
         )
         if settings.otlp_endpoint is not None:
             from modelyard.serve.observe.tracing import TracedBackend, Tracer
@@ -205,6 +206,7 @@ class Node:
             ),
             remotes=self._remotes.status(),
             memory=self._memory.status(),
+            used=self._dataplane.used,
         )
 
     async def run(self, listener: socket.socket, grpc_listener: socket.socket) -> None:
@@ -271,6 +273,7 @@ class Node:
             self.router,
             self._settings.max_body,
             self.router.admit_passed,
+            self._dataplane.note_uses,
         )
         await fronts.start()
         return fronts

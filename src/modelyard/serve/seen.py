@@ -23,6 +23,12 @@ class SeenPlane(Dataplane):
         self._routes = {name: served for name, served in plane._routes.items() if name in names}
         self._all = plane._all
         self._manages = grant.manages
+        self._only = names
+
+    @property
+    def only(self) -> frozenset[str]:
+        """Those of the grant."""
+        return self._only
 
     def may_manage(self) -> None:
         """Raises Forbidden for a key that predicts and no more."""

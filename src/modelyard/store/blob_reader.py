@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -94,10 +95,21 @@ class BlobReader:
                 return
         row = self._row(sha256)
         if row.whole:
-            yield from self.place.stream(row.pack, CHUNK)
-            return
+            parts = self._found(sha256, lambda: self._begun(sha256))
+            if parts is not None:
+                yield from parts
+                return
+            row = self._row(sha256)  # it became pieced meanwhile
         for kept in self._composition(row):
             yield self._piece(sha256, kept)
+
+    def _begun(self, sha256: str) -> Iterator[bytes] | None:
+        """The parts of a whole blob, of which the first one has come; None for one that is not whole."""
+        row = self._row(sha256)
+        if not row.whole:
+            return None
+        parts = self.place.stream(row.pack, CHUNK)
+        return chain([next(parts, b"")], parts)
 
     def _piece(self, sha256: str, kept: Kept) -> bytes:
         def read() -> bytes:
@@ -184,6 +196,12 @@ class BlobReader:
 def key_of(sha256: str) -> str:
     """Where a blob lies that is kept whole."""
     return f"objects/{sha256[:2]}/{sha256}"
+
+
+def is_file_of(path: Path, sha256: str) -> bool:
+    """Whether a file has the bytes of a digest. Raises FileNotFoundError."""
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def sha256_of(key: str) -> str | None:

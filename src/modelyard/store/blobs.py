@@ -13,18 +13,22 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import AsyncIterable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.files import Files
 from modelyard.core.manifest import Manifest, check_digest
 from modelyard.store.aside import aside, write_aside
+from modelyard.store.assembly import Damaged
 from modelyard.store.blob_files import BlobFiles
-from modelyard.store.blob_reader import CHUNK, BlobReader, key_of, sha256_of
+from modelyard.store.blob_reader import CHUNK, BlobReader, is_file_of, key_of, sha256_of
 from modelyard.store.blob_writer import BlobWriter, FileDigest
 from modelyard.store.durable import disk_error, make_folder, sync_file
+from modelyard.store.gathering import gather
 from modelyard.store.layout import lay_out
 from modelyard.store.pieces import Pieces
 from modelyard.store.place import Place
@@ -33,6 +37,8 @@ from modelyard.store.settling import SMALLEST, Settled, Settling, outside_of
 from modelyard.store.staging import Staging
 
 __all__ = ["BlobStore", "FileDigest"]
+
+_FRESH: Final = 3600.0  # seconds in which bytes that were hashed as they came are believed
 
 
 class BlobStore(BlobReader):
@@ -143,6 +149,11 @@ class BlobStore(BlobReader):
             return {digest for digest in digests if self.has(digest)}
         assert self.pieces is not None
         return {each.hex() for each in self.pieces.claim(bytes.fromhex(digest) for digest in digests)}
+
+    def now(self) -> float:
+        """The time by which blobs were used (seconds since the epoch): of all who share their rows. Raises
+        Unavailable."""
+        return time.time() if self.pieces is None else self.pieces.now()
 
     def delete(self, sha256: str, *, before: float | None = None) -> bool:
         """Remove a blob (in a bucket, with ``before``, only one that came before); nothing happens when it is not
@@ -256,6 +267,13 @@ class BlobStore(BlobReader):
                     self.place.delete(key)
         return tidy(self.place, self.pieces, self._incoming.place)
 
+    def gather(self) -> int:
+        """Put small blobs of a bucket together into packs; how many. On this machine each stays a file, which is
+        linked where it is needed. Safe beside everything."""
+        if self.pieces is None or not self.remote:
+            return 0
+        return gather(self.place, self.pieces, self._incoming.place)
+
     def files(self, manifest: Manifest) -> Files:
         """The files of a manifest, read where they lie."""
         return BlobFiles(manifest, self.read)
@@ -263,13 +281,29 @@ class BlobStore(BlobReader):
     def lay_out(self, manifest: Manifest, folder: Path) -> Path:
         """The files of a manifest as a folder of read-only files; ``folder``, whole or not there.
 
-        Raises NotFound when a blob is missing, InvalidInput for a manifest that cannot be a folder,
-        Unavailable when the disk is full.
+        Raises NotFound when a blob is missing, Damaged for one that is not what its name says, InvalidInput for a
+        manifest that cannot be a folder, Unavailable when the disk is full.
         """
-        folder = lay_out(manifest, folder, self.path)
+        folder = lay_out(manifest, folder, self._right)
         if self.pieces is not None:
             self.pieces.claim({bytes.fromhex(file.sha256) for file in manifest.files})
         return folder
+
+    def _right(self, sha256: str) -> Path:
+        """As :meth:`path`, for what models are loaded from: read and compared, unless that was done when it came a
+        moment ago. Whoever loads it reads it anyway; a damaged file of the cache is made again."""
+        if not self.remote and (whole := self._whole(sha256)).is_file():
+            if time.time() - whole.stat().st_mtime >= _FRESH and not is_file_of(whole, sha256):
+                raise Damaged(
+                    f"its bytes have changed on this disk ({whole}); see: modelyard store verify --deep",
+                    bytes.fromhex(sha256),
+                    (),
+                )
+            return whole
+        found = self.cache.find(sha256)
+        if found is not None and not is_file_of(found, sha256):
+            self.cache.remove(sha256)
+        return self.path(sha256)
 
     @contextmanager
     def referring(self) -> Generator[None, None, None]:

@@ -66,6 +66,9 @@ class Check:
                 return Checked(blobs=count, bytes=total, troubles=tuple(troubles), last=after)
             trouble = self._blob(sha256, sizes[sha256])
             if trouble is not None:
+                self._sizes.clear()  # what was just packed anew is looked for where it is now
+                trouble = self._blob(sha256, sizes[sha256])
+            if trouble is not None:
                 troubles.append(self._mended(trouble, sizes[sha256]) if self._repair else trouble)
             count, total, after = count + 1, total + sizes[sha256], sha256
         return Checked(blobs=count, bytes=total, troubles=tuple(troubles))

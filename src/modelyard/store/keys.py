@@ -10,7 +10,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
@@ -38,6 +38,7 @@ class Keys:
         self._database = database
         self._clock = clock
         self._audit = Audit(database, clock)
+        self._noted: dict[str, float] = {}  # uses on nodes that were written
 
     def create(
         self,
@@ -166,6 +167,28 @@ class Keys:
         except Unavailable as error:
             # A database that is full or read-only can be read: who only reads is not refused for this.
             _log.warning("when the key %s was used is not written: %s", key.id, error.message)
+
+    def note_uses(self, used: Mapping[str, float]) -> None:
+        """Nodes let keys in at these times, by the beginning of their digests; written at most once a minute for
+        each, and never backwards."""
+        news = {
+            client: when
+            for client, when in used.items()
+            if when > self._noted.get(client, 0.0) + USED_EVERY and re.fullmatch(r"[0-9a-f]{16}", client)
+        }
+        if not news:
+            return
+        try:
+            with self._database.begin("keys used") as session:
+                for client, when in news.items():
+                    older = or_(_keys.c.used.is_(None), _keys.c.used < when)
+                    session.execute(
+                        update(_keys).where(_keys.c.digest.startswith(client), older).values(used=when)
+                    )
+        except Unavailable as error:
+            _log.warning("when %d keys were used is not written: %s", len(news), error.message)
+            return
+        self._noted.update(news)
 
     def grants(self) -> tuple[Grant, ...]:
         """What nodes are told: each key that opens something, and the endpoints that it may predict on."""

@@ -1,7 +1,8 @@
 """The name of a piece: a digest of its bytes that says which digest it is, as multihash does (0x1e, 0x20: BLAKE3).
 
 Files are named by SHA-256, as the world outside names them. Pieces are met by nobody outside, and compared whenever a
-file is put together of them: BLAKE3 takes a third of the time. A piece of before decision 37 has 32 bytes of SHA-256.
+file is put together of them: BLAKE3 takes a third of the time. A piece of before decision 37, and one
+that is a whole small blob (see ``gathering``), has 32 bytes of SHA-256.
 """
 
 import hashlib

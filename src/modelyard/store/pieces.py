@@ -1,7 +1,6 @@
 """The rows below the files: which blobs there are, of which pieces, in which packs."""
 
 import builtins
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
@@ -11,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from modelyard.store.database import Database
 from modelyard.store.pack import Kept
+from modelyard.store.shared_clock import SharedClock
 from modelyard.store.tables import blob_pieces, blobs, packs, pieces
 
 _AT_ONCE: Final = 500  # values in one statement
@@ -45,11 +45,19 @@ class PackRow(NamedTuple):
 
 
 class Pieces:
-    """The rows of one database. Each method is one transaction: what it was told is true when it ends."""
+    """The rows of one database. Each method is one transaction: what it was told is true when it ends.
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+    Times are of ``clock``: of several machines that collect beside each other, one whose own is fast would take what
+    another has just asked for.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or SharedClock(database)
+
+    def now(self) -> float:
+        """The time by which it is said when blobs were used. Raises Unavailable."""
+        return self._clock()
 
     def blob(self, digest: bytes) -> BlobRow | None:
         """The row of a blob; None where it has none (a whole one that was not looked at yet, too)."""
@@ -139,8 +147,9 @@ class Pieces:
         """Those of the blobs that are there. They count as used now: whoever collects what is older leaves them."""
         found = set[bytes]()
         with self._database.begin() as session:
+            now = self._clock()  # it may have waited to begin
             for some in _batches(list(digests)):
-                session.execute(update(blobs).where(blobs.c.digest.in_(some)).values(used=self._clock()))
+                session.execute(update(blobs).where(blobs.c.digest.in_(some)).values(used=now))
                 rows = session.execute(select(blobs.c.digest).where(blobs.c.digest.in_(some)))
                 found.update(bytes(row[0]) for row in rows)
         return found
@@ -247,6 +256,55 @@ class Pieces:
                     .where(blobs.c.digest.in_(some), blobs.c.pack_id == former)
                     .values(pack_id=pack)
                 )
+
+    def small(self, below: int, *, before: float, after: int, most: int) -> builtins.list[BlobRow]:
+        """At most ``most`` whole blobs of fewer than ``below`` bytes that came before ``before``, with ids above
+        ``after`` and in their order; no empty ones."""
+        query = _blobs().where(blobs.c.whole, blobs.c.size < below, blobs.c.size > 0)
+        query = query.where(blobs.c.created < before, blobs.c.id > after).order_by(blobs.c.id).limit(most)
+        with self._database.session() as session:
+            return [BlobRow(*row) for row in session.execute(query)]
+
+    def gather(
+        self, key: str, stored: int, rows: Sequence[BlobRow], found: Sequence[Kept]
+    ) -> builtins.list[BlobRow]:
+        """Each blob of ``rows`` becomes the piece beside it in ``found``, all of the pack ``key``; those that did.
+
+        One that was collected, or became pieced otherwise since its row was read, is left; with none left the pack
+        has no row.
+        """
+
+        def take(session: Connection) -> builtins.list[BlobRow]:
+            living = {
+                bytes(each): pack
+                for some in _batches([row.digest for row in rows])
+                for each, pack in session.execute(
+                    select(blobs.c.digest, packs.c.key)
+                    .join(packs, packs.c.id == blobs.c.pack_id)
+                    .where(blobs.c.whole, blobs.c.digest.in_(some))
+                )
+            }
+            pairs = [
+                (row, kept)
+                for row, kept in zip(rows, found, strict=True)
+                if living.get(row.digest) == row.pack
+            ]
+            if not pairs:
+                return []
+            pack = self._pack(session, key, stored)
+            self._insert(session, pack, [kept for _, kept in pairs])
+            ids = _ids(session, [row.digest for row, _ in pairs])
+            session.execute(
+                insert(blob_pieces),
+                [{"blob_id": row.id, "sequence": 0, "piece_id": ids[row.digest]} for row, _ in pairs],
+            )
+            for some in _batches([row.digest for row, _ in pairs]):
+                session.execute(
+                    update(blobs).where(blobs.c.digest.in_(some)).values(whole=False, pack_id=pack)
+                )
+            return [row for row, _ in pairs]
+
+        return self._again(take)
 
     def touch(self, digest: bytes) -> None:
         """A blob was used."""

@@ -1,6 +1,5 @@
 """Takes back what packs hold of blobs that are gone."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -31,9 +30,13 @@ def tidy(
     incoming: Callable[[], Path],
     *,
     grace: float = GRACE,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] | None = None,
 ) -> Tidied:
-    """Remove what nothing refers to. A reader that has asked the rows before asks them again."""
+    """Remove what nothing refers to. A reader that has asked the rows before asks them again.
+
+    How old an object is, is told by the clock that dated it: by a fast one of ours, what somebody has just written and
+    makes the rows of now would be an hour old.
+    """
     removed = repacked = freed = 0
     for pack in pieces.packs():
         if pack.whole:
@@ -46,9 +49,13 @@ def tidy(
             freed += pack.size - repack(place, pieces, incoming, pack)
             repacked += 1
     prefixes = ("packs",) if place.root is not None else ("packs", "objects")
+    now: float | None = None
     for prefix in prefixes:
         for found in place.objects(prefix):
-            if found.modified < clock() - grace and not pieces.has_pack(found.key):
+            if pieces.has_pack(found.key):
+                continue
+            now = (clock or place.now)() if now is None else now
+            if found.modified < now - grace and not pieces.has_pack(found.key):
                 place.delete(found.key)
                 removed += 1
                 freed += found.size

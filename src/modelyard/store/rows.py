@@ -17,8 +17,8 @@ from modelyard.store import possession
 from modelyard.store.listings import rebuild
 from modelyard.store.tables import counters, metadata
 
-# What is made anew from the other tables by :func:`settle`.
-DERIVED: Final = frozenset({"listings", "version_blobs"})
+# What is made anew from the other tables by :func:`settle`, and what is true of one database alone.
+DERIVED: Final = frozenset({"listings", "version_blobs", "whereabouts"})
 # Those that are pointed at first.
 TABLES: Final[tuple[Table, ...]] = tuple(
     table for table in metadata.sorted_tables if table.name not in DERIVED
@@ -127,10 +127,14 @@ def clear_counters(session: Connection) -> None:
 
 
 def settle(session: Connection) -> None:
-    """After rows came with their ids: what is made from them is made, and the next id is after the last one (SQLite
-    does that by itself)."""
+    """After rows came with their ids: what is made from them is made, and the next id is after the last one."""
     rebuild(session)
     possession.rebuild(session)
+    advance(session)
+
+
+def advance(session: Connection) -> None:
+    """After rows came with their ids: the next one is after the last (SQLite does that by itself)."""
     if session.dialect.name != "postgresql":
         return
     for table in TABLES:

@@ -438,3 +438,11 @@ blob_pieces: Final = Table(
     Column("piece_id", Integer, ForeignKey("pieces.id"), nullable=False),
     Index("ix_blob_pieces_piece_id", "piece_id"),
 )
+
+# One row: the bucket, or the folder, in which all of that lies.
+whereabouts: Final = Table(
+    "whereabouts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("place", Text, nullable=False),
+)

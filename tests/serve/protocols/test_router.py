@@ -42,11 +42,17 @@ def test_without_keys_a_caller_says_who_it_is() -> None:
 
 def test_probes_need_no_key_and_all_else_does() -> None:
     node = router((DIGEST,), aliases={"/alive": "/ping", "/mine": "/invocations"})
-    for path in ("/health", "/ready", "/metrics", "/ping", "/alive", "/v2/health/live"):
+    for path in ("/health", "/ready", "/ping", "/alive", "/v2/health/live"):
         node.admit(request(path))
-    for path in ("/predict", "/mine", "/invocations", "/v1/models", "/v2/repository/index"):
+    for path in ("/predict", "/metrics", "/mine", "/invocations", "/v1/models", "/v2/repository/index"):
         with pytest.raises(Unauthenticated):
             node.admit(request(path))
+
+
+def test_metrics_ask_for_none_where_somebody_said_so() -> None:
+    router((DIGEST,), open_metrics=True).admit(request("/metrics"))
+    with pytest.raises(Unauthenticated):
+        router((DIGEST,), open_metrics=True).admit(request("/models"))
 
 
 def test_vertex_names_its_paths() -> None:

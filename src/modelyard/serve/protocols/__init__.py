@@ -24,7 +24,6 @@ _OPEN: Final = frozenset(
     {
         "/health",
         "/ready",
-        "/metrics",
         "/ping",
         "/v2/health/live",
         "/v2/health/ready",
@@ -49,18 +48,20 @@ class Router:
     """Finds the handler of a request: the whole surface of the node.
 
     ``max_body`` bounds a decompressed body, in bytes; ``cors`` are the pages that may call (None: none of
-    another site); ``aliases`` are further paths, each with the one that it stands for.
+    another site); ``aliases`` are further paths, each with the one that it stands for. ``open_metrics``: whoever
+    reaches the node may read what it counts, of all endpoints.
     """
 
     def __init__(
         self,
         dataplane: Dataplane,
         internal: Callable[[Request, list[str]], Awaitable[Response]],
-        metrics: Callable[[], bytes],
+        metrics: Callable[[frozenset[str] | None], bytes],
         *,
         max_body: int = 16 * 1024 * 1024,
         cors: Cors | None = None,
         aliases: Mapping[str, str] | None = None,
+        open_metrics: bool = False,
     ) -> None:
         self._dataplane = dataplane
         self._internal = internal
@@ -68,7 +69,8 @@ class Router:
         self._max_body = max_body
         self._cors = cors
         self._aliases = dict(aliases or {})
-        self._open = _OPEN | {path for path, target in self._aliases.items() if target in _OPEN}
+        opened = _OPEN | ({"/metrics"} if open_metrics else set[str]())
+        self._open = opened | {path for path, target in self._aliases.items() if target in opened}
         self._failures = FailureLog()
         self.requests = 0
         self.tracer: Tracer | None = None
@@ -261,7 +263,7 @@ class Router:
             case ["ping"]:
                 return invocations.ping(plane)
             case ["metrics"]:
-                return health.metrics(self._metrics)
+                return health.metrics(self._metrics, plane)
             case ["models"]:
                 return native.models(plane)
             case ["v2"]:

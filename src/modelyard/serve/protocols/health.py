@@ -1,4 +1,4 @@
-"""``/health``, ``/ready`` (and their V2 twins) and ``/metrics``: asked by machines, without a key."""
+"""``/health``, ``/ready`` (and their V2 twins), asked by machines without a key, and ``/metrics``."""
 
 from collections.abc import Callable
 
@@ -22,6 +22,6 @@ async def ready(plane: Dataplane) -> Response:
     return json_response({"status": "ready", "ready": True})
 
 
-async def metrics(formatted: Callable[[], bytes]) -> Response:
-    """All counts, in Prometheus' text format."""
-    return Response(formatted(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+async def metrics(formatted: Callable[[frozenset[str] | None], bytes], plane: Dataplane) -> Response:
+    """The counts of what ``plane`` sees, in Prometheus' text format."""
+    return Response(formatted(plane.only), content_type=b"text/plain; version=0.0.4; charset=utf-8")
