@@ -40,8 +40,10 @@ format: $(VENV)/.installed-dev  ## format the code, mend what the linter can
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-schema: $(VENV)/.installed-dev  ## write docs/model.yaml.schema.json and docs/access.md anew, after an adapter or an address came
+schema: $(VENV)/.installed-dev  ## write what is made of the code anew, after an adapter, an address or a migration came
 	$(BIN)/python -c 'from modelyard.control.access_page import page; print(page(), end="")' > docs/access.md
+	$(BIN)/python -c 'from modelyard.store.database import script_of_migrations as script; print(script(), end="")' > src/modelyard/store/new_file.sql.new
+	mv src/modelyard/store/new_file.sql.new src/modelyard/store/new_file.sql
 	$(BIN)/python -c 'import json; from modelyard.analyze.model_yaml import schema; print(json.dumps(schema(), indent=2, ensure_ascii=False))' > docs/model.yaml.schema.json
 
 bench: $(VENV)/.installed-dev .setup/bench-programs  ## measure all questions, peers beside us (docs/performance.md); ARGS="overhead --quick"
