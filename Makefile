@@ -22,19 +22,25 @@ demo: $(VENV)/.installed  ## install, start the platform, deploy three real mode
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed-dev .setup/system  ## install everything, then all checks and all tests
-	$(MAKE) --no-print-directory static
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS)
+	$(MAKE) --no-print-directory style
+	@# Types are checked beside the tests, which wait more than they compute; what is wrong is told behind them.
+	@mkdir -p .cache; $(BIN)/basedpyright --level error > .cache/types.log 2>&1 & types=$$!; \
+	trap 'kill $$types 2>/dev/null || true' EXIT; tests=0; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) || tests=$$?; \
+	wait $$types || { cat .cache/types.log; exit 1; }; exit $$tests
 
 check: $(VENV)/.installed-dev .setup/postgresql  ## the fast inner loop: lint, types, imports, unit tests (no platform is started)
 	$(MAKE) --no-print-directory static
 	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not system" --ignore tests/policy/test_simulated.py tests/core tests/policy tests/store tests/analyze tests/registry tests/catalog tests/deploy tests/client tests/web
 
-.PHONY: static
-static: $(VENV)/.installed-dev
+.PHONY: static style
+static: style
+	$(BIN)/basedpyright --level error
+
+style: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check --quiet . || { echo 'Run: make format' >&2; exit 1; }
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports --no-logo --no-cache | tail -n 30
-	$(BIN)/basedpyright --level error
 
 format: $(VENV)/.installed-dev  ## format the code, mend what the linter can
 	$(BIN)/ruff format --quiet .
