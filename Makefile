@@ -3,6 +3,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# Where a shell or an image forbids Python to keep what it has compiled, each of the thousands of processes that the
+# tests start would compile all that it imports again: two thirds of what a control plane's start costs.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
