@@ -3,6 +3,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# Where a shell or an image forbids Python to keep what it has compiled, each of the thousands of processes that the
+# tests start would compile all that it imports again: two thirds of what a control plane's start costs.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,26 +26,34 @@ demo: $(VENV)/.installed  ## install, start the platform, deploy three real mode
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed-dev .setup/system  ## install everything, then all checks and all tests
-	$(MAKE) --no-print-directory static
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS)
+	$(MAKE) --no-print-directory style
+	@# Types are checked beside the tests, which wait more than they compute; what is wrong is told behind them.
+	@mkdir -p .cache; $(BIN)/basedpyright --level error > .cache/types.log 2>&1 & types=$$!; \
+	trap 'kill $$types 2>/dev/null || true' EXIT; tests=0; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) || tests=$$?; \
+	wait $$types || { cat .cache/types.log; exit 1; }; exit $$tests
 
 check: $(VENV)/.installed-dev .setup/postgresql  ## the fast inner loop: lint, types, imports, unit tests (no platform is started)
 	$(MAKE) --no-print-directory static
 	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not system" --ignore tests/policy/test_simulated.py tests/core tests/policy tests/store tests/analyze tests/registry tests/catalog tests/deploy tests/client tests/web
 
-.PHONY: static
-static: $(VENV)/.installed-dev
+.PHONY: static style
+static: style
+	$(BIN)/basedpyright --level error
+
+style: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check --quiet . || { echo 'Run: make format' >&2; exit 1; }
 	$(BIN)/ruff check --quiet .
 	$(BIN)/lint-imports --no-logo --no-cache | tail -n 30
-	$(BIN)/basedpyright --level error
 
 format: $(VENV)/.installed-dev  ## format the code, mend what the linter can
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-schema: $(VENV)/.installed-dev  ## write docs/model.yaml.schema.json and docs/access.md anew, after an adapter or an address came
+schema: $(VENV)/.installed-dev  ## write what is made of the code anew, after an adapter, an address or a migration came
 	$(BIN)/python -c 'from modelyard.control.access_page import page; print(page(), end="")' > docs/access.md
+	$(BIN)/python -c 'from modelyard.store.database import script_of_migrations as script; print(script(), end="")' > src/modelyard/store/new_file.sql.new
+	mv src/modelyard/store/new_file.sql.new src/modelyard/store/new_file.sql
 	$(BIN)/python -c 'import json; from modelyard.analyze.model_yaml import schema; print(json.dumps(schema(), indent=2, ensure_ascii=False))' > docs/model.yaml.schema.json
 
 bench: $(VENV)/.installed-dev .setup/bench-programs  ## measure all questions, peers beside us (docs/performance.md); ARGS="overhead --quick"

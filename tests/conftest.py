@@ -1,11 +1,13 @@
 """What tests of several rooms start: a platform driven by its command line, ended whatever happens."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from modelyard.package.environment import Environments
 from modelyard.store.database import Database
 from support.postgres import PostgresServer
 from support.shell import Shell
@@ -24,6 +26,15 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
             made.run("down")
         finally:
             made.kill_all()
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Environments:
+    """Where environments of many packages are built once for all tests and all workers of a run. Whoever tests how
+    they are built, or removes one, has a place of his own."""
+    folder = tmp_path_factory.getbasetemp()
+    run = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return Environments(run / "environments")
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from starlette.testclient import TestClient
 
 from modelyard.control.app import create_app
@@ -15,6 +13,7 @@ from modelyard.core.errors import InvalidInput
 from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.settings import Settings
 from modelyard.registry.signing import sign
+from support.bill import problem
 
 FILES = {
     "model.py": b"def predict(text: str) -> str:\n    return text.upper()\n",
@@ -115,7 +114,7 @@ def test_a_version_has_a_valid_bill_of_materials(client: TestClient, upload) -> 
     client.post("/api/v1/models/shout/versions", json={"upload": upload(client, FILES)})
     answer = client.get("/api/v1/models/shout/versions/1/sbom")
     assert answer.headers["content-type"].startswith("application/vnd.cyclonedx+json")
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(answer.text) is None
+    assert problem(answer.text) is None
     assert {each["name"] for each in answer.json()["components"]} == set(FILES)
     assert client.get("/api/v1/models/shout/versions/2/sbom").status_code == 404
     assert client.get(f"/api/v1/environments/{'a' * 32}/sbom").status_code == 404

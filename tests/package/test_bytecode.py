@@ -1,6 +1,7 @@
 """Environments are compiled behind their first model, without running any of them."""
 
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -63,6 +64,41 @@ def test_what_it_did_not_come_to_is_done_the_next_time(folder: Path) -> None:
     Environments(folder.parent).compile(folder.name)
     until_done(folder)
     assert "__init__" in compiled(folder)
+
+
+def linked(one: Path, other: Path) -> int:
+    """How many compiled files two environments have in common."""
+    files = {path.stat().st_ino for path in one.glob("lib/*/site-packages/iniconfig/**/*.pyc")}
+    return len(
+        files & {path.stat().st_ino for path in other.glob("lib/*/site-packages/iniconfig/**/*.pyc")}
+    )
+
+
+def test_what_another_one_has_compiled_of_the_same_files_is_linked(folder: Path) -> None:
+    made = Environments(folder.parent).ensure([*SMALL, "packaging"])
+    other = folder.parent / made.id
+    assert compiled(other) == compiled(folder) and linked(other, folder) == len(compiled(folder))
+    code = (
+        "import iniconfig; print(iniconfig.__cached__, iniconfig.IniConfig.__init__.__code__.co_filename)"
+    )
+    cached, source = subprocess.run(
+        [made.python, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    # It is used, and where it comes from is what an error tells.
+    assert Path(cached).stat().st_nlink > 1
+    assert all(Path(path).is_relative_to(other) for path in (cached, source))
+    assert not (other / ".bytecode").exists()
+    Environments(folder.parent).delete(folder.name)
+    assert compiled(other)
+
+
+def test_what_was_compiled_of_other_files_is_not(folder: Path) -> None:
+    (parse,) = folder.glob("lib/*/site-packages/iniconfig/_parse.py")
+    text = parse.read_bytes()
+    parse.unlink()
+    parse.write_bytes(text)  # the same, and not the same file
+    other = folder.parent / Environments(folder.parent).ensure([*SMALL, "packaging"]).id
+    assert set(compiled(folder)) - set(compiled(other)) == {"_parse"}
 
 
 def test_nothing_is_run_and_what_is_no_python_is_left(folder: Path) -> None:

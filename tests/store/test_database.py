@@ -17,8 +17,8 @@ from sqlalchemy.exc import IntegrityError
 
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.listing import Wanted
-from modelyard.store import tables, words
-from modelyard.store.database import REVISION, Database
+from modelyard.store import new_file, tables, words
+from modelyard.store.database import REVISION, Database, script_of_migrations
 from modelyard.store.jobs import Jobs
 from modelyard.store.listings import Listings
 from support.postgres import PostgresServer
@@ -39,6 +39,26 @@ def test_the_constant_names_the_newest_migration() -> None:
     config.set_main_option("script_location", "modelyard.store:migrations")
     config.set_main_option("path_separator", "os")
     assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+
+
+def test_a_new_file_has_what_all_migrations_come_to() -> None:
+    script = Path(new_file.__file__).with_suffix(".sql")
+    assert script.read_text() == script_of_migrations(), "run: make schema"
+
+
+def test_a_file_that_is_made_at_once_is_the_file_that_migrations_make(tmp_path: Path) -> None:
+    database = Database(tmp_path / "modelyard.db")
+    database.migrate()
+    database.close()
+    assert new_file.script(tmp_path / "modelyard.db") == script_of_migrations()
+
+
+def test_alembic_is_not_imported_for_a_new_file(tmp_path: Path) -> None:
+    code = (
+        "import sys; from modelyard.store.database import Database; from pathlib import Path;"
+        "Database(Path(sys.argv[1])).migrate(); sys.exit('alembic' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "modelyard.db")], check=True)
 
 
 def test_a_file_is_written_ahead_with_foreign_keys_and_full_syncs(tmp_path: Path) -> None:

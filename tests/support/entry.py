@@ -57,7 +57,9 @@ class Loaded:
 
 
 @contextmanager
-def loaded(name: str, place: Path, environments: Path, *, mirror: Path | None = None) -> Iterator[Loaded]:
+def loaded(
+    name: str, place: Path, environments: Environments, *, mirror: Path | None = None
+) -> Iterator[Loaded]:
     """The entry ``name``, its files below ``place``; from ``mirror`` where it has them."""
     entry = load().get(name)
     folder = fetch(entry, place / "files", mirror=mirror, progress=print)
@@ -65,7 +67,7 @@ def loaded(name: str, place: Path, environments: Path, *, mirror: Path | None = 
     assert analysis.adapter == entry.adapter
     if entry.recipe is None and entry.example is not None:  # a family has one for all of its entries
         analysis = msgspec.structs.replace(analysis, example=entry.example)
-    python = Environments(environments).ensure(analysis.requirements).python
+    python = environments.ensure(analysis.requirements).python
     home = place / "executors" / name
     home.mkdir(parents=True)
     with ExecutorProcess(home, python=python, timeout=300.0) as executor:

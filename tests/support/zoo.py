@@ -54,13 +54,16 @@ def call(node: NodeProcess, name: str, x: float = 1.0) -> None:
     assert (status, answer["output"]) == (200, x + 1), answer
 
 
-def under_load(node: NodeProcess, names: list[str], seconds: float = 8.0) -> dict[str, int]:
-    """How many calls each has answered to two callers of its own that never pause."""
+def under_load(
+    node: NodeProcess, names: list[str], seconds: float = 8.0, *, enough: int = 11
+) -> dict[str, int]:
+    """How many calls each has answered to two callers of its own that never pause, as soon as all have answered
+    ``enough``, and when the time is over."""
     until = time.monotonic() + seconds
     counts = dict.fromkeys(names, 0)
 
     def load(name: str) -> None:
-        while time.monotonic() < until:
+        while time.monotonic() < until and min(counts.values()) < enough:
             call(node, name)
             counts[name] += 1
 

@@ -51,10 +51,10 @@ for name, (model, data) in models.items():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, environments: Environments) -> Path:
     """The models, CatBoost's answers (``told.json``), and ``python``, which can load them."""
     folder = tmp_path_factory.mktemp("catboost")
-    python = Environments(folder / "environments").ensure(list(catboost.REQUIREMENTS)).python
+    python = environments.ensure(list(catboost.REQUIREMENTS)).python
     (folder / "python").write_text(python)
     done = subprocess.run([python, "-c", FIT, str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -83,11 +83,8 @@ print(json.dumps(said))
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("kserve")
-    return str(
-        Environments(folder / "environments").ensure(["kserve", "mlflow-skinny", "pandas", "scipy"]).python
-    )
+def python(environments: Environments) -> str:
+    return environments.ensure(["kserve", "mlflow-skinny", "pandas", "scipy"]).python
 
 
 @pytest.fixture(scope="module")

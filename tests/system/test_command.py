@@ -28,9 +28,9 @@ def a_contig() -> str:
     return before + "AGGAGGTAATAA" + gene + after
 
 
-def test_it_answers_what_it_writes(tmp_path: Path) -> None:
+def test_it_answers_what_it_writes(tmp_path: Path, environments: Environments) -> None:
     described = analyze(Files({"model.yaml": (EXAMPLE / "model.yaml").read_bytes()}))
-    environment = Environments(tmp_path / "environments").ensure(list(described.requirements))
+    environment = environments.ensure(list(described.requirements))
     sequence = a_contig()
     with ExecutorProcess(tmp_path, python=environment.python) as executor:
         hello = executor.start("command", EXAMPLE, described.options)

@@ -67,12 +67,12 @@ model.esm.save_pretrained(out / "bare")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, environments: Environments) -> Path:
     """The model's files in ``model`` (``bare``: without its language head), and transformers' answers."""
     folder = tmp_path_factory.mktemp("esm2")
     esm2_folder(folder / "model")
     (folder / "sequences.json").write_text(json.dumps(SEQUENCES))
-    python = Environments(folder / "environments").ensure(TORCH).python
+    python = environments.ensure(TORCH).python
     (folder / "python").write_text(python)
     subprocess.run([python, "-c", REFERENCE, str(folder)], check=True, capture_output=True)
     return folder

@@ -23,12 +23,12 @@ SEQUENCES = ["MKTVRQERLKSIVRILERSKEPVSG", "GGSWLX", "ACDEFGHIKLMNPQRSTVWYACDEF",
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, environments: Environments) -> Path:
     """The model in both forms of weights, and what transformers says."""
     folder = tmp_path_factory.mktemp("esmfold")
     (folder / "config.json").write_text('{"architectures": ["EsmForProteinFolding"]}')
     requirements = analyze(FolderFiles(folder)).requirements
-    python = Environments(folder / "environments").ensure(list(requirements)).python
+    python = environments.ensure(list(requirements)).python
     (folder / "python").write_text(python)
     subprocess.run([python, PROGRAM, folder, json.dumps(SEQUENCES)], check=True, capture_output=True)
     return folder

@@ -41,7 +41,9 @@ class Model(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Model]]:
+def family(
+    tmp_path_factory: pytest.TempPathFactory, environments: Environments
+) -> Iterator[Callable[[str], Model]]:
     """The model of an entry of the catalog, fetched and loaded as it would be deployed."""
     place = tmp_path_factory.mktemp("families")
     with ExitStack() as stack:
@@ -50,7 +52,7 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
             folder = fetch(load().get(name), place / "files", progress=print)
             analysis = analyze(FolderFiles(folder))
             assert analysis.adapter == load().get(name).adapter
-            python = Environments(place / "environments").ensure(analysis.requirements).python
+            python = environments.ensure(analysis.requirements).python
             executor = stack.enter_context(ExecutorProcess(tmp_path_factory.mktemp(name), python=python))
             hello = executor.start(analysis.adapter, folder, analysis.options)
             assert hello["type"] == "HELLO", hello

@@ -91,10 +91,10 @@ def answers(url: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Peer:
+def mlflow(tmp_path_factory: pytest.TempPathFactory, environments: Environments) -> Peer:
     folder = tmp_path_factory.mktemp("mlflow")
     requirements = ["mlflow>=3.1,<4", "scikit-learn", "xgboost-cpu", "setuptools"]
-    environment = Environments(folder / "environments").ensure(requirements, lambda _: None)
+    environment = environments.ensure(requirements, lambda _: None)
     return Peer(environment.python, folder)
 
 

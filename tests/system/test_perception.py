@@ -46,10 +46,10 @@ Get = Callable[[str], Model]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, environments: Environments) -> Path:
     """The models' folders, images, recordings, what transformers says of them (``told.json``), and ``python``."""
     folder = tmp_path_factory.mktemp("perception")
-    python = Environments(folder / "environments").ensure([*TORCH, *PICTURES, *SOUNDS]).python
+    python = environments.ensure([*TORCH, *PICTURES, *SOUNDS]).python
     (folder / "python").write_text(python)
     rng = np.random.default_rng(3)
     for number, seconds in enumerate([1.0, 0.5, 2.2]):

@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 class Program:
     """An entry as it is deployed: fetched, analysed, in an environment of its own."""
 
-    def __init__(self, name: str, tmp_path: Path) -> None:
+    def __init__(self, name: str, tmp_path: Path, environments: Environments) -> None:
         self.entry = load().entries[name]
         self.folder = fetch(self.entry, tmp_path / "catalog", progress=lambda _: None)
         self.described = analyze(FolderFiles(self.folder))
-        environment = Environments(tmp_path / "environments").ensure(list(self.described.requirements))
+        environment = environments.ensure(list(self.described.requirements))
         self.python = environment.python
         self._tmp_path = tmp_path
 
@@ -49,8 +49,8 @@ class Program:
         )
 
 
-def test_piper_speaks(tmp_path: Path) -> None:
-    piper = Program("piper-joe-medium", tmp_path)
+def test_piper_speaks(tmp_path: Path, environments: Environments) -> None:
+    piper = Program("piper-joe-medium", tmp_path, environments)
     steady = {"noise_scale": 0.0, "noise_w_scale": 0.0}
     text = "The committee approved the new budget.\nNobody objected."
     spoken, slow, wrong = piper.ask(
@@ -68,8 +68,8 @@ def test_piper_speaks(tmp_path: Path) -> None:
     assert "is no voice that is here; there are en_US-joe-medium." in wrong["message"]
 
 
-def test_spliceai_sees_that_a_donor_is_lost(tmp_path: Path) -> None:
-    spliceai = Program("spliceai", tmp_path)
+def test_spliceai_sees_that_a_donor_is_lost(tmp_path: Path, environments: Environments) -> None:
+    spliceai = Program("spliceai", tmp_path, environments)
     given: dict[str, Any] = dict(spliceai.described.example or {})
     example = {name: base64.b64decode(value["b64"]) for name, value in given.items()}
     scored, wrong, none = spliceai.ask(

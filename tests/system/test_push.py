@@ -148,10 +148,10 @@ def run(shell: Shell, python: str, script: str, *arguments: str, folder: Path) -
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def python_with(folder: Path, *requirements: str) -> str:
+def python_with(environments: Environments, *requirements: str) -> str:
     """A Python that has them, and what Modelyard itself needs."""
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    return Environments(folder).ensure([*ours, *requirements], lambda _: None).python
+    return environments.ensure([*ours, *requirements], lambda _: None).python
 
 
 def test_models_of_scikit_learn_xgboost_and_lightgbm(shell: Shell, tmp_path: Path) -> None:
@@ -164,15 +164,17 @@ def test_a_function_of_a_script(shell: Shell, tmp_path: Path) -> None:
     run(shell, sys.executable, FUNCTION, folder=tmp_path)
 
 
-def test_modules_of_torch_and_models_of_transformers(shell: Shell, tmp_path: Path) -> None:
+def test_modules_of_torch_and_models_of_transformers(
+    shell: Shell, tmp_path: Path, environments: Environments
+) -> None:
     shell.run("up")
-    python = python_with(tmp_path / "python", "torch==2.13.0", "transformers>=4.50,<6", "numpy")
+    python = python_with(environments, "torch==2.13.0", "transformers>=4.50,<6", "numpy")
     run(shell, python, TORCH, str(tmp_path / "vocab.txt"), folder=tmp_path)
 
 
-def test_models_of_catboost(shell: Shell, tmp_path: Path) -> None:
+def test_models_of_catboost(shell: Shell, tmp_path: Path, environments: Environments) -> None:
     shell.run("up")
-    python = python_with(tmp_path / "python", "catboost", "pandas", "numpy")
+    python = python_with(environments, "catboost", "pandas", "numpy")
     run(shell, python, CATBOOST, folder=tmp_path)
 
 

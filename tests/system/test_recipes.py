@@ -33,15 +33,9 @@ RUN = [
 ]
 
 
-@pytest.fixture(scope="module")
-def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One place for all tests of a worker."""
-    return tmp_path_factory.mktemp("environments")
-
-
 @pytest.mark.parametrize("entry", RUN, ids=lambda entry: entry.name)
 def test_the_example_is_answered_as_the_entry_says(
-    entry: Entry, tmp_path: Path, environments: Path
+    entry: Entry, tmp_path: Path, environments: Environments
 ) -> None:
     with loaded(entry.name, tmp_path, environments) as model:
         (alone,) = model.predict(model.example)
@@ -52,10 +46,12 @@ def test_the_example_is_answered_as_the_entry_says(
             check(answer, entry.expected)
 
 
-def test_chronos_forecasts_from_files_as_the_hub_has_them(tmp_path: Path, environments: Path) -> None:
+def test_chronos_forecasts_from_files_as_the_hub_has_them(
+    tmp_path: Path, environments: Environments
+) -> None:
     """The real architectures, with random weights."""
     requirements = declared_by(load().get("chronos-t5-tiny"))["requirements"]
-    python = Environments(environments).ensure(requirements).python
+    python = environments.ensure(requirements).python
     program = Path(__file__).parents[1] / "support" / "tiny_chronos.py"
     subprocess.run([python, str(program), str(tmp_path)], check=True)
     for name in ("chronos-t5-tiny", "chronos-bolt-tiny"):

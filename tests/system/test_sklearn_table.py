@@ -49,10 +49,10 @@ rows = table.head(20).assign(job=table["job"].fillna("baker"))
 """
 
 
-def test_columns_come_by_name_with_text_nan_and_categories_as_fitted(tmp_path: Path):
-    environment = Environments(tmp_path / "environments").ensure(
-        ["scikit-learn>=1.5,<2", "pandas>=2", "joblib"]
-    )
+def test_columns_come_by_name_with_text_nan_and_categories_as_fitted(
+    tmp_path: Path, environments: Environments
+):
+    environment = environments.ensure(["scikit-learn>=1.5,<2", "pandas>=2", "joblib"])
     subprocess.run([environment.python, "-c", FIT, str(tmp_path)], check=True, capture_output=True)
     expected = json.loads((tmp_path / "expected.json").read_text())
     columns = {name: np.array(values) for name, values in expected["rows"].items()}

@@ -44,10 +44,9 @@ Get = Callable[[str], Model]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, environments: Environments) -> Path:
     """The models' folders, TensorFlow's answers; ``python`` can load them, ``lite`` those of TensorFlow Lite."""
     folder = tmp_path_factory.mktemp("tensorflow")
-    environments = Environments(folder / "environments")
     python = environments.ensure(list(tensorflow.REQUIREMENTS)).python
     (folder / "python").write_text(python)
     (folder / "lite.python").write_text(environments.ensure(list(tflite.REQUIREMENTS)).python)

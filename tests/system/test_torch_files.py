@@ -55,10 +55,10 @@ Get = Callable[[str], Model]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, environments: Environments) -> Path:
     """The models' folders, PyTorch's answers, and ``python``, which can load them."""
     folder = tmp_path_factory.mktemp("torch")
-    python = Environments(folder / "environments").ensure(list(REQUIREMENTS)).python
+    python = environments.ensure(list(REQUIREMENTS)).python
     (folder / "python").write_text(python)
     done = subprocess.run([python, str(PROGRAM), str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

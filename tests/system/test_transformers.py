@@ -42,11 +42,11 @@ PROGRAM = Path(__file__).parents[1] / "support" / "transformers_reference.py"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, environments: Environments) -> Path:
     """The models' folders, transformers' answers (``told.json``), and ``python``, which can load them."""
     folder = tmp_path_factory.mktemp("transformers")
     (folder / "texts.json").write_text(json.dumps(TEXTS))
-    python = Environments(folder / "environments").ensure([*TORCH, *CHAT]).python
+    python = environments.ensure([*TORCH, *CHAT]).python
     (folder / "python").write_text(python)
     subprocess.run([python, str(PROGRAM), str(folder)], check=True, capture_output=True)
     return folder

@@ -1,6 +1,9 @@
 """The bytecode of an environment, compiled behind its first model: executors may not write into an environment, so
 what is not compiled there they compile again at each start.
 
+What another environment has compiled of the very same files is linked from there: bytecode names its source by time
+and size, and is told anew by Python where that lies.
+
 Nothing of the environment is run. The work is done in a process of its own at the lowest priority, which ends with
 the one that asked for it; what it did not come to is done the next time that the environment is asked for.
 """
@@ -11,6 +14,7 @@ import py_compile
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from importlib.util import cache_from_source
 from pathlib import Path
 
@@ -35,6 +39,36 @@ def compile_behind(folder: Path) -> None:
                 start_new_session=True,
             )
             threading.Thread(target=_wait, args=(folder, process), daemon=True).start()
+
+
+def borrow(folder: Path, others: Sequence[Path]) -> None:
+    """Link into the environment in ``folder`` what ``others`` have compiled of its packages: of those whose files are
+    links to the same ones (of uv's cache). What cannot be linked is compiled some time, as ever."""
+    for init in sorted(folder.glob("lib/python*/site-packages/*/__init__.py")):
+        package = init.parent.relative_to(folder)
+        for other in others:
+            if _is_same(init, other / package / "__init__.py") and any(
+                (other / package).glob("__pycache__/*")
+            ):
+                _link(folder, other, package)
+                break
+
+
+def _link(folder: Path, other: Path, package: Path) -> None:
+    for compiled in (other / package).rglob("__pycache__/*.pyc"):
+        cache = compiled.parent.relative_to(other)
+        source = cache.parent / (compiled.name.partition(".")[0] + ".py")
+        if _is_same(folder / source, other / source):
+            with contextlib.suppress(OSError):  # there already, or gone with the other one
+                (folder / cache).mkdir(exist_ok=True)
+                (folder / cache / compiled.name).hardlink_to(compiled)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def compiled_bytes(folder: Path) -> int:

@@ -29,7 +29,7 @@ from modelyard.core.errors import NotFound
 from modelyard.core.struct import Noun
 from modelyard.package import build, uv
 from modelyard.package.build import Wanted
-from modelyard.package.bytecode import compile_behind, compiled_bytes, stop
+from modelyard.package.bytecode import borrow, compile_behind, compiled_bytes, stop
 from modelyard.package.interpreter import Interpreter, Interpreters
 from modelyard.package.locks import hold, hold_if_free
 from modelyard.package.requirements import normalize
@@ -284,6 +284,7 @@ class Environments:
                     created=time.time(),
                 )
                 _write(folder / _DESCRIPTION, msgspec.json.format(msgspec.json.encode(environment)))
+                borrow(folder, [path for path in self._root.iterdir() if not path.name.startswith(".")])
                 folder.rename(self._root / id)
             _sync_folder(self._root)
             return environment

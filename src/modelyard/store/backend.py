@@ -55,6 +55,10 @@ class Backend(Protocol):
         """As :meth:`lock` of everything, for however long an upgrade takes."""
         ...
 
+    def make_new(self, connection: Connection) -> bool:
+        """Make all tables of the newest revision at once where there are none of ours; False: the migrations do."""
+        ...
+
     def time(self, engine: Engine) -> float:
         """Seconds since the epoch by the clock that all who share the database go by."""
         ...

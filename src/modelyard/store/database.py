@@ -1,5 +1,6 @@
 """The database: SQLite in the home, or PostgreSQL for a team; migrated by whoever comes first."""
 
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from modelyard.core.errors import Conflict
 from modelyard.core.settings import Home, Settings
+from modelyard.store import new_file
 from modelyard.store.backend import Backend, DatabaseAway, told
 from modelyard.store.sqlite import Sqlite
 
-__all__ = ["REVISION", "Database", "DatabaseAway", "open_database"]
+__all__ = ["REVISION", "Database", "DatabaseAway", "open_database", "script_of_migrations"]
 
 # The newest file under migrations/versions. Compared with the database at start, so that Alembic
-# (and its memory) is only needed when there is something to migrate.
+# (and its memory) is only needed when there is something to migrate. A new file needs none of it (new_file.py).
 REVISION: Final = "0009"
 
 
@@ -101,32 +103,28 @@ class Database:
         return not isinstance(self._backend, Sqlite) or self._backend.path.is_file()
 
     def _upgrade(self) -> None:
-        from alembic import command
-        from alembic.config import Config
-        from alembic.script import ScriptDirectory
-
-        config = Config()
-        config.set_main_option("script_location", "modelyard.store:migrations")
-        config.set_main_option("path_separator", "os")
-        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         self._backend.before_upgrade(self._engine)
         with self._writing.begin() as connection:
             self._backend.lock_upgrade(connection)
             found = _revision(connection)
-            if found == REVISION:
-                return
-            if found is not None and found not in known:
-                raise Conflict(
-                    f"The database {self.shown} was written by a newer Modelyard (revision {found}); install that "
-                    "one again, or choose another home."
-                )
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            if found != REVISION and not (found is None and self._backend.make_new(connection)):
+                _run_migrations(connection, found, self.shown)
 
 
 def open_database(settings: Settings) -> Database:
     """The one that a home is set to: its own file unless a server is named. Not migrated."""
     return Database(settings.database or Home(settings.home).database)
+
+
+def script_of_migrations() -> str:
+    """What ``new_file.sql`` has to be: a file that all migrations made, as the statements that make it at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "modelyard.db"
+        database = Database(path)
+        with database.begin() as connection:
+            _run_migrations(connection, None, database.shown)
+        database.close()
+        return new_file.script(path)
 
 
 def _backend(place: Path | str) -> Backend:
@@ -141,3 +139,22 @@ def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def _run_migrations(connection: Connection, found: str | None, shown: str) -> None:
+    """From revision ``found`` (None: from nothing) to the newest, in the transaction of ``connection``."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", "modelyard.store:migrations")
+    config.set_main_option("path_separator", "os")
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if found is not None and found not in known:
+        raise Conflict(
+            f"The database {shown} was written by a newer Modelyard (revision {found}); install that "
+            "one again, or choose another home."
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -127,6 +127,10 @@ class Postgres:
         # The transaction of the upgrade holds the lock, and looks again once it has it.
         yield
 
+    def make_new(self, connection: Connection) -> bool:
+        """Never: a team makes one once, and the migrations may take their second for it."""
+        return False
+
     def before_upgrade(self, engine: Engine) -> None:
         """Nothing: the server's databases are made by whoever looks after it."""
 

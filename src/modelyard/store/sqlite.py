@@ -16,6 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from modelyard.core.errors import ModelyardError, Unavailable
+from modelyard.store import new_file
 
 _PATIENCE = 15.0  # seconds that a writer waits for another one
 _WRITES = "modelyard_writes"
@@ -82,6 +83,10 @@ class Sqlite:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             driver.execute("PRAGMA journal_mode = WAL").close()
+
+    def make_new(self, connection: Connection) -> bool:
+        new_file.fill(connection)
+        return True
 
     def time(self, engine: Engine) -> float:
         return time.time()
