@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from modelyard.store.database import Database
+from support.clouds import Clouds
 from support.postgres import PostgresServer
 from support.shell import Shell
 
@@ -24,6 +25,13 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
             made.run("down")
         finally:
             made.kill_all()
+
+
+@pytest.fixture(scope="session")
+def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
+    """The servers of buckets for all tests of this process that only use them."""
+    with Clouds(tmp_path_factory.mktemp("clouds")) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")
