@@ -25,7 +25,7 @@ help:  ## this list
 demo: $(VENV)/.installed  ## install, start the platform, deploy three real models, predict, print URLs
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.installed-dev .setup/system  ## install everything, then all checks and all tests
+test: $(VENV)/.installed-dev .setup/system .setup/azurite  ## install everything, then all checks and all tests
 	$(MAKE) --no-print-directory style
 	@# Types are checked beside the tests, which wait more than they compute; what is wrong is told behind them.
 	@mkdir -p .cache; $(BIN)/basedpyright --level error > .cache/types.log 2>&1 & types=$$!; \
@@ -33,7 +33,7 @@ test: $(VENV)/.installed-dev .setup/system  ## install everything, then all chec
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --reruns $(RERUNS) || tests=$$?; \
 	wait $$types || { cat .cache/types.log; exit 1; }; exit $$tests
 
-check: $(VENV)/.installed-dev .setup/postgresql  ## the fast inner loop: lint, types, imports, unit tests (no platform is started)
+check: $(VENV)/.installed-dev .setup/postgresql .setup/azurite  ## the fast inner loop: lint, types, imports, unit tests (no platform is started)
 	$(MAKE) --no-print-directory static
 	$(BIN)/python -m pytest -n $(WORKERS) -q -m "not system" --ignore tests/policy/test_simulated.py tests/core tests/policy tests/store tests/analyze tests/registry tests/catalog tests/deploy tests/client tests/web
 
@@ -88,6 +88,13 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/uv
 .setup/postgresql:
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(call apt,postgresql); }
 	@mkdir -p .setup && touch $@
+
+# Azure's own emulator, a program of Node.js (186 MB with all that it asks for).
+.setup/azurite:
+	@command -v npm >/dev/null || { $(call apt,nodejs npm); }
+	@mkdir -p .setup/node
+	@npm install --prefix .setup/node --no-audit --no-fund --no-save --loglevel error azurite@3 >/dev/null
+	@touch $@
 
 .setup/bench-programs:
 	@command -v wrk >/dev/null || { $(call apt,wrk); }

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from modelyard.package.environment import Environments
 from modelyard.store.database import Database
+from support.clouds import Clouds
 from support.postgres import PostgresServer
 from support.shell import Shell
 
@@ -35,6 +36,13 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Environments:
     folder = tmp_path_factory.getbasetemp()
     run = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     return Environments(run / "environments")
+
+
+@pytest.fixture(scope="session")
+def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
+    """The servers of buckets for all tests of this process that only use them."""
+    with Clouds(tmp_path_factory.mktemp("clouds")) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

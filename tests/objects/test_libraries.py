@@ -26,8 +26,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from modelyard.core.errors import InvalidInput, ModelyardError, RejectedContent
-from modelyard.objects import function, pushing
+from modelyard.objects import function, pushing, saving
 from modelyard.objects.library import Given
+from modelyard.objects.stages import Stages
+from modelyard.objects.terms import wanted_of
 
 X = numpy.random.default_rng(0).random((40, 3))
 Y = (X[:, 0] > 0.5).astype(int)
@@ -48,9 +50,9 @@ def made(
     model: object, example: object = None, *, trust: bool = False
 ) -> tuple[dict[str, bytes], Any, int]:
     """The files of a push, its model.yaml, and on how many records it was checked."""
-    wanted = pushing._wanted("m", None, None, None, (), None, None, False, {}, trust, "")
-    with pushing._folder("m") as folder:
-        result = pushing._made(model, folder, example, None, wanted, 1e-4, lambda _: None)
+    wanted = wanted_of("m", {"example": example, "trust_pickle": trust}, files=False)
+    with saving.temporary("m") as folder:
+        result = saving.save(model, folder, wanted, Stages(lambda _: None))
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in folder.rglob("*")
@@ -191,11 +193,14 @@ def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
         ({"replicas": 2}, "deploy=True"),
         ({"deploy": True, "replicaz": 2}, "no option 'replicaz'"),
         ({"alias": "A B"}, "cannot be a name"),
+        ({"sha256": "0" * 64}, "sha256 is for files"),
+        ({"name": None}, "push\\(model, NAME\\)"),
+        ({"model": "somewhere/m.onnx", "example": X}, "example is for objects"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(options: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidInput, match=told) as caught:
-        pushing.push(object(), **{"name": "m", **options})
+        pushing.push(**{"model": object(), "name": "m", **options})
     assert caught.value.field
 
 
@@ -205,7 +210,6 @@ def test_a_full_disk_is_said_and_nothing_is_left(temporary: Path) -> None:
         tempfile.tempdir = {str(temporary)!r}
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         from sklearn.linear_model import LinearRegression
-        from modelyard.objects import pushing
         import modelyard
         X = numpy.random.default_rng(0).random((300, 200))
         model = LinearRegression().fit(X, X)
@@ -228,10 +232,8 @@ def test_an_interruption_leaves_nothing(temporary: Path, tmp_path: Path) -> None
         tempfile.tempdir = {str(temporary)!r}
         from sklearn.linear_model import LinearRegression
         import modelyard
-        from modelyard.objects import pushing
-        def tell(text):
-            print(text, flush=True)
-        pushing._say = tell
+        from modelyard.client.progress import StageProgress
+        StageProgress.show = lambda self, event: print(event.message, flush=True)
         X = numpy.random.default_rng(0).random((30, 2))
         modelyard.push(LinearRegression().fit(X, X), "m", example=X[:2])
     """

@@ -1,4 +1,4 @@
-"""Mirrors in folders, in a bucket of a real S3 server, and behind a web server: whole or not there."""
+"""Mirrors in folders, in buckets of S3, Google and Azure, and behind a web server: whole or not there."""
 
 import hashlib
 import os
@@ -8,7 +8,6 @@ from typing import Any
 
 import obstore
 import pytest
-from obstore.store import S3Store
 
 from modelyard.core.errors import (
     Forbidden,
@@ -18,37 +17,45 @@ from modelyard.core.errors import (
     Unavailable,
 )
 from modelyard.package import https
-from modelyard.pipeline.mirror import bring, manifest, mirror, place_at, prepare, s3
+from modelyard.pipeline.mirror import bring, manifest, mirror, place_at, prepare
+from modelyard.pipeline.mirror import bucket as room
 from modelyard.pipeline.mirror.folder import FolderPlace
 from modelyard.pipeline.mirror.manifest import EntryManifest, decode, encode
-from support.s3 import S3Server
+from support.clouds import Clouds, store_at
 from support.web import Web
 
 FILES = {"config.json": b"{}", "weights/a b+c%[1]~ü.bin": os.urandom(100_000), "empty": b""}
 SOURCE = {"hub": "owner/tiny"}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3") / "server") as started:
-        yield started
+def in_bucket(scheme: str, clouds: Clouds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address in a bucket that only this test uses."""
+    for name, value in clouds.at(scheme).variables.items():
+        monkeypatch.setenv(name, value)
+    return f"{scheme}://models/{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
 
 
 @pytest.fixture
-def bucket(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An address in the bucket that only this test uses."""
-    for name, value in server.variables.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://models/{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
+def bucket(clouds: Clouds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    return in_bucket("s3", clouds, tmp_path, monkeypatch)
 
 
-@pytest.fixture(params=["folder", "s3", "web"])
+@pytest.fixture(params=["s3", "gs", "az"])
+def any_bucket(
+    request: pytest.FixtureRequest, clouds: Clouds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    return in_bucket(request.param, clouds, tmp_path, monkeypatch)
+
+
+@pytest.fixture(params=["folder", "s3", "gs", "az", "web"])
 def somewhere(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator["Mirror"]:
     monkeypatch.setattr(https, "FIRST_WAIT", 0.01)
-    if request.param == "s3":
-        yield Mirror(tmp_path, request.getfixturevalue("bucket"))
+    if request.param in ("s3", "gs", "az"):
+        yield Mirror(
+            tmp_path, in_bucket(request.param, request.getfixturevalue("clouds"), tmp_path, monkeypatch)
+        )
         return
     made = Mirror(tmp_path, str(tmp_path / "mirror"))
     if request.param == "folder":
@@ -107,9 +114,8 @@ class Mirror:
 
     def object(self, path: str, data: bytes | None) -> None:
         """Replace or remove what lies at a path in it."""
-        if self.address.startswith("s3://"):
-            name, _, prefix = self.address.removeprefix("s3://").partition("/")
-            store = S3Store(name, prefix=prefix, client_options={"allow_http": True})
+        if "://" in self.address:
+            store = store_at(self.address)
             if data is None:
                 obstore.delete(store, path)
             else:
@@ -173,7 +179,7 @@ def test_another_source_replaces_it_and_leaves_nothing_of_the_former(somewhere: 
     place = somewhere.bring()
     assert place is not None
     assert contents(place) == changed
-    if somewhere.address.startswith("s3://"):
+    if "://" in somewhere.address:
         listed = obstore.list(place_at(somewhere.address)._store, "tiny/")  # type: ignore[attr-defined]
         assert sorted(each["path"] for some in listed for each in some) == [
             "tiny/config.json",
@@ -193,7 +199,7 @@ def test_a_file_that_is_not_as_its_manifest_says_is_not_used(somewhere: Mirror, 
 def test_without_its_manifest_it_is_not_in_a_mirror_elsewhere(somewhere: Mirror) -> None:
     somewhere.put()
     somewhere.object("tiny.manifest.json", None)
-    if somewhere.read_at == somewhere.address and not somewhere.address.startswith("s3://"):
+    if somewhere.read_at == somewhere.address and "://" not in somewhere.address:
         assert somewhere.bring() is not None  # a folder may have been put there by hand
     else:
         assert somewhere.bring() is None
@@ -232,7 +238,7 @@ def test_a_kill_leaves_nothing_to_be_seen_and_is_gone_on_with(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(place, "put", put) if stop < 2 else patch.setattr(place, "commit", interrupted)
         somewhere.put()
-    if stop < 3 and somewhere.address.startswith("s3://"):
+    if stop < 3 and "://" in somewhere.address:
         assert somewhere.bring() is None
     else:
         assert not (Path(somewhere.address) / "tiny").exists()
@@ -257,7 +263,7 @@ def test_what_a_mirror_had_serves_while_it_cannot_be_reached(
     made.put(name="other")
     made.bring()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(s3, "_RETRIES", 0)
+    monkeypatch.setattr("modelyard.store.clouds.RETRIES", 0)
     place = made.bring()
     assert place is not None
     assert contents(place) == FILES
@@ -266,33 +272,33 @@ def test_what_a_mirror_had_serves_while_it_cannot_be_reached(
         made.bring("other")
 
 
-# --- S3
+# --- buckets
 
 
 def test_a_large_file_goes_in_parts_and_comes_on_from_where_it_was_broken_off(
-    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    any_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = os.urandom(40_000_000)
-    made = Mirror(tmp_path, bucket)
+    made = Mirror(tmp_path, any_bucket)
     made.put({"model.bin": data})
-    real, ranges = s3.S3Place._range, []
+    real, ranges = room.BucketPlace._range, []
 
-    def once(self: s3.S3Place, name: str, file: Any, start: int, end: int) -> bytes:
+    def once(self: room.BucketPlace, name: str, file: Any, start: int, end: int) -> bytes:
         ranges.append((start, end))
         if start:
             raise KeyboardInterrupt
         return real(self, name, file, start, end)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(s3.S3Place, "_range", once)
+        patch.setattr(room.BucketPlace, "_range", once)
         made.bring()
     assert not (tmp_path / "home" / ".mirrored" / "tiny").exists()
 
-    def counted(self: s3.S3Place, name: str, file: Any, start: int, end: int) -> bytes:
+    def counted(self: room.BucketPlace, name: str, file: Any, start: int, end: int) -> bytes:
         ranges.append((start, end))
         return real(self, name, file, start, end)
 
-    monkeypatch.setattr(s3.S3Place, "_range", counted)
+    monkeypatch.setattr(room.BucketPlace, "_range", counted)
     place = made.bring()
     assert place is not None
     assert (place / "model.bin").read_bytes() == data
@@ -314,15 +320,15 @@ def test_what_was_kept_of_another_file_is_no_part_of_it(bucket: str, tmp_path: P
 
 
 def test_what_was_sent_is_not_sent_again(
-    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    any_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Mirror(tmp_path, bucket)
+    made = Mirror(tmp_path, any_bucket)
     made.put()
     made.object("tiny.manifest.json", None)
     sent: list[str] = []
     real = obstore.put
     monkeypatch.setattr(
-        s3.obstore,
+        room.obstore,
         "put",
         lambda store, key, *rest, **more: (sent.append(key), real(store, key, *rest, **more)),
     )
@@ -382,19 +388,41 @@ def test_a_mirror_is_filled_from_another_without_touching_it(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "address", ["ftp://x/y", "s3://", "s3://A_B/x", "http://example.org/m", "https://example.org/m?x=1"]
+    "address",
+    [
+        "ftp://x/y",
+        "s3://",
+        "s3://A_B/x",
+        "gs://",
+        "az://x",
+        "http://example.org/m",
+        "https://example.org/m?x=1",
+    ],
 )
 def test_what_is_no_address_of_a_mirror(address: str) -> None:
     with pytest.raises(InvalidInput):
         place_at(address)
 
 
-def test_an_endpoint_in_the_clear_is_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://storage.example.org")
-    with pytest.raises(InvalidInput, match="AWS_ALLOW_HTTP"):
-        place_at("s3://models/x")
-    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    place_at("s3://models/x")
+@pytest.mark.parametrize(
+    ("scheme", "variable", "allow"),
+    [
+        ("s3", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"),
+        ("gs", "GOOGLE_BASE_URL", "GOOGLE_ALLOW_HTTP"),
+        ("gs", "STORAGE_EMULATOR_HOST", "GOOGLE_ALLOW_HTTP"),
+        ("az", "AZURE_STORAGE_ENDPOINT", "AZURE_ALLOW_HTTP"),
+    ],
+)
+def test_an_endpoint_in_the_clear_is_for_this_machine(
+    scheme: str, variable: str, allow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    monkeypatch.setenv(variable, "http://storage.example.org")
+    with pytest.raises(InvalidInput, match=allow):
+        place_at(f"{scheme}://models/x")
+    monkeypatch.setenv(allow, "true")
+    place_at(f"{scheme}://models/x")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,6 @@
 import asyncio
 import hashlib
 import os
-import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,6 +25,7 @@ from modelyard.store.shared_clock import SharedClock
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 from support import weights
+from support.buckets import fill_through_faults, kill_writers
 from support.failures import AGAIN, FAULTY, SENDERS, TURNS, USERS, WRITER_KILLS
 from support.fault_proxy import FaultProxy
 from support.s3 import S3Server
@@ -175,37 +172,13 @@ def test_faults_between_are_retried_and_nothing_half_is_seen(
     """Of a hundred requests ten are answered 500, ten drop, ten are slow. What was said to be kept is right."""
     with FaultProxy(server.port, seed=7) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        store = BlobStore(tmp_path / "faulty", pieces, open_bucket(address))
-        proxy.fail, proxy.drop, proxy.slow = 0.1, 0.1, 0.1
-        kept: dict[str, bytes] = {}
-        refused = 0
-        for number in range(FAULTY):
-            data = (
-                weights.safetensors(weights.tensors(number, count=2, rows=300))
-                if number % 4
-                else os.urandom(2000)
-            )
-            digest = hashlib.sha256(data).hexdigest()
-            try:
-                store.put([data])
-                kept[digest] = data
-            except Unavailable:
-                refused += 1
-                assert not store.has(digest) or store.verify(digest)
-        proxy.heal()
-        assert min(proxy.counts["fail"], proxy.counts["drop"], proxy.counts["slow"]) > 2, proxy.counts
-        assert len(kept) >= 30
-        for digest, data in kept.items():
-            store.cache.remove(digest)
-            assert b"".join(store.open(digest)) == data
-        assert set(store.digests()) >= set(kept)
-        assert all(store.verify(digest) for digest in store.digests())
+        fill_through_faults(BlobStore(tmp_path / "faulty", pieces, open_bucket(address)), proxy, FAULTY)
 
 
 def test_a_bucket_that_is_away_is_told_and_nothing_is_kept(
     server: S3Server, address: str, tmp_path: Path, pieces: Pieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("modelyard.store.bucket._RETRIES", 0)
+    monkeypatch.setattr("modelyard.store.clouds.RETRIES", 0)
     with FaultProxy(server.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         store = BlobStore(tmp_path / "away", pieces, open_bucket(address))
@@ -236,47 +209,6 @@ def test_an_address_that_is_none_is_refused(wrong: str) -> None:
     assert caught.value.field == "blobs"
 
 
-WRITERS = """
-import os, random, sys
-from pathlib import Path
-from modelyard.store.blobs import BlobStore
-from modelyard.store.bucket import open_bucket
-from modelyard.store.database import Database
-from modelyard.store.pieces import Pieces
-from support import weights
-from support.stores import put
-home, database, address = sys.argv[1:]
-place = database if "://" in database else Path(database)
-whole = weights.tensors(1, rows=512)
-
-def write(seed):
-    store = BlobStore(Path(home), Pieces(Database(place)), open_bucket(address) if address else None)
-    kept = []
-    random.seed(seed)
-    print("ready", os.getpid(), flush=True)
-    for number in range(1000):
-        data = weights.safetensors(weights.tuned(whole, number % 3, seed * 1000 + number))
-        manifest = put(store, {"a": data})
-        print(manifest.files[0].sha256, flush=True)
-        kept.append(manifest.files[0].sha256)
-        if number % 4 == 3:
-            gone = kept.pop(random.randrange(len(kept)))
-            print("-" + gone, flush=True)
-            store.delete(gone)
-            store.tidy()
-        if number % 5 == 4:
-            store.cool(random.choice(kept))
-
-# A writer is forked where all is imported and nothing is open: its start is no part of what is tried.
-for line in sys.stdin:
-    pid = os.fork()
-    if pid == 0:
-        write(int(line))
-    os.waitpid(pid, 0)
-    print("ended", flush=True)
-"""
-
-
 @pytest.mark.parametrize("where", ["bucket", "disk"])
 def test_writers_that_are_killed_lose_nothing_and_leave_nothing_half(
     where: str, address: str, tmp_path: Path, database: Database, place: Path | str, pieces: Pieces
@@ -284,52 +216,8 @@ def test_writers_that_are_killed_lose_nothing_and_leave_nothing_half(
     """kill -9 at random instants of uploads, deletions, packing anew and cooling: what was acknowledged and not
     deleted is there, whatever is visible is right, and what is left over goes."""
     bucket = address if where == "bucket" else ""
-    root = Path(__file__).parents[1]
-    told: set[str] = set()
-    deletions: list[str] = []
-    kills, chance = WRITER_KILLS, random.Random(5)
-    writers = subprocess.Popen(
-        [sys.executable, "-c", WRITERS, str(tmp_path / "home"), str(place), bucket],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
-    )  # fmt: skip
-    with writers:
-        assert writers.stdin is not None and writers.stdout is not None
-        for seed in range(kills):
-            writers.stdin.write(f"{seed}\n")
-            writers.stdin.flush()
-            ready, pid = writers.stdout.readline().split()
-            assert ready == "ready"
-            lines = [writers.stdout.readline() for _ in range(2 + 3 * seed)]
-            time.sleep(chance.random() * 0.3)
-            os.kill(int(pid), signal.SIGKILL)
-            lines += iter(writers.stdout.readline, "ended\n")
-            lines = [line.strip() for line in lines]
-            told |= {line for line in lines if len(line) == 64}
-            deletions += [line[1:] for line in lines if line[:1] == "-"]
-        writers.stdin.close()
-    assert len(told) > 4 * kills and len(deletions) > kills
-    told -= set(deletions)
     store = BlobStore(tmp_path / "home", pieces, open_bucket(bucket) if bucket else None)
-    store.sweep()
-    visible = set(store.digests())
-    assert told <= visible
-    assert all(store.verify(digest) for digest in visible)
-    print(
-        f"{kills} kills, {len(told)} blobs acknowledged, {len(deletions)} deleted, {len(visible)} visible"
-    )
-    repacking.tidy(store.place, pieces, store.incoming, clock=lambda: time.time() + 2 * repacking.GRACE)
-    assert all(store.verify(digest) for digest in visible)
-    collect_all(store, database)
-    assert stored(store) == 0
-
-
-def collect_all(store: BlobStore, database: Database) -> None:
-    for digest in list(store.digests()):
-        store.delete(digest)
-    store.tidy()
-    for digest in list(store.digests()):
-        store.delete(digest)
-    store.tidy()
+    kill_writers(store, tmp_path / "home", place, bucket, kills=WRITER_KILLS)
 
 
 @pytest.mark.parametrize("where", ["bucket", "disk"])

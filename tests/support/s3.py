@@ -29,10 +29,19 @@ class S3Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def variables_at(self, port: int) -> dict[str, str]:
+        """What tells a client of S3 to use it, at this or another port that leads here."""
+        return {
+            "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        }  # fmt: skip
+
     @property
     def variables(self) -> dict[str, str]:
-        """What tells a client of S3 to use it."""
-        return {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": self.url}  # fmt: skip
+        return self.variables_at(self.port)
+
+    def make(self, bucket: str) -> None:
+        """Nothing: it makes its buckets itself."""
 
     def __enter__(self) -> "S3Server":
         self.folder.mkdir(parents=True)

@@ -116,6 +116,37 @@ assert answer["label"] == model.predict(X.iloc[9:10])[0]
 assert not modelyard.push(model, "cat", example=X, quiet=True).new
 """
 
+KERAS = """
+import keras, numpy, modelyard
+keras.utils.set_random_seed(0)
+net = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dense(2)])
+x = numpy.random.default_rng(0).random((3, 4)).astype("float32")
+pushed = modelyard.push(net, "deep", example=x, deploy=True)
+assert (pushed.format, pushed.checked) == ("tensorflow-savedmodel", 3), pushed
+answer = modelyard.Client().predict("deep", {modelyard.Client().endpoint("deep").signature.inputs[0].name: x[0]})
+(output,) = answer.values()
+assert numpy.allclose(output, net.predict(x[:1], verbose=0)[0], atol=1e-5)
+"""
+
+ADDRESSES = """
+import asyncio, modelyard
+again = modelyard.push("s3://models/double")
+assert (again.name, again.version, again.new, again.format) == ("double", 1, False, "python-function"), again
+async def main():
+    return await modelyard.push_async("s3://models/double/model.py", "other", tags=["tried"], alias="new", quiet=True)
+other = asyncio.run(main())
+assert (other.name, other.version, other.alias) == ("other", 1, "new")
+client = modelyard.Client()
+assert client.registry.card("other").card.tags == ("tried",)
+assert client.provenance("other", 1)[0].source.name == "s3://models/double/model.py"
+for wrong in ("s3://models/nothing", "hf://", "no/such/path", "mlflow:models/a/1", "s3://key:secret@bucket/x"):
+    try:
+        modelyard.push(wrong, "wrong", quiet=True)
+        raise SystemExit(wrong)
+    except modelyard.core.errors.ModelyardError as error:
+        assert "secret" not in str(error)
+"""
+
 FUNCTION = """
 import math, modelyard
 LIMIT = 10
@@ -178,6 +209,13 @@ def test_models_of_catboost(shell: Shell, tmp_path: Path, environments: Environm
     run(shell, python, CATBOOST, folder=tmp_path)
 
 
+def test_models_of_keras(shell: Shell, tmp_path: Path) -> None:
+    shell.run("up")
+    shell.environment |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    python = python_with(tmp_path / "python", "tensorflow-cpu>=2.17,<3", "keras>=3", "numpy")
+    run(shell, python, KERAS, folder=tmp_path)
+
+
 def test_files_are_pushed_by_the_command_line_and_by_python(shell: Shell, tmp_path: Path) -> None:
     shell.run("up")
     folder = tmp_path / "double"
@@ -233,6 +271,11 @@ def test_what_lies_in_a_bucket_is_pushed_without_its_secrets(shell: Shell, tmp_p
         shown: Any = shell.json("models", "show", "double/1")
         said = json.dumps(shown)
         assert "s3://models/double" in said
+        pushed = subprocess.run(
+            [sys.executable, "-c", ADDRESSES], env=shell.environment, capture_output=True, text=True, timeout=200
+        )  # fmt: skip
+        assert pushed.returncode == 0, pushed.stdout + pushed.stderr
+        assert "download" in pushed.stderr and "analyze" in pushed.stderr
         assert SECRET not in said
         assert SECRET not in "".join(
             path.read_text(errors="replace") for path in (shell.home / "logs").glob("*.log")

@@ -11,7 +11,6 @@ import typer
 
 from modelyard.cli.output import print_facts, print_json, say
 from modelyard.cli.predict import pair_of, show
-from modelyard.cli.sources import source_of
 from modelyard.cli.ticker import Ticker
 from modelyard.client.location import find_home
 from modelyard.client.options import settings_of
@@ -37,6 +36,7 @@ from modelyard.onboard import (
 )
 from modelyard.onboard.material import Material
 from modelyard.package.environment import Environments
+from modelyard.pipeline.sources import source_of
 
 
 class Steps(NamedTuple):

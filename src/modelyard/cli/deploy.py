@@ -9,11 +9,11 @@ from typing import Any
 
 from modelyard.cli.common import client as platform_client
 from modelyard.cli.output import print_json, say
-from modelyard.cli.progress import StageProgress
 from modelyard.client import example
 from modelyard.client.answers import EndpointInfo
 from modelyard.client.deploy_flow import name_of, raise_failure
 from modelyard.client.location import find_home
+from modelyard.client.progress import StageProgress
 from modelyard.client.synchronous import Client
 from modelyard.core.card import Card
 from modelyard.core.errors import NotFound

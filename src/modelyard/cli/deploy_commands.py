@@ -123,6 +123,7 @@ def deploy(
     from modelyard.cli.sources import place_of, registered
     from modelyard.client.options import settings_of
     from modelyard.core.errors import InvalidInput
+    from modelyard.core.reference import parse_reference
     from modelyard.core.units import parse_bytes
 
     if because and not trust_pickle:
@@ -163,11 +164,12 @@ def deploy(
             f"{model} is registered; whether it is trusted was said when its files came.",
             param_hint="--trust-pickle",
         )
-    what, source = (version, None) if version is not None else place_of(model, sha256)
+    found = place_of(model, sha256, trusted=trust_pickle) if version is None else None
     run(
-        what,
+        found.path if found is not None else parse_reference(model),
         name,
-        source=source,
+        source=None if found is None else found.source,
+        card=None if found is None else found.card,
         trust_pickle=trust_pickle,
         because=because,
         settings=settings,
@@ -175,6 +177,8 @@ def deploy(
         detach=detach,
         as_json=as_json,
     )
+    if found is not None:
+        found.forget()
 
 
 def analyze(model: Source, sha256: Digest = None, as_json: AsJson = False) -> None:

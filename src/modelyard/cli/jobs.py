@@ -6,8 +6,8 @@ from modelyard.cli.common import client
 from modelyard.cli.deploy import show_endpoint
 from modelyard.cli.output import print_json, print_table, say
 from modelyard.cli.predictions import how_far
-from modelyard.cli.progress import StageProgress
 from modelyard.client.deploy_flow import raise_failure
+from modelyard.client.progress import StageProgress
 from modelyard.core.job import Job, JobEvent, PredictionJob
 from modelyard.core.units import format_seconds
 

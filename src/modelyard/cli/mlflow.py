@@ -1,4 +1,4 @@
-"""``modelyard models import-mlflow``, and ``mlflow:…`` as the source of a push."""
+"""``modelyard models import-mlflow``."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 import typer
 
 from modelyard.cli.common import client
-from modelyard.cli.output import print_json, print_table, say
+from modelyard.cli.output import print_json, print_table
 from modelyard.cli.ticker import Ticker
 from modelyard.client import Client
 from modelyard.client.location import find_home
 from modelyard.core.errors import ModelyardError, NotFound
 from modelyard.core.names import suggest_name
-from modelyard.package.mlflow.tracking import RegisteredModel, RunPath, Tracking, parse, tracking_at
+from modelyard.package.mlflow.tracking import RegisteredModel, Tracking, tracking_at
 from modelyard.package.uv import Progress
-from modelyard.pipeline.mlflow import Brought, bring, done, find, source_of
+from modelyard.pipeline.mlflow import bring, done, source_of
 
 
 class Row(NamedTuple):
@@ -25,19 +25,6 @@ class Row(NamedTuple):
     state: str
     version: int | None
     why: str = ""
-
-
-def bring_named(named: str, tracking_uri: str | None, *, trust_pickle: bool) -> Brought:
-    """The files of ``mlflow:…``. Raises what hinders that."""
-    what = parse(named)
-    tracking = tracking_at(tracking_uri)
-    root = find_home().root.absolute() / "sources" / "mlflow"
-    if isinstance(what, RunPath):
-        return bring(tracking, what, root, trusted=trust_pickle, progress=say)
-    version = find(tracking, what)
-    return bring(
-        tracking, version, root, model=tracking.model(what.name), trusted=trust_pickle, progress=say
-    )
 
 
 def run(

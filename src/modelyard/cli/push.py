@@ -8,9 +8,9 @@ import typer
 
 from modelyard.cli.common import client
 from modelyard.cli.output import print_facts, print_json
-from modelyard.cli.progress import StageProgress
-from modelyard.cli.sources import Place, place_of
+from modelyard.cli.sources import place_of
 from modelyard.client.deploy_flow import name_of
+from modelyard.client.progress import StageProgress
 from modelyard.client.push_flow import Arrived
 from modelyard.core.card import Card, MetricsTable, check_card
 from modelyard.core.units import format_bytes
@@ -33,23 +33,16 @@ def run(
 ) -> None:
     """Raises what hinders the fetching, the upload or the registration."""
     card = check_card(Card(task=task, licence=licence, tags=tuple(tags), metrics=_metrics(metrics)))
-    if model.startswith("mlflow:"):
-        from modelyard.cli.mlflow import bring_named
-
-        brought = bring_named(model, tracking, trust_pickle=trust_pickle)
-        place, card = Place(brought.folder, brought.source), card.filled(brought.card)
-    elif tracking is not None:
-        raise typer.BadParameter("It is for mlflow:… alone.", param_hint="--tracking-uri")
-    else:
-        place = place_of(model, sha256)
-    called = name_of(place.path, name)
+    found = place_of(model, sha256, tracking=tracking, trusted=trust_pickle)
+    called = name_of(found.path, name)
     with client() as platform, StageProgress(quiet=as_json) as progress:
         arrived = platform.push(
-            place.path, called, trust_pickle=trust_pickle, because=because, card=card, source=place.source,
-            on_event=progress.show,
+            found.path, called, trust_pickle=trust_pickle, because=because, card=card if found.card is None else card.filled(found.card),
+            source=found.source, on_event=progress.show,
         )  # fmt: skip
         if alias is not None:
             platform.registry.alias(called, alias, arrived.version.number, because=because)
+    found.forget()
     told = described(arrived, alias)
     if as_json:
         print_json(told)

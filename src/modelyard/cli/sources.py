@@ -1,24 +1,14 @@
-"""Where a model comes from that the command line names: this machine, the hub, the web, a git repository."""
+"""Where a model comes from that the command line names: a version that is registered, or files from anywhere."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import typer
 
 from modelyard.cli.output import say
 from modelyard.client.location import find_home
 from modelyard.core.errors import InvalidInput, NotFound, Unavailable
-from modelyard.core.provenance import Source
 from modelyard.core.reference import Reference, parse_reference
-
-HUB = "hf://"
-
-
-class Place(NamedTuple):
-    """Where a model's files lie on this machine, and where they came from."""
-
-    path: Path
-    source: Source
+from modelyard.pipeline.sources import MLFLOW, Found, bring, is_elsewhere
 
 
 def registered(model: str) -> Reference | None:
@@ -41,43 +31,14 @@ def registered(model: str) -> Reference | None:
     return reference
 
 
-def place_of(model: str, sha256: str | None = None) -> Place:
-    """The file or folder that ``model`` is, fetched when it is elsewhere; ``sha256`` is the checksum that a file of
-    the web must have. Raises BadParameter (exit 2) for what is not there, and what hinders the fetching."""
-    if sha256 is not None or "://" in model or ("@" in model and not Path(model).exists()):
-        from modelyard.package.address import with_digest
-        from modelyard.package.source import bring, is_address
-
-        model = with_digest(model, sha256)
-        if is_address(model):
-            brought = bring(model, find_home().root.absolute() / "sources", progress=say)
-            say(f"fetched {brought.told}")
-            return Place(brought.folder, source_of(brought.kind, model, brought.revision))
-    if model.startswith(HUB):
-        from modelyard.pipeline.fetch import fetch_hub
-
-        got = fetch_hub(model.removeprefix(HUB), find_home().root.absolute() / "hub", progress=say)
-        return Place(got.folder, source_of("hub", model, got.revision))
-    if not Path(model).exists():
+def place_of(
+    model: str, sha256: str | None = None, *, tracking: str | None = None, trusted: bool = False
+) -> Found:
+    """The file or folder that ``model`` is, fetched when it is elsewhere, as :func:`modelyard.pipeline.sources.bring`
+    does. Raises BadParameter (exit 2) for what is not there, and what hinders the fetching."""
+    if tracking is not None and not model.startswith(MLFLOW):
+        raise typer.BadParameter("It is for mlflow:… alone.", param_hint="--tracking-uri")
+    if sha256 is None and not is_elsewhere(model) and not Path(model).exists():
         raise typer.BadParameter(f"Path {model!r} does not exist.", param_hint="MODEL")
-    return Place(Path(model), Source(kind="path", name=Path(model).absolute().name))
-
-
-def source_of(kind: str, address: str, revision: str | None) -> Source:
-    """What ``address`` (as it was typed) names, of a kind that :mod:`modelyard.onboard.material` or
-    :mod:`modelyard.package.source` says; ``revision`` is what came."""
-    from modelyard.core.addresses import shown
-
-    if kind == "hub":
-        return Source(kind="hub", name=address.removeprefix(HUB).partition("@")[0], revision=revision)
-    if kind == "git":
-        from modelyard.package.git import parse
-
-        return Source(kind="git", name=shown(parse(address).url), revision=revision)
-    if kind == "file":
-        return Source(kind="url", name=shown(address.partition("#")[0]), sha256=revision)
-    if kind == "bucket":
-        return Source(kind="url", name=shown(address), revision=revision)
-    if kind in ("package", "source"):
-        return Source(kind="package", name=revision or address)
-    return Source(kind="path", name=Path(address).expanduser().absolute().name)
+    root = find_home().root.absolute()
+    return bring(model, root, sha256=sha256, tracking=tracking, trusted=trusted, progress=say)

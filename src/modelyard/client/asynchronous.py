@@ -438,6 +438,10 @@ class AsyncClient:
         """The platform as a whole: programs, addresses, memory."""
         return await self._run(flows.status(self._session))
 
+    async def carry_out(self, flow: Callable[[Session], flows.Flow[flows.T]]) -> flows.T:
+        """Walk a flow of several requests (``modelyard.client.steps``); what it returns or raises."""
+        return await self._run(flow(self._session))
+
     async def _run(self, flow: flows.Flow[flows.T]) -> flows.T:
         return await self._transport.run(flow)
 

@@ -432,6 +432,10 @@ class Client:
         """The platform as a whole: programs, addresses, memory."""
         return self._run(flows.status(self._session))
 
+    def carry_out(self, flow: Callable[[Session], flows.Flow[flows.T]]) -> flows.T:
+        """Walk a flow of several requests (``modelyard.client.steps``); what it returns or raises."""
+        return self._run(flow(self._session))
+
     def _run(self, flow: flows.Flow[flows.T]) -> flows.T:
         return self._transport.run(flow)
 

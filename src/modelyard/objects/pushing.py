@@ -1,35 +1,21 @@
-"""A push: an object becomes files, the files are loaded again and compared with it, and only then sent."""
+"""A push: an object becomes files that answer as it does, or files come from anywhere; then they are sent."""
 
-import asyncio
-import errno
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
-import yaml
-
-from modelyard.analyze import analyze
-from modelyard.client import AsyncClient, Client
-from modelyard.client.options import Options, settings_of
+from modelyard.client import AsyncClient, Client, deploy_flow, flows, push_flow, registry_flows
+from modelyard.client.flows import Session
+from modelyard.client.location import find_home
+from modelyard.client.progress import StageProgress
 from modelyard.client.push_flow import Arrived
-from modelyard.core.card import Card, MetricsTable, check_card
-from modelyard.core.errors import InvalidInput, ModelyardError, Unavailable
-from modelyard.core.model import Analysis
-from modelyard.core.names import check_name
-from modelyard.core.provenance import Source
+from modelyard.client.steps import Flow, Work
 from modelyard.core.units import format_bytes
-from modelyard.objects import compare, example
-from modelyard.objects.libraries import library_of
-from modelyard.objects.library import Given
-from modelyard.onboard.trial import prove
-from modelyard.package import pins
-from modelyard.store.files import FolderFiles
-
-Tell = Callable[[str], None]
+from modelyard.objects.saving import save, temporary
+from modelyard.objects.stages import Stages
+from modelyard.objects.terms import Terms, Wanted, wanted_of
+from modelyard.pipeline.sources import Found, bring, is_elsewhere
 
 
 class Pushed(NamedTuple):
@@ -58,306 +44,111 @@ class Pushed(NamedTuple):
         return f"<Pushed {', '.join(told)}: {self.predict_url or self.url}>"
 
 
-class _Wanted(NamedTuple):
-    """What was asked for, checked."""
-
-    name: str
-    card: Card
-    alias: str | None
-    deploy: bool
-    settings: Mapping[str, Any]
-    trust: bool
-    because: str
-
-
-class _Made(NamedTuple):
-    """Files that are ready to be sent."""
-
-    folder: Path
-    source: Source | None
-    checked: int
-
-
 def push(
-    model: object,
-    name: str,
-    *,
-    example: object = None,
-    processor: object = None,
-    trust_pickle: bool = False,
-    because: str = "",
-    tolerance: float = compare.TOLERANCE,
-    description: str | None = None,
-    task: str | None = None,
-    licence: str | None = None,
-    tags: Sequence[str] = (),
-    metrics: Mapping[str, float] | None = None,
-    alias: str | None = None,
-    deploy: bool = False,
-    client: Client | None = None,
-    quiet: bool = False,
-    **options: Unpack[Options],
+    model: object, name: str | None = None, *, client: Client | None = None, **terms: Unpack[Terms]
 ) -> Pushed:
-    """Make a version of the model ``name`` out of a Python object (or of the file or folder at a path).
+    """Make a version of the model ``name`` out of a Python object; or out of files: a path, or an address of the hub, the
+    web, git, a bucket or MLflow, as ``modelyard models push`` takes them, which may name themselves.
 
-    ``example`` is what the object is called with: rows of numpy or pandas, tensors, texts, records. What was saved is
-    loaded by another process and has to answer it as the object does, but for ``tolerance`` (relative to the largest
-    number of an output); its first record becomes the version's example. ``processor``: the tokenizer of a model of
-    transformers. ``trust_pickle`` allows a format that runs code when it loads, where there is no other; ``because`` is
-    kept beside it. ``description`` (Markdown), ``task``, ``licence`` (SPDX), ``tags`` and ``metrics`` fill the model's
-    card. ``alias`` is moved to the version; ``deploy`` deploys it on the endpoint of that name, with the ``options`` of
-    :class:`modelyard.client.options.Options`.
+    The terms are those of :class:`modelyard.objects.terms.Terms`: ``example``, ``processor``, ``tolerance``,
+    ``trust_pickle``, ``because``, ``description``, ``task``, ``licence``, ``tags``, ``metrics``, ``alias``, ``deploy``
+    (with the options of :class:`modelyard.client.options.Options`), ``sha256``, ``tracking_uri``, ``quiet``.
 
-    Raises InvalidInput for what cannot be pushed, saying what can, RejectedContent for an object that cannot be saved, or answers
-    otherwise than its files, Unavailable while no platform runs or the disk is full. Nothing is left behind then.
+    Raises InvalidInput for what cannot be pushed, saying what can, RejectedContent for an object that cannot be saved, or
+    answers otherwise than its files, what hinders the fetching of files, Unavailable while no platform runs or the disk
+    is full. Of an object nothing is left behind then; what was fetched is kept, and gone on with.
     """
-    tell = _silent if quiet else _say
-    wanted = _wanted(
-        name, description, task, licence, tags, metrics, alias, deploy, options, trust_pickle, because
-    )
-    with _folder(wanted.name) as folder:
-        made = _made(model, folder, example, processor, wanted, tolerance, tell)
-        platform = client or Client()
-        try:
-            arrived = platform.push(made.folder, wanted.name, **_terms(wanted, made))
-            if wanted.alias is not None:
-                platform.registry.alias(wanted.name, wanted.alias, arrived.version.number, because=because)
-            predict_url = None
-            if wanted.deploy:
-                tell(f"deploying {wanted.name}/{arrived.version.number}")
-                job = platform.begin_deploy_version(
-                    f"{wanted.name}/{arrived.version.number}", settings=wanted.settings
-                )
-                _raise(platform.follow(job.id, lambda event: None))
-                predict_url = platform.endpoint(wanted.name).predict_url
-        finally:
-            if client is None:
-                platform.close()
-    return _told(arrived, made, wanted, predict_url, tell)
+    wanted = wanted_of(name, terms, files=_is_files(model))
+    platform = client or Client()
+    try:
+        with StageProgress(quiet=wanted.quiet) as progress:
+            return platform.carry_out(lambda session: _push(session, model, wanted, Stages(progress.show)))
+    finally:
+        if client is None:
+            platform.close()
 
 
 async def push_async(
-    model: object,
-    name: str,
-    *,
-    example: object = None,
-    processor: object = None,
-    trust_pickle: bool = False,
-    because: str = "",
-    tolerance: float = compare.TOLERANCE,
-    description: str | None = None,
-    task: str | None = None,
-    licence: str | None = None,
-    tags: Sequence[str] = (),
-    metrics: Mapping[str, float] | None = None,
-    alias: str | None = None,
-    deploy: bool = False,
-    client: AsyncClient | None = None,
-    quiet: bool = False,
-    **options: Unpack[Options],
+    model: object, name: str | None = None, *, client: AsyncClient | None = None, **terms: Unpack[Terms]
 ) -> Pushed:
-    """:func:`push`, awaited: saving and comparing are done by a thread."""
-    tell = _silent if quiet else _say
-    wanted = _wanted(
-        name, description, task, licence, tags, metrics, alias, deploy, options, trust_pickle, because
-    )
-    with _folder(wanted.name) as folder:
-        made = await asyncio.to_thread(_made, model, folder, example, processor, wanted, tolerance, tell)
-        platform = client or AsyncClient()
-        try:
-            arrived = await platform.push(made.folder, wanted.name, **_terms(wanted, made))
-            if wanted.alias is not None:
-                await platform.registry.alias(
-                    wanted.name, wanted.alias, arrived.version.number, because=because
-                )
-            predict_url = None
-            if wanted.deploy:
-                tell(f"deploying {wanted.name}/{arrived.version.number}")
-                job = await platform.begin_deploy_version(
-                    f"{wanted.name}/{arrived.version.number}", settings=wanted.settings
-                )
-                _raise(await platform.follow(job.id, lambda event: None))
-                predict_url = (await platform.endpoint(wanted.name)).predict_url
-        finally:
-            if client is None:
-                await platform.close()
-    return _told(arrived, made, wanted, predict_url, tell)
-
-
-def _wanted(
-    name: str,
-    description: str | None,
-    task: str | None,
-    licence: str | None,
-    tags: Sequence[str],
-    metrics: Mapping[str, float] | None,
-    alias: str | None,
-    deploy: bool,
-    options: Mapping[str, Any],
-    trust: bool,
-    because: str,
-) -> _Wanted:
-    """Everything that can be wrong without looking at the object is found before any work is done."""
-    if options and not deploy:
-        raise InvalidInput(
-            f"{next(iter(options))} is an option of a deployment; say deploy=True, too.",
-            field=next(iter(options)),
-        )
-    if isinstance(tags, str):
-        raise InvalidInput("tags is a list of words.", field="tags")
-    tables = ()
-    if metrics:
-        rows = tuple((str(each), float(value)) for each, value in metrics.items())
-        tables = (MetricsTable(title="Metrics", columns=("metric", "value"), rows=rows),)
-    card = check_card(Card(text=description, task=task, licence=licence, tags=tuple(tags), metrics=tables))
-    if alias is not None:
-        check_name(alias, field="alias")
-    return _Wanted(check_name(name), card, alias, deploy, settings_of(options), trust, because)
-
-
-@contextmanager
-def _folder(name: str) -> Any:
-    """A folder that is gone afterwards, whatever happened. A full disk is told as one."""
-    place = Path(tempfile.mkdtemp(prefix="modelyard-push-"))
+    """:func:`push`, awaited: fetching, saving and comparing are done by a thread."""
+    wanted = wanted_of(name, terms, files=_is_files(model))
+    platform = client or AsyncClient()
     try:
-        (place / name).mkdir()
-        yield place / name
-    except OSError as error:
-        if isinstance(error, ModelyardError) or error.errno not in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EFBIG,
-        ):
-            raise
-        raise Unavailable(
-            f"There is no room to save the model in {place.parent}: {error.strerror}. Make some, or set TMPDIR to a folder on a "
-            "larger disk."
-        ) from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _made(
-    model: object,
-    folder: Path,
-    given: object,
-    processor: object,
-    wanted: _Wanted,
-    tolerance: float,
-    tell: Tell,
-) -> _Made:
-    """``model`` as files that answer as it does."""
-    if isinstance(model, str | Path):
-        if given is not None or processor is not None:
-            raise InvalidInput(
-                "Files bring their example with them (model.yaml); example and processor are for objects.",
-                field="example",
+        with StageProgress(quiet=wanted.quiet) as progress:
+            return await platform.carry_out(
+                lambda session: _push(session, model, wanted, Stages(progress.show))
             )
-        return _Made(Path(model).expanduser(), None, 0)
-    library = library_of(model)
-    shown = example.read(given)
-    tell(f"saving a {type(model).__name__}")
-    saved = library.save(model, folder, Given(shown, processor, wanted.trust))
-    shown = saved.example or shown
-    declared: dict[str, Any] = {} if saved.signature is None else {"signature": saved.signature}
-    _write(folder, declared)
-    analysis = analyze(FolderFiles(folder))
-    tell(f"loading {analysis.format} in another process, and asking it for the example")
-    proof = prove(
-        folder,
-        analysis,
-        sys.executable,
-        lambda signature, own: (
-            [dict(own)]
-            if shown is None and own
-            else []
-            if shown is None
-            else example.records_of(shown, signature)
-        ),
-        trusted=wanted.trust,
+    finally:
+        if client is None:
+            await platform.close()
+
+
+def _is_files(model: object) -> bool:
+    return isinstance(model, str | Path)
+
+
+def _push(session: Session, model: object, wanted: Wanted, stages: Stages) -> Flow[Pushed]:
+    with ExitStack() as stack:
+        if isinstance(model, str | Path):
+            where = str(model)
+            found: Found = yield Work(lambda: _bring(where, wanted, stages))
+            checked = 0
+        else:
+            folder = stack.enter_context(temporary(wanted.name or "model"))
+            made = yield Work(lambda: save(model, folder, wanted, stages))
+            found, checked = Found(folder, made.source), made.checked
+        card = wanted.card if found.card is None else wanted.card.filled(found.card)
+        sent = push_flow.Terms(wanted.trusted, wanted.because, card, found.source)
+        arrived = yield from push_flow.push(session, found.path, wanted.name, sent, stages.on_event)
+        called, number = arrived.version.model, arrived.version.number
+        if wanted.alias is not None:
+            yield from registry_flows.move_alias(
+                session, called, wanted.alias, number, wanted.because, None
+            )
+        predict_url = None
+        if wanted.deploy:
+            predict_url = yield from _deploy(session, f"{called}/{number}", wanted, stages)
+        found.forget()
+    return _told(arrived, checked, wanted, predict_url)
+
+
+def _bring(model: str, wanted: Wanted, stages: Stages) -> Found:
+    """The files that ``model`` names, here."""
+
+    def fetched(say: Callable[[str], None]) -> Found:
+        return bring(
+            model, find_home().root.absolute(), sha256=wanted.sha256, tracking=wanted.tracking_uri,
+            trusted=wanted.trusted, progress=say,
+        )  # fmt: skip
+
+    if wanted.sha256 is None and not is_elsewhere(model):
+        return fetched(stages.say)
+    stages.begin("download", "Fetching it")
+    found = fetched(stages.say)
+    stages.done(
+        f"{found.source.name}"
+        + ("" if found.source.revision is None else f" at {found.source.revision[:12]}")
     )
-    checked = 0
-    if saved.answers is not None and proof.answers:
-        own = dict(saved.answers())
-        if (
-            shown is not None and len(proof.answers) == 1 and shown.rows > 1
-        ):  # of a model that takes them together
-            own = {name: [values] for name, values in own.items()}
-        worst = compare.compare(own, proof.answers, tolerance)
-        checked = len(proof.answers)
-        tell(f"it answers as the object on {checked} record(s), at most {worst:.1g} apart")
-    elif shown is not None:
-        tell("it answers the example; what the object itself says was not compared")
-    _complete(folder, declared, analysis, saved.requirements, proof.records, saved.python, tell)
-    analyze(FolderFiles(folder))
-    for note in saved.notes:
-        tell(note)
-    kind = type(model)
-    name = model.__name__ if callable(model) and hasattr(model, "__name__") else kind.__qualname__
-    return _Made(folder, Source(kind="object", name=f"{kind.__module__}.{name}"), checked)
+    return found
 
 
-def _complete(
-    folder: Path,
-    declared: dict[str, Any],
-    analysis: Analysis,
-    packages: Sequence[str],
-    records: Sequence[Mapping[str, Any]],
-    python: bool,
-    tell: Tell,
-) -> None:
-    """Write what was learnt into model.yaml: exact versions, the Python where it matters, the example."""
-    lines, notes = pins.pinned(analysis.requirements, packages)
-    for note in notes:
-        tell(note)
-    if lines:
-        declared["requirements"] = list(lines)
-    if python:
-        declared["python"] = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if records:
-        declared["example"] = example.as_json(records[0])
-    _write(folder, declared)
+def _deploy(session: Session, named: str, wanted: Wanted, stages: Stages) -> Flow[str]:
+    """Where the endpoint is called that serves the version now."""
+    wishes = deploy_flow.Wishes(False, wanted.settings, False)
+    job = yield from deploy_flow.begin_version(session, named, None, wishes)
+    job = yield from deploy_flow.follow(session, job.id, stages.on_event)
+    deploy_flow.raise_failure(job)
+    return (yield from flows.endpoint(session, named.partition("/")[0])).predict_url
 
 
-def _write(folder: Path, declared: Mapping[str, Any]) -> None:
-    if declared:
-        text = yaml.safe_dump(dict(declared), sort_keys=False, allow_unicode=True, default_flow_style=None)
-        (folder / "model.yaml").write_text(text, encoding="utf-8")
-
-
-def _terms(wanted: _Wanted, made: _Made) -> dict[str, Any]:
-    return {
-        "trust_pickle": wanted.trust,
-        "because": wanted.because,
-        "card": wanted.card,
-        "source": made.source,
-    }
-
-
-def _raise(job: Any) -> None:
-    from modelyard.client.deploy_flow import raise_failure
-
-    raise_failure(job)
-
-
-def _told(arrived: Arrived, made: _Made, wanted: _Wanted, predict_url: str | None, tell: Tell) -> Pushed:
+def _told(arrived: Arrived, checked: int, wanted: Wanted, predict_url: str | None) -> Pushed:
     version = arrived.version
     page = arrived.url
     if predict_url is not None:
-        page = f"{arrived.url.partition('/models/')[0]}/endpoints/{wanted.name}"
-    pushed = Pushed(
+        page = f"{arrived.url.partition('/models/')[0]}/endpoints/{version.model}"
+    return Pushed(
         name=version.model, version=version.number, digest=version.digest, format=version.analysis.format,
-        size=version.manifest.size, new=arrived.new, checked=made.checked, url=page, predict_url=predict_url,
+        size=version.manifest.size, new=arrived.new, checked=checked, url=page, predict_url=predict_url,
         alias=wanted.alias,
     )  # fmt: skip
-    tell(f"{version.model}/{version.number}" + ("" if arrived.new else " (there already)"))
-    return pushed
-
-
-def _say(text: str) -> None:
-    """On the standard error; a notebook shows that in red, so there on its output."""
-    print(f"modelyard: {text}", file=sys.stdout if "ipykernel" in sys.modules else sys.stderr, flush=True)
-
-
-def _silent(_: str) -> None:
-    """Nobody wants to be told."""

@@ -1,38 +1,31 @@
 """The files of a model in a bucket: of S3 (or what speaks its protocol), Google Cloud Storage, Azure Blob Storage.
 
-Who we are, the usual variables of each say: ``AWS_*``; ``GOOGLE_APPLICATION_CREDENTIALS`` (or the machine's own account);
-``AZURE_STORAGE_ACCOUNT_NAME`` with a key, a token or a principal (``AZURE_*``). Addresses carry no secrets.
+Who we are, the usual variables of each say (``store/clouds.py``). Addresses carry no secrets.
 """
 
 import contextlib
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from modelyard.core.errors import Forbidden, InvalidInput, NotFound, RejectedContent, TooLarge, Unavailable
+from modelyard.core.errors import InvalidInput, NotFound, RejectedContent, TooLarge, Unavailable
 from modelyard.core.manifest import check_path
 from modelyard.package.meter import Meter, check_room
 from modelyard.package.partial import Partial
 from modelyard.package.uv import Progress
-from modelyard.store.bucket import may_be_plain
+from modelyard.store.clouds import connect, error_of, is_bucket, parse_bucket
 
-_ADDRESS: Final = re.compile(r"(s3|gs|az)://([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(?:/(.*))?", re.DOTALL)
+__all__ = ["Bucket", "is_bucket"]
+
 _RANGE: Final = 16 << 20  # bytes that are asked for at once
 _AT_ONCE: Final = 4  # files under way
 _MOST: Final = 20_000  # files of one model
-_TELLS: Final = {
-    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
 
 
 class Object(NamedTuple):
@@ -52,28 +45,14 @@ class Listing(NamedTuple):
     single: bool
 
 
-def is_bucket(source: str) -> bool:
-    """Whether ``source`` names a bucket or what is in one."""
-    return re.match(r"(s3|gs|az)://", source) is not None
-
-
 class Bucket:
     """What ``address`` names: ``s3://bucket/prefix``, ``gs://…``, ``az://container/prefix``. Raises InvalidInput."""
 
     def __init__(self, address: str) -> None:
-        found = _ADDRESS.fullmatch(address)
-        if found is None or "?" in address or "#" in address:
-            raise InvalidInput(
-                "A bucket is named as s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; keys and tokens "
-                "stand in the environment's variables, not in the address.",
-                field="source",
-            )
-        self.scheme, bucket, prefix = found[1], found[2], (found[3] or "").strip("/")
-        self.address = f"{self.scheme}://{bucket}/{prefix}".rstrip("/")
-        self.prefix = prefix
-        self.name = prefix.rpartition("/")[2] or bucket
-        with self._understood():
-            self._store = _store(self.scheme, bucket)
+        named = parse_bucket(address, field="source")
+        self.scheme, self.prefix, self.address = named.scheme, named.prefix, named.address
+        self.name = named.prefix.rpartition("/")[2] or named.bucket
+        self._store: Any = connect(named, below=False, field="source")
 
     def look(self) -> Listing:
         """What is there now. Raises NotFound, TooLarge for more files than a model has, RejectedContent for a key that can be
@@ -112,8 +91,7 @@ class Bucket:
             raise RejectedContent(
                 f"{self.address} has an object whose key can be no path: {key[:100]!r}."
             ) from error
-        etag = str(meta.get("e_tag") or meta.get("last_modified") or "").strip('"')
-        return Object(key, path, int(meta["size"]), etag)
+        return Object(key, path, int(meta["size"]), _etag(meta))
 
     def fetch(self, listing: Listing, place: Path, *, progress: Progress) -> dict[str, str]:
         """Have the objects in the new folder ``place``; their SHA-256 by path. Several come at a time.
@@ -158,19 +136,20 @@ class Bucket:
             counter.add(each.size)
             with to.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        name = hashlib.sha256(each.path.encode()).hexdigest()[:16]
+        generation = self._generation(each)
+        name = hashlib.sha256(f"{each.path}\0{generation}".encode()).hexdigest()[:16]
         with Partial(to.with_name(f".{name}.partial"), most=each.size) as partial:
             counter.add(partial.size)
             told: object = None
             while partial.size < each.size:
                 counter.check()
                 end = min(each.size, partial.size + _RANGE)
+                options: dict[str, Any] = {"range": (partial.size, end)}
+                if generation is not None:
+                    options["version"] = generation
+                elif each.etag:
+                    options["if_match"] = f'"{each.etag}"' if self.scheme == "s3" else each.etag
                 with self._understood():
-                    options: dict[str, Any] = {"range": (partial.size, end)}
-                    if (
-                        each.etag and self.scheme != "gs"
-                    ):  # there an ETag is no condition but its generation is
-                        options["if_match"] = f'"{each.etag}"' if self.scheme == "s3" else each.etag
                     try:
                         got = obstore.get(self._store, each.key, options=options)  # pyright: ignore[reportArgumentType]
                     except FileNotFoundError:
@@ -183,6 +162,22 @@ class Bucket:
                 counter.add(len(piece))
             return partial.finish(to, sha256=_sha256(told))
 
+    def _generation(self, each: Object) -> str | None:
+        """Google's number of what an object is now, which holds all of its ranges together; None of other clouds. (There
+        nobody promises that the ETag of a listing is the one that a condition takes.)"""
+        import obstore
+
+        if self.scheme != "gs":
+            return None
+        with self._understood():
+            try:
+                found = obstore.head(self._store, each.key)
+            except FileNotFoundError:
+                raise self._changed(each) from None
+        if found["size"] != each.size:
+            raise self._changed(each)
+        return found["version"]
+
     def _changed(self, each: Object) -> RejectedContent:
         return RejectedContent(f"{self.address}: {each.path} changed while it came; try again.")
 
@@ -193,20 +188,12 @@ class Bucket:
 
         try:
             yield
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise Forbidden(
-                f"{self.address} is not given to us: look at {_TELLS[self.scheme]}, and at what they may."
-            ) from error
         except exceptions.PreconditionError as error:
             raise RejectedContent(f"{self.address} changed while it came; try again.") from error
         except FileNotFoundError as error:
             raise NotFound(f"There is no {self.address}.", field="source") from error
         except exceptions.BaseError as error:
-            why = " ".join(str(error).partition("Debug source")[0].split())
-            raise Unavailable(
-                f"{self.address} cannot be used: {_told(why)} Look at {_TELLS[self.scheme]}.",
-                retry_after=30.0,
-            ) from error
+            raise error_of(error, self.address, retry_after=30.0) from error
 
 
 class _Counter:
@@ -228,23 +215,9 @@ class _Counter:
             raise Unavailable("It was broken off.")
 
 
+def _etag(meta: dict[str, Any]) -> str:
+    return str(meta.get("e_tag") or meta.get("last_modified") or "").strip('"')
+
+
 def _sha256(told: object) -> str | None:
     return told if isinstance(told, str) and re.fullmatch(r"[0-9a-f]{64}", told) else None
-
-
-def _told(why: str) -> str:
-    said = re.search(r"<Message>([^<]*)</Message>", why)
-    return (said[1] if said else re.sub(r"(?<=://)[^/@\s]+@|\?\S*", "", why))[:300].rstrip(".") + "."
-
-
-def _store(scheme: str, bucket: str) -> Any:
-    from obstore.store import AzureStore, GCSStore, S3Store
-
-    retry: Any = {"max_retries": 5, "retry_timeout": timedelta(minutes=2)}
-    if scheme == "s3":
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        client: Any = {"allow_http": may_be_plain(), "timeout": timedelta(minutes=10)}
-        return S3Store(bucket, region=region, client_options=client, retry_config=retry)
-    if scheme == "gs":
-        return GCSStore(bucket, retry_config=retry)
-    return AzureStore(container_name=bucket, retry_config=retry)

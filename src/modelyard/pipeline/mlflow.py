@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +12,7 @@ import yaml
 
 from modelyard.analyze import analyze
 from modelyard.core.card import Card, MetricsTable, check_card, word_of
-from modelyard.core.errors import InvalidInput, NotFound, RejectedContent
-from modelyard.core.manifest import check_path
+from modelyard.core.errors import NotFound, RejectedContent
 from modelyard.core.model import Analysis
 from modelyard.core.names import suggest_name
 from modelyard.core.provenance import Source
@@ -28,6 +27,7 @@ from modelyard.package.mlflow.tracking import (
 )
 from modelyard.package.pins import pinned, written
 from modelyard.package.uv import Progress
+from modelyard.pipeline.flavours import Laid, inside, lay
 from modelyard.store.files import FolderFiles
 
 _LARGEST = 16 * 1024 * 1024  # bytes of MLmodel, and of an example
@@ -103,8 +103,8 @@ def bring(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     told = _mlmodel(fetched)
-    pickled = _lay(told, fetched, folder)
-    _describe(told, fetched, folder, pickled=pickled, trusted=trusted)
+    flavour = lay(told["flavors"], fetched, folder)
+    _describe(told, fetched, folder, flavour, trusted=trusted)
     card = _card(tags, run)
     if not (folder / "README.md").exists() and (description or run is not None):
         (folder / "README.md").write_text(_readme(name, description, run), "utf-8")
@@ -136,83 +136,17 @@ def _mlmodel(fetched: Path) -> dict[str, Any]:
     return told
 
 
-def _lay(told: Mapping[str, Any], fetched: Path, folder: Path) -> bool:
-    """Copy what we serve of the flavours; whether that is a pickle. Raises RejectedContent that says why none is."""
-    flavours: dict[str, Any] = {name: each or {} for name, each in told["flavors"].items()}
-    for name, lay in _FLAVOURS.items():
-        if name in flavours:
-            return lay(flavours[name], fetched, folder)
-    loader = str(flavours.get("python_function", {}).get("loader_module", ""))
-    what = f"python_function ({loader})" if loader else ", ".join(flavours) or "none"
-    raise RejectedContent(
-        f"Its flavours are {what[:200]}, which is code that MLflow runs; served are {', '.join(_FLAVOURS)}. Make it a folder "
-        "with a model.py."
-    )
-
-
-def _file(key: str, name: str | None = None) -> Callable[[Mapping[str, Any], Path, Path], bool]:
-    """A flavour that is one file, which its ``key`` names."""
-
-    def lay(flavour: Mapping[str, Any], fetched: Path, folder: Path) -> bool:
-        path = _inside(fetched, str(flavour.get(key, "")))
-        if path.is_dir():
-            shutil.copytree(path, folder, dirs_exist_ok=True)
-            return False
-        shutil.copyfile(path, folder / (name or path.name))
-        return path.suffix in (".pkl", ".pickle", ".joblib")
-
-    return lay
-
-
-def _transformers(flavour: Mapping[str, Any], fetched: Path, folder: Path) -> bool:
-    shutil.copytree(_inside(fetched, str(flavour.get("model_binary", "model"))), folder, dirs_exist_ok=True)
-    for component in (fetched / "components").glob("*"):
-        if component.is_dir() and not component.is_symlink():
-            shutil.copytree(component, folder, dirs_exist_ok=True)
-    return False
-
-
-def _pytorch(flavour: Mapping[str, Any], fetched: Path, folder: Path) -> bool:
-    place = _inside(fetched, str(flavour.get("model_data", "data")))
-    for name in ("model.pt2", "model.pt"):
-        if (place / name).is_file():
-            shutil.copyfile(place / name, folder / name)
-            return False
-    raise RejectedContent(
-        "It is a PyTorch module as a pickle, which needs the code of its class. Log it with torch.export "
-        "(serialization_format='pt2'), or push the module: modelyard.push(module, …)."
-    )
-
-
-_FLAVOURS: Mapping[str, Callable[[Mapping[str, Any], Path, Path], bool]] = {
-    "onnx": _file("data"),
-    "xgboost": _file("data"),
-    "lightgbm": _file("data"),
-    "catboost": _file("data", "model.cbm"),
-    "transformers": _transformers,
-    "tensorflow": _file("saved_model_dir"),
-    "keras": _file("data"),
-    "sklearn": _file("pickled_model"),
-    "pytorch": _pytorch,
-}
-
-
-def _inside(fetched: Path, path: str) -> Path:
-    """What the MLmodel names. Raises RejectedContent for a path that leaves its folder, or is not there."""
-    try:
-        check_path(path)
-    except InvalidInput as error:
-        raise RejectedContent(f"Its MLmodel names {path[:100]!r}, which can be no path.") from error
-    if not (fetched / path).exists():
-        raise RejectedContent(f"Its MLmodel names {path[:100]!r}, which is not among its files.")
-    return fetched / path
-
-
 def _describe(
-    told: Mapping[str, Any], fetched: Path, folder: Path, *, pickled: bool, trusted: bool
+    told: Mapping[str, Any], fetched: Path, folder: Path, flavour: Laid, *, trusted: bool
 ) -> None:
     """model.yaml beside the files: exact versions, the Python of a pickle, the example."""
-    analysis = analyze(FolderFiles(folder))
+    pickled = flavour.pickled
+    try:
+        analysis = analyze(FolderFiles(folder))
+    except RejectedContent as error:
+        raise RejectedContent(
+            f"Its flavour {flavour.name} cannot be served: {error.message}{flavour.instead}"
+        ) from error
     if analysis.executes == "pickle" and not trusted:
         raise RejectedContent(
             "It is a pickle, which runs code when it loads; if you trust who made it, say --trust-pickle --because 'WHY'."
@@ -250,7 +184,7 @@ def _example(told: Mapping[str, Any], fetched: Path, analysis: Analysis) -> dict
     info = told.get("saved_input_example_info") or {}
     if analysis.signature is None or not info.get("artifact_path"):
         return None
-    path = _inside(fetched, str(info["artifact_path"]))
+    path = inside(fetched, str(info["artifact_path"]))
     if path.stat().st_size > _LARGEST:
         return None
     try:

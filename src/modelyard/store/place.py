@@ -1,7 +1,6 @@
 """Where packs lie: a folder of this machine, or a bucket; one object store's words for both."""
 
 import os
-import re
 import secrets
 import stat
 import time
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
-from modelyard.core.errors import Forbidden, Unavailable
+from modelyard.core.errors import Unavailable
+from modelyard.store.clouds import error_of
 from modelyard.store.durable import disk_error, make_folder, sync_file, sync_folder
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Place:
 
     def keep(self, file: Path, key: str) -> None:
         """``file`` as the object of ``key``: durable first, then visible. In a folder the file itself goes there."""
-        with self._told():
+        with self._told(bucket=True):
             if self.root is None:
                 size = file.stat().st_size
                 if size <= _PART:
@@ -101,7 +101,7 @@ class Place:
 
     def objects(self, prefix: str) -> Iterator[Object]:
         """All objects below ``prefix``, in no order."""
-        with self._told():
+        with self._told(bucket=True):
             # One of its overloads speaks of Arrow, which is not installed.
             listed = obstore.list(self._store, prefix, chunk_size=1000)  # pyright: ignore[reportUnknownMemberType]
             for batch in listed:
@@ -129,25 +129,21 @@ class Place:
             return
 
     @contextmanager
-    def _told(self) -> Generator[None, None, None]:
+    def _told(self, *, bucket: bool = False) -> Generator[None, None, None]:
+        """The library's errors as ours. ``bucket``: nothing but the bucket itself can be what is not there."""
         try:
             yield
-        except FileNotFoundError:
-            raise
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            if self.root is not None:
-                raise disk_error(error, self.root) or error from error
-            raise Forbidden(
-                f"{self.name} is not given to us: look at the credentials in the environment (AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or those of the other clouds), and at what they may."
+        except FileNotFoundError as error:
+            if self.root is not None or not bucket:
+                raise
+            raise Unavailable(
+                f"There is no bucket for {self.name}; make it, or mend its name in the setting blobs.",
+                retry_after=10.0,
             ) from error
         except (OSError, BaseError) as error:
             if self.root is not None:
                 raise disk_error(error, self.root) or error from error
-            raise Unavailable(
-                f"{self.name} cannot be used: {_why(error)} Look at the endpoint, the region and the bucket's name.",
-                retry_after=10.0,
-            ) from error
+            raise error_of(error, self.name, retry_after=10.0) from error
 
 
 def _exactly(descriptor: int, start: int, length: int) -> bytes:
@@ -155,13 +151,6 @@ def _exactly(descriptor: int, start: int, length: int) -> bytes:
     while len(data) < length and (more := os.pread(descriptor, length - len(data), start + len(data))):
         data += more
     return data
-
-
-def _why(error: Exception) -> str:
-    """The library's words without the request, which has headers in it."""
-    text = " ".join(str(error).partition("Debug source")[0].split())
-    said = re.search(r"<Message>([^<]*)</Message>", text)
-    return (said[1] if said else text)[:300].rstrip(".") + "."
 
 
 def remove(path: Path) -> None:

@@ -6,7 +6,7 @@ MIRROR/NAME/…                    the files of the entry NAME
 MIRROR/NAME.manifest.json        path, size and SHA-256 of each, written last: without it they are not whole
 ```
 
-The same in a folder (``folder.py``), a bucket of S3 (``s3.py``) and behind a web server (``web.py``, read alone).
+The same in a folder (``folder.py``), a bucket (``bucket.py``) and behind a web server (``web.py``, read alone).
 """
 
 from modelyard.pipeline.mirror.manifest import EntryManifest, WritablePlace

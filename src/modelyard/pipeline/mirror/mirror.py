@@ -15,6 +15,7 @@ from modelyard.host.files import digest_file
 from modelyard.package.locks import hold
 from modelyard.package.meter import check_room
 from modelyard.package.uv import Progress
+from modelyard.pipeline.mirror.bucket import BucketPlace
 from modelyard.pipeline.mirror.folder import FolderPlace
 from modelyard.pipeline.mirror.manifest import (
     EntryManifest,
@@ -23,20 +24,21 @@ from modelyard.pipeline.mirror.manifest import (
     decode,
     is_mark,
 )
-from modelyard.pipeline.mirror.s3 import SCHEME, S3Place
 from modelyard.pipeline.mirror.web import WebPlace
+from modelyard.store.clouds import is_bucket
 from modelyard.store.files import FolderFiles
 
 
 def place_at(address: str) -> Place:
-    """A folder, ``s3://bucket/prefix`` or ``https://…``. Raises InvalidInput for another kind of address."""
-    if address.startswith(SCHEME):
-        return S3Place(address)
+    """A folder, ``s3://bucket/prefix`` (``gs://``, ``az://``) or ``https://…``. Raises InvalidInput for another kind of
+    address."""
+    if is_bucket(address):
+        return BucketPlace(address)
     if address.lower().startswith(("https://", "http://")):
         return WebPlace(address)
     if "://" in address:
         raise InvalidInput(
-            f"A mirror is a folder, s3://BUCKET/PREFIX or https://…; this is {address[:100]!r}.",
+            f"A mirror is a folder, s3://BUCKET/PREFIX (gs://…, az://…) or https://…; this is {address[:100]!r}.",
             field="mirror",
         )
     return FolderPlace(Path(address).expanduser())

@@ -1,24 +1,19 @@
-"""A mirror in a bucket of S3, or of what speaks its protocol (MinIO, SeaweedFS, Ceph …).
+"""A mirror in a bucket of S3 (or of what speaks its protocol: MinIO, SeaweedFS, Ceph …), Google Cloud Storage, Azure.
 
-Who we are and where it is, the ``AWS_*`` variables say: ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` (or a
-role's, as on AWS's own machines), ``AWS_REGION``, ``AWS_ENDPOINT_URL`` for a server of one's own,
-``AWS_SKIP_SIGNATURE=true`` for a bucket that is open to all.
+Who we are and where it is, the environment says (``store/clouds.py``); ``AWS_SKIP_SIGNATURE=true``,
+``GOOGLE_SKIP_SIGNATURE`` or ``AZURE_SKIP_SIGNATURE`` is for a bucket that is open to all.
 """
 
 import contextlib
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import S3Store
+from obstore.exceptions import BaseError
 
-from modelyard.core.errors import Forbidden, InvalidInput, NotFound, RejectedContent, Unavailable
+from modelyard.core.errors import NotFound, RejectedContent
 from modelyard.core.manifest import FileEntry
 from modelyard.package.meter import Meter, check_room
 from modelyard.package.partial import Partial
@@ -31,34 +26,21 @@ from modelyard.pipeline.mirror.manifest import (
     encode,
     manifest_name,
 )
-from modelyard.store.bucket import may_be_plain
+from modelyard.store.clouds import connect, error_of, parse_bucket
 
-SCHEME: Final = "s3://"
 _PIECE: Final = 1 << 20
 _RANGE: Final = 32 << 20  # bytes that are asked for at once
 _PART: Final = 16 << 20  # bytes of a part of an upload, of which S3 takes 10,000
 _PARTS: Final = 9_000
-_RETRIES = 5
 
 
-class S3Place:
-    """Below ``s3://bucket/prefix``. Raises InvalidInput for an address or settings that cannot be."""
+class BucketPlace:
+    """Below ``s3://bucket/prefix`` (``gs://``, ``az://``). Raises InvalidInput for an address or settings that cannot be."""
 
     def __init__(self, address: str) -> None:
-        bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
-        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
-            raise InvalidInput(
-                f"{address[:100]!r} names no bucket: s3://BUCKET or s3://BUCKET/PREFIX.", field="mirror"
-            )
-        self.address = address.rstrip("/")
-        with _understood(self.address):
-            self._store = S3Store(
-                bucket,
-                prefix=prefix.strip("/") or None,
-                region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
-                client_options={"allow_http": may_be_plain(), "timeout": timedelta(minutes=10)},
-                retry_config={"max_retries": _RETRIES, "retry_timeout": timedelta(minutes=2)},
-            )
+        named = parse_bucket(address, field="mirror")
+        self.address = named.address
+        self._store = connect(named, below=True, field="mirror")
 
     @property
     def staging(self) -> None:
@@ -185,23 +167,10 @@ def _understood(address: str) -> Iterator[None]:
     """The library's errors as ours."""
     try:
         yield
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise Forbidden(
-            f"{address} is not given to us: look at AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and at what they may."
-        ) from error
     except FileNotFoundError as error:
         raise NotFound(
             f"{address}: there is no such bucket, or what was in it a moment ago is no more.",
             field="mirror",
         ) from error
     except BaseError as error:
-        raise Unavailable(
-            f"{address} cannot be used: {_why(error)} Look at AWS_ENDPOINT_URL, AWS_REGION and the bucket's name.",
-            retry_after=30.0,
-        ) from error
-
-
-def _why(error: BaseError) -> str:
-    text = " ".join(str(error).partition("Debug source")[0].split())
-    said = re.search(r"<Message>([^<]*)</Message>", text)
-    return (said[1] if said else text)[:300].rstrip(".") + "."
+        raise error_of(error, address, retry_after=30.0) from error

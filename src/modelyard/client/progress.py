@@ -1,24 +1,22 @@
 """Draws a job's events: one line per stage with its time, a bar while bytes move, a spinner meanwhile.
 
 At a terminal Rich draws what goes on, once it has gone on for long enough to be seen; an identical
-deploy is over before Rich would be imported. Elsewhere each stage is a plain line when it is done.
+deploy is over before Rich would be imported. A notebook shows the same in the cell's output. Elsewhere each stage is
+a plain line when it is done.
 """
 
 import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+from modelyard.client.drawing import Drawing, NotebookDrawing, TerminalDrawing, in_notebook
 from modelyard.core.job import JobEvent
 from modelyard.core.units import format_bytes, format_seconds
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
 _PATIENCE = 0.3  # seconds without an end after which the drawing begins
 _TITLES = {
-    "hash": "read", "upload": "upload", "download": "download", "register": "analyze", "environment": "environment",
+    "save": "save", "compare": "compare", "hash": "read", "upload": "upload", "download": "download", "register": "analyze", "environment": "environment",
     "start": "start", "ready": "first prediction", "route": "traffic",
 }  # fmt: skip
 _WIDTH = max(len(title) for title in _TITLES.values())
@@ -29,17 +27,19 @@ class StageProgress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
+        self._notebook = in_notebook()
+        self._terminal = not self._notebook and sys.stderr.isatty()
         self._lock = threading.Lock()
         self._begun: dict[str, float] = {}
         self._stage: JobEvent | None = None
         self._note = ""
         self._timer: threading.Timer | None = None
-        self._bars: Progress | None = None
-        self._bar: TaskID | None = None
+        self._drawing: Drawing | None = None
 
     def __enter__(self) -> "StageProgress":
-        if self._terminal and not self._quiet:
+        if self._notebook and not self._quiet:
+            self._drawing = NotebookDrawing()
+        elif self._terminal and not self._quiet:
             self._timer = threading.Timer(_PATIENCE, self._draw)
             self._timer.daemon = True
             self._timer.start()
@@ -53,9 +53,8 @@ class StageProgress:
         with self._lock:
             self._timer = None
             self._quiet = True
-            if self._bars is not None:
-                self._end_bar()
-                self._bars.stop()
+            if self._drawing is not None:
+                self._drawing.stop()
 
     def show(self, event: JobEvent) -> None:
         """Take note of an event."""
@@ -66,15 +65,15 @@ class StageProgress:
             if event.kind == "stage_started":
                 self._begun.setdefault(stage, event.time)
                 self._stage, self._note = event, event.message
-                self._end_bar()
-                self._begin_bar()
+                self._no_bar()
+                self._bar(event)
             elif event.kind == "progress":
                 self._stage = event
                 if event.total is None:
                     self._note = event.message
-                self._move_bar(event)
+                self._bar(event)
             elif event.kind == "stage_done":
-                self._end_bar()
+                self._no_bar()
                 self._stage = None
                 begun = self._begun.get(stage)
                 took = format_seconds(max(0.0, event.time - begun)) if begun is not None else ""
@@ -84,7 +83,7 @@ class StageProgress:
             elif event.kind == "warning":
                 self._line(f"{_mark('!', 33)} {event.message}")
             elif event.kind in ("failed", "cancelled"):
-                self._end_bar()
+                self._no_bar()
                 at = self._stage.stage if self._stage is not None else event.stage
                 self._line(f"{_mark('✗', 31)} {_title(at or 'job')}")
 
@@ -96,42 +95,27 @@ class StageProgress:
         return event.message
 
     def _line(self, text: str) -> None:
-        if self._bars is not None:
-            self._bars.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        if self._drawing is not None:
+            self._drawing.line(text)
         else:
             print(text.rstrip(), file=sys.stderr, flush=True)
 
     def _draw(self) -> None:
         """The timer's: it has become long, import Rich and draw what goes on."""
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
+        drawing = TerminalDrawing()
         with self._lock:
             if self._quiet or self._timer is None:
                 return
-            self._bars = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
-                TextColumn("{task.fields[figures]}"),
-                TimeElapsedColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bars.start()
-            self._begin_bar()
+            drawing.start()
+            self._drawing = drawing
+            if self._stage is not None:
+                self._bar(self._stage)
 
-    def _begin_bar(self) -> None:
-        if self._bars is not None and self._stage is not None:
-            self._bar = self._bars.add_task(
-                _title(self._stage.stage or ""), total=self._stage.total, figures=self._note
-            )
-
-    def _move_bar(self, event: JobEvent) -> None:
-        if self._bars is None or self._bar is None:
+    def _bar(self, event: JobEvent) -> None:
+        if self._drawing is None:
             return
         figures = self._note
-        if event.total is not None and event.current is not None:
+        if event.kind == "progress" and event.total is not None and event.current is not None:
             figures = event.message
             if event.message == "bytes":
                 seconds = max(time.time() - self._begun.get(event.stage or "", time.time()), 1e-3)
@@ -139,12 +123,11 @@ class StageProgress:
                     f"{format_bytes(int(event.current))} of {format_bytes(int(event.total))}, "
                     f"{format_bytes(int(event.current / seconds))}/s"
                 )
-        self._bars.update(self._bar, completed=event.current, total=event.total, figures=figures)
+        self._drawing.bar(_title(event.stage or ""), event.current, event.total, figures)
 
-    def _end_bar(self) -> None:
-        if self._bars is not None and self._bar is not None:
-            self._bars.remove_task(self._bar)
-        self._bar = None
+    def _no_bar(self) -> None:
+        if self._drawing is not None:
+            self._drawing.no_bar()
 
 
 def _title(stage: str) -> str:
@@ -152,4 +135,4 @@ def _title(stage: str) -> str:
 
 
 def _mark(sign: str, color: int) -> str:
-    return f"\x1b[{color}m{sign}\x1b[0m" if sys.stderr.isatty() else sign
+    return f"\x1b[{color}m{sign}\x1b[0m" if sys.stderr.isatty() and not in_notebook() else sign

@@ -1,0 +1,112 @@
+"""What may be said with a push, in one place for both clients; checked before any work is done."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from modelyard.client.options import Options, settings_of
+from modelyard.core.card import Card, MetricsTable, check_card
+from modelyard.core.errors import InvalidInput
+from modelyard.core.names import check_name
+from modelyard.objects.compare import TOLERANCE
+
+_OF_OBJECTS = ("example", "processor", "tolerance")
+_OF_FILES = ("sha256", "tracking_uri")
+
+
+class Terms(Options, total=False):
+    """What may be said with a push; what is not (or None) is not said.
+
+    Of an object: ``example`` is what it is called with: rows of numpy or pandas, tensors, texts, records. What was saved
+    is loaded by another process and has to answer it as the object does, but for ``tolerance`` (relative to the largest
+    number of an output; 1e-4); its first record becomes the version's example. ``processor``: the tokenizer of a model of
+    transformers. Of files: ``sha256`` is the checksum that a file of the web must have, ``tracking_uri`` where MLflow is.
+
+    ``trust_pickle`` allows a format that runs code when it loads, where there is no other; ``because`` is kept beside
+    it. ``description`` (Markdown), ``task``, ``licence`` (SPDX), ``tags`` and ``metrics`` fill the model's card.
+    ``alias`` is moved to the version; ``deploy`` deploys it on the endpoint of the model's name, with the rest, which
+    are the options of a deployment. ``quiet``: nothing is shown meanwhile.
+    """
+
+    example: object
+    processor: object
+    tolerance: float | None
+    sha256: str | None
+    tracking_uri: str | None
+    trust_pickle: bool
+    because: str
+    description: str | None
+    task: str | None
+    licence: str | None
+    tags: Sequence[str]
+    metrics: Mapping[str, float] | None
+    alias: str | None
+    deploy: bool
+    quiet: bool
+
+
+class Wanted(NamedTuple):
+    """What was asked for, checked. ``name`` is None where files may name themselves."""
+
+    name: str | None
+    card: Card
+    settings: Mapping[str, Any]
+    example: object = None
+    processor: object = None
+    tolerance: float = TOLERANCE
+    sha256: str | None = None
+    tracking_uri: str | None = None
+    trusted: bool = False
+    because: str = ""
+    alias: str | None = None
+    deploy: bool = False
+    quiet: bool = False
+
+
+def wanted_of(name: str | None, terms: Mapping[str, Any], *, files: bool) -> Wanted:
+    """``terms`` (see :class:`Terms`) of a push of files, or of an object, which has to have a ``name``.
+
+    Raises InvalidInput for everything that can be wrong without looking at what is pushed.
+    """
+    own = Terms.__annotations__.keys() - Options.__annotations__.keys()
+    given = {each: value for each, value in terms.items() if each in own and value is not None}
+    options = {each: value for each, value in terms.items() if each not in own}
+    settings = settings_of(options)
+    for each in _OF_OBJECTS if files else _OF_FILES:
+        if each in given:
+            raise InvalidInput(
+                f"Files bring their example with them (model.yaml); {each} is for objects."
+                if files
+                else f"{each} is for files; what is pushed is an object.",
+                field=each,
+            )
+    if name is None and not files:
+        raise InvalidInput("An object has no name of its own: push(model, NAME).", field="name")
+    if options and not given.get("deploy"):
+        raise InvalidInput(
+            f"{next(iter(options))} is an option of a deployment; say deploy=True, too.",
+            field=next(iter(options)),
+        )
+    if given.get("alias") is not None:
+        check_name(given["alias"], field="alias")
+    return Wanted(
+        name=None if name is None else check_name(name), card=_card(given), settings=settings,
+        example=given.get("example"), processor=given.get("processor"), tolerance=given.get("tolerance", TOLERANCE),
+        sha256=given.get("sha256"), tracking_uri=given.get("tracking_uri"), trusted=bool(given.get("trust_pickle")),
+        because=given.get("because", ""), alias=given.get("alias"), deploy=bool(given.get("deploy")),
+        quiet=bool(given.get("quiet")),
+    )  # fmt: skip
+
+
+def _card(given: Mapping[str, Any]) -> Card:
+    tags = given.get("tags", ())
+    if isinstance(tags, str):
+        raise InvalidInput("tags is a list of words.", field="tags")
+    tables = ()
+    if given.get("metrics"):
+        rows = tuple((str(each), float(value)) for each, value in given["metrics"].items())
+        tables = (MetricsTable(title="Metrics", columns=("metric", "value"), rows=rows),)
+    card = Card(
+        text=given.get("description"), task=given.get("task"), licence=given.get("licence"), tags=tuple(tags),
+        metrics=tables,
+    )  # fmt: skip
+    return check_card(card)

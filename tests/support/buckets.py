@@ -1,0 +1,139 @@
+"""What is done to blobs in a bucket of every cloud: faults between, and writers that are killed."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from modelyard.core.errors import Unavailable
+from modelyard.store import repacking
+from modelyard.store.blobs import BlobStore
+from support import weights
+from support.fault_proxy import FaultProxy
+from support.stores import stored
+
+
+def fill_through_faults(store: BlobStore, proxy: FaultProxy, uploads: int) -> None:
+    """Of a hundred requests ten are answered 500, ten drop, ten are slow; what was said to be kept is right."""
+    proxy.fail, proxy.drop, proxy.slow = 0.1, 0.1, 0.1
+    kept: dict[str, bytes] = {}
+    refused = 0
+    for number in range(uploads):
+        data = (
+            weights.safetensors(weights.tensors(number, count=2, rows=300))
+            if number % 4
+            else os.urandom(2000)
+        )
+        digest = hashlib.sha256(data).hexdigest()
+        try:
+            store.put([data])
+            kept[digest] = data
+        except Unavailable:
+            refused += 1
+            assert not store.has(digest) or store.verify(digest)
+    proxy.heal()
+    assert min(proxy.counts["fail"], proxy.counts["drop"], proxy.counts["slow"]) > uploads // 20, (
+        proxy.counts
+    )
+    assert len(kept) >= 0.75 * uploads
+    for digest, data in kept.items():
+        store.cache.remove(digest)
+        assert b"".join(store.open(digest)) == data
+    assert set(store.digests()) >= set(kept)
+    assert all(store.verify(digest) for digest in store.digests())
+
+
+WRITERS = """
+import os, random, sys
+from pathlib import Path
+from modelyard.store.blobs import BlobStore
+from modelyard.store.bucket import open_bucket
+from modelyard.store.database import Database
+from modelyard.store.pieces import Pieces
+from support import weights
+from support.stores import put
+home, database, address = sys.argv[1:]
+place = database if "://" in database else Path(database)
+whole = weights.tensors(1, rows=512)
+
+def write(seed):
+    store = BlobStore(Path(home), Pieces(Database(place)), open_bucket(address) if address else None)
+    kept = []
+    random.seed(seed)
+    print("ready", os.getpid(), flush=True)
+    for number in range(1000):
+        data = weights.safetensors(weights.tuned(whole, number % 3, seed * 1000 + number))
+        manifest = put(store, {"a": data})
+        print(manifest.files[0].sha256, flush=True)
+        kept.append(manifest.files[0].sha256)
+        if number % 4 == 3:
+            gone = kept.pop(random.randrange(len(kept)))
+            print("-" + gone, flush=True)
+            store.delete(gone)
+            store.tidy()
+        if number % 5 == 4:
+            store.cool(random.choice(kept))
+
+# A writer is forked where all is imported and nothing is open: its start is no part of what is tried.
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        write(int(line))
+    os.waitpid(pid, 0)
+    print("ended", flush=True)
+"""
+
+
+def kill_writers(store: BlobStore, home: Path, place: Path | str, bucket: str, *, kills: int) -> None:
+    """kill -9 at random instants of uploads, deletions, packing anew and cooling: what was acknowledged and not
+    deleted is there, whatever is visible is right, and what is left over goes."""
+    assert store.pieces is not None
+    root = Path(__file__).parents[1]
+    told: set[str] = set()
+    deletions: list[str] = []
+    chance = random.Random(5)
+    writers = subprocess.Popen(
+        [sys.executable, "-c", WRITERS, str(home), str(place), bucket],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    with writers:
+        assert writers.stdin is not None and writers.stdout is not None
+        for seed in range(kills):
+            writers.stdin.write(f"{seed}\n")
+            writers.stdin.flush()
+            ready, pid = writers.stdout.readline().split()
+            assert ready == "ready"
+            lines = [writers.stdout.readline() for _ in range(2 + 3 * seed)]
+            time.sleep(chance.random() * 0.3)
+            os.kill(int(pid), signal.SIGKILL)
+            lines += iter(writers.stdout.readline, "ended\n")
+            lines = [line.strip() for line in lines]
+            told |= {line for line in lines if len(line) == 64}
+            deletions += [line[1:] for line in lines if line[:1] == "-"]
+        writers.stdin.close()
+    assert len(told) > 4 * kills or kills < 4
+    told -= set(deletions)
+    store.sweep()
+    visible = set(store.digests())
+    assert told <= visible
+    assert all(store.verify(digest) for digest in visible)
+    print(
+        f"{kills} kills, {len(told)} blobs acknowledged, {len(deletions)} deleted, {len(visible)} visible"
+    )
+    repacking.tidy(
+        store.place, store.pieces, store.incoming, clock=lambda: time.time() + 2 * repacking.GRACE
+    )
+    assert all(store.verify(digest) for digest in visible)
+    collect_all(store)
+    assert stored(store) == 0
+
+
+def collect_all(store: BlobStore) -> None:
+    for _ in range(2):
+        for digest in list(store.digests()):
+            store.delete(digest)
+        store.tidy()
