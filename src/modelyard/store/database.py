@@ -18,7 +18,7 @@ __all__ = ["REVISION", "Database", "DatabaseAway", "open_database"]
 
 # The newest file under migrations/versions. Compared with the database at start, so that Alembic
 # (and its memory) is only needed when there is something to migrate.
-REVISION: Final = "0008"
+REVISION: Final = "0009"
 
 
 class Database:
