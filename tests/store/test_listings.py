@@ -6,17 +6,17 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from bench.models import registry as large
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import select, text
 
-from bench import registry_search
 from modelyard.core.card import Card
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
 from modelyard.core.listing import SORTS, Wanted
-from modelyard.store import listings, tables
+from modelyard.store import conditions, tables
 from modelyard.store.database import Database
 from modelyard.store.listings import Listings
 from support.registry import Clock, Registry
@@ -272,18 +272,18 @@ TestListingsMachine.settings = settings(
 
 def test_every_plan_finds_the_same(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """How a search is carried out depends on a sample; what it finds does not."""
-    vocabulary = registry_search.fill(database, 2500)
+    vocabulary = large.fill(database, 2500)
     found = Listings(database)
     ways = (False,) if database.is_shared else (False, True)  # PostgreSQL chooses by itself
-    plans = [listings._Plan(likely, ordered) for likely in ways for ordered in ways]
-    chosen: set[listings._Plan] = set()
-    choose = listings._plan
-    for kind, wanted in registry_search._searches(random.Random(3), vocabulary, 1):
+    plans = [conditions._Plan(likely, ordered) for likely in ways for ordered in ways]
+    chosen: set[conditions._Plan] = set()
+    choose = conditions._plan
+    for kind, wanted in large.searches(random.Random(3), vocabulary, 1):
         with database.session() as session:
             chosen.add(choose(session, wanted))
         pages = []
         for plan in plans:
-            monkeypatch.setattr(listings, "_plan", lambda *_, plan=plan: plan)
+            monkeypatch.setattr(conditions, "_plan", lambda *_, plan=plan: plan)
             first = found.search(wanted, 30)
             second = found.search(wanted, 30, first.next) if first.next else None
             pages.append((first, second))

@@ -196,7 +196,7 @@ def _replace_rows(home: Home, database: Database, to: str) -> tuple[int, int]:
                     for table in tables:
                         rows.write(session, table, rows.read(new, table))
                 whereabouts.note(session, place)
-                rows.advance(session)
+                rows.attune(session)
         blobs = BlobStore(home.blobs, Pieces(copied), None if to == DISK else open_bucket(to))
         sizes = [blobs.size(digest) for digest in blobs.digests()]
     finally:

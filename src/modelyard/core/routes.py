@@ -155,14 +155,17 @@ class DeviceFootprint(Noun):
 class Footprint(Noun):
     """What one replica was measured to take: ``loading`` is the peak until its first prediction was
     answered, ``loaded`` what it took then, ``most`` the most that it was seen to take since; bytes.
-    ``seconds`` from the start of its process to that answer. ``devices`` has the same of a device's memory, by
-    the kind of device that it was loaded on ("cuda"; "cpu" for a simulated one)."""
+    ``seconds`` from the start of its process to that answer, the last time; ``soonest`` the least that this took of
+    all loads but the very first, which has everything to import beside others that do (0: there was no other).
+    ``devices`` has the same of a device's memory, by the kind of device that it was loaded on ("cuda"; "cpu" for a
+    simulated one)."""
 
     loading: int
     loaded: int
     most: int
     seconds: float
     devices: dict[str, DeviceFootprint] = {}
+    soonest: float = 0.0
 
 
 PoolState = Literal["starting", "ready", "asleep", "waking", "failing", "draining"]

@@ -12,8 +12,8 @@ from modelyard.core.errors import InvalidInput
 from modelyard.store import tables
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
-from modelyard.store.listings import relist_model
 from modelyard.store.nouns import pack, unpack
+from modelyard.store.relist import relist_model
 from modelyard.store.version_rows import find, model_id, subject
 
 

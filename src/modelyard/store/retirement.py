@@ -11,8 +11,8 @@ from modelyard.core.model import Mark, Version
 from modelyard.store import tables
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
-from modelyard.store.listings import mark_latest, relist
 from modelyard.store.nouns import unpack_object
+from modelyard.store.relist import mark_latest, relist
 from modelyard.store.version_rows import DELETED, DEPRECATED, find, noun, subject
 
 

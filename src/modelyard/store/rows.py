@@ -13,8 +13,8 @@ import msgspec
 from sqlalchemy import Connection, Integer, Table, delete, func, insert, select, text
 
 from modelyard.core.struct import Noun
-from modelyard.store import possession
-from modelyard.store.listings import rebuild
+from modelyard.store import possession, words
+from modelyard.store.relist import rebuild
 from modelyard.store.tables import counters, metadata
 
 # What is made anew from the other tables by :func:`settle`, and what is true of one database alone.
@@ -127,14 +127,16 @@ def clear_counters(session: Connection) -> None:
 
 
 def settle(session: Connection) -> None:
-    """After rows came with their ids: what is made from them is made, and the next id is after the last one."""
+    """After rows came with their ids: what is made from them is made, the next id is after the last one (SQLite does
+    that by itself), and PostgreSQL knows what there is: by itself it looks a minute later, and until then it would
+    read whole tables for a page."""
     rebuild(session)
     possession.rebuild(session)
-    advance(session)
+    attune(session)
 
 
-def advance(session: Connection) -> None:
-    """After rows came with their ids: the next one is after the last (SQLite does that by itself)."""
+def attune(session: Connection) -> None:
+    """The part of :func:`settle` that makes no rows."""
     if session.dialect.name != "postgresql":
         return
     for table in TABLES:
@@ -143,3 +145,5 @@ def advance(session: Connection) -> None:
             sequence = f"pg_get_serial_sequence('{table.name}', '{key[0].name}')"
             last = f'SELECT max("{key[0].name}") FROM "{table.name}"'
             session.execute(text(f"SELECT setval({sequence}, coalesce(({last}), 0) + 1, false)"))
+    for name in (*metadata.tables, words.TABLE):
+        session.execute(text(f'ANALYZE "{name}"'))

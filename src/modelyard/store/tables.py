@@ -180,7 +180,7 @@ readmes: Final = Table(
 )
 
 # What search reads: a narrow row for each version, made anew from the other tables by everything that changes them
-# (``store/listings.py``). Unknown parameters are -1, so that every page has an order. The words of free text stand
+# (``store/relist.py``). Unknown parameters are -1, so that every page has an order. The words of free text stand
 # beside it, in whatever each database has for that (``store/words.py``).
 listings: Final = Table(
     "listings",

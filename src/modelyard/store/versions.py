@@ -21,8 +21,8 @@ from modelyard.store.aliases import forget_aliases
 from modelyard.store.audit import WANTED, Audit
 from modelyard.store.cards import fill_card
 from modelyard.store.database import Database
-from modelyard.store.listings import relist, relist_model
 from modelyard.store.nouns import pack, unpack, without_nul
+from modelyard.store.relist import relist, relist_model
 from modelyard.store.retirement import endpoints_of, unmark
 from modelyard.store.version_rows import DELETED, VERSIONS, find, is_deleted, noun, subject
 from modelyard.store.version_rows import model_id as require_model

@@ -1,5 +1,6 @@
 """Models that share the node's memory: who is there, who sleeps, who wakes, and that no call is lost by it."""
 
+import json
 import os
 import random
 import time
@@ -109,7 +110,8 @@ def test_a_call_that_cannot_wait_is_told_for_how_long_and_the_model_is_loaded_al
         ThreadPoolExecutor(1) as clients,
     ):
         settled(node)
-        call(node, "slow")
+        for name in ("slow", "quick", "slow"):
+            call(node, name)  # how long a load of the quick one takes again is known from now on
         computing = clients.submit(call, node, "slow")
         wait_until(
             lambda: any(pool.endpoint == "slow" and node.get("/ready") for pool in node.status().pools)
@@ -273,3 +275,41 @@ def test_a_model_that_cannot_be_loaded_tries_again_only_where_nobody_needs_the_m
         begun, ended = (tries.read_text().count(sign) for sign in "+-")
         assert begun > ended, "none was ended before it had failed"
         assert node.post("/models/failing/predict", {"x": 1.0})[0] == 503
+
+
+def was_slow(home: Path, *names: str) -> None:
+    """Have a node that starts there believe that these models took a thousand seconds to load, once."""
+    for name in names:
+        learnt = home / "run" / "learnt" / f"{name}-1.json"
+        kept = json.loads(learnt.read_text())
+        kept["footprint"]["seconds"] = 1000.0
+        learnt.write_text(json.dumps(kept | {"awake": False}))
+
+
+def test_a_call_waits_for_a_model_that_was_slow_to_load_once(tmp_path: Path) -> None:
+    """The machine was busy, or nothing was imported yet: nobody knows that it will take as long again."""
+    home = tmp_path / "home"
+    with NodeProcess(home).serve(heavy(tmp_path / "m", "m")) as node:
+        pass
+    was_slow(home, "m")
+    with node.start():
+        assert states(node) == {"m": "asleep"}
+        call(node, "m")
+
+
+def test_a_call_waits_for_room_although_models_were_slow_to_load_once(tmp_path: Path) -> None:
+    """Who computes now need not do so for as long as its turn may last."""
+    home = tmp_path / "home"
+    pools = [heavy(tmp_path / "busy", "busy", seconds=2.0), heavy(tmp_path / "m", "m")]
+    with NodeProcess(home, MODELYARD_MEMORY="230MB").serve(*pools).start() as node:
+        settled(node)
+    was_slow(home, "busy", "m")
+    with node.start(), ThreadPoolExecutor(2) as clients:
+        calls = [clients.submit(call, node, "busy") for _ in range(2)]
+        wait_until(
+            lambda: any(pool.state == "ready" and pool.queued for pool in node.status().pools),
+            what="one that computes while the other waits",
+        )
+        call(node, "m")
+        for each in calls:
+            each.result()

@@ -124,8 +124,9 @@ class Ledger:
         return found
 
     def until_room(self, each: Residence, now: float) -> float:
-        """Seconds until there is room for it, as far as that is known; infinity for never."""
-        there = [other.resident(now) for other in self.awake()]
+        """Seconds until there is room for it, as far as that is known and with loads at their best; infinity for
+        never."""
+        there = [(other, other.resident(now)) for other in self.awake()]
         left, coming = self.left(), self.taken("waking", "leaving")
         waits: list[float] = []
         for way in self.ways(each, left):
@@ -133,9 +134,9 @@ class Ledger:
                 continue
             lacks = [name for name, size in way.bytes.items() if size > left.idle[name] + coming[name]]
             turns = [
-                max(PATIENCE, SHORTEST - other.awake, TURN * (other.reload + each.reload) - other.awake)
-                for other in there
-                if other.busy and not other.kept and any(other.bytes.get(name) for name in lacks)
+                max(PATIENCE, SHORTEST - seen.awake, TURN * (other.soonest + each.soonest) - seen.awake)
+                for other, seen in there
+                if seen.busy and not seen.kept and any(seen.bytes.get(name) for name in lacks)
             ]
             waits.append(min(turns, default=0.0) if lacks else 0.0)
         return min(waits, default=math.inf)

@@ -121,17 +121,22 @@ class Memory:
         return False
 
     def refusal(self, residence: Residence, seconds: float) -> ModelyardError | None:
-        """What a call hears that has no more than ``seconds``, if the model cannot be there by then."""
+        """What a call hears that has no more than ``seconds``, if the model cannot be there by then.
+
+        That it was slow once says nothing: the machine was busy, or nothing was imported yet. So a call is refused by
+        the quickest load that was seen, and told to come back by the latest.
+        """
         now = time.monotonic()
         if residence.state == "waking":
-            wait = max(0.0, residence.reload - (now - residence.since))
-        elif (wait := self._ledger.until_room(residence, now)) == math.inf:
-            ways = self._ledger.ways(residence, self._ledger.left())
-            return Unavailable(self._ledger.crowded(residence, ways))
+            room, begun = 0.0, now - residence.since
         else:
-            wait += residence.reload
-        if wait <= seconds:
+            room, begun = self._ledger.until_room(residence, now), 0.0
+            if room == math.inf:
+                ways = self._ledger.ways(residence, self._ledger.left())
+                return Unavailable(self._ledger.crowded(residence, ways))
+        if room + residence.soonest - begun <= seconds:
             return None
+        wait = max(room + residence.reload - begun, residence.soonest)
         return Unavailable(
             f"{residence.pool.spec.endpoint!r} is asleep; it is being loaded and will take about {wait:.1f} s, "
             f"longer than this call's {seconds:g} s.",

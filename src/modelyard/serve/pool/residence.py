@@ -95,6 +95,11 @@ class Residence:
         return 0.0 if self.footprint is None else self.footprint.seconds
 
     @property
+    def soonest(self) -> float:
+        """The same at its best, as far as that is known: what no load of it can be expected to stay below."""
+        return 0.0 if self.footprint is None else self.footprint.soonest
+
+    @property
     def busy(self) -> bool:
         """Whether calls wait for it or are computed."""
         return self.pool.busy > 0

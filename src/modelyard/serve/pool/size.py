@@ -174,6 +174,7 @@ class Size:
             most=max(loaded, int(self._most_before[MACHINE])),
             seconds=seconds,
             devices=devices,
+            soonest=0.0 if former is None else min(seconds, former.soonest or seconds),
         )
         if len(replicas) == 1 and device not in self._devices.budgets:
             # To look once more would tell the same: the kernel goes through all pages for it, milliseconds.
