@@ -247,7 +247,11 @@ def _du(place: Path) -> int:
 
 
 def _peer(
-    place: Path, peer: Peer, keep: Callable[[Path, Path, str, list[str]], float], kept: str, files: dict[str, list[str]]
+    place: Path,
+    peer: Peer,
+    keep: Callable[[Path, Path, str, list[str]], float],
+    kept: str,
+    files: dict[str, list[str]],
 ) -> dict[str, Any]:
     """Seconds of taking the first in, and the bytes that each added; or why it could not be asked."""
     place.mkdir()
@@ -280,12 +284,16 @@ def _hub(python: Path, place: Path, kind: str, paths: list[str]) -> float:
         mapped: dict[str, mmap.mmap] = {}
         for path in paths:
             file = stack.enter_context(open(path, "rb"))
-            mapped[Path(path).name] = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            mapped[Path(path).name] = stack.enter_context(
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            )
         hub = Hub({f"bench/{kind}": mapped})
         for data in mapped.values():
             hub.digest(data)  # not in the time that is taken
         url = stack.enter_context(hub.serve())
-        return float(_python(_HUB, url, str(place / "cache"), f"bench/{kind}", python=str(python), cwd=place))
+        return float(
+            _python(_HUB, url, str(place / "cache"), f"bench/{kind}", python=str(python), cwd=place)
+        )
 
 
 def _dvc(python: Path, place: Path, kind: str, paths: list[str]) -> float:

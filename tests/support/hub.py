@@ -119,7 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         self._send(206, data[start:], headers, body=body)
 
-    def _send(self, status: int, data: bytes | mmap.mmap, headers: Mapping[str, str], *, body: bool) -> None:
+    def _send(
+        self, status: int, data: bytes | mmap.mmap, headers: Mapping[str, str], *, body: bool
+    ) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

@@ -71,11 +71,7 @@ class Listings:
             raise InvalidInput(f"A page has 1 to {MOST} versions.", field="limit")
         column, falling = _KEYS[wanted.sort]
         with self._database.session() as session:
-            plan = _plan(session, wanted)
-            conditions = [
-                *_conditions(session, wanted, column if plan.ordered else None),
-                *_text(session, wanted, likely=plan.likely),
-            ]
+            conditions = all_of(session, wanted, column)
             if cursor is not None:
                 conditions.append(_behind(column, falling, *_read_cursor(cursor, wanted)))
             order = (column.desc(), _l.c.version_id.desc()) if falling else (column, _l.c.version_id)
@@ -94,11 +90,7 @@ class Listings:
     def count(self, wanted: Wanted, most: int) -> int:
         """How many listings are all of it; ``most`` + 1 when there are more than ``most``, which are not counted."""
         with self._database.session() as session:
-            plan = _plan(session, wanted)
-            conditions = [
-                *_conditions(session, wanted, _l.c.version_id if plan.ordered else None),
-                *_text(session, wanted, likely=plan.likely),
-            ]
+            conditions = all_of(session, wanted, _l.c.version_id)
             some = select(_l.c.version_id).where(*conditions).limit(most + 1)
             return session.execute(select(func.count()).select_from(some.subquery())).scalar_one()
 
@@ -204,6 +196,15 @@ class _Plan(NamedTuple):
 
     likely: bool
     ordered: bool
+
+
+def all_of(session: Connection, wanted: Wanted, order: Column[Any]) -> list[ColumnElement[bool]]:
+    """The conditions of a listing that is all of it, for a page in the ``order`` of a column."""
+    plan = _plan(session, wanted)
+    return [
+        *_conditions(session, wanted, order if plan.ordered else None),
+        *_text(session, wanted, likely=plan.likely),
+    ]
 
 
 def _plan(session: Connection, wanted: Wanted) -> _Plan:

@@ -39,9 +39,9 @@ class Visitor:
         """How many there are of them, counted as far as ``most`` + 1."""
         return self.platform.listings.count(self._own(wanted), most) if self._sees(wanted) else 0
 
-    def facets(self) -> Values:
-        """What can be filtered by."""
-        return self.platform.facets.values(self.by.project)
+    def facets(self, wanted: Wanted) -> Values:
+        """What else can be filtered by, and how many are left then."""
+        return self.platform.facets.values(self._own(wanted)) if self._sees(wanted) else {}
 
     def version(self, name: str, which: int | str | None) -> Version:
         """One version; of a model whose versions are all deleted the newest of them as the latest."""
