@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 0.3  # seconds without an end after which the drawing begins
 _TITLES = {
-    "hash": "read", "upload": "upload", "download": "download", "register": "analyze", "environment": "environment",
+    "hash": "read", "upload": "upload", "download": "download", "fetch": "fetch", "register": "analyze", "environment": "environment",
     "start": "start", "ready": "first prediction", "route": "traffic",
 }  # fmt: skip
 _WIDTH = max(len(title) for title in _TITLES.values())

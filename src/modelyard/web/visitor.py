@@ -108,6 +108,11 @@ class Visitor:
             )
         )
 
+    def endpoint(self, name: str) -> str | None:
+        """``name`` where it is an endpoint's that he sees."""
+        found = (each for each in self.platform.endpoints.snapshot()[0] if each.name == name)
+        return next((each.name for each in found if self.by.sees(each.project)), None)
+
     def job(self, id: str) -> tuple[Job, list[JobEvent]]:
         """A job and its story."""
         return self.platform.jobs.get(id), self.platform.jobs.events(id, 0)
