@@ -16,7 +16,7 @@ from modelyard.analyze import analyze
 from modelyard.client import AsyncClient, Client
 from modelyard.client.options import Options, settings_of
 from modelyard.client.push_flow import Arrived
-from modelyard.core.card import Card, MetricsTable, check_card
+from modelyard.core.card import Card, check_card, figures_table
 from modelyard.core.errors import InvalidInput, ModelyardError, Unavailable
 from modelyard.core.model import Analysis
 from modelyard.core.names import check_name
@@ -104,8 +104,8 @@ def push(
     loaded by another process and has to answer it as the object does, but for ``tolerance`` (relative to the largest
     number of an output); its first record becomes the version's example. ``processor``: the tokenizer of a model of
     transformers. ``trust_pickle`` allows a format that runs code when it loads, where there is no other; ``because`` is
-    kept beside it. ``description`` (Markdown), ``task``, ``licence`` (SPDX), ``tags`` and ``metrics`` fill the model's
-    card. ``alias`` is moved to the version; ``deploy`` deploys it on the endpoint of that name, with the ``options`` of
+    kept beside it. ``description`` (Markdown), ``task``, ``licence`` (SPDX) and ``tags`` fill the model's card with what
+    it does not say yet; ``metrics`` are the version's own. ``alias`` is moved to the version; ``deploy`` deploys it on the endpoint of that name, with the ``options`` of
     :class:`modelyard.client.options.Options`.
 
     Raises InvalidInput for what cannot be pushed, saying what can, RejectedContent for an object that cannot be saved, or answers
@@ -198,6 +198,7 @@ def _wanted(
     because: str,
 ) -> _Wanted:
     """Everything that can be wrong without looking at the object is found before any work is done."""
+    settings = settings_of(options)
     if options and not deploy:
         raise InvalidInput(
             f"{next(iter(options))} is an option of a deployment; say deploy=True, too.",
@@ -205,14 +206,11 @@ def _wanted(
         )
     if isinstance(tags, str):
         raise InvalidInput("tags is a list of words.", field="tags")
-    tables = ()
-    if metrics:
-        rows = tuple((str(each), float(value)) for each, value in metrics.items())
-        tables = (MetricsTable(title="Metrics", columns=("metric", "value"), rows=rows),)
+    tables = (figures_table(metrics),) if metrics else ()
     card = check_card(Card(text=description, task=task, licence=licence, tags=tuple(tags), metrics=tables))
     if alias is not None:
         check_name(alias, field="alias")
-    return _Wanted(check_name(name), card, alias, deploy, settings_of(options), trust, because)
+    return _Wanted(check_name(name), card, alias, deploy, settings, trust, because)
 
 
 @contextmanager
@@ -351,6 +349,8 @@ def _told(arrived: Arrived, made: _Made, wanted: _Wanted, predict_url: str | Non
         alias=wanted.alias,
     )  # fmt: skip
     tell(f"{version.model}/{version.number}" + ("" if arrived.new else " (there already)"))
+    if arrived.kept:
+        tell(arrived.note)
     return pushed
 
 

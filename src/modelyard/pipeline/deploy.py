@@ -131,7 +131,9 @@ class DeployPipeline:
         """
         check_name(parameters.endpoint, field="endpoint")
         check_name(parameters.model, field="model")
-        told = msgspec.json.decode(msgspec.json.encode(parameters))  # as the rows give it back, to be compared
+        told = msgspec.json.decode(
+            msgspec.json.encode(parameters)
+        )  # as the rows give it back, to be compared
         self._endpoints.require_here(parameters.endpoint)
         project, owner = self._project(parameters), self._projects.of_endpoint(parameters.endpoint)
         if owner not in (None, project):
