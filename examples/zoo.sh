@@ -2,10 +2,15 @@
 # Ten models in one installation, of which several exclude each other's dependencies: each deployed by its name
 # in the catalog, then called. What is not in memory when it is called wakes for it.
 #
-#   examples/zoo.sh                      # `modelyard` is on the PATH
-#   MODELYARD=.venv/bin/modelyard examples/zoo.sh
+#   examples/zoo.sh                      # with the `modelyard` that `make demo` made here, else the one on the PATH
+#   MODELYARD=…/modelyard examples/zoo.sh
 set -eu
-modelyard=$(command -v "${MODELYARD:-modelyard}") || { echo "There is no ${MODELYARD:-modelyard}; run: make demo" >&2; exit 1; }
+made=$(dirname "$0")/../.venv/bin/modelyard
+if [ -z "${MODELYARD:-}" ] && [ -x "$made" ]; then MODELYARD=$made; fi
+modelyard=$(command -v "${MODELYARD:-modelyard}") || {
+    echo "There is no ${MODELYARD:-modelyard}. Install it here with \`make demo\`, or name one: MODELYARD=…/modelyard" >&2
+    exit 1
+}
 case $modelyard in /*) ;; *) modelyard=$PWD/$modelyard ;; esac
 cd "$(dirname "$0")/zoo"
 

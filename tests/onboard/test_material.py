@@ -31,6 +31,22 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_folder_that_is_no_project_is_refused_with_what_to_name_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "empty").mkdir()
+    for source, told in (
+        ("/", "no project"),
+        ("~", "no project"),
+        (str(tmp_path / "home"), "no project"),
+        (str(tmp_path / "empty"), "is empty"),
+    ):
+        with pytest.raises(InvalidInput, match=told):
+            brought(source, tmp_path / "added")
+
+
 def test_a_repository_is_cloned(repository: Path, tmp_path: Path):
     material = brought(f"file://{repository}", tmp_path / "added")
     assert (material.kind, material.name) == ("git", "moody")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from modelyard.core.card import Card, MetricsTable
+from modelyard.core.card import Card, MetricsTable, figures_table
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.listing import Wanted
 from support.registry import Registry
@@ -89,6 +89,37 @@ def test_metrics_are_kept_as_tables(registry: Registry) -> None:
     card = registry.cards.change("m", {"metrics": [table]}, who="ada")
     rows = (("sst2", 0.93), ("cola", 0.51))
     assert card.metrics == (MetricsTable(title="GLUE", columns=("task", "score"), rows=rows),)
+
+
+def test_figures_are_of_the_version_that_came_with_them(registry: Registry) -> None:
+    for number, accuracy in enumerate((0.9, 0.5), 1):
+        registry.add(
+            "m",
+            of=f"files {number}",
+            card=Card(text="# M", metrics=(figures_table({"accuracy": accuracy}),)),
+        )
+    first, second = (registry.cards.get("m", number).card for number in (1, 2))
+    assert (first.figures("m/1"), first.figures("m/2")) == ({"accuracy": 0.9}, {"accuracy": 0.5})
+    assert [table.source for table in first.metrics] == ["m/1", "m/2"]  # its own first
+    assert [table.source for table in second.metrics] == ["m/2", "m/1"]
+    registry.add(
+        "m", of="files 1", card=Card(metrics=(figures_table({"accuracy": 0.91}),))
+    )  # measured again
+    assert registry.cards.get("m", 1).card.figures("m/1") == {"accuracy": 0.91}
+
+
+def test_of_very_many_figures_the_newest_are_kept(registry: Registry) -> None:
+    for number in range(53):
+        registry.add("m", card=Card(metrics=(figures_table({"accuracy": number / 100}),)))
+    card = registry.cards.get("m").card
+    assert len(card.metrics) == 50 and card.figures("m/53") == {"accuracy": 0.52}
+    assert card.figures("m/1") == {}
+
+
+@pytest.mark.parametrize("figures", [{"a": "good"}, {"a": None}, {"a": [1]}])
+def test_a_figure_that_is_no_number_is_named(figures: dict) -> None:
+    with pytest.raises(InvalidInput, match=r"The figure 'a' is .* which is no number"):
+        figures_table(figures)
 
 
 def test_a_model_that_is_not_there_has_no_card(registry: Registry) -> None:

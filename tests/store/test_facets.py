@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.core.card import Card
+from modelyard.core.listing import Wanted
 from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.model import Analysis
 from modelyard.store.database import Database
@@ -34,6 +35,30 @@ def test_the_latest_versions_are_counted_by_each_value(database: Database) -> No
     assert found["task"] == (("docking", 2),)
     assert found["format"] == (("onnx", 2), ("gguf", 1))
     assert found["licence"] == ()
+    database.close()
+
+
+def test_counts_are_of_what_the_other_filters_leave(database: Database) -> None:
+    versions = Versions(database)
+    add(versions, "a", "1", "docking")
+    add(versions, "b", "2", "docking", "gguf")
+    add(versions, "c", "3", "folding", "gguf")
+    add(versions, "d", "4", None)
+    facets = Facets(database)
+    found = facets.values(Wanted(format="gguf"))
+    assert found["task"] == (("docking", 1), ("folding", 1))
+    assert found["format"] == (("gguf", 2), ("onnx", 2))  # what choosing another one of its kind would find
+    assert facets.values(Wanted(format="gguf", task="docking"))["format"] == (("gguf", 1), ("onnx", 1))
+    assert facets.values(Wanted(text="nothing"))["task"] == ()
+    assert facets.values(Wanted(name="a"))["format"] == (("onnx", 1),)
+    database.close()
+
+
+def test_counts_of_few_searches_are_kept(database: Database) -> None:
+    facets = Facets(database)
+    for number in range(200):
+        facets.values(Wanted(text=f"word{number}"))
+    assert len(facets._counted) == 64
     database.close()
 
 

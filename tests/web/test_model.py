@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.core.card import Card, figures_table
 from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.model import Analysis
 from support.pages import TestClient, add, perceptron, pickled, platform_of
@@ -168,12 +169,24 @@ def test_lineage_is_a_picture_with_its_words(registry: TestClient, tmp_path: Pat
     assert "<svg" in text and "<title>fraud/2, fine-tune</title>" in text and "0.9 → 0.91" in text
 
 
+def test_figures_of_two_versions_stand_side_by_side(registry: TestClient, tmp_path: Path) -> None:
+    for seed, accuracy in ((0, 0.9), (1, 0.5)):
+        model = {"model.onnx": perceptron(tmp_path, seed=seed)}
+        add(registry, "fraud", model, card=Card(metrics=(figures_table({"accuracy": accuracy}),)))
+    text = registry.get("/models/fraud/compare?a=1&b=2").text
+    assert '<td>accuracy</td><td class="number">0.9</td><td class="number">0.5</td>' in text
+    told = registry.get("/api/v1/models/fraud/versions/1/compare?to=2").json()
+    assert told["figures"] == {"accuracy": [0.9, 0.5]}
+    assert "From: fraud/1" in registry.get("/models/fraud/versions/1").text
+
+
 def test_two_versions_are_compared(registry: TestClient, tmp_path: Path) -> None:
     fraud(registry, tmp_path)
     fraud(registry, tmp_path, hidden=16)
     assert "Which two?" in registry.get("/models/fraud/compare").text
     text = registry.get("/models/fraud/compare?a=1&b=latest&contents=true").text
     assert "model.onnx" in text and "[4, 8]" in text and "[4, 16]" in text
+    assert "Nobody has noted figures of these" in text
     assert "The files are the same" in registry.get("/models/fraud/compare?a=1&b=1").text
     assert registry.get("/models/fraud/compare?a=1&b=7").status_code == 404
     assert registry.get("/models/fraud/compare?a=1&colour=2").status_code == 400

@@ -62,6 +62,13 @@ def test_facets_have_counts_and_lead_to_the_filter(registry: TestClient) -> None
     )
 
 
+def test_facets_count_what_the_other_filters_leave(registry: TestClient) -> None:
+    many(registry, 5)
+    text = registry.get("/models?task=docking").text
+    assert re.search(r'<bdi>onnx</bdi> <span class="dim">2</span>', text)
+    assert re.search(r'<bdi>regression</bdi> <span class="dim">3</span>', text)
+
+
 def test_what_nothing_is_says_so_and_how_to_go_on(registry: TestClient) -> None:
     many(registry, 1)
     text = registry.get("/models?text=nowhere").text

@@ -129,7 +129,7 @@ def apply(declared: ModelYaml, analysis: Analysis) -> Analysis:
         analysis,
         signature=signature,
         options=options,
-        requirements=(*analysis.requirements, *declared.requirements),
+        requirements=tuple(dict.fromkeys((*analysis.requirements, *declared.requirements))),
         declared=(*analysis.declared, *declared.requirements),
         python=declared.python,
         system_packages=declared.system_packages,

@@ -10,6 +10,7 @@ from modelyard.cli.common import client
 from modelyard.cli.output import format_date, print_json, print_table
 from modelyard.client.answers import AliasInfo
 from modelyard.core.history import AliasMove
+from modelyard.core.names import check_name
 from modelyard.core.reference import parse_which
 
 _FORMS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
@@ -29,6 +30,7 @@ def list_aliases(model: str, *, as_json: bool) -> None:
 def move(
     model: str, alias: str, version: str, because: str, expected: int | None, *, as_json: bool
 ) -> None:
+    check_name(alias, field="alias")
     with client() as platform:
         which = parse_which(version)
         told = platform.registry.alias(
@@ -50,7 +52,12 @@ def history(model: str, alias: str | None, at: str | None, *, as_json: bool) -> 
     if as_json:
         print_json(moves)
     elif not moves:
-        print(f"{'No alias' if alias is None else f'{model}@{alias}'} named a version then.")
+        then = "" if at is None else " then"
+        print(
+            f"No alias named a version{then}."
+            if alias is None
+            else f"{model}@{alias} named no version{then}."
+        )
     else:
         _table(moves)
 

@@ -10,7 +10,7 @@ import typer
 
 from modelyard.cli.common import client
 from modelyard.cli.output import print_facts, print_json, print_table
-from modelyard.core.card import Card, CardAnswer
+from modelyard.core.card import Card, CardAnswer, figures_table
 from modelyard.core.reference import parse_reference
 
 
@@ -34,7 +34,8 @@ def run(
         given["text"] = sys.stdin.read() if str(file) == "-" else _read(file, "--file")
     if metrics is not None:
         try:
-            given["metrics"] = json.loads(_read(metrics, "--metrics"))
+            told = json.loads(_read(metrics, "--metrics"))
+            given["metrics"] = [figures_table(told)] if isinstance(told, dict) else told
         except ValueError as error:
             raise typer.BadParameter(f"{metrics} is no JSON: {error}", param_hint="--metrics") from error
     with client() as platform:

@@ -11,7 +11,6 @@ from modelyard.cli.output import print_facts, print_json, print_table, say
 from modelyard.client.location import find_home
 from modelyard.client.options import settings_of
 from modelyard.core import provenance
-from modelyard.core.addresses import shown
 from modelyard.core.errors import InvalidInput, Unavailable
 from modelyard.core.names import check_name
 from modelyard.core.settings import load_settings
@@ -159,24 +158,9 @@ def _fetched(entry: Entry) -> Path:
 
 
 def _came_from(entry: Entry, folder: Path) -> provenance.Source:
-    """The entry, and behind it what its files were fetched from: its source, or a mirror."""
-    from modelyard.pipeline.fetch import revision_of
+    from modelyard.pipeline.fetch import came_from
 
-    home = find_home().root.absolute() / "catalog"
-    mirror = load_settings().mirror
-    source, revision = entry.source, revision_of(entry, home)
-    in_mirror = folder != home / entry.name or (revision is None and source.package is None)
-    if mirror is not None and in_mirror:
-        of = provenance.Source(kind="mirror", name=shown(str(mirror)))
-    elif source.hub is not None:
-        of = provenance.Source(kind="hub", name=source.hub, revision=revision)
-    elif source.git is not None:
-        of = provenance.Source(kind="git", name=shown(source.git), revision=revision)
-    elif source.url is not None:
-        of = provenance.Source(kind="url", name=shown(source.url), sha256=revision)
-    else:
-        of = provenance.Source(kind="package", name=source.package or "")
-    return provenance.Source(kind="catalog", name=entry.name, of=of)
+    return came_from(entry, folder, find_home().root.absolute() / "catalog", load_settings().mirror)
 
 
 def _row(entry: Entry) -> list[str]:

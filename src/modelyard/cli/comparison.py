@@ -29,6 +29,13 @@ def print_comparison(found: Comparison) -> None:
     for title, changes in (("signature", found.signature), ("facts", found.facts), ("files", found.files)):
         print(f"\n{title}" + ("" if changes else ": no difference"))
         _table(changes)
+    if found.figures:
+        print("\nfigures")
+        rows = [
+            [name, *("-" if each is None else f"{each:g}" for each in pair)]
+            for name, pair in found.figures.items()
+        ]
+        print_table(["", "BEFORE", "AFTER"], rows, right=(1, 2))
     if found.tensors is not None:
         print(f"\ntensors: {_count(found.tensors)}")
         _table(found.tensors.changes[:_SHOWN])

@@ -51,6 +51,8 @@ def run(
     print_facts(
         [("format", told["format"]), ("size", format_bytes(told["size"])), ("digest", told["digest"])]
     )
+    if arrived.kept:
+        print(f"\nnote: {arrived.note}")
     print(f"\nDeploy it: modelyard deploy {called}/{arrived.version.number}")
 
 
@@ -72,6 +74,7 @@ def described(arrived: Arrived, alias: str | None) -> Mapping[str, Any]:
     return {
         "model": version.model, "version": version.number, "new": arrived.new, "digest": version.digest,
         "format": version.analysis.format, "size": version.manifest.size, "alias": alias, "url": arrived.url,
+        "card_kept": list(arrived.kept),
     }  # fmt: skip
 
 

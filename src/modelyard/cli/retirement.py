@@ -48,8 +48,11 @@ def delete_model(name: str, *, yes: bool, as_json: bool) -> None:
 
 def restore(name: str, because: str, *, as_json: bool) -> None:
     with client() as platform:
+        was_there = platform.registry.find(name).deleted is None
         version = platform.registry.restore(name, because=because)
     if as_json:
         print_json(version)
+    elif was_there:
+        print(f"{version.model}/{version.number} is there; it was not deleted.")
     else:
         print(f"{version.model}/{version.number} is there again.")

@@ -1,5 +1,6 @@
 """The options of a deployment: as a program or a command line gives them, and as people read them."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
@@ -61,9 +62,11 @@ def settings_of(options: Mapping[str, Any]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, value in options.items():
         if name not in Options.__annotations__:
+            near = difflib.get_close_matches(name, Options.__annotations__, 1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
             known = ", ".join(Options.__annotations__)
             raise InvalidInput(
-                f"There is no option {name!r} of a deployment; there are: {known}.", field=name
+                f"There is no option {name!r}; {meant}Those of a deployment are: {known}.", field=name
             )
         if value is None:
             continue

@@ -16,7 +16,7 @@ from modelyard.core.units import format_bytes, format_seconds
 
 _PATIENCE = 0.3  # seconds without an end after which the drawing begins
 _TITLES = {
-    "save": "save", "compare": "compare", "hash": "read", "upload": "upload", "download": "download", "register": "analyze", "environment": "environment",
+    "save": "save", "compare": "compare", "hash": "read", "upload": "upload", "download": "download", "fetch": "fetch", "register": "analyze", "environment": "environment",
     "start": "start", "ready": "first prediction", "route": "traffic",
 }  # fmt: skip
 _WIDTH = max(len(title) for title in _TITLES.values())

@@ -9,7 +9,7 @@ from modelyard.client.flows import Session, part
 from modelyard.client.registry_flows import card_body
 from modelyard.client.steps import Flow
 from modelyard.client.upload_flow import OnEvent, event
-from modelyard.core.card import Card
+from modelyard.core.card import Card, CardAnswer
 from modelyard.core.model import Version
 from modelyard.core.provenance import Source
 
@@ -17,11 +17,21 @@ _LONG = 3600.0  # seconds: the platform scans and analyzes every file before it 
 
 
 class Arrived(NamedTuple):
-    """The version that files are, whether they became it now, and the address of its page."""
+    """The version that files are, whether they became it now, and the address of its page. ``kept`` are the fields of
+    the model's card that were given and that it says otherwise already."""
 
     version: Version
     new: bool
     url: str
+    kept: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """What is said of the fields of the card that were given and say something else already."""
+        return (
+            f"the card of {self.version.model} says its own {', '.join(self.kept)} already, and keeps that; to change it: "
+            f"modelyard models card {self.version.model}"
+        )
 
 
 class Terms(NamedTuple):
@@ -55,4 +65,21 @@ def push(session: Session, path: Path, name: str | None, terms: Terms, on_event:
     told = f"{version.model} version {version.number}" + ("" if new else ", which was there already")
     on_event(event("stage_done", "register", told))
     url = f"{session.location.url}/models/{part(version.model)}/versions/{version.number}"
-    return Arrived(version, new, url)
+    kept: tuple[str, ...] = ()
+    if terms.card is not None and terms.card != Card():
+        named = f"/models/{part(version.model)}/versions/{version.number}/card"
+        kept = _kept(terms.card, (yield from session.ask(CardAnswer, named)).card)
+    return Arrived(version, new, url, kept)
+
+
+def _kept(given: Card, card: Card) -> tuple[str, ...]:
+    """The fields of ``given`` that ``card`` says otherwise. Figures stand beside others', and a licence says of
+    itself whether it is commercial."""
+    nothing = Card()
+    return tuple(
+        name
+        for name in Card.__struct_fields__
+        if name not in ("metrics", "commercial")
+        and getattr(given, name) != getattr(nothing, name)
+        and getattr(given, name) != getattr(card, name)
+    )

@@ -142,7 +142,9 @@ POST   /models/{name}/versions/{version}/delete          admin         model
 POST   /models/{name}/versions/{version}/restore         admin         model
 GET    /catalog                                          viewer
 GET    /catalog/{name}                                   viewer
+POST   /catalog/{name}                                   operator      body
 GET    /jobs/{id}                                        viewer        job
+POST   /jobs/{id}/cancel                                 operator      job
 GET    /fragment/jobs/{id}                               viewer        job
 GET    /upload                                           operator
 """

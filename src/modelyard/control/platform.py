@@ -23,6 +23,7 @@ from modelyard.deploy.signal import Signal
 from modelyard.host.home import prepare, read_key
 from modelyard.package.environment import Environments
 from modelyard.pipeline.deploy import KIND, DeployPipeline
+from modelyard.pipeline.fetching import Fetching
 from modelyard.pipeline.runner import Runner
 from modelyard.registry.scan.safety import Safety
 from modelyard.registry.signing import Signing
@@ -140,6 +141,9 @@ class Platform:
             changes=self.changes,
             changed=self.changed,
             signing=self.signing,
+            fetching=Fetching(
+                self.home.root.absolute() / "catalog", settings.mirror, self.blobs, self.uploads
+            ),
             node_url=lambda: self.node_url,
             registered=lambda: self.janitor.came(),
         )

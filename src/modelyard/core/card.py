@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -11,11 +12,13 @@ from modelyard.core.licence import allows_commercial, check_licence
 from modelyard.core.struct import Noun
 
 MAX_TEXT: Final = 256 * 1024  # characters of Markdown
+MAX_TABLES: Final = 50  # of figures
 _WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9+])?")
 
 
 class MetricsTable(Noun):
-    """Figures that somebody measured: ``rows`` have a cell for each of ``columns``; ``source`` says where they are from."""
+    """Figures that somebody measured: ``rows`` have a cell for each of ``columns``; ``source`` says where they are from, or
+    of which version they are (``fraud/3``)."""
 
     title: str
     columns: tuple[str, ...]
@@ -42,6 +45,16 @@ class Card(Noun):
     tags: tuple[str, ...] = ()
     metrics: tuple[MetricsTable, ...] = ()
 
+    def figures(self, version: str) -> dict[str, float]:
+        """The numbers that ``version`` (``fraud/3``) was pushed with, by what was measured."""
+        return {
+            str(row[0]): float(row[1])
+            for table in self.metrics
+            if table.source == version and len(table.columns) == 2
+            for row in table.rows
+            if isinstance(row[1], int | float)
+        }
+
     def filled(self, other: "Card") -> "Card":
         """This card, with what it does not say yet taken from ``other``."""
         lacking = {
@@ -54,6 +67,20 @@ class Card(Noun):
         ):  # what is said of one licence is not true of another
             lacking |= {"licence": other.licence, "commercial": other.commercial}
         return msgspec.structs.replace(self, **lacking)
+
+
+def figures_table(figures: Mapping[str, object]) -> MetricsTable:
+    """Figures by name as a table. Raises InvalidInput for what is no number."""
+    rows: list[tuple[str, float]] = []
+    for name, value in figures.items():
+        try:
+            rows.append((str(name), float(value)))  # pyright: ignore[reportArgumentType]
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(
+                f"The figure {str(name)[:80]!r} is {str(value)[:80]!r}, which is no number.",
+                field="metrics",
+            ) from error
+    return MetricsTable(title="Metrics", columns=("metric", "value"), rows=tuple(rows))
 
 
 class CardAnswer(Noun):
@@ -85,8 +112,8 @@ def check_card(card: Card) -> Card:
         url = getattr(card, name)
         if url is not None and (len(url) > 2000 or re.fullmatch(r"https?://[^\s<>\"]+", url) is None):
             raise InvalidInput(f"{url[:80]!r} is no web address; write https://….", field=name)
-    if len(card.metrics) > 50:
-        raise InvalidInput("A card has 50 tables of metrics at most.", field="metrics")
+    if len(card.metrics) > MAX_TABLES:
+        raise InvalidInput(f"A card has {MAX_TABLES} tables of metrics at most.", field="metrics")
     for index, table in enumerate(card.metrics):
         _check_table(table, f"metrics[{index}]")
     licence = None if card.licence is None else check_licence(card.licence)

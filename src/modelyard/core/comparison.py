@@ -2,6 +2,9 @@
 
 from typing import Literal
 
+from msgspec.structs import replace
+
+from modelyard.core.card import Card
 from modelyard.core.struct import Noun
 
 Kind = Literal["added", "removed", "changed"]
@@ -29,7 +32,8 @@ class TensorChanges(Noun):
 
 class Comparison(Noun):
     """From one version to another. Sizes are bytes. ``tensors`` is None where a format does not tell its tensors, and
-    ``note`` says why."""
+    ``note`` says why. ``figures`` are those that both or one of them was pushed with: before and after, None where one
+    has not got it."""
 
     before: str
     after: str
@@ -41,3 +45,10 @@ class Comparison(Noun):
     files: tuple[Change, ...]
     tensors: TensorChanges | None = None
     note: str = ""
+    figures: dict[str, tuple[float | None, float | None]] = {}
+
+
+def with_figures(made: Comparison, before: Card, after: Card) -> Comparison:
+    """The comparison with what the cards of both say that each was measured at."""
+    old, new = before.figures(made.before), after.figures(made.after)
+    return replace(made, figures={name: (old.get(name), new.get(name)) for name in (old | new)})

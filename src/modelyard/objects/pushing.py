@@ -102,6 +102,8 @@ def _push(session: Session, model: object, wanted: Wanted, stages: Stages) -> Fl
         sent = push_flow.Terms(wanted.trusted, wanted.because, card, found.source)
         arrived = yield from push_flow.push(session, found.path, wanted.name, sent, stages.on_event)
         called, number = arrived.version.model, arrived.version.number
+        if arrived.kept:
+            stages.warn(arrived.note)
         if wanted.alias is not None:
             yield from registry_flows.move_alias(
                 session, called, wanted.alias, number, wanted.because, None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelyard.client.options import Options, settings_of
-from modelyard.core.card import Card, MetricsTable, check_card
+from modelyard.core.card import Card, check_card, figures_table
 from modelyard.core.errors import InvalidInput
 from modelyard.core.names import check_name
 from modelyard.objects.compare import TOLERANCE
@@ -22,7 +22,8 @@ class Terms(Options, total=False):
     transformers. Of files: ``sha256`` is the checksum that a file of the web must have, ``tracking_uri`` where MLflow is.
 
     ``trust_pickle`` allows a format that runs code when it loads, where there is no other; ``because`` is kept beside
-    it. ``description`` (Markdown), ``task``, ``licence`` (SPDX), ``tags`` and ``metrics`` fill the model's card.
+    it. ``description`` (Markdown), ``task``, ``licence`` (SPDX) and ``tags`` fill the model's card with what it does not say
+    yet; ``metrics`` are the version's own.
     ``alias`` is moved to the version; ``deploy`` deploys it on the endpoint of the model's name, with the rest, which
     are the options of a deployment. ``quiet``: nothing is shown meanwhile.
     """
@@ -101,10 +102,7 @@ def _card(given: Mapping[str, Any]) -> Card:
     tags = given.get("tags", ())
     if isinstance(tags, str):
         raise InvalidInput("tags is a list of words.", field="tags")
-    tables = ()
-    if given.get("metrics"):
-        rows = tuple((str(each), float(value)) for each, value in given["metrics"].items())
-        tables = (MetricsTable(title="Metrics", columns=("metric", "value"), rows=rows),)
+    tables = (figures_table(given["metrics"]),) if given.get("metrics") else ()
     card = Card(
         text=given.get("description"), task=given.get("task"), licence=given.get("licence"), tags=tuple(tags),
         metrics=tables,

@@ -60,6 +60,7 @@ def bring(source: str, place: Path, *, python: Path | None = None, progress: uv.
         )
     path = Path(source).expanduser()
     if path.is_dir():
+        _require_project(path)
         return Material(path.resolve(), "folder", path.resolve().name, f"the folder {path}")
     if path.exists():
         raise InvalidInput(
@@ -68,6 +69,25 @@ def bring(source: str, place: Path, *, python: Path | None = None, progress: uv.
             field="source",
         )
     return _package(source, place, python or base_python(), progress)
+
+
+def _require_project(folder: Path) -> None:
+    """Raises InvalidInput for a folder that is no project's: the machine's own, a person's, or one without files."""
+    place = folder.resolve()
+    if place == Path(place.anchor) or place == Path.home().resolve():
+        raise InvalidInput(
+            f"{folder} holds everything and is no project. Name the folder of the project, such as ./my-model.",
+            field="source",
+        )
+    try:
+        is_empty = not any(place.iterdir())
+    except OSError as error:
+        raise InvalidInput(f"{folder} cannot be read: {error.strerror}.", field="source") from error
+    if is_empty:
+        raise InvalidInput(
+            f"The folder {folder} is empty. Name one with the project's files in it, or its address.",
+            field="source",
+        )
 
 
 def _hub(name: str, place: Path, progress: uv.Progress) -> Material:

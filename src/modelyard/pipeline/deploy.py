@@ -1,8 +1,9 @@
-"""The durable run of a deployment: register, environment, start, ready, route.
+"""The durable run of a deployment: register, environment, start, ready, route; before them fetch, from the catalog.
 
 Every stage is idempotent: a run that was killed in the middle of one does that stage again and finds
 what is there. What a stage brought (``stage_done``'s data) is not done twice:
 
+    fetch        {"upload", "source"}      an entry of the catalog has become an upload
     register     {"model", "version"}      the upload has become a version, and is gone
     environment  {"environment"}           its identity; the folder is made again when it is missing
     start        {"deployment"}            the revision exists and the reconciler brings it up
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from modelyard.catalog.catalog import load
 from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.card import Card
 from modelyard.core.deployment import Deployment, DeploymentSettings
@@ -25,14 +27,16 @@ from modelyard.core.errors import Cancelled, Conflict, NotFound, RejectedContent
 from modelyard.core.job import Job
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
-from modelyard.core.provenance import Arrival
+from modelyard.core.provenance import Arrival, Source
 from modelyard.core.settings import Home
 from modelyard.core.struct import Noun
+from modelyard.core.units import format_bytes
 from modelyard.deploy.reconciler import Reconciler
 from modelyard.deploy.signal import Signal
 from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
 from modelyard.pipeline import options
+from modelyard.pipeline.fetching import Fetching
 from modelyard.pipeline.run import Run
 from modelyard.registry.quarantine import require_safe
 from modelyard.registry.scan.safety import Safety, ScannerAway
@@ -47,6 +51,7 @@ from modelyard.store.uploads import Upload, Uploads
 from modelyard.store.versions import Versions
 
 STAGES: Final = ("register", "environment", "start", "ready", "route")
+FETCH: Final = "fetch"
 KIND: Final = "deploy"
 _AWAY: Final = 2.0  # seconds after which a scanner that is away is asked again
 _UNNOTICED = 2.0  # seconds after which a state is looked at though nobody notified
@@ -55,7 +60,7 @@ _log = logging.getLogger("modelyard.deploy")
 
 
 class DeployParameters(Noun):
-    """What a job of kind ``deploy`` is asked to do: an upload or a version (None: the latest).
+    """What a job of kind ``deploy`` is asked to do: an upload, an entry of the catalog, or a version (None: the latest).
 
     ``settings`` is the part of the options that is given; the rest stays as the endpoint has it, or
     with ``reset`` is the default. ``card`` fills what the model's does not say yet; ``who`` asked. ``arrival`` says
@@ -65,6 +70,7 @@ class DeployParameters(Noun):
     endpoint: str
     model: str
     upload: str | None = None
+    entry: str | None = None
     version: int | None = None
     settings: dict[str, Any] = {}
     reset: bool = False
@@ -96,6 +102,7 @@ class DeployPipeline:
         changes: threading.RLock,
         changed: Signal,
         signing: Signing,
+        fetching: Fetching,
         node_url: Callable[[], str | None],
         registered: Callable[[], None] | None = None,
     ) -> None:
@@ -113,6 +120,7 @@ class DeployPipeline:
         self._changes = changes
         self._changed = changed
         self._signing = signing
+        self._fetching = fetching
         self._node_url = node_url
         self._registered = registered
 
@@ -123,7 +131,9 @@ class DeployPipeline:
         """
         check_name(parameters.endpoint, field="endpoint")
         check_name(parameters.model, field="model")
-        told = msgspec.to_builtins(parameters)
+        told = msgspec.json.decode(
+            msgspec.json.encode(parameters)
+        )  # as the rows give it back, to be compared
         self._endpoints.require_here(parameters.endpoint)
         project, owner = self._project(parameters), self._projects.of_endpoint(parameters.endpoint)
         if owner not in (None, project):
@@ -133,12 +143,15 @@ class DeployPipeline:
                 field="endpoint",
             )
         with self._changes:
-            if parameters.upload is not None:
+            if parameters.upload is not None or parameters.entry is not None:
                 # First of all: an upload is used up by the job that registers it.
                 for job in (*self._jobs.list(1000, "queued"), *self._jobs.list(1000, "running")):
                     if job.kind == KIND and job.parameters == told:
                         return job
+            if parameters.upload is not None:
                 self._uploads.get(parameters.upload)
+            elif parameters.entry is not None:
+                load().get(parameters.entry)
             elif (version := self._versions.find(parameters.model, parameters.version)).deleted is not None:
                 raise Conflict(
                     f"{version.model}/{version.number} is deleted; restore it first: "
@@ -146,13 +159,14 @@ class DeployPipeline:
                     field="version",
                 )
             self._settings(parameters)
+            stages = STAGES if parameters.entry is None else (FETCH, *STAGES)
             return self._jobs.create(
-                KIND, parameters.endpoint, STAGES, told, project=self._project(parameters)
+                KIND, parameters.endpoint, stages, told, project=self._project(parameters)
             )
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Do it; the result names endpoint, version, deployment and the addresses to call."""
-        parameters = msgspec.convert(run.job.parameters, DeployParameters)
+        parameters = self._fetched(run, msgspec.convert(run.job.parameters, DeployParameters))
         version = self._register(run, parameters)
         self._environment(run, parameters, version)
         deployment = self._start(run, parameters, version)
@@ -172,6 +186,23 @@ class DeployPipeline:
             "predict_url": f"{url}/predict",
             "example": version.analysis.example,
         }
+
+    def _fetched(self, run: Run, parameters: DeployParameters) -> DeployParameters:
+        """An entry's files as an upload; one that expired before it was registered is made again."""
+        if parameters.entry is None:
+            return parameters
+        done = run.brought(FETCH)
+        if done is None or (run.brought("register") is None and self._is_gone(done["upload"])):
+            with run.stage(FETCH, f"Fetching {parameters.entry}") as done:
+                made = self._fetching(run, load().get(parameters.entry), self._project(parameters))
+                size = format_bytes(made.upload.manifest.size)
+                done |= {"upload": made.upload.id, "source": msgspec.to_builtins(made.source)}
+                done["message"] = f"{len(made.upload.manifest.files)} file(s), {size}"
+        arrival = msgspec.structs.replace(
+            parameters.arrival or Arrival(source=Source(kind="upload")),
+            source=msgspec.convert(done["source"], Source),
+        )
+        return msgspec.structs.replace(parameters, upload=done["upload"], arrival=arrival)
 
     def _register(self, run: Run, parameters: DeployParameters) -> Version:
         done = run.brought("register")
@@ -364,6 +395,13 @@ class DeployPipeline:
             project=project,
             reset=parameters.reset,
         )
+
+    def _is_gone(self, upload: str) -> bool:
+        try:
+            self._uploads.get(upload)
+        except NotFound:
+            return True
+        return False
 
     def _is_there(self, environment: str) -> bool:
         try:

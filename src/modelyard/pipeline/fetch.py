@@ -19,7 +19,9 @@ import yaml
 from modelyard.analyze.families import families
 from modelyard.catalog import recipe
 from modelyard.catalog.entry import Entry
+from modelyard.core.addresses import shown
 from modelyard.core.errors import Internal, NotFound, RejectedContent, Unavailable
+from modelyard.core.provenance import Source
 from modelyard.host.files import read_json, write_json
 from modelyard.package import git, hub, sdist, url, uv
 from modelyard.package.address import file_address
@@ -112,6 +114,23 @@ def revision_of(entry: Entry, folder: Path) -> str | None:
     """What was fetched into ``folder``: the commit of a repository, the SHA-256 of a download; None for a package,
     whose requirement says it."""
     return read_json(folder / ".revisions" / f"{entry.name}.json").get("revision")
+
+
+def came_from(entry: Entry, files: Path, folder: Path, mirror: Path | str | None) -> Source:
+    """The entry, and behind it what its ``files`` were fetched from (into ``folder``): its source, or a mirror."""
+    source, revision = entry.source, revision_of(entry, folder)
+    in_mirror = files != folder / entry.name or (revision is None and source.package is None)
+    if mirror is not None and in_mirror:
+        of = Source(kind="mirror", name=shown(str(mirror)))
+    elif source.hub is not None:
+        of = Source(kind="hub", name=source.hub, revision=revision)
+    elif source.git is not None:
+        of = Source(kind="git", name=shown(source.git), revision=revision)
+    elif source.url is not None:
+        of = Source(kind="url", name=shown(source.url), sha256=revision)
+    else:
+        of = Source(kind="package", name=source.package or "")
+    return Source(kind="catalog", name=entry.name, of=of)
 
 
 class Fetched(NamedTuple):

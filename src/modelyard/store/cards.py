@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
-from modelyard.core.card import Card, CardAnswer, check_card
+from modelyard.core.card import MAX_TABLES, Card, CardAnswer, MetricsTable, check_card
 from modelyard.core.errors import InvalidInput
 from modelyard.store import tables
 from modelyard.store.audit import Audit
@@ -40,7 +40,14 @@ class Cards:
         return CardAnswer(
             model=model,
             version=version.number,
-            card=msgspec.structs.replace(card, text=readme) if of_files else card,
+            card=msgspec.structs.replace(
+                card,
+                text=readme if of_files else card.text,
+                # The version's own figures stand first.
+                metrics=tuple(
+                    sorted(card.metrics, key=lambda table: table.source != f"{model}/{version.number}")
+                ),
+            ),
             readme=of_files,
             set_by=None if row is None else row.who,
             changed=None if row is None else row.changed,
@@ -76,14 +83,26 @@ def card_of(session: Connection, model_id: int) -> Card:
     return Card() if packed is None else unpack(packed, Card)
 
 
-def fill_card(session: Connection, model_id: int, card: Card, now: float, who: str) -> bool:
-    """Have the card say what it does not say yet; whether that changed something."""
+def fill_card(session: Connection, model_id: int, card: Card, now: float, who: str, version: str) -> bool:
+    """Have the card say what it does not say yet; whether that changed something. Figures that name no source are of
+    the ``version`` (``fraud/3``) that the card came with: they stand beside those of others, in place of its own."""
     known = card_of(session, model_id)
-    filled = check_card(known.filled(card))
+    filled = known.filled(msgspec.structs.replace(card, metrics=_elsewhere(card)))
+    own = tuple(
+        msgspec.structs.replace(table, source=version) for table in card.metrics if not table.source
+    )
+    if own:
+        others = tuple(table for table in filled.metrics if table.source != version)
+        filled = msgspec.structs.replace(filled, metrics=(*own, *others)[:MAX_TABLES])
+    filled = check_card(filled)
     if filled == known:
         return False
     keep_card(session, model_id, filled, now, who)
     return True
+
+
+def _elsewhere(card: Card) -> tuple[MetricsTable, ...]:
+    return tuple(table for table in card.metrics if table.source)
 
 
 def keep_card(session: Connection, model_id: int, card: Card, now: float, who: str) -> None:

@@ -55,7 +55,7 @@ class Versions:
 
         One that is there already stays as it is, but becomes trusted when it comes as trusted, is restored when it
         was deleted, and its provenance has ``arrival`` too. The model is made when there is none; its card is filled
-        with what it does not say yet and ``card`` says. ``because``: why it is trusted; ``readme`` is the Markdown of
+        with what it does not say yet and ``card`` says, and has the figures of each version. ``because``: why it is trusted; ``readme`` is the Markdown of
         the version's own README. Raises InvalidInput for a name that cannot be one.
 
         A model that is made belongs to ``project`` (None: to the one that is always there). Raises Conflict when the
@@ -74,7 +74,7 @@ class Versions:
                 self._again(session, existing, trusted, who, because)
                 self._keep_readme(session, existing.id, readme)
                 if card is not None:
-                    self._fill(session, model, existing.model_id, card, who)
+                    self._fill(session, model, existing.model_id, card, who, existing.number)
                 return noun(find(session, model, existing.number)), False
             model_id = self._model_id(session, model, who, project or DEFAULT_PROJECT)
             last = select(tables.models.c.last).where(tables.models.c.id == model_id).with_for_update()
@@ -105,7 +105,7 @@ class Versions:
             if not self._keep_readme(session, id, readme):
                 relist(session, id)
             if card is not None:
-                self._fill(session, model, model_id, card, who)
+                self._fill(session, model, model_id, card, who, number)
             return noun(find(session, model, number)), True
 
     def get(self, model: str, number: int) -> Version:
@@ -263,8 +263,10 @@ class Versions:
         relist(session, id)
         return True
 
-    def _fill(self, session: Connection, model: str, model_id: int, card: Card, who: str) -> None:
-        if fill_card(session, model_id, card, self._clock(), who):
+    def _fill(
+        self, session: Connection, model: str, model_id: int, card: Card, who: str, number: int
+    ) -> None:
+        if fill_card(session, model_id, card, self._clock(), who, f"{model}/{number}"):
             self._audit.record(who, "card.fill", model, "", session)
             relist_model(session, model_id)
 

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
+from modelyard.core.comparison import with_figures
 from modelyard.core.errors import InvalidInput
 from modelyard.core.names import check_name
 from modelyard.core.reference import parse_which
@@ -45,6 +46,8 @@ def _comparison(request: Request, name: str) -> Response:
             before, visitor.files(before), after, visitor.files(after), contents="contents" in told
         )
     cards = [visitor.card(side).card for side in sides]
+    if made is not None:
+        made = with_figures(made, *cards)
     return page(
         request,
         "comparison.html",

@@ -3,14 +3,19 @@
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from modelyard.control.api.jobs import cancel
 from modelyard.core.job import Job, JobEvent
-from modelyard.web.page import or_problem, page
+from modelyard.web.page import changed, or_problem, page
 from modelyard.web.visitor import Visitor
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _MISSING = "There is no such job"
+_TITLES = {
+    "fetch": "fetch its files", "register": "analyze and scan", "environment": "Python environment", "start": "start",
+    "ready": "first prediction", "route": "traffic",
+}  # fmt: skip
 
 
 @router.get("/jobs/{id}")
@@ -25,9 +30,23 @@ def refresh_job(request: Request, id: str) -> Response:
     return or_problem(request, lambda: _job(request, "job_fragment.html", id), missing=_MISSING)
 
 
+@router.post("/jobs/{id}/cancel")
+async def cancel_job(request: Request, id: str) -> Response:
+    """Cancel it, and show how it ended; one that has ended already stays so."""
+
+    def change(_: dict[str, str]) -> Response:
+        visitor = Visitor(request)
+        if visitor.job(id)[0].state in ("queued", "running"):
+            cancel(visitor.platform, id)
+        return RedirectResponse(f"/jobs/{id}", 303)
+
+    return await changed(request, change, missing=_MISSING)
+
+
 def _job(request: Request, template: str, id: str) -> Response:
     job, events = Visitor(request).job(id)
-    return page(request, template, job=job, stages=_stages(job, events))
+    warnings = [event.message for event in events if event.kind == "warning"]
+    return page(request, template, job=job, stages=_stages(job, events), warnings=warnings)
 
 
 def _stages(job: Job, events: list[JobEvent]) -> list[dict[str, Any]]:
@@ -41,6 +60,8 @@ def _stages(job: Job, events: list[JobEvent]) -> list[dict[str, Any]]:
             state = "done"
         elif own or job.stage == stage:
             state = job.state if job.state in ("failed", "cancelled") else "running"
-        messages = [event.message for event in own if event.message]
-        made.append({"name": stage, "state": state, "message": messages[-1] if messages else ""})
+        messages = [event.message for event in own if event.message and event.kind != "warning"]
+        made.append(
+            {"name": _TITLES.get(stage, stage), "state": state, "message": messages[-1] if messages else ""}
+        )
     return made

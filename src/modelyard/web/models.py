@@ -65,7 +65,7 @@ def _models(request: Request) -> Response:
 
 
 def _facets(visitor: Visitor, search: Search) -> list[Facet]:
-    values = visitor.facets()
+    values = visitor.facets(search.query.wanted())
     made = [
         Facet("Status", tuple(_choice(search, "status", each) for each in get_args(Status))),
         Facet(
@@ -80,7 +80,7 @@ def _facets(visitor: Visitor, search: Search) -> list[Facet]:
         shown = [_choice(search, name, value, count=count) for value, count in counted[:_SHOWN]]
         given = search.get(name)
         if given and not any(each.chosen for each in shown):
-            shown.insert(0, _choice(search, name, given))
+            shown.insert(0, _choice(search, name, given, count=dict(counted).get(given)))
         if shown:
             made.append(Facet(name.capitalize(), tuple(shown)))
     return made

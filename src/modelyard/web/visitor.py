@@ -39,9 +39,9 @@ class Visitor:
         """How many there are of them, counted as far as ``most`` + 1."""
         return self.platform.listings.count(self._own(wanted), most) if self._sees(wanted) else 0
 
-    def facets(self) -> Values:
-        """What can be filtered by."""
-        return self.platform.facets.values(self.by.project)
+    def facets(self, wanted: Wanted) -> Values:
+        """What else can be filtered by, and how many are left then."""
+        return self.platform.facets.values(self._own(wanted)) if self._sees(wanted) else {}
 
     def version(self, name: str, which: int | str | None) -> Version:
         """One version; of a model whose versions are all deleted the newest of them as the latest."""
@@ -107,6 +107,11 @@ class Visitor:
                 if used & {each.wanted, each.serving} and self.by.sees(each.project)
             )
         )
+
+    def endpoint(self, name: str) -> str | None:
+        """``name`` where it is an endpoint's that he sees."""
+        found = (each for each in self.platform.endpoints.snapshot()[0] if each.name == name)
+        return next((each.name for each in found if self.by.sees(each.project)), None)
 
     def job(self, id: str) -> tuple[Job, list[JobEvent]]:
         """A job and its story."""

@@ -49,10 +49,7 @@ def get_job(here: Here, id: IdPath) -> NounResponse:
 )
 def cancel_job(here: Here, id: IdPath) -> NounResponse:
     """Cancel a job that has not ended; a deployment that has the traffic already keeps it."""
-    here.jobs.cancel(id)
-    here.deploy.withdraw(id)
-    here.changed.notify()
-    here.hub.publish(id)
+    cancel(here, id)
     return NounResponse(here.jobs.get(id))
 
 
@@ -74,6 +71,14 @@ async def follow_job(
     await run_in_threadpool(here.jobs.get, id)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(_story(here, id, after), media_type="text/event-stream", headers=headers)
+
+
+def cancel(here: Platform, id: str) -> None:
+    """End a job, and what it has started. Raises NotFound, Conflict for one that has ended."""
+    here.jobs.cancel(id)
+    here.deploy.withdraw(id)
+    here.changed.notify()
+    here.hub.publish(id)
 
 
 async def _story(here: Platform, id: str, after: int) -> AsyncIterator[bytes]:

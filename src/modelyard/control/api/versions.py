@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from modelyard.control.api.common import PREFIX, By, Caller, Here, NamePath, NumberPath, WhichPath
 from modelyard.control.openapi import NounResponse, answers
 from modelyard.control.requests import NAME_PATTERN, SearchQuery, WhyField, WhyRequest
-from modelyard.core.comparison import Comparison
+from modelyard.core.comparison import Comparison, with_figures
 from modelyard.core.listing import Page
 from modelyard.core.model import Version
 from modelyard.core.reference import parse_which
@@ -56,7 +56,9 @@ def compare_versions(
     before = here.versions.find(name, version)
     after = here.versions.find(model or name, parse_which(to, field="to"))
     before_files, after_files = here.blobs.files(before.manifest), here.blobs.files(after.manifest)
-    return NounResponse(compare(before, before_files, after, after_files, contents=contents))
+    made = compare(before, before_files, after, after_files, contents=contents)
+    cards = [here.cards.get(each.model, each.number).card for each in (before, after)]
+    return NounResponse(with_figures(made, *cards))
 
 
 @router.delete(
