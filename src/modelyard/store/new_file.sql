@@ -332,5 +332,10 @@ CREATE TABLE version_blobs (
 	CONSTRAINT fk_version_blobs_version_id FOREIGN KEY(version_id) REFERENCES versions (id) ON DELETE CASCADE
 );
 CREATE INDEX ix_version_blobs_digest ON version_blobs (digest);
-INSERT INTO "alembic_version" VALUES ('0008');
+CREATE TABLE whereabouts (
+	id INTEGER NOT NULL,
+	place TEXT NOT NULL,
+	CONSTRAINT pk_whereabouts PRIMARY KEY (id)
+);
+INSERT INTO "alembic_version" VALUES ('0010');
 INSERT INTO "counters" VALUES ('generation', 0);
