@@ -1,4 +1,7 @@
-"""kill -9 of clients and of the control plane at random instants of 200 uploads: nothing lost, nothing half, no garbage."""
+"""kill -9 of clients and of the control plane at random instants of 200 uploads: nothing lost, nothing half, no garbage.
+
+On the home's own disk and database, and on PostgreSQL and a bucket.
+"""
 
 import hashlib
 import os
@@ -8,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +19,18 @@ import pytest
 from modelyard.core.manifest import Manifest
 from modelyard.registry.upload import collect_garbage
 from modelyard.store.blobs import BlobStore
+from modelyard.store.bucket import open_bucket
 from modelyard.store.checking import Check
 from modelyard.store.database import Database
 from modelyard.store.pieces import Pieces
+from modelyard.store.repacking import GRACE, tidy
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 from support.failures import UPLOAD_KILLS as KILLS
 from support.models import save_mlp
 from support.node import wait_until
+from support.postgres import PostgresServer
+from support.s3 import S3Server
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -70,15 +78,16 @@ for number in range(first, last):
 class Plane:
     """The control plane, which can be killed and started again."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, settings: dict[str, str]) -> None:
         self.home = home
+        self.settings = settings
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "modelyard.web"],
-            env={**kept, "MODELYARD_HOME": str(self.home), "MODELYARD_CONTROL_PORT": "0"},
+            env={**kept, **self.settings, "MODELYARD_HOME": str(self.home), "MODELYARD_CONTROL_PORT": "0"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -141,11 +150,26 @@ class Clients:
                 ear.join()
 
 
+@pytest.fixture(params=["embedded", "team"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Where the rows and the bytes are, as variables of the control plane."""
+    if request.param == "embedded":
+        yield {}
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create()
+    with S3Server(tmp_path / "s3") as bucket, pytest.MonkeyPatch.context() as patch:
+        for name, value in bucket.variables.items():
+            patch.setenv(name, value)
+        yield {"MODELYARD_DATABASE": url, "MODELYARD_BLOBS": "s3://yard/models"}
+    server.drop(url)
+
+
 def test_killed_in_two_hundred_uploads_nothing_is_lost_nothing_is_half_and_garbage_goes(
-    tmp_path: Path,
+    tmp_path: Path, settings: dict[str, str]
 ) -> None:
     home, model = tmp_path / "home", save_mlp(tmp_path / "model.onnx")
-    plane, clients, kills = Plane(home), Clients(home, model), dict.fromkeys(KILLS, 0)
+    plane, clients, kills = Plane(home, settings), Clients(home, model), dict.fromkeys(KILLS, 0)
     plane.start()
     try:
         wait_until(lambda: (home / "run" / "control.url").exists(), what="the control plane")
@@ -158,7 +182,7 @@ def test_killed_in_two_hundred_uploads_nothing_is_lost_nothing_is_half_and_garba
         plane.kill()
     assert clients.acknowledged == set(range(UPLOADS))
     assert kills == KILLS
-    _look(home, model.read_bytes())
+    _look(home, model.read_bytes(), settings)
 
 
 def _kill(plane: Plane, clients: Clients, kills: dict[str, int]) -> None:
@@ -179,10 +203,12 @@ def _kill(plane: Plane, clients: Clients, kills: dict[str, int]) -> None:
             kills[who] += 1
 
 
-def _look(home: Path, model: bytes) -> None:
-    database = Database(home / "modelyard.db")
-    pieces = Pieces(database)
-    blobs, versions, uploads = BlobStore(home / "blobs", pieces), Versions(database), Uploads(database)
+def _look(home: Path, model: bytes, settings: dict[str, str]) -> None:
+    database = Database(settings.get("MODELYARD_DATABASE") or home / "modelyard.db")
+    pieces = Pieces(database, lambda: time.time() + 2 * GRACE)  # what nobody refers to may go at once
+    place = open_bucket(settings["MODELYARD_BLOBS"]) if settings else None
+    blobs = BlobStore(home / "blobs", pieces, place)
+    versions, uploads = Versions(database), Uploads(database)
     needed: dict[str, int] = {}
     for number in range(UPLOADS):
         (version,) = versions.of(f"m{number}")  # once, however often it was sent
@@ -196,8 +222,13 @@ def _look(home: Path, model: bytes) -> None:
     uploads.expire(time.time() + 2 * 24 * 3600)  # those whose clients were killed
     blobs.sweep()
     collect_garbage(blobs, uploads, versions)
-    blobs.tidy()
+    tidy(blobs.place, pieces, blobs.incoming, clock=lambda: time.time() + 2 * GRACE)
     assert set(blobs.digests()) == set(needed)
+    if settings:  # an object each until they are put together, and none beside them
+        assert len(list(blobs.place.objects(""))) == len(needed)
+        assert blobs.gather() == len(needed)
+        assert len(list(blobs.place.objects(""))) == 1
+        assert Check(blobs, pieces, deep=True, repair=False).run(needed, seconds=600).troubles == ()
     assert [
         path
         for path in (home / "blobs" / "incoming").rglob("*")

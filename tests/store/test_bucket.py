@@ -153,6 +153,21 @@ def test_what_was_asked_for_within_the_hour_is_not_collected(
     assert stored(blobs) == 0
 
 
+def test_what_is_cold_in_the_bucket_is_smaller_and_read_as_before(
+    blobs: BlobStore, other: BlobStore, tmp_path: Path
+) -> None:
+    manifest = put(blobs, BASE)
+    (digest,) = [file.sha256 for file in manifest.files]
+    begun = other.open(digest)
+    cooled = blobs.cool(digest)
+    assert cooled is not None and not cooled.whole
+    assert stored(blobs) == cooled.added < 0.95 * len(BASE["a"])
+    assert b"".join(begun) == b"".join(other.open(digest)) == BASE["a"]
+    assert (other.lay_out(manifest, tmp_path / "laid") / "a").read_bytes() == BASE["a"]
+    other.cache.remove(digest)
+    assert other.verify(digest) and blobs.cool(digest) is None
+
+
 def test_orphans_in_the_bucket_go_after_an_hour_and_not_before(blobs: BlobStore, pieces: Pieces) -> None:
     put(blobs, BASE)
     for key in ("packs/ab/killed", "objects/ab/" + "ab" * 32 + "-12345678"):

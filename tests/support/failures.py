@@ -1,6 +1,7 @@
 """How often each failure is tried: by the test that tries it, and in the table of docs/reliability.md."""
 
 DATABASES, PLACES = 2, 2  # SQLite and PostgreSQL; disk and bucket
+SETTINGS = 2  # SQLite and disk; PostgreSQL and bucket
 
 UPLOAD_KILLS = {"control plane": 6, "client": 12}  # in 200 uploads
 WRITER_KILLS = 6
@@ -20,8 +21,8 @@ JUMPS = (48 * 3600.0, -48 * 3600.0)  # seconds that a clock jumps
 
 # By the words that a row of the table begins with.
 ROWS = {
-    "kill -9 of the control plane": UPLOAD_KILLS["control plane"],
-    "kill -9 of clients": UPLOAD_KILLS["client"],
+    "kill -9 of the control plane": UPLOAD_KILLS["control plane"] * SETTINGS,
+    "kill -9 of clients": UPLOAD_KILLS["client"] * SETTINGS,
     "kill -9 of who writes": WRITER_KILLS * DATABASES * PLACES,
     "kill -9 of who moves aliases": REGISTRY_KILLS * DATABASES,
     "a server of S3 that answers 500": FAULTY * DATABASES,

@@ -9,15 +9,12 @@ from modelyard.control.backup import Backup, back_up, restore
 from modelyard.control.blob_store import DISK
 from modelyard.control.migrate import EMBEDDED, Moved, move
 from modelyard.control.move_bytes import move_bytes
-from modelyard.core.errors import InvalidInput
 from modelyard.core.settings import load_settings
 from modelyard.core.units import format_bytes
 
 
 def run_migrate(to: str | None, blobs: str | None, *, as_json: bool) -> None:
     """Rows first, then bytes: after each of them the home is whole, and the same command ends what was cut off."""
-    if to is None and blobs is None:
-        raise InvalidInput("Say what to move: --to for the rows, --blobs for the bytes, or both.")
     rows, content = None, None
     with Ticker(quiet=as_json) as ticker:
         if to is not None and not (blobs is not None and _is_in(to)):

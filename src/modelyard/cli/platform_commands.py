@@ -159,6 +159,8 @@ def migrate(
 
     The platform must be down; the target must be empty. Cut off at any moment, the same command goes on.
     """
+    if to is None and blobs is None:
+        raise typer.BadParameter("Say what to move: --to for the rows, --blobs for the bytes, or both.")
     from modelyard.cli.moving import run_migrate
 
     run_migrate(to, blobs, as_json=as_json)

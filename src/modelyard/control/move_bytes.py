@@ -79,7 +79,8 @@ def move_bytes(settings: Settings, to: str, tell: Tell) -> BytesMoved:
         if begun is None:
             if (settings.blobs or DISK).rstrip("/") == to:
                 raise InvalidInput(
-                    f"The bytes are in {to} already; there is nothing to move.", field="blobs"
+                    f"The bytes are {'on the disk' if to == DISK else f'in {to}'} already; there is nothing to move.",
+                    field="blobs",
                 )
             _copy(home, database, open_blobs(settings, home, database), to, tell)
         return _become(home, settings, database, to, tell)
