@@ -26,6 +26,7 @@ class Mlflow(NamedTuple):
         quiet = {
             "GIT_PYTHON_REFRESH": "quiet", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow",
             "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # nine processes more
         }  # fmt: skip
         return {**os.environ, **quiet, **self.variables}
 
