@@ -72,6 +72,7 @@ class Peer(NamedTuple):
                 [self.python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
                  "--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", str(self.folder / "art")],
                 stdout=output, stderr=output, cwd=self.folder, start_new_session=True,
+                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # nine processes more
             )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{port}"

@@ -1,6 +1,7 @@
 """``modelyard models import-mlflow``."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import typer
@@ -31,9 +32,12 @@ def run(
     names: Sequence[str], tracking_uri: str | None, *, trust_pickle: bool, because: str, as_json: bool
 ) -> None:
     """Raises what hinders the asking; exits 1 when a version was refused, after all the others."""
-    tracking = tracking_at(tracking_uri)
     rows: list[Row] = []
-    with client() as platform, Ticker(quiet=as_json) as ticker:
+    with (
+        closing(tracking_at(tracking_uri)) as tracking,
+        client() as platform,
+        Ticker(quiet=as_json) as ticker,
+    ):
         for name in names or tracking.models():
             model = tracking.model(name)
             rows += _model(platform, tracking, model, trust_pickle, because, ticker.show)

@@ -5,6 +5,7 @@ What fetches is imported when something is fetched: most models are paths.
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,10 +109,10 @@ def _from_mlflow(named: str, uri: str | None, root: Path, trusted: bool, progres
     from modelyard.pipeline import mlflow
 
     what = parse(named)
-    tracking = tracking_at(uri)
-    model = None
-    if not isinstance(what, RunPath):
-        model = tracking.model(what.name)
-        what = mlflow.find(tracking, what)
-    brought = mlflow.bring(tracking, what, root, model=model, trusted=trusted, progress=progress)
+    with closing(tracking_at(uri)) as tracking:
+        model = None
+        if not isinstance(what, RunPath):
+            model = tracking.model(what.name)
+            what = mlflow.find(tracking, what)
+        brought = mlflow.bring(tracking, what, root, model=model, trusted=trusted, progress=progress)
     return Found(brought.folder, brought.source, brought.card, brought.folder.parent)

@@ -63,6 +63,10 @@ class Tracking(Protocol):
         """Where the files of a logged model (MLflow 3: ``models:/m-…``) lie."""
         ...
 
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
 
 class ModelName(NamedTuple):
     """``mlflow:models/NAME/3`` or ``mlflow:models/NAME@alias``."""
