@@ -13,73 +13,42 @@ what is there. What a stage brought (``stage_done``'s data) is not done twice:
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from modelyard.catalog.catalog import load
-from modelyard.core.access import DEFAULT_PROJECT
-from modelyard.core.card import Card
 from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Cancelled, Conflict, NotFound, RejectedContent
 from modelyard.core.job import Job
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
-from modelyard.core.provenance import Arrival, Source
 from modelyard.core.settings import Home
-from modelyard.core.struct import Noun
-from modelyard.core.units import format_bytes
 from modelyard.deploy.reconciler import Reconciler
 from modelyard.deploy.signal import Signal
 from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
 from modelyard.pipeline import options
-from modelyard.pipeline.fetching import Fetching
+from modelyard.pipeline.fetching import FETCH, Fetching
+from modelyard.pipeline.parameters import DeployParameters
+from modelyard.pipeline.register import RegisterStage
 from modelyard.pipeline.run import Run
-from modelyard.registry.quarantine import require_safe
-from modelyard.registry.scan.safety import Safety, ScannerAway
+from modelyard.registry.scan.safety import Safety
 from modelyard.registry.signing import Signing
-from modelyard.registry.versions import NeedsTrust, register
 from modelyard.store.blobs import BlobStore
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
 from modelyard.store.projects import Projects
 from modelyard.store.remotes import Remotes
-from modelyard.store.uploads import Upload, Uploads
+from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 
 STAGES: Final = ("register", "environment", "start", "ready", "route")
-FETCH: Final = "fetch"
 KIND: Final = "deploy"
-_AWAY: Final = 2.0  # seconds after which a scanner that is away is asked again
 _UNNOTICED = 2.0  # seconds after which a state is looked at though nobody notified
 
 _log = logging.getLogger("modelyard.deploy")
-
-
-class DeployParameters(Noun):
-    """What a job of kind ``deploy`` is asked to do: an upload, an entry of the catalog, or a version (None: the latest).
-
-    ``settings`` is the part of the options that is given; the rest stays as the endpoint has it, or
-    with ``reset`` is the default. ``card`` fills what the model's does not say yet; ``who`` asked. ``arrival`` says
-    where an upload came from, ``project`` which project all of it is in (None: the model's, or the one that is always there).
-    """
-
-    endpoint: str
-    model: str
-    upload: str | None = None
-    entry: str | None = None
-    version: int | None = None
-    settings: dict[str, Any] = {}
-    reset: bool = False
-    trusted: bool = False
-    card: Card | None = None
-    who: str = "system"
-    arrival: Arrival | None = None
-    because: str = ""
-    project: str | None = None
 
 
 class DeployPipeline:
@@ -110,7 +79,6 @@ class DeployPipeline:
         self._blobs = blobs
         self._uploads = uploads
         self._versions = versions
-        self._safety = safety
         self._endpoints = endpoints
         self._remotes = remotes
         self._jobs = jobs
@@ -119,10 +87,12 @@ class DeployPipeline:
         self._reconciler = reconciler
         self._changes = changes
         self._changed = changed
-        self._signing = signing
         self._fetching = fetching
         self._node_url = node_url
-        self._registered = registered
+        self._register = RegisterStage(
+            blobs=blobs, uploads=uploads, versions=versions, safety=safety, projects=projects, changed=changed,
+            signing=signing, registered=registered,
+        )  # fmt: skip
 
     def submit(self, parameters: DeployParameters) -> Job:
         """Create the job; a request that is sent twice gets the job that it made.
@@ -135,7 +105,10 @@ class DeployPipeline:
             msgspec.json.encode(parameters)
         )  # as the rows give it back, to be compared
         self._endpoints.require_here(parameters.endpoint)
-        project, owner = self._project(parameters), self._projects.of_endpoint(parameters.endpoint)
+        project, owner = (
+            parameters.of_project(self._projects),
+            self._projects.of_endpoint(parameters.endpoint),
+        )
         if owner not in (None, project):
             raise Conflict(
                 f"The endpoint {parameters.endpoint!r} is of the project {owner!r}, and the model {parameters.model!r} of "
@@ -161,12 +134,16 @@ class DeployPipeline:
             self._settings(parameters)
             stages = STAGES if parameters.entry is None else (FETCH, *STAGES)
             return self._jobs.create(
-                KIND, parameters.endpoint, stages, told, project=self._project(parameters)
+                KIND, parameters.endpoint, stages, told, project=parameters.of_project(self._projects)
             )
 
     def __call__(self, run: Run) -> dict[str, Any]:
         """Do it; the result names endpoint, version, deployment and the addresses to call."""
-        parameters = self._fetched(run, msgspec.convert(run.job.parameters, DeployParameters))
+        parameters = msgspec.convert(run.job.parameters, DeployParameters)
+        if parameters.entry is not None:
+            parameters = self._fetching(
+                run, parameters, parameters.entry, parameters.of_project(self._projects)
+            )
         version = self._register(run, parameters)
         self._environment(run, parameters, version)
         deployment = self._start(run, parameters, version)
@@ -186,123 +163,6 @@ class DeployPipeline:
             "predict_url": f"{url}/predict",
             "example": version.analysis.example,
         }
-
-    def _fetched(self, run: Run, parameters: DeployParameters) -> DeployParameters:
-        """An entry's files as an upload; one that expired before it was registered is made again."""
-        if parameters.entry is None:
-            return parameters
-        done = run.brought(FETCH)
-        if done is None or (run.brought("register") is None and self._is_gone(done["upload"])):
-            with run.stage(FETCH, f"Fetching {parameters.entry}") as done:
-                made = self._fetching(run, load().get(parameters.entry), self._project(parameters))
-                size = format_bytes(made.upload.manifest.size)
-                done |= {"upload": made.upload.id, "source": msgspec.to_builtins(made.source)}
-                done["message"] = f"{len(made.upload.manifest.files)} file(s), {size}"
-        arrival = msgspec.structs.replace(
-            parameters.arrival or Arrival(source=Source(kind="upload")),
-            source=msgspec.convert(done["source"], Source),
-        )
-        return msgspec.structs.replace(parameters, upload=done["upload"], arrival=arrival)
-
-    def _register(self, run: Run, parameters: DeployParameters) -> Version:
-        done = run.brought("register")
-        if done is not None:
-            version = self._versions.get(done["model"], done["version"])
-        else:
-            with run.stage("register", "Looking at the files") as result:
-                try:
-                    version, message = self._version_when_scanned(run, parameters)
-                    for line in self._signing.require(version):
-                        run.warning(line)
-                except NeedsTrust:
-                    raise  # the upload stays: the same again with trust sends nothing
-                except RejectedContent:
-                    if parameters.upload is not None:
-                        self._uploads.delete(parameters.upload)
-                    raise
-                result |= {"model": version.model, "version": version.number, "message": message}
-                if version.deprecated is not None:
-                    run.warning(
-                        f"{version.model} version {version.number} is deprecated: {version.deprecated.why}"
-                    )
-            if self._registered is not None:
-                self._registered()
-        if parameters.upload is not None:
-            self._uploads.delete(parameters.upload)
-        return version
-
-    def _version_when_scanned(self, run: Run, parameters: DeployParameters) -> tuple[Version, str]:
-        """The version; while a scanner that is required is away, the upload waits for it and nothing passes."""
-        warned = False
-        while True:
-            try:
-                return self._version(run, parameters)
-            except ScannerAway as error:
-                if not warned:
-                    run.warning(f"{error.message} The deployment goes on when it answers.")
-                warned = True
-                if parameters.upload is not None:
-                    self._uploads.renew(parameters.upload)
-                waited = time.monotonic() + _AWAY
-
-                def look(until: float = waited) -> bool | None:
-                    run.check()
-                    return True if time.monotonic() >= until else None
-
-                self._changed.until(look, every=0.5)
-
-    def _version(self, run: Run, parameters: DeployParameters) -> tuple[Version, str]:
-        if parameters.upload is not None:
-            upload = self._uploads.get(parameters.upload)
-            manifest = upload.manifest
-            known = self._known(parameters, upload)
-            if known is not None:
-                version, new = self._checked(run, known), False
-                if parameters.arrival is not None:
-                    self._versions.arrived(known.model, known.number, parameters.arrival)
-            else:
-                version, new = register(
-                    self._blobs,
-                    self._versions,
-                    parameters.model,
-                    manifest,
-                    trusted=parameters.trusted,
-                    card=parameters.card,
-                    who=parameters.who,
-                    because=parameters.because,
-                    arrival=parameters.arrival,
-                    signing=self._signing,
-                    safety=self._safety,
-                    progress=run.progress,
-                    check=run.check,
-                    proven=lambda: self._uploads.proven(upload),
-                    project=self._project(parameters),
-                )
-            what = "is new" if new else "was there already"
-            return version, f"{version.model} version {version.number} ({version.analysis.format}) {what}"
-        if parameters.version is not None:
-            version = self._versions.get(parameters.model, parameters.version)
-        else:
-            version = self._versions.latest(parameters.model)
-        version = self._checked(run, version)
-        return version, f"{version.model} version {version.number} ({version.analysis.format})"
-
-    def _checked(self, run: Run, version: Version) -> Version:
-        """A version that was there, scanned by what there is now. Raises RejectedContent for one in quarantine."""
-        return require_safe(self._safety, self._versions, version, progress=run.progress)
-
-    def _known(self, parameters: DeployParameters, upload: Upload) -> Version | None:
-        """The model's latest version when it is just these files, which are the sender's: nothing to analyze again."""
-        manifest = upload.manifest
-        if {file.sha256 for file in manifest.files} - self._uploads.proven(upload):
-            return None
-        try:
-            latest = self._versions.latest(parameters.model)
-        except NotFound:
-            return None
-        # Whether more or less trust changes something is for the registry to say.
-        same = latest.digest == manifest.digest and latest.trusted == parameters.trusted
-        return latest if same and parameters.card is None else None
 
     def _environment(self, run: Run, parameters: DeployParameters, version: Version) -> None:
         if run.brought("environment") is not None:
@@ -375,17 +235,8 @@ class DeployPipeline:
                     fence=run.fence,
                 )
 
-    def _project(self, parameters: DeployParameters) -> str:
-        """The project of the model, also of one that is to be made: where it is to be deployed, then."""
-        return (
-            parameters.project
-            or self._projects.of_model(parameters.model)
-            or self._projects.of_endpoint(parameters.endpoint)
-            or DEFAULT_PROJECT
-        )
-
     def _settings(self, parameters: DeployParameters) -> DeploymentSettings:
-        project = self._project(parameters)
+        project = parameters.of_project(self._projects)
         return options.settled(
             self._endpoints,
             parameters.endpoint,
@@ -395,13 +246,6 @@ class DeployPipeline:
             project=project,
             reset=parameters.reset,
         )
-
-    def _is_gone(self, upload: str) -> bool:
-        try:
-            self._uploads.get(upload)
-        except NotFound:
-            return True
-        return False
 
     def _is_there(self, environment: str) -> bool:
         try:

@@ -5,18 +5,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
+from modelyard.catalog.catalog import load
 from modelyard.catalog.entry import Entry
+from modelyard.core.errors import NotFound
 from modelyard.core.manifest import FileEntry
-from modelyard.core.provenance import Source
+from modelyard.core.provenance import Arrival, Source
+from modelyard.core.units import format_bytes
 from modelyard.host.files import digest_file
 from modelyard.package.uv import Progress
 from modelyard.pipeline.fetch import came_from, fetch
+from modelyard.pipeline.parameters import DeployParameters
 from modelyard.pipeline.run import Run
 from modelyard.registry import upload
 from modelyard.store.blobs import BlobStore
 from modelyard.store.files import FolderFiles
 from modelyard.store.uploads import Upload, Uploads
 
+FETCH: Final = "fetch"  # the stage
 _CHUNK: Final = 1024 * 1024
 _APART: Final = 0.5  # seconds between two lines of progress: each is a row
 
@@ -37,7 +44,25 @@ class Fetching:
         self._blobs = blobs
         self._uploads = uploads
 
-    def __call__(self, run: Run, entry: Entry, project: str) -> Fetched:
+    def __call__(
+        self, run: Run, parameters: DeployParameters, entry: str, project: str
+    ) -> DeployParameters:
+        """The stage, or what it brought before: the same with an upload; one that expired before it was registered is
+        made again. Raises as :meth:`fetch`."""
+        done = run.brought(FETCH)
+        if done is None or (run.brought("register") is None and self._is_gone(done["upload"])):
+            with run.stage(FETCH, f"Fetching {entry}") as done:
+                made = self.fetch(run, load().get(entry), project)
+                size = format_bytes(made.upload.manifest.size)
+                done |= {"upload": made.upload.id, "source": msgspec.to_builtins(made.source)}
+                done["message"] = f"{len(made.upload.manifest.files)} file(s), {size}"
+        arrival = msgspec.structs.replace(
+            parameters.arrival or Arrival(source=Source(kind="upload")),
+            source=msgspec.convert(done["source"], Source),
+        )
+        return msgspec.structs.replace(parameters, upload=done["upload"], arrival=arrival)
+
+    def fetch(self, run: Run, entry: Entry, project: str) -> Fetched:
         """Raises what :func:`modelyard.pipeline.fetch.fetch` does, Cancelled and Stopped between two files or lines."""
         progress = _told_seldom(run)
         folder = fetch(entry, self._folder, mirror=self._mirror, progress=progress)
@@ -55,6 +80,13 @@ class Fetching:
             progress(f"keeping {file.path}")
             self._blobs.put(_chunks(files, file), sha256=file.sha256, size=file.size)
         return Fetched(made, source)
+
+    def _is_gone(self, upload: str) -> bool:
+        try:
+            self._uploads.get(upload)
+        except NotFound:
+            return True
+        return False
 
 
 def _told_seldom(run: Run) -> Progress:

@@ -16,7 +16,7 @@ from modelyard.core.errors import InvalidInput, ModelyardError, Unavailable
 from modelyard.core.job import Job
 from modelyard.core.names import check_name
 from modelyard.core.units import parse_bytes
-from modelyard.pipeline.deploy import DeployParameters
+from modelyard.pipeline.parameters import DeployParameters
 from modelyard.web.page import changed, or_problem, page
 from modelyard.web.visitor import Visitor
 

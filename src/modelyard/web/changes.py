@@ -10,7 +10,7 @@ from modelyard.core.errors import InvalidInput, ModelyardError
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
 from modelyard.core.reference import parse_which
-from modelyard.pipeline.deploy import DeployParameters
+from modelyard.pipeline.parameters import DeployParameters
 from modelyard.registry.versions import register
 from modelyard.web.model import MISSING, show
 from modelyard.web.page import changed

@@ -13,7 +13,7 @@ from modelyard.core.deployment import Deployment
 from modelyard.core.errors import InvalidInput
 from modelyard.core.job import Job
 from modelyard.core.reference import parse_which
-from modelyard.pipeline.deploy import DeployParameters
+from modelyard.pipeline.parameters import DeployParameters
 
 router = APIRouter(prefix=PREFIX, tags=["deployments"])
 

@@ -13,8 +13,9 @@ from modelyard.serve.pool.queue import Ticket
 from modelyard_executor.wire import WireError
 
 if TYPE_CHECKING:
+    from modelyard.serve.pool.batch import Batch
     from modelyard.serve.pool.pool import Pool
-    from modelyard.serve.pool.replica import Batch, Replica
+    from modelyard.serve.pool.replica import Replica
 
 AHEAD_FROM = 0.002  # seconds of computing from which the next batch is sent before the last one is done
 LEAD = 0.05  # of a batch's time: how much earlier the next one is sent, at least a millisecond

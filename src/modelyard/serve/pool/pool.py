@@ -15,13 +15,14 @@ from modelyard.serve.answers import checked_answer
 from modelyard.serve.call import Answer, Call, Result
 from modelyard.serve.observe.logs import ModelLog
 from modelyard.serve.observe.metrics import EndpointMetrics
+from modelyard.serve.pool.batch import Batch
 from modelyard.serve.pool.bounds import Confine
 from modelyard.serve.pool.dispatcher import Dispatcher
 from modelyard.serve.pool.frames import Cost
 from modelyard.serve.pool.learnt import Learnt
 from modelyard.serve.pool.memory import Memory
 from modelyard.serve.pool.queue import INFINITY, Queue, Ticket, late
-from modelyard.serve.pool.replica import Batch, Replica
+from modelyard.serve.pool.replica import Replica
 from modelyard.serve.pool.residence import Residence
 from modelyard.serve.pool.seats import Seats
 

@@ -8,20 +8,19 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from modelyard.core.errors import ModelyardError
 from modelyard.core.routes import Confinement, ReplicaStatus
 from modelyard.host.process import descendants, resident_bytes
 from modelyard.policy.backoff import Backoff
 from modelyard.policy.placement import Seat
 from modelyard.policy.work import BULK, Measure
-from modelyard.serve.call import Answer, Call, Result
-from modelyard.serve.pool import together
+from modelyard.serve.call import Answer, Result
+from modelyard.serve.pool.batch import Batch
 from modelyard.serve.pool.bounds import bounds_of
-from modelyard.serve.pool.canary import canary_call
 from modelyard.serve.pool.channel import Events
 from modelyard.serve.pool.executor import ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
 from modelyard.serve.pool.limits import Limits
+from modelyard.serve.pool.proof import OUT_OF_MEMORY, NotProven, Proof
 
 if TYPE_CHECKING:
     from modelyard.serve.pool.pool import Pool
@@ -30,24 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("modelyard.replica")
 
 State = Literal["starting", "ready", "backing_off", "stopping"]
-OUT_OF_MEMORY = "out_of_memory"  # the code of a load that failed for want of memory
 RESTART = 0.05  # seconds between the end of an executor that served and the next start
 ROOM = 1.0  # seconds between two looks whether there is room for a model that could not be loaded
 HANG_GRACE = 5.0  # seconds that a batch may outlive the last of its callers
-
-
-class Batch:
-    """Calls that an executor has, and what they cost together. ``began`` is when it could begin with them,
-    ``ended`` when it had computed them, if it says so before their result (monotonic seconds)."""
-
-    __slots__ = ("began", "cost", "ended", "number", "tickets")
-
-    def __init__(self, number: int, tickets: "list[Ticket]", cost: Measure, began: float) -> None:
-        self.number = number
-        self.tickets = tickets
-        self.cost = cost
-        self.began = began
-        self.ended: float | None = None
 
 
 class Replica:
@@ -75,9 +59,7 @@ class Replica:
         self._grew: str | None = None  # why it was ended that took too much memory
         self._gave_way = False  # it was tried in vain before, and others needed the memory
         self._served = False  # this process answered its canary
-        self._hello_at = 0.0  # when it was loaded
-        self._trying: asyncio.Task[None] | None = None
-        self._made_up = False  # the canary's input is nobody's example
+        self._proving: asyncio.Task[None] | None = None
         self._died = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task = asyncio.create_task(self._supervise(), name=f"replica {self.id}")
@@ -261,92 +243,46 @@ class Replica:
         return f"The model's process ended: {ending}." + (f"\n{said.rstrip()}" if said else "")
 
     def _hello(self, hello: Hello) -> None:
-        """Loaded. Now one real prediction has to go the way of every batch, but for waiting in the queue."""
+        """Loaded: now it has to prove itself."""
         try:
             self._pool.learn(hello.signature, hello.cost)
-            self.depth = hello.depth
-            told = hello.resources.get("device_bytes")
-            self.device_bytes = told if isinstance(told, int) and told > 0 else None
-            later, after = (hello.resources.get(name) for name in ("later_bytes", "later_after"))
-            self._later_bytes = max(0, later) if isinstance(later, int) else 0
-            self._later_after = after if isinstance(after, float) else 0.0
-            self._computed_for = 0.0
-            example = self._pool.spec.example or hello.example
-            self._made_up = example is None
-            call = canary_call(hello.signature, example, self._pool.spec.serving.timeout * 2)
-        except ModelyardError as error:
-            self._not_ready(f"the example of the model does not fit it: {error.message}")
-            return
         except ValueError as error:
             self._not_ready(f"its cost cannot be followed: {error}")
             return
-        self._hello_at = time.monotonic()
-        (future,) = self._pool.try_out(self, [call])
-        future.add_done_callback(lambda future: self._canary_answered(future, call, hello))
+        self.depth = hello.depth
+        told = hello.resources.get("device_bytes")
+        self.device_bytes = told if isinstance(told, int) and told > 0 else None
+        later, after = (hello.resources.get(name) for name in ("later_bytes", "later_after"))
+        self._later_bytes = max(0, later) if isinstance(later, int) else 0
+        self._later_after = after if isinstance(after, float) else 0.0
+        self._computed_for = 0.0
+        self._proving = asyncio.create_task(self._prove(hello), name=f"prove {self.id}")
+        self._proving.add_done_callback(_tell)
 
-    def _canary_answered(self, future: "asyncio.Future[Result]", call: Call, hello: Hello) -> None:
-        """Ready, if the answer is one. A made-up input that the model refuses proves the way too: it came
-        to the model and back, and what the model makes of zeros says nothing of it."""
-        if future.cancelled() or self._stopping.is_set():
+    async def _prove(self, hello: Hello) -> None:
+        proof = Proof(self._pool, self, hello)
+        try:
+            await proof.canary()
+        except NotProven as error:
+            if not self._stopping.is_set():
+                self._not_ready(error.why, error.code)
             return
-        result = future.result()
-        if isinstance(result, ModelyardError):
-            if not self._made_up or result.code not in ("invalid_input", "internal"):
-                code = OUT_OF_MEMORY if result.code == "too_large" else "canary"
-                hint = (
-                    f" It has twice a call's timeout, here {2 * self._pool.spec.serving.timeout:g} s; deploy it with a "
-                    "longer --timeout"
-                    if result.code == "deadline"
-                    else ""
-                )
-                self._not_ready(f"its first prediction failed: {result.message}{hint}", code)
-                return
-            self._pool.log.note(
-                self.id,
-                f"modelyard: it refused an input that was made up from its signature ({result.message}); put an "
-                "example into model.yaml to have each replica tried with a real one",
-            )
-        elif isinstance(wrong := self._pool.checked(result), ModelyardError):
-            self._not_ready(f"its first prediction was wrong: {wrong.message}")
+        if self._stopping.is_set():
             return
         self._served = True
         self._pool.known = hello.signature
         self._pool.seats.ready(self.seat)
         self._backoff.succeeded(time.monotonic())
-        if not isinstance(result, ModelyardError) and self._is_to_be_compared(hello):
-            self._trying = asyncio.create_task(
-                self._compare(call, result, hello), name=f"compare {self.id}"
-            )
-        else:
-            self._pool.residence.answered(self, time.time() - self._since)
+        if proof.is_to_be_compared:
+            await proof.compare()
+            if not self.starts:
+                return
+        self._pool.residence.answered(self, time.time() - self._since)
 
-    def _is_to_be_compared(self, hello: Hello) -> bool:
-        one = 1 in (self._pool.spec.serving.max_batch, hello.signature.max_batch)
-        if self._pool.compared or hello.tolerance is None or hello.streams or one:
-            return False
-        return time.monotonic() - self._hello_at < together.LONGEST
-
-    async def _compare(self, call: Call, alone: Answer, hello: Hello) -> None:
-        """Find out whether calls may be computed together, the first time that a version is loaded here."""
-        pool = self._pool
-        pool.keep_apart(together.UNFINISHED)  # what holds if the process ends of it
-        why = None
-        try:
-            why = await together.difference(
-                lambda calls: asyncio.gather(*pool.try_out(self, calls)),
-                call,
-                alone,
-                hello.signature,
-                hello.tolerance or 0.0,
-            )
-        except Exception:  # it has answered its first prediction: it serves
-            log.exception("an error of ours")
-        if self.state != "starting" or self._stopping.is_set():
-            return  # its process ended meanwhile
-        pool.keep_apart(why)
-        if why is not None:
-            pool.log.note(self.id, f"modelyard: calls are computed one at a time: {why}")
-        pool.residence.answered(self, time.time() - self._since)
+    @property
+    def starts(self) -> bool:
+        """Whether its process is there and does not serve yet."""
+        return self.state == "starting" and not self._stopping.is_set()
 
     def serve(self, seconds: float) -> None:
         """Take traffic: the canary went through, ``seconds`` after the process was started."""
@@ -478,6 +414,6 @@ class Replica:
 
 
 def _tell(task: "asyncio.Task[None]") -> None:
-    """A supervisor that ends by an error of ours must not end in silence."""
+    """A task that ends by an error of ours must not end in silence."""
     if not task.cancelled() and task.exception() is not None:
-        log.error("a replica is not supervised any more", exc_info=task.exception())
+        log.error("a replica is not looked after any more", exc_info=task.exception())

@@ -360,9 +360,10 @@ class Residence:
 
     async def measure(self, now: float) -> None:
         """See what its processes take."""
+        computes = self.busy  # and may take more before it has answered: it is looked at again
         seen = await self.size.look(self.replicas)
         if self.state == "awake":
-            self._measured_at, self._called = now, False
+            self._measured_at, self._called = now, computes
             self.size.measured(seen, now)
 
     def started_anew(self) -> None:
