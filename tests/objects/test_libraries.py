@@ -189,7 +189,10 @@ def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
         ({"tags": "one"}, "list of words"),
         ({"licence": "nothing known !"}, "no SPDX identifier"),
         ({"replicas": 2}, "deploy=True"),
-        ({"deploy": True, "replicaz": 2}, "no option 'replicaz'"),
+        ({"deploy": True, "replicaz": 2}, "no option 'replicaz'; did you mean 'replicas'"),
+        ({"exmaple": [1]}, "no option 'exmaple'; did you mean 'example'"),
+        ({"colour": "red"}, "no option 'colour'"),
+        ({"metrics": {"auc": "good"}}, "'auc' is 'good', which is no number"),
         ({"alias": "A B"}, "cannot be a name"),
     ],
 )

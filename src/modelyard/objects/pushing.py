@@ -1,6 +1,7 @@
 """A push: an object becomes files, the files are loaded again and compared with it, and only then sent."""
 
 import asyncio
+import difflib
 import errno
 import shutil
 import sys
@@ -8,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Final, NamedTuple, Unpack
 
 import yaml
 
@@ -30,6 +31,10 @@ from modelyard.package import pins
 from modelyard.store.files import FolderFiles
 
 Tell = Callable[[str], None]
+_OWN: Final = (
+    "example", "processor", "trust_pickle", "because", "tolerance", "description", "task", "licence", "tags", "metrics",
+    "alias", "deploy", "client", "quiet",
+)  # fmt: skip
 
 
 class Pushed(NamedTuple):
@@ -198,6 +203,10 @@ def _wanted(
     because: str,
 ) -> _Wanted:
     """Everything that can be wrong without looking at the object is found before any work is done."""
+    for option in options:
+        near = difflib.get_close_matches(option, _OWN, 1)
+        if option not in Options.__annotations__ and near:
+            raise InvalidInput(f"There is no option {option!r}; did you mean {near[0]!r}?", field=option)
     settings = settings_of(options)
     if options and not deploy:
         raise InvalidInput(
