@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from tests.support.models import save_mlp
 
-from support.browser import ARGUMENTS, CHROMIUM
+from support.browser import CHROMIUM, fits, launched, watched
 from support.shell import Shell
 
 pytestmark = [
@@ -34,27 +34,14 @@ def address(yard: Shell) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield launched
-        launched.close()
+    with launched() as opened:
+        yield opened
 
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A page on which every complaint of the browser (a blocked file, a script's error) is a failure."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on(
-        "console", lambda message: complaints.append(message.text) if message.type == "error" else None
-    )
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    yield opened
-    context.close()
-    assert complaints == []
+    with watched(browser) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +49,6 @@ def mlp(yard: Shell, address: str, tmp_path_factory: pytest.TempPathFactory) -> 
     model = save_mlp(tmp_path_factory.mktemp("mlp") / "model.onnx", sizes=(4, 8, 3))
     yard.json("deploy", str(model), "--name", "mlp")
     return model
-
-
-def fits(page: Any) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
 
 def test_the_first_page_tells_the_first_command(address: str, yard: Shell, page: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from tests.support.models import save_mlp
 
-from support.browser import ARGUMENTS, CHROMIUM
+from support.browser import CHROMIUM, fits, launched, watched
 from support.shell import Shell
 
 pytestmark = [
@@ -37,28 +37,14 @@ def address(yard: Shell) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield launched
-        launched.close()
+    with launched() as opened:
+        yield opened
 
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    """A page on which an error of a script, or a file that our own rules block, is a failure."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on(
-        "console",
-        lambda message: complaints.append(message.text) if "Content Security" in message.text else None,
-    )
-    yield opened
-    context.close()
-    assert complaints == []
+    with watched(browser, refused=True) as opened:
+        yield opened
 
 
 def folder_of(place: Path, *, seed: int = 0, hidden: int = 8, more: int = 0) -> Path:
@@ -279,6 +265,31 @@ def test_a_version_is_deployed_from_its_page(address: str, page: Any, tmp_path: 
     assert "x" in page.inner_text(".signature")
 
 
+def test_an_entry_of_the_catalog_is_deployed_from_its_page(browser: Any, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    (mirror / "resnet50-onnx").mkdir(parents=True)  # of an adapter that takes any file of its format
+    save_mlp(mirror / "resnet50-onnx" / "model.onnx", sizes=(4, 8, 3))
+    yard = Shell(tmp_path / "home", MODELYARD_MIRROR=str(mirror))
+    try:
+        address = yard.json("up")["control"]
+        with watched(browser) as page:
+            page.goto(f"{address}/catalog/resnet50-onnx")
+            page.fill("#endpoint", "pictures")
+            page.click("button >> text=Deploy")
+            page.wait_for_url(re.compile("/jobs/"))
+            page.wait_for_selector("text=It serves", timeout=200_000)
+            page.set_viewport_size({"width": 360, "height": 900})
+            assert fits(page)
+            page.click("main a >> text=pictures")
+            assert "x" in page.inner_text(".signature")
+            page.goto(f"{address}/catalog/resnet50-onnx")
+            page.fill("#endpoint", "pictures")
+            page.click("button >> text=Deploy")  # again: nothing is fetched or built anew
+            page.wait_for_selector("text=It serves", timeout=200_000)
+    finally:
+        yard.run("down")
+
+
 def test_who_has_signed_in_uploads_with_the_cookie(browser: Any, tmp_path: Path) -> None:
     yard = Shell(tmp_path / "home", MODELYARD_AUTHENTICATION="true")
     context = browser.new_context()
@@ -319,11 +330,11 @@ def test_nothing_sticks_out_and_every_field_has_a_label(
         "/catalog",
         "/catalog/esm2-8m",
         "/upload",
+        "/jobs/0",
+        "/nothing/at/all",
     ):
         opened.goto(address + path)
-        assert opened.evaluate(
-            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-        ), path
+        assert fits(opened), path
         nameless = opened.evaluate(
             "[...document.querySelectorAll('input:not([type=hidden]), select, textarea, progress')]"
             ".filter(each => !each.labels?.length && !each.ariaLabel).length"

@@ -9,6 +9,7 @@ import pytest
 from modelyard.core.card import Card, figures_table
 from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.model import Analysis
+from modelyard.core.signature import Signature, TensorSpec
 from support.pages import TestClient, add, perceptron, pickled, platform_of
 
 CARD = b"""---
@@ -167,6 +168,24 @@ def test_lineage_is_a_picture_with_its_words(registry: TestClient, tmp_path: Pat
     )
     text = registry.get("/models/fraud").text
     assert "<svg" in text and "<title>fraud/2, fine-tune</title>" in text and "0.9 → 0.91" in text
+
+
+@pytest.mark.parametrize(("count", "folded"), [(12, 0), (30, 22)])
+def test_of_very_many_inputs_the_first_are_shown_and_the_others_folded(
+    registry: TestClient, count: int, folded: int
+) -> None:
+    inputs = tuple(
+        TensorSpec(name=f"measure {n}", datatype="FP64", shape=(), kind="table") for n in range(count)
+    )
+    outputs = (TensorSpec(name="label", datatype="INT64", shape=(), kind="label"),)
+    files = Manifest(files=(FileEntry(path="m", size=1, sha256="1" * 64),))
+    analysis = Analysis(format="onnx", adapter="onnx", signature=Signature(inputs=inputs, outputs=outputs))
+    platform_of(registry).versions.add("wide", files, analysis, False)
+    text = registry.get("/models/wide").text
+    assert all(f"<code>measure {n}</code>" in text for n in range(count))
+    assert (f"{folded} more inputs" in text) == (folded > 0)
+    if folded:
+        assert text.index("<code>label</code>") < text.index("<code>measure 8</code>")
 
 
 def test_figures_of_two_versions_stand_side_by_side(registry: TestClient, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def _precision(analysis: Analysis) -> str:
 def _licence(analysis: Analysis) -> str:
     found = analysis.licence
     if found is None:
-        return "none is stated"
+        return "none is stated in the files"
     alike = "" if found.likeness is None else f", {found.likeness:.0%} like SPDX's text"
     return f"{found.spdx} (by {found.place}{alike})"
 

@@ -30,6 +30,7 @@ def show_version(told: str, *, as_json: bool) -> None:
         version = version_of(platform, told)
         provenance = platform.provenance(version.model, version.number)
         signatures = platform.signatures(version.model, version.number)
+        licence = platform.registry.card(f"{version.model}/{version.number}").card.licence
     if as_json:
         print_json({"version": version, "provenance": provenance, "signatures": signatures})
         return
@@ -46,6 +47,7 @@ def show_version(told: str, *, as_json: bool) -> None:
         ("aliases", ", ".join(version.aliases)),
         ("made from", "" if parent is None else f"{parent.model}/{parent.number} ({parent.relation})"),
         ("state", standing(version)),
+        ("licence", "" if licence is None else f"{licence}, as its card says"),
         ("came from", "\n".join(map(_told, provenance)) or "not known: it is older than this record"),
         ("signatures", "\n".join(f"{each.verdict}: {each.why}" for each in signatures) or "none"),
     ]

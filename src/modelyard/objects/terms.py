@@ -1,5 +1,6 @@
 """What may be said with a push, in one place for both clients; checked before any work is done."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -71,6 +72,9 @@ def wanted_of(name: str | None, terms: Mapping[str, Any], *, files: bool) -> Wan
     own = Terms.__annotations__.keys() - Options.__annotations__.keys()
     given = {each: value for each, value in terms.items() if each in own and value is not None}
     options = {each: value for each, value in terms.items() if each not in own}
+    for option in options.keys() - Options.__annotations__.keys():
+        if near := difflib.get_close_matches(option, own, 1):
+            raise InvalidInput(f"There is no option {option!r}; did you mean {near[0]!r}?", field=option)
     settings = settings_of(options)
     for each in _OF_OBJECTS if files else _OF_FILES:
         if each in given:
