@@ -240,7 +240,7 @@ def test_it_does_not_move_under_a_running_control_plane_nor_into_what_is_in_use(
         move_bytes(load_settings(), bucket, silent)
     lock.release()
     for wrong in ("elsewhere", "http://x/y", "s3://"):
-        with pytest.raises(InvalidInput, match="names no bucket"):
+        with pytest.raises(InvalidInput, match="A bucket is named as"):
             move_bytes(load_settings(), wrong, silent)
     left = home / "theirs"
     left.write_bytes(b"theirs")

@@ -116,7 +116,7 @@ class Edge:
         internal = Internal(
             KEY, self._status, self._apply, lambda deployment: __import__("pathlib").Path("/nonexistent")
         )
-        self.router = Router(self.plane, internal, lambda: b"", max_body=MAX_BODY)
+        self.router = Router(self.plane, internal, lambda only: b"", max_body=MAX_BODY)
         self.faults = _Faults()
         self.shared = self.loop.run_until_complete(self._shared())
         self.said = b""  # the body of the last answer

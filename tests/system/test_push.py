@@ -209,10 +209,10 @@ def test_models_of_catboost(shell: Shell, tmp_path: Path, environments: Environm
     run(shell, python, CATBOOST, folder=tmp_path)
 
 
-def test_models_of_keras(shell: Shell, tmp_path: Path) -> None:
+def test_models_of_keras(shell: Shell, tmp_path: Path, environments: Environments) -> None:
     shell.run("up")
     shell.environment |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    python = python_with(tmp_path / "python", "tensorflow-cpu>=2.17,<3", "keras>=3", "numpy")
+    python = python_with(environments, "tensorflow-cpu>=2.17,<3", "keras>=3", "numpy")
     run(shell, python, KERAS, folder=tmp_path)
 
 
