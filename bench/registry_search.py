@@ -76,14 +76,16 @@ def _measured(folder: Path, setting: str, versions: int, plan: Plan) -> dict[str
         result: dict[str, Any] = {"filled": time.perf_counter() - started}
         result["bytes"] = _bytes(database, home.database)
         files = folder if server is None else server.folder
+        # Also SQLite's: who opens and closes its files gives up the locks that this process has on them, and the next
+        # program to open the database would believe to be the only one.
+        database.close()
         if server is not None:
-            database.close()
             server.stop()
         _forget(files)
         if server is not None:
             server.start()
-            database = Database(place or home.database)
-            stack.callback(database.close)
+        database = Database(place or home.database)
+        stack.callback(database.close)
         asked = [*searches(random.Random(1), words, plan.count(20, 3))]
         with _control_plane(home, place) as (url, environment):
             key = home.key.read_text().strip()
