@@ -22,6 +22,7 @@ from modelyard.registry.upload import begin
 from modelyard.store.bucket import open_bucket
 from modelyard.store.checking import Check
 from support import weights
+from support.buckets import a_bucket_server
 from support.failures import MOVE_LASTS, MOVE_STEPS
 from support.postgres import PostgresServer
 from support.s3 import S3Server
@@ -33,12 +34,7 @@ WHOLE = weights.tensors(1, rows=256)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    with S3Server(folder / "server") as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.variables.items():
-            patch.setenv(name, value)
-        (folder / "first").write_bytes(b"it makes a bucket when something is put into it")
-        open_bucket("s3://yard/first").keep(folder / "first", "first")
+    with a_bucket_server(tmp_path_factory.mktemp("s3")) as running:
         yield running
 
 
@@ -139,11 +135,10 @@ def test_there_and_back_every_byte_is_there(home: Path, bucket: str) -> None:
     require(kept, place=f"{bucket}-3")
 
 
+@pytest.mark.parametrize("home", ["sqlite"], indirect=True)
 def test_an_embedded_home_becomes_a_teams_and_comes_back(
     home: Path, bucket: str, postgres: PostgresServer
 ) -> None:
-    if load_settings().database is not None:
-        pytest.skip("this one begins at home")
     kept, team = fill(), postgres.create()
     move(load_settings(), team, silent)
     move_bytes(load_settings(), bucket, silent)

@@ -8,6 +8,7 @@ import pytest
 
 from modelyard.store.blobs import BlobStore
 from modelyard.store.database import Database
+from support.postgres import PostgresServer
 from support.registry import Clock, Registry
 
 
@@ -17,6 +18,16 @@ def database(place: Path | str) -> Iterator[Database]:
     database.migrate()
     yield database
     database.close()
+
+
+@pytest.fixture
+def shared(postgres: PostgresServer) -> Iterator[Database]:
+    """A database of the server's, which others may share."""
+    url = postgres.create(postgres.migrated)
+    database = Database(url)
+    yield database
+    database.close()
+    postgres.drop(url)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from modelyard.store.pieces import Pieces
 from modelyard.store.shared_clock import SharedClock
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
+from support.buckets import a_bucket_server
 from support.failures import TURNS
 from support.s3 import S3Server
 from support.stores import stored
@@ -31,12 +32,7 @@ MANY = 50
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    folder = tmp_path_factory.mktemp("s3")
-    with S3Server(folder / "server") as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.variables.items():
-            patch.setenv(name, value)
-        (folder / "first").write_bytes(b"it makes a bucket when something is put into it")
-        open_bucket("s3://yard/first").keep(folder / "first", "first")
+    with a_bucket_server(tmp_path_factory.mktemp("s3")) as running:
         yield running
 
 

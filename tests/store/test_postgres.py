@@ -21,15 +21,6 @@ def server() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture
-def shared(postgres: PostgresServer) -> Iterator[Database]:
-    url = postgres.create(postgres.migrated)
-    database = Database(url)
-    yield database
-    database.close()
-    postgres.drop(url)
-
-
 def failure(database: Database) -> ModelyardError:
     with pytest.raises(ModelyardError) as caught:
         Jobs(database).create("deploy", "e", (), {})

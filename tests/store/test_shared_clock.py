@@ -1,7 +1,6 @@
 """Whose machine's clock is fast, or jumps, takes nothing from others who share the database."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,9 @@ from modelyard.store.pieces import Pieces
 from modelyard.store.shared_clock import SharedClock
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
-from support.postgres import PostgresServer
 from support.s3 import S3Server
 
 HOURS = 3 * repacking.GRACE
-
-
-@pytest.fixture
-def shared(postgres: PostgresServer) -> Iterator[Database]:
-    url = postgres.create(postgres.migrated)
-    database = Database(url)
-    yield database
-    database.close()
-    postgres.drop(url)
 
 
 def jump(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:

@@ -1,7 +1,6 @@
 """A shared database says where its bytes are, and holds those to it who would look elsewhere."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,7 @@ import pytest
 from modelyard.core.errors import Conflict
 from modelyard.store import whereabouts
 from modelyard.store.database import Database
-from support.postgres import PASSWORD, PostgresServer
-
-
-@pytest.fixture
-def shared(postgres: PostgresServer) -> Iterator[Database]:
-    url = postgres.create(postgres.migrated)
-    database = Database(url)
-    yield database
-    database.close()
-    postgres.drop(url)
+from support.postgres import PASSWORD
 
 
 def test_the_first_one_says_and_the_others_are_told(shared: Database, tmp_path: Path) -> None:

@@ -7,14 +7,32 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from modelyard.core.errors import Unavailable
 from modelyard.store import repacking
 from modelyard.store.blobs import BlobStore
+from modelyard.store.bucket import open_bucket
 from support import weights
 from support.fault_proxy import FaultProxy
+from support.s3 import S3Server
 from support.stores import stored
+
+
+@contextmanager
+def a_bucket_server(folder: Path) -> Iterator[S3Server]:
+    """A server of S3 that has the bucket ``yard``, and that this process's variables name meanwhile."""
+    with S3Server(folder / "server") as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in running.variables.items():
+            patch.setenv(name, value)
+        first = folder / "first"
+        first.write_bytes(b"it makes a bucket when something is put into it")
+        open_bucket("s3://yard/first").keep(first, "first")
+        yield running
 
 
 def fill_through_faults(store: BlobStore, proxy: FaultProxy, uploads: int) -> None:

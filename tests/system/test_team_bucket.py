@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from modelyard.store.bucket import open_bucket
+from support.buckets import a_bucket_server
 from support.models import save_mlp
 from support.node import wait_until
 from support.postgres import PASSWORD, PostgresServer
@@ -22,11 +22,7 @@ INPUTS = {"inputs": [{"name": "x", "shape": [1, 64], "datatype": "FP32", "data":
 
 @pytest.fixture
 def bucket(tmp_path: Path) -> Iterator[S3Server]:
-    with S3Server(tmp_path / "s3") as running, pytest.MonkeyPatch.context() as patch:
-        for name, value in running.variables.items():
-            patch.setenv(name, value)
-        (tmp_path / "first").write_bytes(b"it makes a bucket when something is put into it")
-        open_bucket("s3://yard/first").keep(tmp_path / "first", "first")
+    with a_bucket_server(tmp_path / "s3") as running:
         yield running
 
 
