@@ -98,6 +98,10 @@ def _wait(folder: Path, process: "subprocess.Popen[bytes]") -> None:
 def main(parent: int) -> None:
     """Compile what lies in the working folder, while ``parent`` lives."""
     os.nice(19)
+    if hasattr(
+        os, "sched_setaffinity"
+    ):  # always the same processor, so that models have the others undisturbed
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     size = 0
     for path in sorted(Path("lib").glob("python*/site-packages/**/*.py")):
         if os.getppid() != parent:

@@ -11,6 +11,7 @@ from pathlib import Path
 import uv
 
 from modelyard.core.errors import Internal, ModelyardError, RejectedContent, Unavailable
+from modelyard.host.background import Background
 from modelyard.package.sources import Sources
 
 Progress = Callable[[str], None]
@@ -77,10 +78,11 @@ def _run(
     with process:
         try:
             assert process.stderr is not None
-            for line in process.stderr:
-                said.append(line.rstrip())
-                if match := _PROGRESS.match(line.strip()):
-                    progress("d" + match[0][1:])
+            with Background(process.pid):
+                for line in process.stderr:
+                    said.append(line.rstrip())
+                    if match := _PROGRESS.match(line.strip()):
+                        progress("d" + match[0][1:])
             status = process.wait()
         except BaseException:
             process.kill()

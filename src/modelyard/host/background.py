@@ -1,0 +1,101 @@
+"""Work in the background: a process that leaves half of the processors to whatever else computes on this machine.
+
+A low priority alone is not enough. A thread of any priority that finds a processor idle takes it, and who is called
+the moment after waits for it to be given back, finds its caches cold, or, on a processor that shares its core, gets
+half of its speed: what 99 of 100 calls wait for grows with every processor that the background has threads on
+(``bench/environments.py`` has the figures). While nothing else computes the process may have them all.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+_INTERVAL = 0.25  # seconds between two looks
+_LOOKS = 4  # how many quiet looks, one after the other, widen what was narrowed
+_QUIET = 0.05  # processors that others compute with and still leave the machine quiet
+
+
+class Background:
+    """Within the block, the process ``pid`` and what its threads start gives way: it has half of this process's
+    processors while others compute in user space, all of them while none does. Where a system does not tell
+    what computes, or has no affinities, nothing happens; it is no error if the process ends, but it may be
+    waited for only behind the block, for until then its id is nobody else's."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name=f"background {pid}", daemon=True)
+
+    def __enter__(self) -> "Background":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):  # it ended, or no Linux
+            allowed = os.sched_getaffinity(0)
+            if len(allowed) < 2:
+                return
+            half = half_of({cpu: _core(cpu) for cpu in allowed})
+            width = Width()
+            before = _computed(self._pid, allowed)
+            _confine(self._pid, half)
+            while not self._ended.wait(_INTERVAL):
+                now = _computed(self._pid, allowed)
+                narrow = width.after(now - before)
+                before = now
+                _confine(self._pid, half if narrow else allowed)
+
+
+class Width:
+    """Whether the process is to be narrow, look by look: at once when others compute, and wide again only after
+    it was quiet for a second, for calls come in bursts. It begins narrow."""
+
+    def __init__(self) -> None:
+        self._quiet = 0
+
+    def after(self, others: float) -> bool:
+        """``others``: processor seconds that others spent since the look before."""
+        self._quiet = self._quiet + 1 if others <= _QUIET * _INTERVAL else 0
+        return self._quiet < _LOOKS
+
+
+def half_of(cores: Mapping[int, str]) -> set[int]:
+    """Half of the processors, rounded down: whole cores as far as that goes. ``cores`` names the core of each."""
+    first = {core: min(cpu for cpu, of in cores.items() if of == core) for core in cores.values()}
+    in_order = sorted(cores, key=lambda cpu: (first[cores[cpu]], cpu))
+    return set(in_order[(len(in_order) + 1) // 2 :])
+
+
+def _core(cpu: int) -> str:
+    """The processors that share a core with this one, as the kernel lists them; itself alone where it does not."""
+    try:
+        return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+    except OSError:
+        return str(cpu)
+
+
+def _computed(pid: int, cpus: Collection[int]) -> float:
+    """Seconds that these processors have spent in user space on others than ``pid`` and its ended children. What
+    the kernel does for anybody does not count: it writes the files of a build down by itself."""
+    names = {f"cpu{cpu}" for cpu in cpus}
+    ticks = 0
+    with open("/proc/stat") as file:
+        for line in file:
+            name, *fields = line.split()
+            if name in names:
+                ticks += int(fields[0]) + int(fields[1])
+    own = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (ticks - int(own[11]) - int(own[13])) / os.sysconf("SC_CLK_TCK")
+
+
+def _confine(pid: int, cpus: Collection[int]) -> None:
+    """Put every thread of the process on these processors; those that they start later inherit it."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task.name), cpus)
