@@ -9,66 +9,25 @@ import codecs
 import re
 import struct
 import warnings
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
+from modelyard.registry.scan.pickle_stack import (
+    UNKNOWN,
+    Break,
+    Made,
+    PickleStack,
+    Reference,
+    Unknown,
+    Walked,
+)
 from modelyard.registry.scan.source import Forward, LineTooLong, Source
 
 _NAME: Final = 1024 * 1024  # bytes of a global's name
-_MARKS: Final = 200_000  # within each other
 _KEPT: Final = 64 * 1024  # bytes of a text or byte string that is kept
 _NESTED: Final = 16 * 1024 * 1024  # bytes of a byte string that may be a pickle itself
 _NUMBER: Final = re.compile(rb"\s*[+-]?\s*(0[xXoObB])?[0-9a-fA-F_]+\s*")
 _WRAPPER: Final = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 MARKED: Final = frozenset(b"\x00\x01\x02\x03\x04\x05")  # protocols, behind the byte 0x80
-
-
-class Reference(NamedTuple):
-    """A global that is named at ``offset``."""
-
-    module: str
-    name: str
-    offset: int
-
-
-class Unknown(NamedTuple):
-    """A value that is not kept."""
-
-
-class Made:
-    """What a call made; ``by`` is what was called."""
-
-    __slots__ = ("arguments", "by", "state")
-
-    def __init__(self, by: object, arguments: object) -> None:
-        self.by = by
-        self.arguments = arguments
-        self.state: object = None
-
-
-_UNKNOWN: Final = Unknown()
-
-
-@dataclass
-class Walked:
-    """One pickle. ``calls``: how often something was called. ``stopped``: it came to its end; else ``broken`` says
-    why it did not. ``end`` is the byte behind it."""
-
-    references: list[Reference] = field(default_factory=list)
-    hidden: list[tuple[int, str]] = field(default_factory=list)  # names that are computed, extension codes
-    nested: list[tuple[int, bytes]] = field(default_factory=list)
-    built: list[int] = field(default_factory=list)  # where attributes of a global itself are set
-    calls: int = 0
-    opcodes: int = 0
-    stopped: bool = False
-    raw: bool = False  # bytes of arrays lie in it, if it is joblib that reads it
-    bounded: bool = False  # it was not walked to its end: it is too long, or takes too much memory
-    broken: str | None = None
-    end: int = 0
-
-
-class _Break(Exception):
-    """What loading would raise here."""
 
 
 def walk(source: Source, start: int, most: int, *, raw: bool = True) -> Walked:
@@ -87,7 +46,7 @@ def walk(source: Source, start: int, most: int, *, raw: bool = True) -> Walked:
     except MemoryError:
         walked.broken, walked.bounded = "it takes too much memory to be read", True
     except (
-        _Break,
+        Break,
         ValueError,
         OverflowError,
         RecursionError,
@@ -100,16 +59,13 @@ def walk(source: Source, start: int, most: int, *, raw: bool = True) -> Walked:
     return walked
 
 
-class _Machine:
+class _Machine(PickleStack):
     def __init__(self, source: Source, start: int, most: int, raw: bool) -> None:
+        super().__init__()
         self.stream = Forward(source, start)
         self.size = source.size
-        self.walked = Walked()
         self._most = most
         self._joblib = raw
-        self._stack: list[object] = []
-        self._above: list[list[object]] = []
-        self._memo: dict[int, object] = {}
 
     def run(self) -> None:
         walked = self.walked
@@ -118,7 +74,7 @@ class _Machine:
             walked.opcodes += 1
             if walked.opcodes > self._most:
                 walked.bounded = True
-                raise _Break(f"it has more than {self._most:,} opcodes")
+                raise Break(f"it has more than {self._most:,} opcodes")
             code = self.stream.read(1)[0]  # another one behind an array of objects
             if code == 0x2E:  # STOP
                 self._pop()
@@ -126,54 +82,8 @@ class _Machine:
                 return
             handler = handlers.get(code)
             if handler is None:
-                raise _Break(f"{code:#04x} is no opcode")
+                raise Break(f"{code:#04x} is no opcode")
             handler(self)
-
-    # --- the stack
-
-    def _pop(self) -> object:
-        if not self._stack:
-            raise _Break("its opcodes do not fit together")
-        return self._stack.pop()
-
-    def _top(self) -> object:
-        if not self._stack:
-            raise _Break("its opcodes do not fit together")
-        return self._stack[-1]
-
-    def _push(self, value: object) -> None:
-        self._stack.append(value)
-
-    def _unmark(self) -> list[object]:
-        if not self._above:
-            raise _Break("its opcodes do not fit together")
-        items, self._stack = self._stack, self._above.pop()
-        return items
-
-    def mark(self) -> None:
-        if len(self._above) >= _MARKS:
-            self.walked.bounded = True
-            raise _Break(f"it has more than {_MARKS:,} marks within each other")
-        self._above.append(self._stack)
-        self._stack = []
-
-    def pop(self) -> None:
-        if self._stack:
-            self._stack.pop()
-        else:
-            self._unmark()
-
-    def pop_mark(self) -> None:
-        self._unmark()
-
-    def dup(self) -> None:
-        self._push(self._top())
-
-    def unknown(self) -> None:
-        self._push(_UNKNOWN)
-
-    def none(self) -> None:
-        self._push(None)
 
     # --- values
 
@@ -182,7 +92,7 @@ class _Machine:
 
     def pass_bytes(self, width: int) -> None:
         self.stream.read(width)
-        self._push(_UNKNOWN)
+        self._push(UNKNOWN)
 
     def int1(self) -> None:
         self._push(self.stream.read(1)[0])
@@ -196,10 +106,10 @@ class _Machine:
     def long(self, width: int) -> None:
         length = int.from_bytes(self.stream.read(width), "little", signed=width == 4)
         if length < 0:
-            raise _Break("a number has a negative length")
+            raise Break("a number has a negative length")
         if length > _KEPT:
             self._skip(length)
-            self._push(_UNKNOWN)
+            self._push(UNKNOWN)
         else:
             self._push(int.from_bytes(self.stream.read(length), "little", signed=True))
 
@@ -211,7 +121,7 @@ class _Machine:
 
     def float_line(self) -> None:
         float(self.stream.line(_KEPT))
-        self._push(_UNKNOWN)
+        self._push(UNKNOWN)
 
     def _skip(self, length: int) -> None:
         if self.stream.position + length > self.size:
@@ -237,93 +147,39 @@ class _Machine:
     def text(self, width: int) -> None:
         length = self.number(width)
         data = self._data(length)
-        self._push(_UNKNOWN if data is None else data.decode("utf-8", "surrogatepass"))
+        self._push(UNKNOWN if data is None else data.decode("utf-8", "surrogatepass"))
 
     def binary(self, width: int, signed: bool = False) -> None:
         length = int.from_bytes(self.stream.read(width), "little", signed=signed)
         if length < 0:
-            raise _Break("a byte string has a negative length")
+            raise Break("a byte string has a negative length")
         here = self.stream.position
         data = self._data(length)
         if data is not None:
             self._nested(here, data)
-        self._push(_UNKNOWN)
+        self._push(UNKNOWN)
 
     def string(self, width: int) -> None:
         """A string of Python 2, which is a text in Python 3 by an encoding that its reader chooses."""
         length = int.from_bytes(self.stream.read(width), "little", signed=width == 4)
         if length < 0:
-            raise _Break("a string has a negative length")
+            raise Break("a string has a negative length")
         here = self.stream.position
         data = self._data(length)
         if data is not None:
             self._nested(here, data)
-        self._push(_UNKNOWN if data is None else data.decode("latin-1"))
+        self._push(UNKNOWN if data is None else data.decode("latin-1"))
 
     def string_line(self) -> None:
         data = self.stream.line(_KEPT)
         # As pickle.py and _pickle.c do it: without the quotes, whatever white space the line has behind them.
         data = data.rstrip()
         if len(data) < 2 or data[:1] not in (b'"', b"'") or data[-1:] != data[:1]:
-            raise _Break("a string has no quotes")
+            raise Break("a string has no quotes")
         self._push(codecs.escape_decode(data[1:-1])[0].decode("latin-1"))  # type: ignore[attr-defined]
 
     def unicode_line(self) -> None:
         self._push(self.stream.line(_KEPT).decode("raw-unicode-escape"))
-
-    def tuple_of(self, count: int) -> None:
-        if len(self._stack) < count:
-            raise _Break("its opcodes do not fit together")
-        items = tuple(self._stack[len(self._stack) - count :])
-        del self._stack[len(self._stack) - count :]
-        self._push(items)
-
-    def tuple_marked(self) -> None:
-        items = self._unmark()
-        self._push(tuple(items) if len(items) <= 64 else _UNKNOWN)
-
-    def container(self) -> None:
-        """A list, dictionary or set of what lies above the mark."""
-        self._unmark()
-        self._push(_UNKNOWN)
-
-    def items(self) -> None:
-        """What lies above the mark goes into what lies below."""
-        self._unmark()
-        self._top()
-
-    def one(self) -> None:
-        self._pop()
-        self._top()
-
-    def pair(self) -> None:
-        value, key = self._pop(), self._pop()
-        target = self._top()
-        if isinstance(target, dict) and isinstance(key, str) and len(target) < 64:
-            target[key] = value
-
-    def pairs(self) -> None:
-        items = self._unmark()
-        target = self._top()
-        if isinstance(target, dict):
-            for key, value in zip(items[::2], items[1::2], strict=False):
-                if isinstance(key, str) and len(target) < 64:
-                    target[key] = value
-
-    def dictionary(self) -> None:
-        self._push({})
-
-    # --- the memo
-
-    def put(self, index: int) -> None:
-        if index < 0:
-            raise _Break("a negative place of the memo")
-        self._memo[index] = self._top()
-
-    def get(self, index: int) -> None:
-        if index not in self._memo:
-            raise _Break("it takes from the memo what is not there")
-        self._push(self._memo[index])
 
     # --- globals and calls
 
@@ -333,10 +189,10 @@ class _Machine:
             self.walked.references.append(Reference(module, name, offset))
         elif isinstance(module, Unknown | Made) or isinstance(name, Unknown | Made):
             self.walked.hidden.append((offset, "a global whose name is computed"))
-            self._push(_UNKNOWN)
+            self._push(UNKNOWN)
             self.walked.calls += 1
         else:
-            raise _Break("a global has no name")
+            raise Break("a global has no name")
 
     def global_line(self) -> tuple[str, str, int]:
         offset = self.stream.position - 1
@@ -362,7 +218,7 @@ class _Machine:
     def obj(self) -> None:
         items = self._unmark()
         if not items:
-            raise _Break("its opcodes do not fit together")
+            raise Break("its opcodes do not fit together")
         self._call(items[0], tuple(items[1:]))
 
     def reduce(self) -> None:
@@ -376,7 +232,7 @@ class _Machine:
 
     def _call(self, what: object, arguments: object) -> None:
         if isinstance(what, str | int | tuple | dict) and not isinstance(what, Reference):
-            raise _Break("it calls what cannot be called")
+            raise Break("it calls what cannot be called")
         self.walked.calls += 1
         self._push(Made(what, arguments))
 
@@ -384,10 +240,10 @@ class _Machine:
         offset = self.stream.position - 1
         code = int.from_bytes(self.stream.read(width), "little", signed=width == 4)
         if code <= 0:
-            raise _Break(f"there is no extension {code}")
+            raise Break(f"there is no extension {code}")
         self.walked.hidden.append((offset, f"extension {code} of copyreg's registry"))
         self.walked.calls += 1
-        self._push(_UNKNOWN)
+        self._push(UNKNOWN)
 
     def build(self) -> None:
         offset = self.stream.position - 1
@@ -404,13 +260,13 @@ class _Machine:
     def _raw(self, state: object) -> None:
         """Pass over an array that joblib wrote raw behind its wrapper; one of objects is a pickle of its own."""
         if not isinstance(state, dict):
-            raise _Break("an array has no shape")
+            raise Break("an array has no shape")
         shape, dtype = state.get("shape"), state.get("dtype")
         if not isinstance(dtype, Made) or not isinstance(dtype.arguments, tuple) or not dtype.arguments:
-            raise _Break("an array has no type")
+            raise Break("an array has no type")
         kind = dtype.arguments[0]
         if not isinstance(shape, tuple) or not isinstance(kind, str):
-            raise _Break("an array has no shape or type")
+            raise Break("an array has no shape or type")
         kind = kind.lstrip("<>|=")
         if kind[:1] == "O":
             inner = _Machine(self.stream.source, self.stream.position, self._most - self.walked.opcodes, True)  # fmt: skip
@@ -425,7 +281,7 @@ class _Machine:
             size = declared
         for length in shape:
             if not isinstance(length, int) or length < 0:
-                raise _Break("an array has no shape")
+                raise Break("an array has no shape")
             size *= length
         if state.get("numpy_array_alignment_bytes") is not None:
             self._skip(self.stream.read(1)[0])
@@ -445,18 +301,18 @@ class _Machine:
 
     def proto(self) -> None:
         if self.stream.read(1)[0] not in MARKED:
-            raise _Break("its protocol is not known")
+            raise Break("its protocol is not known")
 
     def frame(self) -> None:
         self.stream.read(8)
 
     def persid(self) -> None:
         self.stream.line(_KEPT)
-        self._push(_UNKNOWN)
+        self._push(UNKNOWN)
 
     def binpersid(self) -> None:
         self._pop()
-        self._push(_UNKNOWN)
+        self._push(UNKNOWN)
 
     def nothing(self) -> None:
         pass
@@ -481,7 +337,7 @@ _HANDLERS: Final = {
     0x87: lambda m: m.tuple_of(3), 0x88: _Machine.unknown, 0x89: _Machine.unknown, 0x8A: lambda m: m.long(1),
     0x8B: lambda m: m.long(4), 0x8C: lambda m: m.text(1), 0x8D: lambda m: m.text(8), 0x8E: lambda m: m.binary(8),
     0x8F: _Machine.unknown, 0x90: _Machine.items, 0x91: _Machine.container, 0x92: _Machine.new_ex,
-    0x93: _Machine.stack_global, 0x94: lambda m: m.put(len(m._memo)), 0x95: _Machine.frame,
+    0x93: _Machine.stack_global, 0x94: _Machine.memoize, 0x95: _Machine.frame,
     0x96: lambda m: m.binary(8), 0x98: _Machine.nothing,
 }  # fmt: skip
 
@@ -489,10 +345,10 @@ _HANDLERS: Final = {
 def _integer(line: bytes) -> object:
     """The number of a line. C reads some that Python does not, and no line of text is one."""
     if line in (b"00", b"01"):
-        return _UNKNOWN  # False and True
+        return UNKNOWN  # False and True
     if not _NUMBER.fullmatch(line):
-        raise _Break("a number in it is none")
+        raise Break("a number in it is none")
     try:
-        return int(line, 0) if len(line) < 20 else _UNKNOWN
+        return int(line, 0) if len(line) < 20 else UNKNOWN
     except ValueError:
-        return _UNKNOWN
+        return UNKNOWN

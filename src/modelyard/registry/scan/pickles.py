@@ -6,7 +6,8 @@ A stream that breaks off has carried out what stands before the break, so that i
 import re
 from typing import Final
 
-from modelyard.registry.scan.pickle_machine import MARKED, Walked, walk
+from modelyard.registry.scan.pickle_machine import MARKED, walk
+from modelyard.registry.scan.pickle_stack import Walked
 from modelyard.registry.scan.reach import reach
 from modelyard.registry.scan.source import Bytes
 from modelyard.registry.scan.view import Report, View
