@@ -5,7 +5,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from modelyard.client import deploy_flow, flows, prediction_jobs, pull_flow, push_flow, records
+from modelyard.client import (
+    deploy_flow,
+    flows,
+    prediction_flows,
+    prediction_jobs,
+    pull_flow,
+    push_flow,
+    records,
+)
 from modelyard.client.answers import (
     EndpointInfo,
     EnvironmentInfo,
@@ -207,9 +215,9 @@ class AsyncClient:
         these names goes into ``record``. Raises InvalidInput naming the field, NotFound, Overloaded,
         Deadline.
         """
-        call = flows.CallOptions(timeout, priority, cache)
+        call = prediction_flows.CallOptions(timeout, priority, cache)
         return await self._run(
-            flows.predict(self._session, endpoint, records.merge(record, inputs), raw, call)
+            prediction_flows.predict(self._session, endpoint, records.merge(record, inputs), raw, call)
         )
 
     async def predict_batch(
@@ -224,8 +232,8 @@ class AsyncClient:
         cache: bool = True,
     ) -> list[dict[str, Any] | ModelyardError]:
         """As :meth:`predict` for many records in one request; a bad record's outcome is its error."""
-        call = flows.CallOptions(timeout, priority, cache)
-        return await self._run(flows.predict_batch(self._session, endpoint, batch, raw, call))
+        call = prediction_flows.CallOptions(timeout, priority, cache)
+        return await self._run(prediction_flows.predict_batch(self._session, endpoint, batch, raw, call))
 
     async def predict_stream(
         self,
@@ -241,8 +249,10 @@ class AsyncClient:
         name, as JSON has them); how many there were. A model that does not stream gives one.
 
         Raises Unavailable when the answer breaks off."""
-        call = flows.CallOptions(timeout, priority)
-        return await self._run(flows.predict_stream(self._session, endpoint, dict(record), call, on_piece))
+        call = prediction_flows.CallOptions(timeout, priority)
+        return await self._run(
+            prediction_flows.predict_stream(self._session, endpoint, dict(record), call, on_piece)
+        )
 
     async def submit(
         self,
@@ -298,12 +308,12 @@ class AsyncClient:
     async def wake(self, endpoint: str, *, timeout: float = 600.0) -> None:
         """Have the endpoint's model in memory when this returns. Raises NotFound, and Unavailable when it
         cannot be loaded."""
-        await self._run(flows.wake(self._session, endpoint, timeout))
+        await self._run(prediction_flows.wake(self._session, endpoint, timeout))
 
     async def sleep(self, endpoint: str) -> None:
         """Take the endpoint's model out of memory; the next call wakes it. Raises NotFound, and Conflict when
         it is always kept, or computes."""
-        await self._run(flows.sleep(self._session, endpoint))
+        await self._run(prediction_flows.sleep(self._session, endpoint))
 
     async def logs(self, endpoint: str, *, tail: int = 200) -> str:
         """The last ``tail`` lines that the endpoint's replicas wrote. Raises NotFound."""

@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from modelyard.client import flows, records
+from modelyard.client import prediction_flows, records
 from modelyard.client.answers import decode
-from modelyard.client.flows import CallOptions, Session, part
+from modelyard.client.flows import Session, part
+from modelyard.client.prediction_flows import CallOptions
 from modelyard.client.steps import Flow, Reply
 from modelyard.core.errors import Deadline, ModelyardError
 from modelyard.core.job import PredictionJob
@@ -44,14 +45,14 @@ def submit_batch(
 
 def _submit(session: Session, path: str, body: bytes, priority: int | None) -> Flow[PredictionJob]:
     call = CallOptions(priority=priority, detached=True)
-    reply = yield from flows.infer(session, path, body, call)
+    reply = yield from prediction_flows.infer(session, path, body, call)
     return (yield from job(session, decode(reply.body, _Submitted).id, None))
 
 
 def job(session: Session, id: str, wait: float | None) -> Flow[PredictionJob]:
     """How it stands; with ``wait`` once it has ended, or after so many seconds."""
     query = "" if wait is None else f"?wait={wait:.3f}"
-    reply = yield from flows.infer(session, f"/jobs/{part(id)}{query}", None)
+    reply = yield from prediction_flows.infer(session, f"/jobs/{part(id)}{query}", None)
     return decode(reply.body, PredictionJob)
 
 
@@ -61,12 +62,12 @@ def jobs(
     """The latest, the newest first."""
     asked = {"endpoint": endpoint, "state": state, "limit": limit}
     query = urlencode({name: value for name, value in asked.items() if value is not None})
-    return decode((yield from flows.infer(session, f"/jobs?{query}", None)).body, _Jobs).jobs
+    return decode((yield from prediction_flows.infer(session, f"/jobs?{query}", None)).body, _Jobs).jobs
 
 
 def cancel(session: Session, id: str) -> Flow[PredictionJob]:
     """End it; forget one that has ended."""
-    reply = yield from flows.infer(session, f"/jobs/{part(id)}", None, method="DELETE")
+    reply = yield from prediction_flows.infer(session, f"/jobs/{part(id)}", None, method="DELETE")
     return decode(reply.body, PredictionJob)
 
 
@@ -82,7 +83,7 @@ def result(
         if left <= 0:
             raise Deadline(f"The job {id} did not end within {timeout:g} s; it goes on.")
         found = yield from job(session, id, left)
-    reply: Reply = yield from flows.infer(session, f"/jobs/{part(id)}/result", None)
+    reply: Reply = yield from prediction_flows.infer(session, f"/jobs/{part(id)}/result", None)
     if found.path.endswith("/predict/batch"):
-        return (yield from flows.outcomes(session, found.endpoint, reply, raw))
-    return (yield from flows.outputs(session, found.endpoint, reply, raw))
+        return (yield from prediction_flows.outcomes(session, found.endpoint, reply, raw))
+    return (yield from prediction_flows.outputs(session, found.endpoint, reply, raw))

@@ -5,7 +5,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from modelyard.client import deploy_flow, flows, prediction_jobs, pull_flow, push_flow, records
+from modelyard.client import (
+    deploy_flow,
+    flows,
+    prediction_flows,
+    prediction_jobs,
+    pull_flow,
+    push_flow,
+    records,
+)
 from modelyard.client.access import Access
 from modelyard.client.answers import (
     EndpointInfo,
@@ -207,8 +215,10 @@ class Client:
         these names goes into ``record``. Raises InvalidInput naming the field, NotFound, Overloaded,
         Deadline.
         """
-        call = flows.CallOptions(timeout, priority, cache)
-        return self._run(flows.predict(self._session, endpoint, records.merge(record, inputs), raw, call))
+        call = prediction_flows.CallOptions(timeout, priority, cache)
+        return self._run(
+            prediction_flows.predict(self._session, endpoint, records.merge(record, inputs), raw, call)
+        )
 
     def predict_batch(
         self,
@@ -222,8 +232,8 @@ class Client:
         cache: bool = True,
     ) -> list[dict[str, Any] | ModelyardError]:
         """As :meth:`predict` for many records in one request; a bad record's outcome is its error."""
-        call = flows.CallOptions(timeout, priority, cache)
-        return self._run(flows.predict_batch(self._session, endpoint, batch, raw, call))
+        call = prediction_flows.CallOptions(timeout, priority, cache)
+        return self._run(prediction_flows.predict_batch(self._session, endpoint, batch, raw, call))
 
     def predict_stream(
         self,
@@ -239,8 +249,10 @@ class Client:
         name, as JSON has them); how many there were. A model that does not stream gives one.
 
         Raises Unavailable when the answer breaks off."""
-        call = flows.CallOptions(timeout, priority)
-        return self._run(flows.predict_stream(self._session, endpoint, dict(record), call, on_piece))
+        call = prediction_flows.CallOptions(timeout, priority)
+        return self._run(
+            prediction_flows.predict_stream(self._session, endpoint, dict(record), call, on_piece)
+        )
 
     def submit(
         self,
@@ -296,12 +308,12 @@ class Client:
     def wake(self, endpoint: str, *, timeout: float = 600.0) -> None:
         """Have the endpoint's model in memory when this returns. Raises NotFound, and Unavailable when it
         cannot be loaded."""
-        self._run(flows.wake(self._session, endpoint, timeout))
+        self._run(prediction_flows.wake(self._session, endpoint, timeout))
 
     def sleep(self, endpoint: str) -> None:
         """Take the endpoint's model out of memory; the next call wakes it. Raises NotFound, and Conflict when
         it is always kept, or computes."""
-        self._run(flows.sleep(self._session, endpoint))
+        self._run(prediction_flows.sleep(self._session, endpoint))
 
     def logs(self, endpoint: str, *, tail: int = 200) -> str:
         """The last ``tail`` lines that the endpoint's replicas wrote. Raises NotFound."""
