@@ -5,7 +5,8 @@ the others find it. Then, in turn, four small ONNX models under calls at random 
 four callers in a closed loop: alone, beside a builder that makes the environment of AntiBERTy (PyTorch,
 transformers) again and again out of uv's cache, and beside one whose cache is empty each time, which downloads
 and unpacks as well (left out where no index can be reached). Models, load and builder share all cores. What the
-machine itself allows is measured too: beside one process that only counts, at the kernel's lowest priority.
+machine itself allows is measured too: beside one process that only counts, at the kernel's lowest priority. And
+what a build takes that has the machine to itself.
 """
 
 import contextlib
@@ -46,6 +47,7 @@ _NAMES = {
 }
 KINDS = tuple(_NAMES)
 _RUN = 12.0
+_UNDISTURBED = 40.0
 _X = [0.5] * 64
 
 BUILDER = """
@@ -78,7 +80,8 @@ while True:
 
 
 def seconds(plan: Plan) -> float:
-    return 30 + plan.count(10, 3) * 2 + 60 + plan.repeats * len(KINDS) * (2 * plan.seconds(_RUN, 2.0) + 4)
+    beside = plan.repeats * len(KINDS) * (2 * plan.seconds(_RUN, 2.0) + 4)
+    return 30 + plan.count(10, 3) * 2 + 60 + beside + 2 * plan.seconds(_UNDISTURBED, 5.0)
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -142,7 +145,13 @@ def _beside(plan: Plan, lines: tuple[str, ...]) -> dict[str, Any]:
                     for what, value in (*opened.items(), *closed.items()):
                         told.setdefault(what, []).append(value)
                     told.setdefault("builds", []).extend(builds.seconds)
-    return {"found": found, "left_out": missing}
+    undisturbed: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("warm cache", "empty cache"):
+            with _builder(Path(folder) / "builds", kind, lines) as builds:
+                time.sleep(plan.seconds(_UNDISTURBED, 5.0))
+            undisturbed[kind] = builds.seconds
+    return {"found": found, "left_out": missing, "undisturbed": undisturbed}
 
 
 class _Builds:
@@ -229,6 +238,9 @@ def tables(result: dict[str, Any]) -> list[Table]:
         ("another model with the same, median", f"{median(result['again']):,.1f} ms"),
         ("the longest of them", f"{max(result['again']):,.1f} ms"),
     ]
+    for kind, took in result["beside"]["undisturbed"].items():
+        if took:
+            again.append((f"the large one, nothing beside it, {kind}", f"{median(took):,.1f} s"))
     rows = []
     for kind in KINDS:
         values = [_of(result, kind, what) for what in ("p50", "p99", "rate", "builds")]
