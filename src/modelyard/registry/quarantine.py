@@ -34,6 +34,12 @@ def reason(version: Version, scan: VersionScan) -> str | None:
     return None
 
 
+def let_in_by_trust(version: Version) -> bool:
+    """Whether a version is there, or may be deployed, because somebody said that he trusts it: it may execute what
+    its maker wants. Trust lets in no program (CODE): that needs none."""
+    return version.trusted and version.analysis.adapter not in CODE
+
+
 def settle(versions: Versions, version: Version, scan: VersionScan) -> Version:
     """Put a version into quarantine, or take it out, by what its scan says."""
     why = reason(version, scan)
