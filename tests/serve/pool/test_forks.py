@@ -177,7 +177,7 @@ def sockets(pid: int) -> set[str]:
     found: set[str] = set()
     for each in Path(f"/proc/{pid}/fd").glob("*"):
         with contextlib.suppress(OSError):
-            found.add(os.readlink(each))
+            found.add(str(each.readlink()))
     return {name for name in found if name.startswith("socket:")}
 
 
