@@ -80,6 +80,7 @@ class DeployPipeline:
         self._blobs = blobs
         self._uploads = uploads
         self._versions = versions
+        self._safety = safety
         self._endpoints = endpoints
         self._remotes = remotes
         self._jobs = jobs
@@ -206,7 +207,12 @@ class DeployPipeline:
             # The home that began it is gone, and with it what it had started.
             run.forget("start", "ready", "route")
         with run.stage("start", "Laying out the files") as result:
-            for line in trust.told(version, self._settings(parameters).leave, confined=self._confined):
+            for line in trust.told(
+                version,
+                self._safety.seen(version),
+                self._settings(parameters).leave,
+                confined=self._confined,
+            ):
                 run.warning(line)
             deployment = self._create(run, parameters, version)
             self._reconciler.wake()

@@ -2,12 +2,13 @@
 
 from modelyard.core.deployment import Leave
 from modelyard.core.model import Version
+from modelyard.core.scan import VersionScan
 from modelyard.registry.quarantine import let_in_by_trust
 
 
-def told(version: Version, leave: Leave, *, confined: bool) -> list[str]:
+def told(version: Version, scan: VersionScan, leave: Leave, *, confined: bool) -> list[str]:
     """Sentences; none of a version that needed no trust. ``confined``: the setting ``confine`` is not "off"."""
-    if not let_in_by_trust(version):
+    if not let_in_by_trust(version, scan):
         return []
     name = f"{version.model} version {version.number}"
     lines: list[str] = []
