@@ -74,15 +74,17 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EACCES
 # capabilities(7) that root keeps: those over files, which Landlock holds anyway.
 _KEPT = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4  # CHOWN, DAC_OVERRIDE, FOWNER, FSETID
 
-NO_NETWORK = (
+_NO_NETWORK = (
     "it has no leave to use the network (say network: true in its model.yaml, or deploy it with --network)"
 )
+_NO_NETWORK_BY_TRUST = "it has no leave to use the network (deploy it with --network)"
 NO_FILES = (
     "it may write into its own working folder alone, and read the system, its environment and its own files (deploy "
     "it with --folder /a/folder to let it read one, with --folder /a/folder:rw to let it write there)"
 )
 
 _held: Dict[str, str] = {}
+_by_trust = False
 _packages = False
 
 
@@ -115,12 +117,15 @@ def packages() -> None:
 def enter(asked: Mapping[str, Any], device: str = "cpu") -> Dict[str, str]:
     """Confine this process and all that it will start; what holds, by mechanism.
 
-    ``asked`` has ``required``, ``network`` (whether it may be used), ``read`` and ``write`` (paths). The answer has
-    ``files``, ``modes`` (owners, times and the like of files too), ``network`` and ``signals``; what is not held is
-    not in it, a network that may be used neither.
-    Raises LoadError where not all of it can be held and it is ``required``. May be called again, for less.
+    ``asked`` has ``required``, ``trusted`` (trust let its files in), ``network`` (whether it may be used), ``read`` and
+    ``write`` (paths). The answer has ``files``, ``modes`` (owners, times and the like of files too), ``network`` and
+    ``signals``; what is not held is not in it, a network that may be used neither.
+    Raises LoadError where files or the network cannot be held whole and it is ``required`` or ``trusted``. May be called
+    again, for less.
     """
+    global _by_trust
     held: Dict[str, str] = {}
+    _by_trust = bool(asked.get("trusted"))
     if sys.platform.startswith("linux"):
         libc = ctypes.CDLL(None, use_errno=True)
         libc.syscall.restype = ctypes.c_long
@@ -129,7 +134,9 @@ def enter(asked: Mapping[str, Any], device: str = "cpu") -> Dict[str, str]:
             held["modes"] = "mounts"
         version = _landlock(libc, asked, device)
         if version:
-            held["files"] = "Landlock %d" % version
+            # A mount that is read-only has nothing truncated either.
+            whole = version >= 3 or "modes" in held
+            held["files"] = "Landlock %d%s" % (version, "" if whole else ", all but truncate(2)")
             if version >= 6:
                 held["signals"] = "Landlock %d" % version
         if not network:
@@ -137,46 +144,70 @@ def enter(asked: Mapping[str, Any], device: str = "cpu") -> Dict[str, str]:
                 held["network"] = "seccomp"
             elif version >= 4:
                 held["network"] = "Landlock %d, TCP alone" % version
-    lacking = [
-        name
-        for name in ("files", "network")
-        if name not in held and (name != "network" or not asked["network"])
-    ]
-    if lacking and not asked["required"]:
+    lacking = _lacking(held, bool(asked["network"]))
+    if lacking:
+        if asked["required"] or _by_trust:
+            raise LoadError(_refusal(lacking))
         print("modelyard_executor: this machine cannot hold its %s" % ", ".join(lacking), file=sys.stderr)
-    if asked["required"] and (lacking or "alone" in held.get("network", "")):
-        raise LoadError(
-            "this machine cannot confine it (%s), and the setting confine is 'required'. Files need Landlock (Linux "
-            "5.13, and in its list of security modules), the network seccomp; with confine = 'auto' it runs with "
-            "what there is"
-            % ", ".join(["no way to hold its %s" % name for name in lacking] or ["UDP is not held"])
-        )
     _held.clear()
     _held.update(held)
     return held
+
+
+def _lacking(held: Mapping[str, str], network: bool) -> List[str]:
+    """What of files and the network is not held, or not whole; in words."""
+    lacking: List[str] = []
+    if "files" not in held:
+        lacking.append("files")
+    elif "all but" in held["files"]:
+        lacking.append("files whole (truncate(2) is free)")
+    if not network and "network" not in held:
+        lacking.append("network")
+    elif "alone" in held.get("network", ""):
+        lacking.append("network whole (UDP is free)")
+    return lacking
+
+
+def _refusal(lacking: Iterable[str]) -> str:
+    """Why it is not run here, and what to do."""
+    why, then = (
+        (
+            "a version that was let in by trust runs only where it is confined",
+            "Serve it on such a machine, or save it in a format that cannot execute; whoever runs the platform can set "
+            "confine = 'off', which lets it run with nothing held",
+        )
+        if _by_trust
+        else ("the setting confine is 'required'", "With confine = 'auto' it runs with what there is")
+    )
+    return (
+        "this machine cannot confine it: it cannot hold its %s, and %s. Files need Landlock in the kernel's list of "
+        "security modules (Linux 6.2; where the platform is root 5.13), the network seccomp (x86-64, ARM64 or RISC-V). %s"
+        % (" and ".join(lacking), why, then)
+    )
 
 
 def hint(error: "BaseException | str") -> str:
     """What to do about an error of a model that was refused something, to be put behind it; or nothing."""
     if not _held:
         return ""
+    no_network = _NO_NETWORK_BY_TRUST if _by_trust else _NO_NETWORK
     if isinstance(error, str):
         text = error.lower()
         if "network" in _held and any(sign in text for sign in _RESOLVER):
-            return "; " + NO_NETWORK
+            return "; " + no_network
         if "permission denied" in text or "read-only file system" in text:
-            return "; " + NO_FILES + (", and " + NO_NETWORK if "network" in _held else "")
+            return "; " + NO_FILES + (", and " + no_network if "network" in _held else "")
         return ""
     seen: List[BaseException] = []
     link: Optional[BaseException] = error
     while link is not None and link not in seen and len(seen) < 20:
         seen.append(link)
         if isinstance(link, socket.gaierror) and "network" in _held:
-            return "; " + NO_NETWORK
+            return "; " + no_network
         if isinstance(link, OSError) and link.errno in (errno.EACCES, errno.EROFS):
             if link.filename is not None:
                 return "; " + NO_FILES if "files" in _held else ""
-            return "; " + NO_NETWORK if "network" in _held else ""
+            return "; " + no_network if "network" in _held else ""
         link = link.__cause__ or link.__context__
     return ""
 

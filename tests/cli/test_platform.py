@@ -4,15 +4,18 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from modelyard.host import process
+from support import lesser_kernel
 from support.node import wait_until
 from support.ports import free_port
-from support.shell import Shell
+from support.shell import PROGRAM, Shell
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -173,3 +176,15 @@ def test_the_doctor_finds_nothing_in_a_home_that_was_used(shell: Shell) -> None:
     shell.json("down")
     assert shell.json("doctor")["healthy"] is True
     assert "in order" in shell.run("doctor").stdout
+
+
+def test_the_doctor_says_what_does_not_run_where_nothing_can_be_held(shell: Shell) -> None:
+    lesser = [sys.executable, str(lesser_kernel.__file__), "landlock,seccomp", *PROGRAM[1:], "doctor"]
+    done = subprocess.run(lesser, env=shell.environment, text=True, capture_output=True, timeout=150)
+    assert (
+        "trust let in (--trust-pickle) does not run here: files and the network cannot be held"
+        in done.stdout
+    )
+    whole = shell.json("doctor")["confinement"]
+    if whole["files"] and whole["network"] == "seccomp" and "all but" not in whole["files"]:
+        assert "trust let in" not in shell.run("doctor").stdout

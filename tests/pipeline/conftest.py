@@ -40,6 +40,11 @@ class Yard:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.settings: dict[str, str] = {}  # variables of the programs that are started from now on
+        self.node: tuple[str, ...] = (
+            "-m",
+            "modelyard.serve",
+        )  # the node's command line, behind the interpreter
         (home / "run").mkdir(parents=True)
         (home / "run" / "node.key").write_text("n" * 43)
         (home / "key").write_text("a" * 43)
@@ -50,7 +55,7 @@ class Yard:
         for program in programs:
             address = self.home / "run" / f"{program}.url"
             address.unlink(missing_ok=True)
-            command = ["-c", CONTROL % LEASE] if program == "control" else ["-m", "modelyard.serve"]
+            command = ["-c", CONTROL % LEASE] if program == "control" else [*self.node]
             kept = {name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")}
             with (self.home / f"{program}.log").open("ab") as log:
                 self.processes[program] = subprocess.Popen(
@@ -61,7 +66,8 @@ class Yard:
                         "MODELYARD_CONTROL_PORT": "0",
                         "MODELYARD_NODE_PORT": "0",
                         "MODELYARD_GRPC_PORT": "0",
-                    },
+                    }
+                    | self.settings,
                     stderr=log,
                 )
         for program in programs:

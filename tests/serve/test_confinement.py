@@ -18,6 +18,7 @@ from modelyard.core.routes import Confinement
 from modelyard.core.signature import TensorSpec
 from support.models import function_pool
 from support.node import NodeProcess, wait_until
+from support.old_kernel import interpreter
 
 TEXT = (TensorSpec(name="do", datatype="BYTES", kind="text"),)
 # A model that does what it is told.
@@ -425,28 +426,9 @@ UNABLE = (
 )
 
 
-def old_kernel(tmp_path: Path) -> str:
-    """An interpreter that finds a kernel without Landlock, on a machine whose calls nobody knows."""
-    import sys
-
-    (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "start.py").write_text(
-        UNABLE
-        + "import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
-    )
-    script = tmp_path / "old" / "python"
-    script.write_text(
-        '#!/bin/sh\nn=$#\nfor each in "$@"; do shift; case $each in */modelyard_executor) '
-        f'set -- "$@" {tmp_path}/old/start.py "$each";; *) set -- "$@" "$each";; esac; done\n'
-        f'exec {sys.executable} "$@"\n'
-    )
-    script.chmod(0o755)
-    return str(script)
-
-
 def served_by_old_kernel(tmp_path: Path, confine: str, wait: bool) -> NodeProcess:
     pool = function_pool(tmp_path / "m", HOSTILE, name="hostile", inputs=TEXT, leave=Leave())
-    executor = msgspec.structs.replace(pool.executor, python=old_kernel(tmp_path))
+    executor = msgspec.structs.replace(pool.executor, python=interpreter(tmp_path, UNABLE))
     node = NodeProcess(tmp_path / "home", MODELYARD_CONFINE=confine)
     node.serve(msgspec.structs.replace(pool, executor=executor))
     return node.start(wait=wait)

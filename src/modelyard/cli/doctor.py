@@ -50,6 +50,13 @@ def _confinement(held: Confinement) -> list[str]:
     return [
         *([f"Models are kept here from: {', '.join(kept)}."] if kept else []),
         *([f"This machine cannot keep them from: {', '.join(loose)}."] if loose else []),
+        *(
+            [
+                f"What trust let in (--trust-pickle) does not run here: {' and '.join(lacks)} cannot be held whole."
+            ]
+            if (lacks := held.lacks)
+            else []
+        ),
     ]
 
 

@@ -25,6 +25,7 @@ from modelyard.package.environment import Environments
 from modelyard.pipeline.deploy import KIND, DeployPipeline
 from modelyard.pipeline.fetching import Fetching
 from modelyard.pipeline.runner import Runner
+from modelyard.registry.quarantine import let_in_by_trust
 from modelyard.registry.scan.safety import Safety
 from modelyard.registry.signing import Signing
 from modelyard.store.aliases import Aliases
@@ -141,6 +142,7 @@ class Platform:
             changes=self.changes,
             changed=self.changed,
             signing=self.signing,
+            confined=settings.confine != "off",
             fetching=Fetching(
                 self.home.root.absolute() / "catalog", settings.mirror, self.blobs, self.uploads
             ),
@@ -211,7 +213,8 @@ class Platform:
             with self.changes:  # the janitor tidies up under it
                 self.blobs.lay_out(version.manifest, files)
         python = self.home.environments.absolute() / (deployment.environment or "-") / "bin" / "python"
-        return pool_of(version, deployment, str(python), str(files))
+        by_trust = let_in_by_trust(version, self.safety.seen(version))
+        return pool_of(version, deployment, str(python), str(files), by_trust=by_trust)
 
     def version_folder(self, digest: str) -> Path:
         """Where the files of the version of ``digest`` lie for its executors."""

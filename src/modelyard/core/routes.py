@@ -8,13 +8,15 @@ from modelyard.core.struct import Noun
 
 
 class ExecutorSpec(Noun):
-    """How to start one executor: interpreter of the environment, adapter, folder of the files."""
+    """How to start one executor: interpreter of the environment, adapter, folder of the files. ``trusted``: somebody
+    said that what the files would run may run; ``sandboxed``: that let them in, so it runs only where it is confined."""
 
     python: str
     adapter: str
     files: str
     options: dict[str, object] = {}
     trusted: bool = False
+    sandboxed: bool = False
 
 
 class Pool(Noun):
@@ -118,8 +120,9 @@ class Confinement(Noun):
     @property
     def lacks(self) -> list[str]:
         """What its code should be kept from, and is not or in part."""
+        files = self.files is None or "all but" in self.files
         network = self.network is None or "alone" in self.network
-        return ["files"] * (self.files is None) + ["the network"] * network
+        return ["files"] * files + ["the network"] * network
 
 
 class ReplicaStatus(Noun):

@@ -46,8 +46,8 @@ class Settings(Noun):
     ``environment_grace`` is how long an environment is kept that nothing uses any more; ``python_downloads``
     has uv install a Python that a model asks for and this machine has not got.
     ``version_grace`` is how long a version that was deleted can be restored.
-    ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can,
-    "required" refuses to start what cannot be, "off" not at all.
+    ``confine`` says whether models are kept from files and the network: "auto" as far as this machine can, and what
+    trust let in not at all where it cannot, "required" refuses to start what cannot be, "off" keeps nothing.
     ``project`` is the one that the command line works in, where none is named there.
     ``signatures`` says what becomes of models without a valid file signature: "off" nothing, "told" it is said,
     "required" they are refused; ``signature_keys`` are files of public keys (PEM), separated by commas.

@@ -29,7 +29,7 @@ from modelyard.deploy.reconciler import Reconciler
 from modelyard.deploy.signal import Signal
 from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
-from modelyard.pipeline import options
+from modelyard.pipeline import options, trust
 from modelyard.pipeline.fetching import FETCH, Fetching
 from modelyard.pipeline.parameters import DeployParameters
 from modelyard.pipeline.register import RegisterStage
@@ -71,6 +71,7 @@ class DeployPipeline:
         changes: threading.RLock,
         changed: Signal,
         signing: Signing,
+        confined: bool,
         fetching: Fetching,
         node_url: Callable[[], str | None],
         registered: Callable[[], None] | None = None,
@@ -79,6 +80,7 @@ class DeployPipeline:
         self._blobs = blobs
         self._uploads = uploads
         self._versions = versions
+        self._safety = safety
         self._endpoints = endpoints
         self._remotes = remotes
         self._jobs = jobs
@@ -87,6 +89,7 @@ class DeployPipeline:
         self._reconciler = reconciler
         self._changes = changes
         self._changed = changed
+        self._confined = confined
         self._fetching = fetching
         self._node_url = node_url
         self._register = RegisterStage(
@@ -204,6 +207,13 @@ class DeployPipeline:
             # The home that began it is gone, and with it what it had started.
             run.forget("start", "ready", "route")
         with run.stage("start", "Laying out the files") as result:
+            for line in trust.told(
+                version,
+                self._safety.seen(version),
+                self._settings(parameters).leave,
+                confined=self._confined,
+            ):
+                run.warning(line)
             deployment = self._create(run, parameters, version)
             self._reconciler.wake()
             result |= {"deployment": deployment.id, "message": f"revision {deployment.revision}"}

@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from modelyard.analyze import families
 from modelyard.core.errors import ModelyardError, RejectedContent
 from modelyard.core.model import Version
@@ -32,6 +34,16 @@ def reason(version: Version, scan: VersionScan) -> str | None:
         if bad:
             return f"It {what}, and nobody said that it is trusted: {told(bad, level)}."
     return None
+
+
+def let_in_by_trust(version: Version, scan: VersionScan) -> bool:
+    """Whether it may be deployed only because somebody trusts it: what its files execute is its maker's to say. Files
+    that were not looked at count as such; a program (CODE) needs no trust."""
+    if not version.trusted or version.analysis.adapter in CODE:
+        return False
+    if version.analysis.executes != "no" or any(file.verdict == "unscanned" for file in scan.files):
+        return True
+    return reason(replace(version, trusted=False), scan) is not None
 
 
 def settle(versions: Versions, version: Version, scan: VersionScan) -> Version:

@@ -159,6 +159,51 @@ def test_trust_that_comes_later_is_recorded_and_ends_the_quarantine(
     }
 
 
+CODE = b"def predict(x: float) -> float:\n    return x\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "needed"),
+    [
+        (lambda: {"model.onnx": _onnx()}, False),
+        (lambda: {"model.pkl": _estimator()}, True),
+        (lambda: {"model.onnx": _onnx(), "notes.txt": _estimator()}, True),
+        (lambda: {"model.onnx": _onnx(), "model.yaml": b"requirements: [iniconfig]\n"}, True),
+        (lambda: {"model.py": CODE, "more.pkl": _estimator()}, False),
+    ],
+    ids=["ONNX", "a pickle", "a pickle beside it", "packages beside it", "a program"],
+)
+def test_what_needed_trust_was_let_in_by_it(
+    database: Database,
+    blobs: BlobStore,
+    verdicts: Verdicts,
+    files: Callable[[], dict[str, bytes]],
+    needed: bool,
+) -> None:
+    versions, safety = Versions(database), Safety(blobs, verdicts)
+    manifest = _manifest(blobs, files())
+    if needed:
+        with pytest.raises(NeedsTrust):
+            register(blobs, versions, "m", manifest, trusted=False, safety=safety)
+    version, _ = register(blobs, versions, "m", manifest, trusted=True, safety=safety)
+    assert quarantine.let_in_by_trust(version, safety.seen(version)) is needed
+
+
+def test_trust_counts_where_nothing_has_looked_or_something_is_found_later(
+    database: Database, blobs: BlobStore, verdicts: Verdicts
+) -> None:
+    versions, safety = Versions(database), Safety(blobs, verdicts)
+    manifest = _manifest(blobs, {"model.onnx": _onnx()})
+    version, _ = register(blobs, versions, "m", manifest, trusted=True, safety=safety)
+    assert quarantine.let_in_by_trust(version, Safety(blobs).seen(version))
+    digest = manifest.files[0].sha256
+    known = verdicts.of([digest])[digest][0]
+    verdicts.keep([msgspec.structs.replace(known, verdict="unreadable")])
+    assert quarantine.let_in_by_trust(version, safety.seen(version))
+    distrusted = msgspec.structs.replace(version, trusted=False)
+    assert not quarantine.let_in_by_trust(distrusted, safety.seen(version))
+
+
 def _onnx() -> bytes:
     from onnx import TensorProto, helper
 

@@ -1,5 +1,6 @@
 """Executors that are forked from a process with the packages imported: alike in all but how soon they are there."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -56,6 +57,14 @@ def servers(node: NodeProcess) -> list[int]:
         except OSError:
             continue
     return [pid for pid in found if os.getsid(pid) == pid]
+
+
+def state(pid: int) -> str:
+    """What a process does, as the system says it in a letter; X when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
 
 
 def test_a_forked_executor_is_like_one_that_was_started(tmp_path: Path) -> None:
@@ -146,6 +155,67 @@ def test_a_server_that_does_not_answer_is_done_without(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGSTOP)
         assert waken(node)["how"] == "spawned"
         assert "a fork server is let go of" in node.log()
+
+
+STOPS = """
+import os, signal, sys
+
+server = os.getpid() if "--fork-server" in sys.argv else None
+
+
+def stop():
+    if os.getpid() == server:
+        os.kill(server, signal.SIGSTOP)
+
+
+os.register_at_fork(after_in_parent=stop)
+"""
+
+
+def sockets(pid: int) -> set[str]:
+    """Those that a process holds, by what the system calls them."""
+    found: set[str] = set()
+    for each in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            found.add(str(each.readlink()))
+    return {name for name in found if name.startswith("socket:")}
+
+
+def test_a_fork_that_comes_too_late_has_nothing_of_who_was_started_in_its_place(tmp_path: Path) -> None:
+    """Its server is stopped when it has forked and not said so; the call is answered by another process."""
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=False, symlinks=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "stops.py").write_text(STOPS)
+    code = (
+        "import os, sys\nimport stops\n"
+        "def predict(x: float):\n"
+        "    return {'how': 'forked' if '--fork-server' in sys.argv else 'spawned', 'pid': os.getpid()}\n"
+    )
+    pool = function_pool(tmp_path / "versions" / "m", code, leave=Leave())
+    executor = msgspec.structs.replace(pool.executor, python=str(environment / "bin" / "python"))
+    with NodeProcess(tmp_path / "home").serve(msgspec.structs.replace(pool, executor=executor)) as node:
+        late: set[int] = set()
+        with ThreadPoolExecutor(1) as caller:
+            while not late:
+                waking = caller.submit(waken, node)
+                stopped: set[int] = set()
+                while not waking.done():
+                    stopped |= {pid for pid in servers(node) if state(pid) == "T"}
+                    if stopped:
+                        late |= set(servers(node)) - stopped
+                    time.sleep(0.01)
+                answer = waking.result()
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        assert answer["how"] == "spawned" and node.pids("function") == [answer["pid"]]
+        own = sockets(answer["pid"])
+        assert own
+        others = {int(each.name) for each in Path("/proc").glob("[0-9]*")} - {answer["pid"]}
+        assert [pid for pid in others if own & sockets(pid)] == []
+        wait_until(lambda: all(state(pid) in "ZX" for pid in late), what="the end of the one that was late")
+        assert node.post("/predict", {"x": 1.0})[1]["output"] == answer
 
 
 def test_with_several_threads_it_forks_too(tmp_path: Path) -> None:

@@ -10,15 +10,22 @@ from modelyard.core.routes import ExecutorSpec
 
 Confine = Literal["auto", "required", "off"]
 
+UNHELD = (
+    "modelyard: trust let its files in, and the setting confine is 'off': nothing keeps what they run from files and "
+    "the network"
+)
+
 
 class Bounds(msgspec.Struct, frozen=True):
-    """``required``: it must not run where they cannot be held. ``network``: whether it may use it. ``read`` and
+    """``required``: it must not run where they cannot be held, by the setting; ``trusted``: nor may it by any but
+    "off", for trust let its files in. ``network``: whether it may use it. ``read`` and
     ``write`` are absolute paths, beside what every program needs."""
 
     required: bool
     network: bool
     read: tuple[str, ...]
     write: tuple[str, ...]
+    trusted: bool = False
 
 
 def bounds_of(spec: ExecutorSpec, leave: Leave, folder: Path, confine: Confine) -> Bounds | None:
@@ -33,16 +40,17 @@ def bounds_of(spec: ExecutorSpec, leave: Leave, folder: Path, confine: Confine) 
     for place in leave.folders:
         path = place.removesuffix(":rw")
         (read if path == place else write).append(path)
-    return Bounds(confine == "required", bool(leave.network), tuple(read), tuple(write))
+    return Bounds(confine == "required", bool(leave.network), tuple(read), tuple(write), spec.sandboxed)
 
 
 def around(bounds: Bounds | None) -> Bounds | None:
     """Those of a process from which executors of several models are forked: what lies beside a model's files and
-    beside its working folder is theirs."""
+    beside its working folder is theirs. None of their code runs in it, so it is one for those that are trusted and
+    those that need no trust."""
     if bounds is None:
         return None
     (environment, files, *read), (folder, *write) = bounds.read, bounds.write
     parents = str(Path(files).parent), str(Path(folder).parent)
     return msgspec.structs.replace(
-        bounds, read=(environment, parents[0], *read), write=(parents[1], *write)
+        bounds, read=(environment, parents[0], *read), write=(parents[1], *write), trusted=False
     )

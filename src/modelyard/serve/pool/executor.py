@@ -39,6 +39,32 @@ def command(python: str, sockets: Sequence[int] = (), groups: Sequence[int] = ()
     return [*line, "--join", *map(str, groups)] if groups else line
 
 
+class _Line:
+    """The two pairs of sockets between the node and one process that may become an executor."""
+
+    def __init__(self) -> None:
+        self.ours, their_own = socket.socketpair()
+        self.side, their_side = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._theirs = (their_own, their_side)
+
+    @property
+    def theirs(self) -> tuple[int, int]:
+        """The descriptors that the process is given."""
+        own, side = self._theirs
+        return own.fileno(), side.fileno()
+
+    def close_theirs(self) -> None:
+        """Close them in the node: the process has its own."""
+        for each in self._theirs:
+            each.close()
+
+    def close(self) -> None:
+        """Close all of them here, so that whoever has the other ends hears that nobody is there."""
+        self.close_theirs()
+        self.ours.close()
+        self.side.close()
+
+
 class ExecutorProcess:
     """One executor. Call :meth:`start`; once it has said HELLO, batches go through its ``channel``, which tells
     of it by ``events``. ``on_output`` gets what it prints, ``on_exit``, exactly once and last, a sentence on how
@@ -94,22 +120,24 @@ class ExecutorProcess:
     async def start(self) -> None:
         """Spawn the process and tell it what to load. Raises OSError when it cannot be spawned."""
         loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
-        side, their_side = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sockets = (theirs.fileno(), their_side.fileno())
+        line = _Line()
         groups: tuple[int, ...] = ()
         try:
             groups = self._limits.open()
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._forks is not None:
                 self._process = await self._forks.fork(
-                    self._key, self._folder, Descriptors(sockets, groups)
+                    self._key, self._folder, Descriptors(line.theirs, groups)
                 )
             if self._process is None:
+                # A server that did not answer in time may have forked all the same, and that process has the ends
+                # that the server was sent: it finds nobody at the others, and ends.
+                line.close()
+                line = _Line()
                 # Spawning takes a millisecond; asyncio's own subprocess would reap it behind our back.
                 self._process = subprocess.Popen(  # noqa: ASYNC220
-                    command(self._spec.python, sockets, groups),
-                    pass_fds=sockets + groups,
+                    command(self._spec.python, line.theirs, groups),
+                    pass_fds=line.theirs + groups,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
@@ -118,21 +146,18 @@ class ExecutorProcess:
                     start_new_session=True,
                 )
         except BaseException:
-            ours.close()
-            side.close()
+            line.close()
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
         finally:
-            theirs.close()
-            their_side.close()
+            line.close_theirs()
             for group in groups:
                 os.close(group)
         offspring.started(self._process.pid)
         try:
             ended = os.pidfd_open(self._process.pid)
         except OSError:
-            ours.close()
-            side.close()
+            line.close()
             self.kill()
             self._process.wait()
             offspring.ended(self._process.pid)
@@ -142,7 +167,7 @@ class ExecutorProcess:
         pipe, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(output), self._process.stdout
         )
-        await self.channel.open(self._process.pid, ours, side)
+        await self.channel.open(self._process.pid, line.ours, line.side)
         self._watcher = loop.create_task(
             self._watch(output, pipe, ended), name=f"watch executor {self.pid}"
         )

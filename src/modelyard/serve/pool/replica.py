@@ -15,7 +15,7 @@ from modelyard.policy.placement import Seat
 from modelyard.policy.work import BULK, Measure
 from modelyard.serve.call import Answer, Result
 from modelyard.serve.pool.batch import Batch
-from modelyard.serve.pool.bounds import bounds_of
+from modelyard.serve.pool.bounds import UNHELD, bounds_of
 from modelyard.serve.pool.channel import Events
 from modelyard.serve.pool.executor import ExecutorProcess
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
@@ -176,6 +176,8 @@ class Replica:
         if lacks is not None:
             self._failed = Failed("resources", lacks, lacks)
             return lacks
+        if spec.executor.sandboxed and self._pool.confine == "off":
+            self._pool.log.note(self.id, UNHELD)
         limits = Limits(self.id, spec.resources.memory)
         self._limits = limits
         self._executor = ExecutorProcess(
