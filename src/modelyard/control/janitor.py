@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from modelyard.core.errors import NotFound, Unavailable
+from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.struct import Noun
 from modelyard.policy.tiers import evictions, tier
 
@@ -207,10 +207,16 @@ class Janitor:
             where = tier(
                 used=row.used, now=time.time(), size=row.size, cold_after=platform.settings.cold_after
             )
+            if self._stop.is_set():
+                break
             if row.whole and where == "cold":
-                with contextlib.suppress(NotFound):  # collected meanwhile
+                try:
                     cooled = platform.blobs.cool(row.digest.hex())
-                    count += cooled is not None and not cooled.whole
+                except (Conflict, Unavailable) as error:
+                    # A disk without room for a pack is no reason to remove nothing.
+                    _log.warning("what is cold stays as it is for now: %s", error.message)
+                    break
+                count += cooled is not None and not cooled.whole
         return count
 
     def _evict(self) -> int:

@@ -8,10 +8,11 @@ from modelyard.core.errors import Internal, NotFound
 from modelyard.core.struct import Noun
 from modelyard.store.assembly import Damaged
 from modelyard.store.blob_reader import key_of
+from modelyard.store.blob_rows import BlobRow
 from modelyard.store.blobs import BlobStore
 from modelyard.store.mending import Mending
 from modelyard.store.pack import Index, Kept, read_index
-from modelyard.store.pieces import BlobRow, Pieces
+from modelyard.store.pieces import Pieces
 
 
 class Trouble(Noun):
