@@ -19,7 +19,8 @@ class Scrubber:
     """Reads what nobody has read for ``scrub_after`` seconds, ``scrub_rate`` bytes a second.
 
     Of the homes that share a database the eldest does it whose control plane lives: two would read twice as fast as was
-    said, and when one takes over from another both may for a moment, which harms nothing.
+    said, and when one takes over from another both may for a moment, which harms nothing. Each mends what its own cache
+    has a copy of.
     """
 
     EVERY = 3600.0  # seconds, when everything was read lately
@@ -41,13 +42,15 @@ class Scrubber:
         self._stop.set()
 
     def turn(self) -> int:
-        """Read some of what is due; how many blobs that were. Raises Unavailable, Stopped."""
+        """Read some of what is due, or put right what others found; how many blobs that were. Raises Unavailable,
+        Stopped."""
         platform = self._platform
-        if not self._is_ours():
-            return 0
         pace = Pace(float(platform.settings.scrub_rate), self._stop.wait)
         scrub = Scrub(platform.blobs, platform.pieces, platform.checks, pace=pace, now=platform.clock)
-        found = scrub.run(platform.settings.scrub_after, may=self._is_ours)
+        found = {}
+        if self._is_ours():
+            found = scrub.run(platform.settings.scrub_after, may=self._is_ours)
+        found = found or scrub.mend()
         for sha256, trouble in found.items():
             if trouble is not None:
                 told = {"sha256": sha256, "place": trouble.place, "repaired": trouble.repaired}

@@ -58,6 +58,12 @@ class Checks:
                 for digest, since, told in session.execute(_ages)
             ]
 
+    def wrong(self) -> builtins.list[str]:
+        """The digests of those that were not in order when they were last compared."""
+        query = select(blob_checks.c.digest).where(blob_checks.c.trouble_json.is_not(None))
+        with self._database.session() as session:
+            return [bytes(digest).hex() for digest in session.execute(query).scalars()]
+
     def note(self, found: Mapping[str, Trouble | None], now: float) -> None:
         """These blobs were read and compared now. What is wrong, and what is right again, is written into the audit
         for each model whose it is: once, not again while it stays so."""

@@ -1,7 +1,7 @@
 """Reads blobs again that nobody has read for long, slowly: a flipped bit is found while there is another copy."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from modelyard.core.errors import NotFound
@@ -63,13 +63,26 @@ class Scrub:
         Cut off at any instant it goes on where it was, but for the last tens of megabytes. Raises Unavailable, Stopped.
         """
         due = self._checks.due(self._now() - older, AT_ONCE)
-        check = Check(self._blobs, self._pieces, deep=True, repair=True, read=self._pace)
         rebuild(self._blobs, self._pieces, due)
+        return self._read(due, may)
+
+    def mend(self) -> dict[str, Trouble | None]:
+        """Put right what somebody has found to be wrong and the cache of this machine has a copy of: whoever found it
+        may have none. Those that are right now. Raises Unavailable, Stopped."""
+        here = [each for each in self._checks.wrong() if self._blobs.cache.path(each).is_file()]
+        return {
+            sha256: trouble
+            for sha256, trouble in self._read(here, lambda: True).items()
+            if trouble is None or trouble.repaired
+        }
+
+    def _read(self, digests: Sequence[str], may: Callable[[], bool]) -> dict[str, Trouble | None]:
+        check = Check(self._blobs, self._pieces, deep=True, repair=True, read=self._pace)
         done: dict[str, Trouble | None] = {}
         new: dict[str, Trouble | None] = {}
         read = 0
         try:
-            for sha256 in due:
+            for sha256 in digests:
                 if not may():
                     break
                 size = self._size(sha256)
