@@ -22,7 +22,8 @@ def test_the_store_is_told_checked_and_collected(shell: Shell, tmp_path: Path) -
     shell.json("deploy", str(model))
     (one,) = shell.json("store", "usage")["models"]
     assert (one["model"], one["logical"], one["shared"]) == ("m", model.stat().st_size, 0)
-    assert "are kept as" in shell.run("store", "usage").stdout
+    used = shell.run("store", "usage").stdout
+    assert "are kept as" in used and "Read and compared within the last 30 days: 100%." in used
     assert "1 of 1 blobs" in shell.run("store", "verify", "--deep").stdout
     assert "removed or packed anew" in shell.run("store", "collect").stdout
     assert shell.json("store", "collect")["blobs"] == 0
@@ -35,6 +36,7 @@ def test_the_store_is_told_checked_and_collected(shell: Shell, tmp_path: Path) -
     told = shell.run("store", "verify", "--deep", "--json")
     assert told.returncode == 1
     assert json.loads(told.stdout)["troubles"][0]["used_by"] == ["m/1/m.onnx"]
+    assert "damaged: m/1/m.onnx" in shell.run("store", "usage").stdout
 
 
 def test_a_sibling_that_is_kept_as_pieces_is_served_again_after_all_is_removed(

@@ -3,7 +3,10 @@
 import time
 from typing import Any
 
+import msgspec
+
 from modelyard.control import janitor
+from modelyard.store.shared_clock import SharedClock
 from support import weights
 from support.node import wait_until
 from support.stores import damage, put
@@ -87,3 +90,45 @@ def test_what_nobody_used_for_long_is_kept_smaller(client: Any, monkeypatch: Any
     assert platform.janitor.collect(settle=True).cooled == 1  # the base; the other has only pieces
     assert client.get("/api/v1/store").json()["stored"] < 0.9 * before
     assert client.post("/api/v1/store/verify", json={"deep": True}).json()["troubles"] == []
+
+
+def _in_a_month(platform: Any, monkeypatch: Any) -> None:
+    """All that came is due, and is read at once."""
+    platform.settings = msgspec.structs.replace(platform.settings, scrub_rate="1GB")
+    later = time.time() + platform.settings.scrub_after + 60
+    monkeypatch.setattr(SharedClock, "__call__", lambda clock: later)
+
+
+def test_what_was_read_again_and_what_is_wrong_since_is_told(client: Any, monkeypatch: Any) -> None:
+    platform = _versions(client)
+    client.post("/api/v1/store/collect", json={})
+    before = client.get("/api/v1/store").json()
+    assert before["checked"]["bytes"] == before["logical"]
+    digest = platform.versions.get("base", 1).manifest.files[0].sha256
+    damage(platform.blobs.path(digest), 3_000_000)
+    _in_a_month(platform, monkeypatch)
+    assert client.get("/api/v1/store").json()["checked"]["bytes"] == 0
+    assert platform.janitor.scrubber.turn() == 2
+    assert platform.janitor.scrubber.turn() == 0
+    told = client.get("/api/v1/store").json()["checked"]
+    assert (told["bytes"], told["within"]) == (before["logical"], platform.settings.scrub_after)
+    assert {name for each in told["troubles"] for name in each["used_by"]} == {
+        "base/1/model.safetensors",
+        "tuned/1/model.safetensors",
+    }
+    entries = client.get("/api/v1/audit").json()
+    assert {each["subject"] for each in entries if each["what"] == "blob.damaged"} == {"base/1", "tuned/1"}
+    damage(platform.blobs.path(digest), 3_000_000)  # the bit as it was
+    assert client.post("/api/v1/store/verify", json={"deep": True}).json()["troubles"] == []
+    assert client.get("/api/v1/store").json()["checked"]["troubles"] == []
+
+
+def test_only_the_eldest_home_that_lives_reads_again(client: Any, monkeypatch: Any) -> None:
+    platform = _versions(client)
+    _in_a_month(platform, monkeypatch)
+    alone = platform.id is None  # in a database of its own
+    with monkeypatch.context() as patch:
+        patch.setattr(platform.homes, "eldest", lambda: "another")
+        assert platform.janitor.scrubber.turn() == (2 if alone else 0)
+    assert alone or platform.homes.eldest() == platform.id
+    assert platform.janitor.scrubber.turn() == (0 if alone else 2)

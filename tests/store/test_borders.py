@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelyard.store.borders import PART, Source, cut, outside
+from modelyard.store.borders import PART, FileSource, cut, outside
 from support import weights
 
 WHOLE = weights.tensors(1)
@@ -21,7 +21,7 @@ FORMATS = {
 def pieces(path: Path, told: list[tuple[int, int]] | None = None) -> list[bytes]:
     """The bytes between the borders; together they are the file."""
     data = path.read_bytes()
-    with Source(path) as source:
+    with FileSource(path) as source:
         places = list(cut(source, told or ()))
     assert all(0 < length <= 16 * 1024 * 1024 for _, length in places)
     found = [data[offset : offset + length] for offset, length in places]
@@ -52,7 +52,7 @@ def test_tensors_outside_of_an_onnx_model_are_told_by_it(tmp_path: Path) -> None
     model, data = weights.onnx_outside(WHOLE, "model.data")
     (tmp_path / "m").write_bytes(model)
     (tmp_path / "d").write_bytes(data)
-    with Source(tmp_path / "m") as source:
+    with FileSource(tmp_path / "m") as source:
         told = [
             (offset, length) for location, offset, length in outside(source) if location == "model.data"
         ]

@@ -214,14 +214,17 @@ def test_a_home_is_gone_when_it_has_said_nothing_for_too_long(team: Team) -> Non
     b = team.homes["b"]
     team.go_on(30, "b")
     assert b.gone() == set()
+    assert b.eldest() == "a"
     team.go_on(1, "b")
     assert b.gone() == {"a"}
+    assert b.eldest() == "b"
     assert [(home.id, home.url, home.gone) for home in b.list()] == [
         ("a", "http://a", True),
         ("b", "http://b", False),
     ]
     team.go_on(5, "a", "b")
     assert b.gone() == set()
+    assert b.eldest() == "a"
 
 
 def test_nobody_is_gone_because_the_database_was_away_or_because_one_has_just_started(team: Team) -> None:

@@ -35,3 +35,13 @@ def damage(path: Path, place: int) -> None:
         byte = file.read(1)[0]
         file.seek(place)
         file.write(bytes([byte ^ 1]))
+
+
+def spoil(blobs: BlobStore, key: str, offset: int) -> None:
+    """Flip a bit of an object, wherever it lies."""
+    data = bytearray(blobs.place.read(key, 0, blobs.place.size(key)))
+    data[offset] ^= 1
+    place = blobs.incoming()
+    place.write_bytes(data)
+    blobs.place.keep(place, key)
+    place.unlink(missing_ok=True)

@@ -1,10 +1,11 @@
 """What ``modelyard store`` does."""
 
 import sys
+import time
 
 from modelyard.cli.common import client
 from modelyard.cli.output import print_json, print_table, say
-from modelyard.client.answers import StoreReport
+from modelyard.client.answers import StoreInfo, StoreReport, StoreTrouble
 from modelyard.core.units import format_bytes
 
 
@@ -32,6 +33,9 @@ def usage(*, as_json: bool) -> None:
     )
     if told.cached:
         print(f"The cache has {format_bytes(told.cached)}, which can be made again.")
+    print(_freshness(told))
+    for each in told.checked.troubles:
+        print(_trouble(each))
 
 
 def verify(*, deep: bool, repair: bool, as_json: bool) -> bool:
@@ -43,14 +47,33 @@ def verify(*, deep: bool, repair: bool, as_json: bool) -> bool:
         print_json(told)
     else:
         for each in told.troubles:
-            state = "repaired" if each.repaired else each.kind
-            print(
-                f"{state}: {', '.join(each.used_by)}: {each.message} ({each.sha256[:16]} in {each.place})"
-            )
+            print(_trouble(each))
         how = "read and compared" if deep else "there, of the right size"
         right = told.blobs - sum(not each.repaired for each in told.troubles)
         print(f"{right} of {told.blobs} blobs ({format_bytes(told.bytes)}) are {how}.")
     return all(each.repaired for each in told.troubles)
+
+
+def _freshness(told: StoreInfo) -> str:
+    checked = told.checked
+    if not checked.within:
+        return "Nothing is read again by itself (scrub_after is 0)."
+    share = checked.bytes / told.logical if told.logical else 1.0
+    # Rounded down: what is not all is not told as if it were.
+    text = f"Read and compared within the last {_days(checked.within)}: {int(100 * share)}%"
+    if checked.oldest is not None and share < 1:
+        text += f", the last of it {_days(time.time() - checked.oldest)} ago"
+    return f"{text}."
+
+
+def _days(seconds: float) -> str:
+    days = seconds / 86400
+    return f"{days:.0f} days" if days >= 2 else f"{seconds / 3600:.0f} hours"
+
+
+def _trouble(told: StoreTrouble) -> str:
+    state = "repaired" if told.repaired else told.kind
+    return f"{state}: {', '.join(told.used_by)}: {told.message} ({told.sha256[:16]} in {told.place})"
 
 
 def _progress(report: StoreReport) -> None:

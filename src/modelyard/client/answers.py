@@ -137,17 +137,6 @@ class ModelBytes(Answer, frozen=True):
     shared: int
 
 
-class StoreInfo(Answer, frozen=True):
-    """What all models take: bytes of their files, as they are kept at ``place``, and of the cache."""
-
-    models: tuple[ModelBytes, ...]
-    logical: int
-    stored: int
-    cached: int
-    packs: int = 0
-    place: str = ""
-
-
 class StoreTrouble(Answer, frozen=True):
     """A blob that is not in order, and the files (``model/version/path``) that it is."""
 
@@ -157,6 +146,29 @@ class StoreTrouble(Answer, frozen=True):
     message: str
     repaired: bool
     used_by: tuple[str, ...] = ()
+
+
+class StoreFreshness(Answer, frozen=True):
+    """Bytes of files that were read and compared within ``within`` seconds (0: nothing is read again), when the one of
+    longest ago was, and what was wrong then and is still."""
+
+    within: float = 0.0
+    bytes: int = 0
+    oldest: float | None = None
+    troubles: tuple[StoreTrouble, ...] = ()
+
+
+class StoreInfo(Answer, frozen=True):
+    """What all models take: bytes of their files, as they are kept at ``place``, and of the cache; how far reading them
+    again is."""
+
+    models: tuple[ModelBytes, ...]
+    logical: int
+    stored: int
+    cached: int
+    packs: int = 0
+    place: str = ""
+    checked: StoreFreshness = StoreFreshness()
 
 
 class StoreReport(Answer, frozen=True):

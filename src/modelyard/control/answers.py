@@ -12,6 +12,7 @@ from modelyard.core.routes import EndpointTraffic, Footprint, MemoryStatus, Remo
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
 from modelyard.store.homes import HomeEntry
+from modelyard.store.usage import StoreUsage
 
 EndpointState = Literal["starting", "ready", "asleep", "waking", "updating", "failing", "failed", "unknown"]
 
@@ -182,6 +183,23 @@ class StoreTrouble(Noun):
     message: str
     repaired: bool
     used_by: tuple[str, ...]
+
+
+class StoreFreshness(Noun):
+    """How many bytes of the files of all models were read and compared, here or on their way in, within ``within`` seconds
+    (0: nothing is read again), when the one of longest ago was (None: there are none), and what was wrong then and is
+    still."""
+
+    within: float
+    bytes: int
+    oldest: float | None
+    troubles: tuple[StoreTrouble, ...]
+
+
+class StoreAnswer(StoreUsage):
+    """What all models take, and how far reading them again is."""
+
+    checked: StoreFreshness
 
 
 class StoreChecked(Noun):

@@ -31,6 +31,7 @@ from modelyard.registry.signing import Signing
 from modelyard.store.aliases import Aliases
 from modelyard.store.audit import Audit
 from modelyard.store.cards import Cards
+from modelyard.store.checks import Checks
 from modelyard.store.database import open_database
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.facets import Facets
@@ -93,6 +94,7 @@ class Platform:
         self.projects = Projects(self.database)
         self.keys = Keys(self.database)
         self.admission = Admission(self.key, self.keys, self.projects)
+        self.checks = Checks(self.database, self.versions, self.audit)
         self.pieces = Pieces(self.database, self.clock)
         try:
             self.blobs = open_blobs(settings, self.home, self.database, self.pieces)

@@ -42,7 +42,8 @@ class Settings(Noun):
     ``blobs`` is a bucket (``s3://bucket/prefix``, ``gs://…``, ``az://…``) for the bytes of models, of which then only
     a cache is in the home; ``blob_cache`` is what that cache may take (bytes, or a size), in a home without a bucket
     the files put together of pieces. ``cold_after`` is after how long without use a model's bytes are kept as small
-    as they get (0: never).
+    as they get (0: never). ``scrub_after`` is after how long the bytes of all models are read and compared again
+    (0: never), ``scrub_rate`` how many of them a second (bytes, or a size).
     ``environment_grace`` is how long an environment is kept that nothing uses any more; ``python_downloads``
     has uv install a Python that a model asks for and this machine has not got.
     ``version_grace`` is how long a version that was deleted can be restored.
@@ -86,6 +87,8 @@ class Settings(Noun):
     blobs: str | None = None
     blob_cache: int | str = 64 * 1024**3
     cold_after: Annotated[float, msgspec.Meta(ge=0)] = 30 * 24 * 3600.0
+    scrub_after: Annotated[float, msgspec.Meta(ge=0)] = 30 * 24 * 3600.0
+    scrub_rate: int | str = 8 * 1024**2
     environment_grace: Annotated[float, msgspec.Meta(ge=0)] = 24 * 3600.0
     version_grace: Annotated[float, msgspec.Meta(ge=0)] = 7 * 24 * 3600.0
     python_downloads: bool = False
@@ -105,9 +108,13 @@ class Settings(Noun):
                 raise ValueError(error.message) from None
         try:
             cache = parse_bytes(str(self.blob_cache), field="blob_cache")
+            rate = parse_bytes(str(self.scrub_rate), field="scrub_rate")
         except InvalidInput as error:
             raise ValueError(error.message) from None
+        if rate < 1:
+            raise ValueError("scrub_rate is no bytes a second; to read nothing again, set scrub_after to 0")
         msgspec.structs.force_setattr(self, "blob_cache", cache)
+        msgspec.structs.force_setattr(self, "scrub_rate", rate)
         if self.clamav is not None and not re.fullmatch(r"unix:/.+|tcp:[^:/]+:\d{1,5}", self.clamav):
             raise ValueError(f"clamav is {self.clamav!r}; write unix:/PATH or tcp:HOST:PORT")
         if self.clamav_required and self.clamav is None:

@@ -10,11 +10,12 @@ from typing import Final, TypeVar
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.manifest import check_digest
 from modelyard.store.assembly import Assembly, Damaged
+from modelyard.store.blob_rows import BlobRow
 from modelyard.store.cache import Cache
 from modelyard.store.incoming import Incoming
 from modelyard.store.mending import Mending
 from modelyard.store.pack import Kept
-from modelyard.store.pieces import BlobRow, Pieces
+from modelyard.store.pieces import Pieces
 from modelyard.store.place import Place
 
 CHUNK: Final = 1024 * 1024

@@ -27,6 +27,7 @@ from modelyard.store.assembly import Damaged
 from modelyard.store.blob_files import BlobFiles
 from modelyard.store.blob_reader import CHUNK, BlobReader, is_file_of, key_of, sha256_of
 from modelyard.store.blob_writer import BlobWriter, FileDigest
+from modelyard.store.cooling import Cooling
 from modelyard.store.durable import disk_error, make_folder, sync_file
 from modelyard.store.gathering import gather
 from modelyard.store.layout import lay_out
@@ -230,14 +231,15 @@ class BlobStore(BlobReader):
 
     def cool(self, sha256: str) -> Settled | None:
         """Keep a whole blob as small as it gets: for what is used seldom, since it has to be put together then. None
-        for what is not whole, or laid out for somebody now. Raises NotFound, Damaged, Unavailable."""
+        for what is not whole, damaged, or laid out for somebody now. Raises Conflict, Unavailable."""
         row = None if self.pieces is None else self.pieces.blob(bytes.fromhex(sha256))
-        if row is None or not row.whole or self._settling is None or self.pieces is None:
+        if row is None or not row.whole or self.pieces is None:
             return None
-        path = self.path(sha256)
-        if path.stat().st_nlink > 1:
-            return None
-        cooled = self._settling.cool(sha256, path, row.pack)
+        laid_out = self.cache.path(sha256) if self.remote else self._whole(sha256)
+        with suppress(FileNotFoundError):
+            if laid_out.stat().st_nlink > 1:
+                return None
+        cooled = Cooling(self.place, self.pieces, self._incoming.place).cool(row)
         if cooled is None:
             return None  # what is damaged is not made to look new
         if cooled.whole:

@@ -1,17 +1,21 @@
 """Is everything in the store what it should be? Some blobs at a time, so that whoever asks sees how far it is."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from modelyard.core.errors import Internal, NotFound
 from modelyard.core.struct import Noun
 from modelyard.store.assembly import Damaged
 from modelyard.store.blob_reader import key_of
+from modelyard.store.blob_rows import BlobRow
 from modelyard.store.blobs import BlobStore
 from modelyard.store.mending import Mending
 from modelyard.store.pack import Index, Kept, read_index
-from modelyard.store.pieces import BlobRow, Pieces
+from modelyard.store.pieces import Pieces
+
+_RANGE: Final = 8 * 1024 * 1024  # bytes of a whole blob that are asked for at once
 
 
 class Trouble(Noun):
@@ -34,7 +38,8 @@ class Checked(Noun):
 
 
 class Check:
-    """Of one store with its rows. ``deep`` reads every byte; ``repair`` puts right what can be."""
+    """Of one store with its rows. ``deep`` reads every byte; ``repair`` puts right what can be. ``read`` is told how many
+    bytes were read, and may take its time."""
 
     def __init__(
         self,
@@ -43,8 +48,10 @@ class Check:
         *,
         deep: bool,
         repair: bool,
+        read: Callable[[int], None] = lambda count: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._read = read
         self._blobs = blobs
         self._pieces = pieces
         self._deep = deep
@@ -64,14 +71,19 @@ class Check:
         for sha256 in sorted(each for each in sizes if each > after):
             if count and self._clock() >= ends:
                 return Checked(blobs=count, bytes=total, troubles=tuple(troubles), last=after)
-            trouble = self._blob(sha256, sizes[sha256])
+            trouble = self.blob(sha256, sizes[sha256])
             if trouble is not None:
-                self._sizes.clear()  # what was just packed anew is looked for where it is now
-                trouble = self._blob(sha256, sizes[sha256])
-            if trouble is not None:
-                troubles.append(self._mended(trouble, sizes[sha256]) if self._repair else trouble)
+                troubles.append(trouble)
             count, total, after = count + 1, total + sizes[sha256], sha256
         return Checked(blobs=count, bytes=total, troubles=tuple(troubles))
+
+    def blob(self, sha256: str, size: int) -> Trouble | None:
+        """What is, or was, wrong with one blob of so many bytes; None for one that is in order."""
+        trouble = self._blob(sha256, size)
+        if trouble is not None:
+            self._sizes.clear()  # what was just packed anew is looked for where it is now
+            trouble = self._blob(sha256, size)
+        return trouble if trouble is None or not self._repair else self._mended(trouble, size)
 
     def _blob(self, sha256: str, size: int) -> Trouble | None:
         try:
@@ -93,11 +105,23 @@ class Check:
             return Trouble(
                 kind="damaged", sha256=sha256, place=key, message=f"It has {self._size(key)} bytes instead of {size}."
             )  # fmt: skip
-        if self._deep and not self._blobs.verify(sha256):
+        if self._deep and not self._whole(sha256, key, size):
             return Trouble(
                 kind="damaged", sha256=sha256, place=key, message="Its bytes are not those of its digest."
             )
         return None
+
+    def _whole(self, sha256: str, key: str, size: int) -> bool:
+        """In ranges: whoever takes his time between them keeps no request waiting."""
+        hashed = hashlib.sha256()
+        try:
+            for start in range(0, size, _RANGE):
+                data = self._blobs.place.read(key, start, min(_RANGE, size - start))
+                hashed.update(data)
+                self._read(len(data))
+        except FileNotFoundError:
+            return False
+        return hashed.hexdigest() == sha256
 
     def _composition(self, sha256: str, row: BlobRow, size: int) -> Trouble | None:
         composition = self._pieces.composition(row.digest)
@@ -125,6 +149,8 @@ class Check:
             self._blobs.assembly.piece(kept)
         except (Damaged, FileNotFoundError):
             return False
+        finally:
+            self._read(kept.stored)
         self._right.add(kept.digest)
         return True
 

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from modelyard.store.blob_rows import BlobRow
 from modelyard.store.codec import encode
 from modelyard.store.pack import Composition, Kept, PackWriter
-from modelyard.store.pieces import BlobRow, Pieces
+from modelyard.store.pieces import Pieces
 from modelyard.store.place import Place
 from modelyard.store.repacking import GRACE
 from modelyard.store.settling import SMALLEST

@@ -58,6 +58,10 @@ class Homes:
             rows = session.execute(select(homes).order_by(homes.c.created, homes.c.id)).mappings().all()
         return [HomeEntry(**row, gone=row["seen"] < now - self._silence) for row in rows]
 
+    def eldest(self) -> str | None:
+        """Of those whose control planes live the one that there was first: for what one of them is to do."""
+        return next((home.id for home in self.list() if not home.gone), None)
+
     def gone(self) -> Collection[str]:
         """Ids of those whose control plane has said nothing for too long, though it could have.
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from modelyard.store.blob_rows import BlobRow
 from modelyard.store.cache import Cache
 from modelyard.store.pack import Kept
 from modelyard.store.piece_name import is_named
-from modelyard.store.pieces import BlobRow, Pieces
+from modelyard.store.pieces import Pieces
 from modelyard.store.place import Place
 from modelyard.store.repacking import repack
 

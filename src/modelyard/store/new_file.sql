@@ -337,5 +337,11 @@ CREATE TABLE whereabouts (
 	place TEXT NOT NULL,
 	CONSTRAINT pk_whereabouts PRIMARY KEY (id)
 );
-INSERT INTO "alembic_version" VALUES ('0010');
+CREATE TABLE blob_checks (
+	digest BLOB NOT NULL,
+	checked FLOAT NOT NULL,
+	trouble_json TEXT,
+	CONSTRAINT pk_blob_checks PRIMARY KEY (digest)
+);
+INSERT INTO "alembic_version" VALUES ('0011');
 INSERT INTO "counters" VALUES ('generation', 0);

@@ -3,11 +3,12 @@
 import builtins
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from modelyard.store.blob_rows import BlobRow, PackRow, kept_of, select_blobs, select_kept
 from modelyard.store.database import Database
 from modelyard.store.pack import Kept
 from modelyard.store.shared_clock import SharedClock
@@ -16,32 +17,6 @@ from modelyard.store.tables import blob_pieces, blobs, packs, pieces
 _AT_ONCE: Final = 500  # values in one statement
 _ATTEMPTS: Final = 3
 _T = TypeVar("_T")
-
-_kept = select(
-    pieces.c.digest, packs.c.key, pieces.c.offset, pieces.c.stored, pieces.c.size, pieces.c.codec
-).join(packs, packs.c.id == pieces.c.pack_id)
-
-
-class BlobRow(NamedTuple):
-    """A blob that has a row. ``pack`` is the key of its own pack, or of the one with its composition."""
-
-    id: int
-    digest: bytes
-    size: int
-    whole: bool
-    pack: str
-    created: float
-    used: float
-
-
-class PackRow(NamedTuple):
-    """A pack. ``live`` are the bytes in it that a pieced blob refers to, ``whole`` says that it is a blob itself."""
-
-    key: str
-    size: int
-    created: float
-    live: int
-    whole: bool
 
 
 class Pieces:
@@ -62,7 +37,7 @@ class Pieces:
     def blob(self, digest: bytes) -> BlobRow | None:
         """The row of a blob; None where it has none (a whole one that was not looked at yet, too)."""
         with self._database.session() as session:
-            row = session.execute(_blobs().where(blobs.c.digest == digest)).one_or_none()
+            row = session.execute(select_blobs().where(blobs.c.digest == digest)).one_or_none()
         return None if row is None else BlobRow(*row)
 
     def with_rows(self, digests: Iterable[bytes]) -> set[bytes]:
@@ -77,18 +52,18 @@ class Pieces:
     def blobs(self) -> builtins.list[BlobRow]:
         """All blobs that have a row."""
         with self._database.session() as session:
-            return [BlobRow(*row) for row in session.execute(_blobs())]
+            return [BlobRow(*row) for row in session.execute(select_blobs())]
 
     def composition(self, digest: bytes) -> builtins.list[Kept]:
         """The pieces of a pieced blob, in order; none for what is not one."""
         query = (
-            _kept.join(blob_pieces, blob_pieces.c.piece_id == pieces.c.id)
+            select_kept.join(blob_pieces, blob_pieces.c.piece_id == pieces.c.id)
             .join(blobs, blobs.c.id == blob_pieces.c.blob_id)
             .where(blobs.c.digest == digest)
             .order_by(blob_pieces.c.sequence)
         )
         with self._database.session() as session:
-            return [_noun(row) for row in session.execute(query)]
+            return [kept_of(row) for row in session.execute(query)]
 
     def known(self, digests: Iterable[bytes]) -> dict[bytes, Kept]:
         """Where those of these pieces are that there are."""
@@ -112,19 +87,32 @@ class Pieces:
         self._again(lambda session: self._insert(session, self._pack(session, key, size), found))
 
     def add_pieced(
-        self, digest: bytes, size: int, key: str, stored: int, found: Sequence[Kept], order: Sequence[bytes]
+        self,
+        digest: bytes,
+        size: int,
+        key: str,
+        stored: int,
+        found: Sequence[Kept],
+        order: Sequence[bytes],
+        *,
+        own: str | None = None,
     ) -> bool:
         """A blob put together of the pieces ``order``, of which ``found`` are in the pack ``key``.
 
         A whole blob that has a row becomes pieced. False, and nothing is kept, when one of the others has been
-        collected meanwhile.
+        collected meanwhile. With ``own`` only a blob that is that pack still, and whoever has pieces of it has those
+        of the new one from here on.
         """
 
         def add(session: Connection) -> bool:
             others = set(order) - {each.digest for each in found}
             if len(_ids(session, others)) < len(others):
                 return False
+            if own is not None and not _taken(session, digest, own):
+                return False
             pack = self._pack(session, key, stored)
+            if own is not None:
+                _move(session, pack, found)
             self._insert(session, pack, found)
             ids = _ids(session, set(order))
             blob = _blob_id(session, digest)
@@ -218,18 +206,18 @@ class Pieces:
         """The pieces of a pack that a pieced blob refers to, in the order of the pack."""
         used = select(blob_pieces.c.piece_id).distinct().subquery()
         query = (
-            _kept.join(used, used.c.piece_id == pieces.c.id)
+            select_kept.join(used, used.c.piece_id == pieces.c.id)
             .where(packs.c.key == key)
             .order_by(pieces.c.offset)
         )
         with self._database.session() as session:
-            return [_noun(row) for row in session.execute(query)]
+            return [kept_of(row) for row in session.execute(query)]
 
     def in_pack(self, key: str) -> builtins.list[Kept]:
         """All pieces of a pack, in its order."""
-        query = _kept.where(packs.c.key == key).order_by(pieces.c.offset)
+        query = select_kept.where(packs.c.key == key).order_by(pieces.c.offset)
         with self._database.session() as session:
-            return [_noun(row) for row in session.execute(query)]
+            return [kept_of(row) for row in session.execute(query)]
 
     def compositions_in(self, key: str) -> builtins.list[bytes]:
         """The pieced blobs whose composition is in a pack."""
@@ -243,12 +231,7 @@ class Pieces:
         """Pieces and compositions of the pack ``old`` are in ``key`` now."""
         with self._database.begin() as session:
             pack = self._pack(session, key, stored)
-            for each in found:
-                session.execute(
-                    update(pieces)
-                    .where(pieces.c.digest == each.digest)
-                    .values(pack_id=pack, offset=each.offset, stored=each.stored, codec=each.codec)
-                )
+            _move(session, pack, found)
             former = select(packs.c.id).where(packs.c.key == old).scalar_subquery()
             for some in _batches(compositions):
                 session.execute(
@@ -260,7 +243,7 @@ class Pieces:
     def small(self, below: int, *, before: float, after: int, most: int) -> builtins.list[BlobRow]:
         """At most ``most`` whole blobs of fewer than ``below`` bytes that came before ``before``, with ids above
         ``after`` and in their order; no empty ones."""
-        query = _blobs().where(blobs.c.whole, blobs.c.size < below, blobs.c.size > 0)
+        query = select_blobs().where(blobs.c.whole, blobs.c.size < below, blobs.c.size > 0)
         query = query.where(blobs.c.created < before, blobs.c.id > after).order_by(blobs.c.id).limit(most)
         with self._database.session() as session:
             return [BlobRow(*row) for row in session.execute(query)]
@@ -356,21 +339,32 @@ class Pieces:
         return _key(session.execute(insert(blobs).values(**row)))
 
 
-def _blobs() -> Any:
-    return select(
-        blobs.c.id, blobs.c.digest, blobs.c.size, blobs.c.whole, packs.c.key, blobs.c.created, blobs.c.used
-    ).join(packs, packs.c.id == blobs.c.pack_id)
-
-
 def _blob_id(session: Connection, digest: bytes) -> int | None:
     return session.execute(select(blobs.c.id).where(blobs.c.digest == digest)).scalar()
+
+
+def _taken(session: Connection, digest: bytes, own: str) -> bool:
+    """Whether a blob was whole in the pack ``own``; it is not from here on, and others who want it so wait and see."""
+    pack = select(packs.c.id).where(packs.c.key == own).scalar_subquery()
+    row = update(blobs).where(blobs.c.digest == digest, blobs.c.whole, blobs.c.pack_id == pack)
+    return session.execute(row.values(whole=False)).rowcount > 0
+
+
+def _move(session: Connection, pack: int, found: Iterable[Kept]) -> None:
+    """Those of the pieces that are known lie in the pack of this row."""
+    for each in found:
+        session.execute(
+            update(pieces)
+            .where(pieces.c.digest == each.digest)
+            .values(pack_id=pack, offset=each.offset, stored=each.stored, codec=each.codec)
+        )
 
 
 def _known(session: Connection, digests: Iterable[bytes]) -> dict[bytes, Kept]:
     found: dict[bytes, Kept] = {}
     for some in _batches(list(digests)):
-        for row in session.execute(_kept.where(pieces.c.digest.in_(some))):
-            kept = _noun(row)
+        for row in session.execute(select_kept.where(pieces.c.digest.in_(some))):
+            kept = kept_of(row)
             found[kept.digest] = kept
     return found
 
@@ -386,10 +380,6 @@ def _ids(session: Connection, digests: Iterable[bytes]) -> dict[bytes, int]:
 def _batches(values: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
-
-
-def _noun(row: Any) -> Kept:
-    return Kept(digest=bytes(row[0]), pack=row[1], offset=row[2], stored=row[3], size=row[4], codec=row[5])
 
 
 def _key(result: Any) -> int:

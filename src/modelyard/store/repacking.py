@@ -6,9 +6,10 @@ from typing import Final
 
 from modelyard.core.struct import Noun
 from modelyard.store.assembly import Assembly
+from modelyard.store.blob_rows import PackRow
 from modelyard.store.codec import RAW, encode
 from modelyard.store.pack import Composition, PackWriter
-from modelyard.store.pieces import PackRow, Pieces
+from modelyard.store.pieces import Pieces
 from modelyard.store.place import Place
 
 GRACE: Final = 3600.0  # seconds in which whoever writes a pack makes its rows

@@ -24,7 +24,7 @@ TABLES: Final[tuple[Table, ...]] = tuple(
     table for table in metadata.sorted_tables if table.name not in DERIVED
 )
 # Where the bytes of blobs lie: true of one place alone, and made anew from what lies there.
-OF_BYTES: Final = frozenset({"packs", "pieces", "blobs", "blob_pieces"})
+OF_BYTES: Final = frozenset({"packs", "pieces", "blobs", "blob_pieces", "blob_checks"})
 KNOWN: Final = tuple(table for table in TABLES if table.name not in OF_BYTES)
 _AT_ONCE: Final = 500
 Row = dict[str, Any]

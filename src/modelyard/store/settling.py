@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from modelyard.core.errors import Conflict, Unavailable
-from modelyard.store.borders import Source, cut
-from modelyard.store.codec import PAYS, RAW, encode
+from modelyard.store.borders import FileSource, Source, cut
+from modelyard.store.codec import RAW, encode
 from modelyard.store.pack import Composition, Kept, PackWriter
 from modelyard.store.piece_name import name_of
 from modelyard.store.pieces import Pieces
@@ -51,7 +51,7 @@ class Settling:
         """
         digest = bytes.fromhex(sha256)
         told = tuple(told)
-        with Source(path) as source:
+        with FileSource(path) as source:
             parts = _compared(digest, source, told) if source.size >= SMALLEST else []
             if parts is None:
                 if not there:
@@ -80,25 +80,6 @@ class Settling:
             f"What the blob {sha256} has in common with others was collected meanwhile; try again."
         )
 
-    def cool(self, sha256: str, path: Path, own: str) -> Settled | None:
-        """Keep a blob that is its own pack as pieces, each as small as it gets; whole as it is when that saves less
-        than a twentieth. None, and nothing is done, for one that is damaged. Raises Conflict as above."""
-        digest = bytes.fromhex(sha256)
-        with Source(path) as source:
-            parts = _compared(digest, source, ())
-            if parts is None:
-                return None
-            for _ in range(_ATTEMPTS):
-                known = self._pieces.known({part.digest for part in parts})
-                new = _new(parts, {each for each, kept in known.items() if kept.pack != own})
-                written = self._write(digest, source, parts, new, known, most=PAYS, own=own)
-                if written is not None:
-                    whole = written == source.size
-                    return Settled(whole, source.size, written)
-        raise Conflict(
-            f"What the blob {sha256} has in common with others was collected meanwhile; try again."
-        )
-
     def _write(
         self,
         digest: bytes,
@@ -106,12 +87,8 @@ class Settling:
         parts: list[_Part],
         new: list[_Part],
         known: dict[bytes, Kept],
-        *,
-        most: float | None = None,
-        own: str | None = None,
     ) -> int | None:
-        """Bytes of the pack that was written; None when what it refers to was collected meanwhile. With ``most`` the
-        blob stays as it is unless the pack is at most that part of it."""
+        """Bytes of the pack that was written; None when what it refers to was collected meanwhile."""
         writer = PackWriter(self._incoming())
         try:
             kept: dict[bytes, Kept] = {}
@@ -122,14 +99,10 @@ class Settling:
             key, index = writer.finish(
                 (Composition(digest=digest, size=source.size, pieces=order, compared=True),)
             )
-            if most is not None and writer.size > most * source.size:
-                return source.size
             self._place.keep(writer.place, key)
         finally:
             writer.discard()
         found = [each.at(key) for each in index.pieces]
-        if own is not None:
-            self._pieces.move(own, key, writer.size, found, ())  # others have them from here on
         added = self._pieces.add_pieced(
             digest, source.size, key, writer.size, found, [part.digest for part in parts]
         )
@@ -145,7 +118,7 @@ def outside_of(files: Iterable[tuple[str, Path]]) -> dict[str, list[tuple[int, i
         if not path.lower().endswith(".onnx"):
             continue
         folder = path.rpartition("/")[0]
-        with Source(place) as source:
+        with FileSource(place) as source:
             for location, offset, length in outside(source):
                 name = f"{folder}/{location}" if folder else location
                 found.setdefault(name, []).append((offset, length))

@@ -439,6 +439,15 @@ blob_pieces: Final = Table(
     Index("ix_blob_pieces_piece_id", "piece_id"),
 )
 
+# Of blobs that versions refer to. What has no row was compared when it came; ``trouble_json`` is what is wrong since.
+blob_checks: Final = Table(
+    "blob_checks",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("checked", Float, nullable=False),
+    Column("trouble_json", Text),
+)
+
 # One row: the bucket, or the folder, in which all of that lies.
 whereabouts: Final = Table(
     "whereabouts",

@@ -217,6 +217,19 @@ class Versions:
                 for row in session.execute(query)
             ]
 
+    def with_blob(self, sha256: str, session: Connection) -> builtins.list[tuple[str, int, str]]:
+        """Model, number and path of all files that are this blob, the newest first."""
+        query = VERSIONS.join(
+            tables.version_blobs, tables.version_blobs.c.version_id == tables.versions.c.id
+        )
+        query = query.where(tables.version_blobs.c.digest == bytes.fromhex(sha256))
+        return [
+            (row.model, row.number, file.path)
+            for row in session.execute(query.order_by(tables.versions.c.id.desc()))
+            for file in unpack(row.manifest_json, Manifest).files
+            if file.sha256 == sha256
+        ]
+
     def all(self) -> builtins.list[Version]:
         """Every version of every model, the oldest first."""
         with self._database.session() as session:

@@ -3,19 +3,18 @@
 from fastapi import APIRouter
 
 from modelyard.control import blobs
-from modelyard.control.answers import StoreChecked
+from modelyard.control.answers import StoreAnswer, StoreChecked
 from modelyard.control.api.common import PREFIX, Here
 from modelyard.control.janitor import Collected
 from modelyard.control.openapi import NounResponse, answers
 from modelyard.control.requests import StoreCheckRequest, StoreCollectRequest
-from modelyard.store.usage import StoreUsage
 
 router = APIRouter(prefix=PREFIX, tags=["store"])
 
 
-@router.get("/store", responses=answers(StoreUsage, "unavailable"), response_model=None)
+@router.get("/store", responses=answers(StoreAnswer, "unavailable"), response_model=None)
 def store_usage(here: Here) -> NounResponse:
-    """What each model takes, and what it has in common with others."""
+    """What each model takes, what it has in common with others, and how much of all was read and compared lately."""
     return NounResponse(blobs.usage(here))
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from modelyard.store.borders import content, gguf, onnx, safetensors, torch_zip
-from modelyard.store.borders.source import Source, Unreadable
+from modelyard.store.borders.source import FileSource, Source, Unreadable
 
-__all__ = ["LEAST", "PART", "Source", "Unreadable", "cut", "outside"]
+__all__ = ["LEAST", "PART", "FileSource", "Source", "Unreadable", "cut", "outside"]
 
 LEAST: Final = 16 * 1024  # bytes of a tensor that is a piece of its own
 PART: Final = 4 * 1024 * 1024  # bytes of a piece at most
