@@ -232,4 +232,42 @@ def uploads() -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-_FIGURES = (overhead, mixed_lengths, useful_share, devices, endurance, zoo, zoo_wakes, store, uploads)
+def analysis() -> dict[str, Any] | None:
+    from bench.statistics import median
+
+    result = load("analysis")
+    if result is None:
+        return None
+    bars = []
+    for kind, told in result["found"].items():
+        name = f"{kind}, {result['bytes'][kind] / 1e9:.1f} GB"
+        bars.append([f"{name}: analysis", median(told["seconds"]) * 1e3, True])
+        bars.append([f"{name}: whole command", median(told["command"]) * 1e3, True])
+    return {
+        "name": "analysis", "title": "Saying what the weights of a language model are, p50", "axis": "ms",
+        "bars": bars, "format": "{:,.0f}",
+    }  # fmt: skip
+
+
+def registry_search() -> dict[str, Any] | None:
+    result = load("registry_search")
+    if result is None:
+        return None
+    ways = {
+        "requests": "as a client asks", "alone": "the search alone", "beside": "the search beside a writer",
+    }  # fmt: skip
+    bars = [
+        [f"{setting}: {told}", found[way]["p95"], True]
+        for setting, found in result["found"].items()
+        for way, told in ways.items()
+    ]
+    return {
+        "name": "registry_search", "title": f"A page of 50 among {result['versions']:,} versions, p95",
+        "axis": "ms", "bars": bars, "format": "{:,.1f}",
+    }  # fmt: skip
+
+
+_FIGURES = (
+    overhead, mixed_lengths, useful_share, devices, endurance, zoo, zoo_wakes, store, uploads, analysis,
+    registry_search,
+)  # fmt: skip

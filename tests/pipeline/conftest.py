@@ -25,10 +25,13 @@ from modelyard.control import server
 from modelyard.host import log_lines as logs
 from modelyard.core.settings import load_settings
 from modelyard.pipeline.runner import Runner
+from modelyard.web.pages import mount
 Runner.LEASE = %r  # so long that no test ends which waits for one to run out
 settings = load_settings()
 logs.configure(settings.log_level)
-server.run(create_app(settings), settings)
+app = create_app(settings)
+mount(app)
+server.run(app, settings)
 """
 LEASE = 1000.0
 ENDS = ("done", "failed", "cancelled")

@@ -108,6 +108,33 @@ def test_figures_are_of_the_version_that_came_with_them(registry: Registry) -> N
     assert registry.cards.get("m", 1).card.figures("m/1") == {"accuracy": 0.91}
 
 
+def test_figures_that_are_set_leave_those_of_other_versions(registry: Registry) -> None:
+    for number in (1, 2):
+        registry.add("m", card=Card(metrics=(figures_table({"accuracy": number / 10}),)))
+
+    def change(*given: tuple[str, str]) -> list[tuple[str, str]]:
+        tables = [{"title": title, "columns": ["a", "b"], "source": source} for title, source in given]
+        return [
+            (table.title, table.source)
+            for table in registry.cards.change("m", {"metrics": tables}, who="ada").metrics
+        ]
+
+    first, second = ("Metrics", "m/1"), ("Metrics", "m/2")
+    assert change(("GLUE", "")) == [("GLUE", ""), second, first]
+    assert change(("again", ""), ("recall", "m/1")) == [("again", ""), ("recall", "m/1"), second]
+    assert change(("paper", "https://a")) == [("paper", "https://a"), ("recall", "m/1"), second]
+    assert registry.cards.change("m", {"title": "M"}, who="ada").metrics != ()
+    assert change() == []  # said to be none
+
+
+def test_figures_that_are_set_push_the_oldest_of_versions_out(registry: Registry) -> None:
+    for number in range(50):
+        registry.add("m", card=Card(metrics=(figures_table({"accuracy": number / 100}),)))
+    card = registry.cards.change("m", {"metrics": [{"title": "GLUE", "columns": ["a"]}]}, who="ada")
+    assert (len(card.metrics), card.metrics[0].title) == (50, "GLUE")
+    assert card.figures("m/50") == {"accuracy": 0.49} and card.figures("m/1") == {}
+
+
 def test_of_very_many_figures_the_newest_are_kept(registry: Registry) -> None:
     for number in range(53):
         registry.add("m", card=Card(metrics=(figures_table({"accuracy": number / 100}),)))

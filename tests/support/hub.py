@@ -1,5 +1,6 @@
 """A hub on this machine: enough of its HTTP interface for huggingface_hub to fetch a repository, ranges and all."""
 
+import contextlib
 import hashlib
 import json
 import mmap
@@ -14,12 +15,16 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 
 class Hub:
     """``repositories``: files by path of each. ``break_after``: bytes of a body after which the connection
-    is cut, once; ``status``: what every request is answered with instead (0: nothing)."""
+    is cut, once; ``hold_after``: bytes of a body after which the rest waits for ``go`` (``held`` is set meanwhile);
+    ``status``: what every request is answered with instead (0: nothing)."""
 
     def __init__(self, repositories: Mapping[str, Mapping[str, bytes | mmap.mmap]]) -> None:
         self.repositories = repositories
         self.sha = SHA
         self.break_after: int | None = None
+        self.hold_after: int | None = None
+        self.held = threading.Event()
+        self.go = threading.Event()
         self.status = 0
         self.headers: dict[str, str] = {}
         self.asked: list[tuple[str, str, str]] = []  # method, path, range
@@ -135,5 +140,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[:cut])
             self.close_connection = True
             self.connection.close()
+            return
+        hold = self.hub.hold_after
+        if hold is not None and len(data) > hold:
+            with contextlib.suppress(OSError):  # who waited may have been killed
+                self.wfile.write(data[:hold])
+                self.hub.held.set()
+                self.hub.go.wait()
+                self.wfile.write(data[hold:])
             return
         self.wfile.write(data)

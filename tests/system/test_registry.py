@@ -27,6 +27,9 @@ def test_a_version_from_its_upload_to_its_end(shell: Shell, tmp_path: Path) -> N
     assert [(each["model"], each["number"], each["endpoints"]) for each in found["versions"]] == [
         ("fraud", 2, ["fraud"])
     ]
+    mistaken = shell.run("models", "search", "--format", "function", "--licence", "MIT")
+    assert mistaken.stdout == "No version is all of that.\n"
+    assert mistaken.stderr == "No version has the format function; there is python-function.\n"
     page = shell.json("models", "list", "--all-versions", "--limit", "1", "--sort", "oldest")
     rest = shell.json(
         "models", "list", "--all-versions", "--limit", "1", "--sort", "oldest", "--cursor", page["next"]

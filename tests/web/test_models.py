@@ -75,6 +75,16 @@ def test_what_nothing_is_says_so_and_how_to_go_on(registry: TestClient) -> None:
     assert "Nothing is all of that" in text and "<strong>0</strong>" in text
 
 
+def test_a_value_that_no_version_has_leads_to_those_like_it(registry: TestClient) -> None:
+    many(registry, 2)
+    text = registry.get("/models?task=dockin&licence=MIT").text
+    told = re.search(r"<p>No version has the (.*?)</p>", text)
+    assert told is not None and re.sub("<[^>]+>", "", told[1]) == "task dockin; there is docking."
+    link = re.search(r'href="([^"]+)"', told[1])
+    assert link is not None and named(registry.get(link[1].replace("&amp;", "&")).text) == ["m001"]
+    assert "No version has" not in registry.get("/models?task=docking&text=nowhere").text
+
+
 def test_an_address_that_cannot_be_is_a_page_that_says_why(registry: TestClient) -> None:
     for address, told in (
         ("/models?colour=red", "nothing that can be searched by"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import typer
 
 from modelyard.cli.common import client
@@ -35,17 +36,33 @@ def run(
     if metrics is not None:
         try:
             told = json.loads(_read(metrics, "--metrics"))
-            given["metrics"] = [figures_table(told)] if isinstance(told, dict) else told
+            given["metrics"] = (
+                [msgspec.to_builtins(figures_table(told))] if isinstance(told, dict) else told
+            )
         except ValueError as error:
             raise typer.BadParameter(f"{metrics} is no JSON: {error}", param_hint="--metrics") from error
     with client() as platform:
         if given:
-            platform.registry.change_card(parse_reference(name).model, because=because, **given)
+            reference = parse_reference(name)
+            if metrics is not None and reference.which is not None:
+                of = platform.registry.card(name).version
+                given["metrics"] = _sourced(given["metrics"], f"{reference.model}/{of}")
+            platform.registry.change_card(reference.model, because=because, **given)
         answer = platform.registry.card(name)
     if as_json:
         print_json(answer)
     else:
         print_card(answer)
+
+
+def _sourced(tables: Any, version: str) -> Any:
+    """Tables that name no source are of the version that they are set of; what is no table the platform refuses."""
+    if not isinstance(tables, list):
+        return tables
+    return [
+        {**each, "source": each.get("source") or version} if isinstance(each, dict) else each
+        for each in tables
+    ]
 
 
 def print_card(answer: CardAnswer) -> None:

@@ -19,6 +19,9 @@ def find(wanted: Wanted, limit: int, cursor: str | None, *, as_json: bool) -> No
             if wanted != Wanted()
             else "No models yet. Deploy one: modelyard deploy ./model.onnx"
         )
+        for hint in page.hints:
+            there = "there is" if len(hint.there) == 1 else "there are"
+            say(f"No version has the {hint.field} {hint.value}; {there} {', '.join(hint.there)}.")
         return
     print_table(
         [

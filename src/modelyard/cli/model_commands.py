@@ -153,7 +153,8 @@ def card(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Set the tables of figures: JSON, a list of {title, columns, rows, source}.",
+            help='Set figures: JSON, {"auc": 0.93} or a list of {title, columns, rows, source}; of NAME/3 those of that version. '
+            "Those of other versions stay.",
         ),
     ] = None,
     clear: Annotated[

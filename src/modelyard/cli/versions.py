@@ -68,7 +68,8 @@ def sign_version(told: str, key: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(kept)
         return
-    print(f"{version.model}/{version.number} is signed ({len(version.manifest.files)} files).")
+    count = len(version.manifest.files)
+    print(f"{version.model}/{version.number} is signed ({count} {'file' if count == 1 else 'files'}).")
     print(f"To this platform: {kept.why}")
 
 

@@ -46,11 +46,22 @@ class Listing(Noun):
     quarantine: str | None = None
 
 
+class Hint(Noun):
+    """A value that was searched for and that no version has; ``there``: those like it that some have, or else the
+    frequent ones."""
+
+    field: str
+    value: str
+    there: tuple[str, ...]
+
+
 class Page(Noun):
-    """Some listings; ``next`` is the cursor of those that follow (None: there are none)."""
+    """Some listings; ``next`` is the cursor of those that follow (None: there are none). ``hints`` come with a first
+    page that is empty."""
 
     versions: tuple[Listing, ...]
     next: str | None = None
+    hints: tuple[Hint, ...] = ()
 
 
 class Wanted(Noun):

@@ -9,7 +9,6 @@ import msgspec
 
 from modelyard.catalog.catalog import load
 from modelyard.catalog.entry import Entry
-from modelyard.core.errors import NotFound
 from modelyard.core.manifest import FileEntry
 from modelyard.core.provenance import Arrival, Source
 from modelyard.core.units import format_bytes
@@ -50,7 +49,8 @@ class Fetching:
         """The stage, or what it brought before: the same with an upload; one that expired before it was registered is
         made again. Raises as :meth:`fetch`."""
         done = run.brought(FETCH)
-        if done is None or (run.brought("register") is None and self._is_gone(done["upload"])):
+        # Renewed and not only looked at: its time may end before it is registered.
+        if done is None or (run.brought("register") is None and not self._uploads.renew(done["upload"])):
             with run.stage(FETCH, f"Fetching {entry}") as done:
                 made = self.fetch(run, load().get(entry), project)
                 size = format_bytes(made.upload.manifest.size)
@@ -77,16 +77,10 @@ class Fetching:
         lacking = {file.sha256: file for file in entries if file.sha256 in set(missing)}
         for file in lacking.values():
             run.check()
+            self._uploads.renew(made.id)
             progress(f"keeping {file.path}")
             self._blobs.put(_chunks(files, file), sha256=file.sha256, size=file.size)
         return Fetched(made, source)
-
-    def _is_gone(self, upload: str) -> bool:
-        try:
-            self._uploads.get(upload)
-        except NotFound:
-            return True
-        return False
 
 
 def _told_seldom(run: Run) -> Progress:

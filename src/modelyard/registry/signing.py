@@ -171,7 +171,7 @@ def judge(manifest: Manifest, bundle: str, keys: Iterable[Path]) -> tuple[Verdic
         return "unchecked", None, error.message
     for key in keys:
         if _verifies(manifest, bundle, key):
-            return "verified", key.name, f"verified by the key {key.name}."
+            return "verified", key.name, f"by the key {key.name}."
     return "unknown_key", None, f"it was made by none of the keys {', '.join(key.name for key in keys)}."
 
 

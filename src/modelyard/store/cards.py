@@ -1,5 +1,6 @@
 """Cards: what people, catalogs and READMEs say of models."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -54,20 +55,28 @@ class Cards:
         )
 
     def change(self, model: str, given: Mapping[str, Any], *, who: str, why: str = "") -> Card:
-        """What is given in place of what the card says; the rest stays. The card as it is then.
+        """What is given in place of what the card says; the rest stays. The card as it is then. Tables of figures that
+        are given replace all but those of versions that none of them is of; an empty list replaces these too.
 
         Raises NotFound, and InvalidInput naming the field for what no card says. A licence that is given without
         ``commercial`` brings its own.
         """
         with self._database.begin(subject(model)) as session:
             id = model_id(session, model)
-            told: dict[str, Any] = msgspec.to_builtins(card_of(session, id))
+            known = card_of(session, id)
+            told: dict[str, Any] = msgspec.to_builtins(known)
             if "licence" in given and "commercial" not in given:
                 told["commercial"] = None
             try:
                 card = msgspec.convert(told | dict(given), Card)
             except msgspec.ValidationError as error:
                 raise InvalidInput(f"This is no card: {error}.", field="card") from error
+            if given.get("metrics"):
+                sources = {table.source for table in card.metrics}
+                kept = _of_versions(model, known.metrics, but=sources)[
+                    : max(0, MAX_TABLES - len(card.metrics))
+                ]
+                card = msgspec.structs.replace(card, metrics=(*card.metrics, *kept))
             card = check_card(card)
             keep_card(session, id, card, self._clock(), who)
             changed = ", ".join(sorted(given)) or "nothing"
@@ -99,6 +108,14 @@ def fill_card(session: Connection, model_id: int, card: Card, now: float, who: s
         return False
     keep_card(session, model_id, filled, now, who)
     return True
+
+
+def _of_versions(
+    model: str, figures: tuple[MetricsTable, ...], *, but: set[str]
+) -> tuple[MetricsTable, ...]:
+    """Those of ``figures`` that are of versions of the model, but for the sources named."""
+    version = re.compile(rf"{re.escape(model)}/[1-9][0-9]*")
+    return tuple(table for table in figures if version.fullmatch(table.source) and table.source not in but)
 
 
 def _elsewhere(card: Card) -> tuple[MetricsTable, ...]:

@@ -106,11 +106,12 @@ class Uploads:
             if living is not None and session.execute(select(upload_blobs).where(there)).first() is None:
                 session.execute(insert(upload_blobs).values(row))
 
-    def renew(self, id: str) -> None:
-        """Keep an upload for its whole lifetime from now: something is at it."""
+    def renew(self, id: str) -> bool:
+        """Keep an upload for its whole lifetime from now: something is at it. Whether it was not forgotten yet."""
         with self._database.begin() as session:
             expires = self._clock() + self._lifetime
-            session.execute(update(uploads).where(uploads.c.id == id).values(expires=expires))
+            renewed = session.execute(update(uploads).where(uploads.c.id == id).values(expires=expires))
+            return renewed.rowcount == 1
 
     def delete(self, id: str) -> None:
         """Forget an upload; nothing happens when it is gone already (it may have become a version)."""

@@ -55,6 +55,9 @@ def _models(request: Request) -> Response:
         "models.html",
         search=search,
         versions=found.versions,
+        hints=[
+            (hint, [(each, search.having(hint.field, each)) for each in hint.there]) for hint in found.hints
+        ],
         next=None if found.next is None else search.following(found.next),
         found=f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}",
         facets=_facets(visitor, search),
