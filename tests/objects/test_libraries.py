@@ -51,7 +51,7 @@ def made(
 ) -> tuple[dict[str, bytes], Any, int]:
     """The files of a push, its model.yaml, and on how many records it was checked."""
     wanted = wanted_of("m", {"example": example, "trust_pickle": trust}, files=False)
-    with saving.temporary("m") as folder:
+    with saving.place_of("m") as folder:
         result = saving.save(model, folder, wanted, Stages(lambda _: None))
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()

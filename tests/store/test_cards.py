@@ -1,6 +1,9 @@
 """Cards: filled by catalogs and READMEs, changed by people, who have the last word."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy import Engine, event
 
 from modelyard.core.card import Card, MetricsTable, figures_table
 from modelyard.core.errors import InvalidInput, NotFound
@@ -141,6 +144,27 @@ def test_of_very_many_figures_the_newest_are_kept(registry: Registry) -> None:
     card = registry.cards.get("m").card
     assert len(card.metrics) == 50 and card.figures("m/53") == {"accuracy": 0.52}
     assert card.figures("m/1") == {}
+
+
+def test_figures_cost_the_same_however_many_versions_there_are(registry: Registry) -> None:
+    statements: list[str] = []
+
+    def count(*told: Any) -> None:
+        statements.append(told[2])
+
+    def asked(number: int) -> int:
+        statements.clear()
+        registry.add("m", card=Card(title="M", metrics=(figures_table({"accuracy": number / 100}),)))
+        return len(statements)
+
+    asked(0)
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        first, *_, last = map(asked, range(1, 12))
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    assert 0 < first == last
+    assert len(registry.listings.search(Wanted(all_versions=True), 100).versions) == 12
 
 
 @pytest.mark.parametrize("figures", [{"a": "good"}, {"a": None}, {"a": [1]}])

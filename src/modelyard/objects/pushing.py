@@ -12,7 +12,7 @@ from modelyard.client.progress import StageProgress
 from modelyard.client.push_flow import Arrived
 from modelyard.client.steps import Flow, Work
 from modelyard.core.units import format_bytes
-from modelyard.objects.saving import save, temporary
+from modelyard.objects.saving import place_of, save
 from modelyard.objects.stages import Stages
 from modelyard.objects.terms import Terms, Wanted, wanted_of
 from modelyard.pipeline.sources import Found, bring, is_elsewhere
@@ -95,7 +95,7 @@ def _push(session: Session, model: object, wanted: Wanted, stages: Stages) -> Fl
             found: Found = yield Work(lambda: _bring(where, wanted, stages))
             checked = 0
         else:
-            folder = stack.enter_context(temporary(wanted.name or "model"))
+            folder = stack.enter_context(place_of(wanted.name or "model"))
             made = yield Work(lambda: save(model, folder, wanted, stages))
             found, checked = Found(folder, made.source), made.checked
         card = wanted.card if found.card is None else wanted.card.filled(found.card)

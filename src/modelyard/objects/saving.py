@@ -1,7 +1,6 @@
 """An object becomes files: written, loaded again by another process, and compared with it."""
 
 import errno
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from modelyard.analyze import analyze
 from modelyard.core.errors import ModelyardError, Unavailable
 from modelyard.core.model import Analysis
 from modelyard.core.provenance import Source
+from modelyard.host.temporary import temporary
 from modelyard.objects import compare, example
 from modelyard.objects.libraries import library_of
 from modelyard.objects.library import Given
@@ -33,12 +33,12 @@ class Made(NamedTuple):
 
 
 @contextmanager
-def temporary(name: str) -> Iterator[Path]:
+def place_of(name: str) -> Iterator[Path]:
     """A new folder called ``name`` that is gone afterwards, whatever happened. A full disk is told as one."""
-    place = Path(tempfile.mkdtemp(prefix="modelyard-push-"))
     try:
-        (place / name).mkdir()
-        yield place / name
+        with temporary("modelyard-push-") as place:
+            (place / name).mkdir()
+            yield place / name
     except OSError as error:
         if isinstance(error, ModelyardError) or error.errno not in (
             errno.ENOSPC,
@@ -47,11 +47,9 @@ def temporary(name: str) -> Iterator[Path]:
         ):
             raise
         raise Unavailable(
-            f"There is no room to save the model in {place.parent}: {error.strerror}. Make some, or set TMPDIR to a folder on a "
-            "larger disk."
+            f"There is no room to save the model in {tempfile.gettempdir()}: {error.strerror}. Make some, or set TMPDIR to a "
+            "folder on a larger disk."
         ) from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def save(model: object, folder: Path, wanted: Wanted, stages: Stages) -> Made:

@@ -7,15 +7,13 @@ is confined like an executor that serves: no network, no files but its own, wher
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,6 +25,7 @@ from modelyard.core.model import Analysis
 from modelyard.core.routes import ExecutorSpec
 from modelyard.core.signature import Signature
 from modelyard.core.struct import Noun
+from modelyard.host.temporary import temporary
 from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
 from modelyard.serve.codec import unpack_record
@@ -86,17 +85,13 @@ def prove(
     """Load the model in ``folder`` by the interpreter ``python``, which has what it needs, and have it answer the
     ``records`` that are made for its signature (and the example that it says itself). Raises RejectedContent with the
     model's own words when it does not load or answer."""
-    place = Path(tempfile.mkdtemp(prefix="modelyard-trial-"))
-    try:
-        process = _Process(folder, analysis, python, place, network=False, trusted=trusted)
 
-        def ask(talk: _Talk) -> Proof:
-            made = records(talk.signature, talk.example)
-            return Proof(talk.signature, made, [talk.ask(record) for record in made])
+    def ask(talk: _Talk) -> Proof:
+        made = records(talk.signature, talk.example)
+        return Proof(talk.signature, made, [talk.ask(record) for record in made])
 
-        return process.run(timeout, ask)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with temporary("modelyard-trial-") as place:
+        return _Process(folder, analysis, python, place, network=False, trusted=trusted).run(timeout, ask)
 
 
 def attempt(
@@ -122,16 +117,10 @@ def attempt(
         origins=analysis.origins,
     )
     built = time.monotonic() - begin
-    place = Path(tempfile.mkdtemp(prefix="modelyard-trial-"))
-    try:
-        with environments.using(environment.id):
-            process = _Process(
-                folder, analysis, environment.python, place, network=network, trusted=trusted
-            )
-            progress("loading the model")
-            return process.run(timeout, lambda talk: _tried(talk, environment.id, built, progress))
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with temporary("modelyard-trial-") as place, environments.using(environment.id):
+        process = _Process(folder, analysis, environment.python, place, network=network, trusted=trusted)
+        progress("loading the model")
+        return process.run(timeout, lambda talk: _tried(talk, environment.id, built, progress))
 
 
 def _tried(talk: "_Talk", environment: str, built: float, progress: Callable[[str], None]) -> Trial:
@@ -176,36 +165,43 @@ class _Process:
         ours.settimeout(timeout)
         log = self._place / "log"
         limits = Limits(f"trial-{self._place.name}", _MEMORY)
-        groups = limits.open()
         with ours, log.open("wb") as output:
-            with theirs:
-                process = subprocess.Popen(
-                    command(self._python, [theirs.fileno()], groups),
-                    pass_fds=(theirs.fileno(), *groups), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                    cwd=self._place, env=variables_of(self._place, THREADS, "cpu"), start_new_session=True,
-                )  # fmt: skip
-            for group in groups:
-                os.close(group)
+            process: subprocess.Popen[bytes] | None = None
             try:
-                limits.apply(process.pid)
-                return then(self._talk(ours, lambda: _tail(log)))
-            except (EOFError, OSError) as error:
-                why = (
-                    f"it took longer than {timeout:g} s"
-                    if isinstance(error, TimeoutError)
-                    else "its process ended"
-                )
-                if limits.exceeded():
-                    why = f"it needed more than {_MEMORY >> 30} GiB of memory"
-                raise RejectedContent(
-                    f"The model could not be tried: {why}.\n{_tail(log)}".rstrip()
-                ) from error
+                # Interrupted meanwhile, a process that is not known yet ends by itself: nobody is at its socket.
+                process = self._started(theirs, output, limits)
+                try:
+                    limits.apply(process.pid)
+                    return then(self._talk(ours, lambda: _tail(log)))
+                except (EOFError, OSError) as error:
+                    why = (
+                        f"it took longer than {timeout:g} s"
+                        if isinstance(error, TimeoutError)
+                        else "its process ended"
+                    )
+                    if limits.exceeded():
+                        why = f"it needed more than {_MEMORY >> 30} GiB of memory"
+                    raise RejectedContent(
+                        f"The model could not be tried: {why}.\n{_tail(log)}".rstrip()
+                    ) from error
             finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                if process is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
                 limits.end()
                 limits.close()
+
+    def _started(self, theirs: socket.socket, output: BinaryIO, limits: Limits) -> subprocess.Popen[bytes]:
+        with theirs, contextlib.ExitStack() as opened:
+            groups = limits.open()
+            for group in groups:
+                opened.callback(os.close, group)
+            return subprocess.Popen(
+                command(self._python, [theirs.fileno()], groups),
+                pass_fds=(theirs.fileno(), *groups), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                cwd=self._place, env=variables_of(self._place, THREADS, "cpu"), start_new_session=True,
+            )  # fmt: skip
 
     def _talk(self, ours: socket.socket, log: Callable[[], str]) -> "_Talk":
         channel = wire.Channel(ours)

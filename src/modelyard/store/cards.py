@@ -81,7 +81,6 @@ class Cards:
             keep_card(session, id, card, self._clock(), who)
             changed = ", ".join(sorted(given)) or "nothing"
             self._audit.record(who, "card.change", model, f"{changed}{': ' + why if why else ''}", session)
-            relist_model(session, id)
         return card
 
 
@@ -123,7 +122,8 @@ def _elsewhere(card: Card) -> tuple[MetricsTable, ...]:
 
 
 def keep_card(session: Connection, model_id: int, card: Card, now: float, who: str) -> None:
-    """Write a card that was checked, in place of the former one."""
+    """Write a card that was checked, in place of the former one; search finds the model by it."""
+    known = card_of(session, model_id)
     session.execute(delete(tables.cards).where(tables.cards.c.model_id == model_id))
     session.execute(
         insert(tables.cards).values(model_id=model_id, card_json=pack(card), changed=now, who=who)
@@ -131,3 +131,10 @@ def keep_card(session: Connection, model_id: int, card: Card, now: float, who: s
     session.execute(delete(tables.card_tags).where(tables.card_tags.c.model_id == model_id))
     if card.tags:
         session.execute(insert(tables.card_tags), [{"model_id": model_id, "tag": tag} for tag in card.tags])
+    if _searched(card) != _searched(known):
+        relist_model(session, model_id)
+
+
+def _searched(card: Card) -> Card:
+    """A card without what no listing has: each push may bring figures, and a model may have very many versions."""
+    return msgspec.structs.replace(card, metrics=())

@@ -30,6 +30,19 @@ def rebuild(session: Connection) -> int:
 
 def relist(session: Connection, version_id: int) -> None:
     """Make the listing of one version anew, and say which of its model is the latest now."""
+    mark_latest(session, _list(session, version_id))
+
+
+def relist_model(session: Connection, model_id: int) -> None:
+    """Make the listings of all versions of a model anew."""
+    of_model = select(tables.versions.c.id).where(tables.versions.c.model_id == model_id)
+    for version_id in session.execute(of_model.order_by(tables.versions.c.id)).scalars().all():
+        _list(session, version_id)
+    mark_latest(session, model_id)
+
+
+def _list(session: Connection, version_id: int) -> int:
+    """Make the listing of one version anew, as if it were not the latest; the id of its model."""
     query = (
         select(
             tables.versions,
@@ -78,14 +91,7 @@ def relist(session: Connection, version_id: int) -> None:
         facts.format, facts.adapter, facts.precision, *facts.imports, *card.tags, row.readme if card.text is None else card.text,
     )  # fmt: skip
     words.put(session, version_id, " ".join(str(each) for each in told if each))
-    mark_latest(session, row.model_id)
-
-
-def relist_model(session: Connection, model_id: int) -> None:
-    """Make the listings of all versions of a model anew."""
-    of_model = select(tables.versions.c.id).where(tables.versions.c.model_id == model_id)
-    for version_id in session.execute(of_model.order_by(tables.versions.c.id)).scalars().all():
-        relist(session, version_id)
+    return row.model_id
 
 
 def mark_latest(session: Connection, model_id: int) -> None:

@@ -22,7 +22,7 @@ from modelyard.store.audit import WANTED, Audit
 from modelyard.store.cards import fill_card
 from modelyard.store.database import Database
 from modelyard.store.nouns import pack, unpack, without_nul
-from modelyard.store.relist import relist, relist_model
+from modelyard.store.relist import relist
 from modelyard.store.retirement import endpoints_of, unmark
 from modelyard.store.version_rows import DELETED, VERSIONS, find, is_deleted, noun, subject
 from modelyard.store.version_rows import model_id as require_model
@@ -281,7 +281,6 @@ class Versions:
     ) -> None:
         if fill_card(session, model_id, card, self._clock(), who, f"{model}/{number}"):
             self._audit.record(who, "card.fill", model, "", session)
-            relist_model(session, model_id)
 
     @staticmethod
     def _children(session: Connection, model_id: int) -> builtins.list[str]:
