@@ -110,3 +110,12 @@ def test_a_shared_database_is_named_by_its_url_and_told_without_its_password(
         with pytest.raises(InvalidInput, match="postgresql://") as caught:
             load_settings()
         assert "secret" not in caught.value.message
+
+
+def test_how_fast_bytes_are_read_again_is_a_size_and_never_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(scrub_rate="2MiB").scrub_rate == 2 * 1024**2
+    assert load_settings(scrub_after=0).scrub_after == 0
+    for wrong in ("0", "fast"):
+        monkeypatch.setenv("MODELYARD_SCRUB_RATE", wrong)
+        with pytest.raises(InvalidInput, match=r"scrub_rate|not a size"):
+            load_settings()

@@ -151,7 +151,8 @@ def test_a_sibling_has_its_pieces_in_the_new_pack_and_stays_when_the_base_goes(
 def test_what_is_damaged_or_cut_off_is_not_made_to_look_new(blobs: BlobStore) -> None:
     damaged, short = put(blobs, _model(1)).files[0].sha256, put(blobs, _model(2)).files[0].sha256
     assert blobs.pieces is not None
-    rows = {each: blobs.pieces.blob(bytes.fromhex(each)) for each in (damaged, short)}
+    every = {row.digest.hex(): row for row in blobs.pieces.blobs()}
+    rows = {each: every[each] for each in (damaged, short)}
     spoil(blobs, rows[damaged].pack, 3_000_000)
     cut = blobs.incoming()
     cut.write_bytes(_model(2)["a"][:3_000_000])
