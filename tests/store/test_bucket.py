@@ -5,7 +5,6 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,10 @@ from modelyard.store.shared_clock import SharedClock
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 from support import weights
-from support.buckets import fill_through_faults, kill_writers
+from support.buckets import damage, fill_through_faults, kill_writers, made_anew
+from support.clouds import CloudServer
 from support.failures import AGAIN, FAULTY, SENDERS, TURNS, USERS, WRITER_KILLS
 from support.fault_proxy import FaultProxy
-from support.s3 import S3Server
 from support.stores import bytes_of, put, stored
 
 pytestmark = pytest.mark.timeout(300)
@@ -37,33 +36,9 @@ BASE = {"a": weights.safetensors(WHOLE)}
 TUNED = {"a": weights.safetensors(weights.tuned(WHOLE, 1))}
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3") / "server") as running:
-        yield running
-
-
 @pytest.fixture
-def address(server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    for name, value in server.variables.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://yard/{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
-
-
-@pytest.fixture
-def pieces(database: Database) -> Pieces:
-    return Pieces(database)
-
-
-@pytest.fixture
-def blobs(address: str, tmp_path: Path, pieces: Pieces) -> BlobStore:
-    return BlobStore(tmp_path / "one", pieces, open_bucket(address))
-
-
-@pytest.fixture
-def other(address: str, tmp_path: Path, pieces: Pieces) -> BlobStore:
-    """Another control plane: the same rows, the same bucket, a home of its own."""
-    return BlobStore(tmp_path / "two", pieces, open_bucket(address))
+def blobs(in_bucket: BlobStore) -> BlobStore:
+    return in_bucket
 
 
 def test_what_one_control_plane_keeps_another_serves(
@@ -102,12 +77,7 @@ def test_what_is_damaged_in_the_bucket_is_not_served_and_mended_from_the_cache(
     blobs: BlobStore, other: BlobStore
 ) -> None:
     base = put(blobs, BASE)
-    (object_,) = blobs.place.objects("objects")
-    wrong = bytearray(BASE["a"])
-    wrong[3_000_000] ^= 1
-    spoil = blobs.incoming()
-    spoil.write_bytes(wrong)
-    blobs.place.keep(spoil, object_.key)
+    damage(blobs, BASE["a"])
     with pytest.raises(Damaged, match=base.files[0].sha256):
         other.path(base.files[0].sha256)
     sizes = {base.files[0].sha256: base.size}
@@ -123,14 +93,8 @@ def test_a_lost_database_is_made_anew_from_the_bucket(
     blobs: BlobStore, address: str, tmp_path: Path
 ) -> None:
     base, tuned = put(blobs, BASE), put(blobs, TUNED)
-    database = Database(tmp_path / "new.db")
-    database.migrate()
-    again = BlobStore(tmp_path / "three", Pieces(database), open_bucket(address))
-    assert again.pieces is not None
-    sizes = {file.sha256: file.size for each in (base, tuned) for file in each.files}
-    assert Check(again, again.pieces, deep=True, repair=True).run(sizes).troubles == ()
-    assert bytes_of(again, tuned) == TUNED
-    database.close()
+    with made_anew(tmp_path, address, base, tuned) as again:
+        assert bytes_of(again, tuned) == TUNED
 
 
 def test_what_was_asked_for_within_the_hour_is_not_collected(
@@ -182,7 +146,7 @@ def test_orphans_in_the_bucket_go_after_an_hour_and_not_before(blobs: BlobStore,
 
 
 def test_faults_between_are_retried_and_nothing_half_is_seen(
-    server: S3Server, address: str, tmp_path: Path, pieces: Pieces, monkeypatch: pytest.MonkeyPatch
+    server: CloudServer, address: str, tmp_path: Path, pieces: Pieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a hundred requests ten are answered 500, ten drop, ten are slow. What was said to be kept is right."""
     with FaultProxy(server.port, seed=7) as proxy:
@@ -191,7 +155,7 @@ def test_faults_between_are_retried_and_nothing_half_is_seen(
 
 
 def test_a_bucket_that_is_away_is_told_and_nothing_is_kept(
-    server: S3Server, address: str, tmp_path: Path, pieces: Pieces, monkeypatch: pytest.MonkeyPatch
+    server: CloudServer, address: str, tmp_path: Path, pieces: Pieces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("modelyard.store.clouds.RETRIES", 0)
     with FaultProxy(server.port) as proxy:

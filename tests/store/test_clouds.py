@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from modelyard.store.pieces import Pieces
 from modelyard.store.uploads import Uploads
 from modelyard.store.versions import Versions
 from support import weights
-from support.buckets import fill_through_faults, kill_writers
+from support.buckets import damage, fill_through_faults, kill_writers, made_anew
 from support.clouds import Clouds, CloudServer
 from support.fault_proxy import FaultProxy
 from support.stores import bytes_of, put, stored
@@ -39,38 +38,14 @@ def scheme(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def server(scheme: str, clouds: Clouds, monkeypatch: pytest.MonkeyPatch) -> CloudServer:
-    running = clouds.at(scheme)
-    for name, value in running.variables.items():
-        monkeypatch.setenv(name, value)
-    return running
-
-
-@pytest.fixture
-def address(scheme: str, server: CloudServer, tmp_path: Path) -> str:
-    return f"{scheme}://yard/{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}"
-
-
-@pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Of the rows: that they are the same in PostgreSQL, S3 tells."""
     return tmp_path / "modelyard.db"
 
 
 @pytest.fixture
-def pieces(database: Database) -> Iterator[Pieces]:
-    yield Pieces(database)
-
-
-@pytest.fixture
-def blobs(address: str, tmp_path: Path, pieces: Pieces) -> BlobStore:
-    return BlobStore(tmp_path / "one", pieces, open_bucket(address))
-
-
-@pytest.fixture
-def other(address: str, tmp_path: Path, pieces: Pieces) -> BlobStore:
-    """Another control plane: the same rows, the same bucket, a home of its own."""
-    return BlobStore(tmp_path / "two", pieces, open_bucket(address))
+def blobs(in_bucket: BlobStore) -> BlobStore:
+    return in_bucket
 
 
 def test_what_one_control_plane_keeps_another_serves_in_pieces_ranges_and_cold(
@@ -107,12 +82,7 @@ def test_what_is_damaged_is_not_served_and_mended_and_lost_rows_are_made_anew(
     blobs: BlobStore, other: BlobStore, address: str, tmp_path: Path
 ) -> None:
     base = put(blobs, BASE)
-    (object_,) = blobs.place.objects("objects")
-    wrong = bytearray(BASE["a"])
-    wrong[3_000_000] ^= 1
-    spoil = blobs.incoming()
-    spoil.write_bytes(wrong)
-    blobs.place.keep(spoil, object_.key)
+    damage(blobs, BASE["a"])
     with pytest.raises(Damaged, match=base.files[0].sha256):
         other.path(base.files[0].sha256)
     sizes = {base.files[0].sha256: base.size}
@@ -121,14 +91,8 @@ def test_what_is_damaged_is_not_served_and_mended_and_lost_rows_are_made_anew(
     assert here.repaired
     assert other.path(base.files[0].sha256).read_bytes() == BASE["a"]
     tuned = put(blobs, TUNED)
-    database = Database(tmp_path / "new.db")
-    database.migrate()
-    again = BlobStore(tmp_path / "three", Pieces(database), open_bucket(address))
-    assert again.pieces is not None
-    sizes |= {file.sha256: file.size for file in tuned.files}
-    assert Check(again, again.pieces, deep=True, repair=True).run(sizes).troubles == ()
-    assert bytes_of(again, tuned) == TUNED
-    database.close()
+    with made_anew(tmp_path, address, base, tuned) as again:
+        assert bytes_of(again, tuned) == TUNED
 
 
 def test_what_nobody_uses_is_collected_after_an_hour_and_orphans_too(

@@ -6,12 +6,11 @@ import hashlib
 import hmac
 import os
 import socket
-import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
 from support.ports import free_port
+from support.server_program import ServerProgram
 
 ACCOUNT = "yard"
 KEY = base64.b64encode(b"the key of a test of azure").decode()
@@ -25,7 +24,7 @@ class AzureServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self._program = ServerProgram(folder, "Azure")
 
     def variables_at(self, port: int) -> dict[str, str]:
         """What tells a client to use it, at this or another port that leads here."""
@@ -61,28 +60,16 @@ class AzureServer:
 
     def __enter__(self) -> "AzureServer":
         self.folder.mkdir(parents=True)
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                ["node", str(_PROGRAM), "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--silent", "--location",
-                 str(self.folder / "data"), "--skipApiVersionCheck", "--disableTelemetry"],
-                stdout=log, stderr=log, env={**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"},
-            )  # fmt: skip
-        deadline = time.monotonic() + 120
-        try:
-            while True:
-                assert self.process.poll() is None, (self.folder / "log").read_text()
-                try:
-                    socket.create_connection(("127.0.0.1", self.port), 5).close()
-                    return self
-                except OSError:
-                    assert time.monotonic() < deadline, "the server of Azure does not listen"
-                    time.sleep(0.1)
-        except BaseException:
-            self.__exit__()
-            raise
+        self._program.start(
+            ["node", str(_PROGRAM), "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--silent", "--location",
+             str(self.folder / "data"), "--skipApiVersionCheck", "--disableTelemetry"],
+            self._listens, {**os.environ, "AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"},
+        )  # fmt: skip
+        return self
 
     def __exit__(self, *stopped: object) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self._program.stop()
+
+    def _listens(self) -> bool:
+        socket.create_connection(("127.0.0.1", self.port), 5).close()
+        return True

@@ -14,9 +14,13 @@ from pathlib import Path
 import pytest
 
 from modelyard.core.errors import Unavailable
+from modelyard.core.manifest import Manifest
 from modelyard.store import repacking
 from modelyard.store.blobs import BlobStore
 from modelyard.store.bucket import open_bucket
+from modelyard.store.checking import Check
+from modelyard.store.database import Database
+from modelyard.store.pieces import Pieces
 from support import weights
 from support.fault_proxy import FaultProxy
 from support.s3 import S3Server
@@ -63,6 +67,29 @@ def fill_through_faults(store: BlobStore, proxy: FaultProxy, uploads: int) -> No
         assert b"".join(store.open(digest)) == data
     assert set(store.digests()) >= set(kept)
     assert all(store.verify(digest) for digest in store.digests())
+
+
+def damage(store: BlobStore, data: bytes) -> None:
+    """One bit of ``data``, the only object in the bucket, is another from here on."""
+    (object_,) = store.place.objects("objects")
+    wrong = bytearray(data)
+    wrong[len(wrong) // 2] ^= 1
+    spoil = store.incoming()
+    spoil.write_bytes(wrong)
+    store.place.keep(spoil, object_.key)
+
+
+@contextmanager
+def made_anew(folder: Path, address: str, *manifests: Manifest) -> Iterator[BlobStore]:
+    """The blobs by rows that were lost, and are made anew of what is in the bucket."""
+    database = Database(folder / "new.db")
+    database.migrate()
+    pieces = Pieces(database)
+    store = BlobStore(folder / "three", pieces, open_bucket(address))
+    sizes = {file.sha256: file.size for each in manifests for file in each.files}
+    assert Check(store, pieces, deep=True, repair=True).run(sizes).troubles == ()
+    yield store
+    database.close()
 
 
 WRITERS = """

@@ -7,7 +7,6 @@ those two come to a front, which hands them on as fake-gcs-server takes them; ev
 import http.client
 import json
 import re
-import subprocess
 import threading
 import time
 import urllib.request
@@ -16,6 +15,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from support.ports import free_port
+from support.server_program import ServerProgram
 
 _META = "x-goog-meta-"
 
@@ -26,7 +26,7 @@ class GcsServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.behind = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self._program = ServerProgram(folder, "GCS")
         self._front: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -63,14 +63,12 @@ class GcsServer:
 
         self.folder.mkdir(parents=True)
         program = next((Path(wheel.__file__).parent / "vendor").rglob("fake-gcs-server-linux-*"))
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [str(program), "-scheme", "http", "-host", "127.0.0.1", "-port", str(self.behind), "-backend", "memory",
-                 "-public-host", f"127.0.0.1:{self.behind}", "-log-level", "error"],
-                stdout=log, stderr=log,
-            )  # fmt: skip
+        self._program.start(
+            [str(program), "-scheme", "http", "-host", "127.0.0.1", "-port", str(self.behind), "-backend", "memory",
+             "-public-host", f"127.0.0.1:{self.behind}", "-log-level", "error"],
+            lambda: self.ask("GET", "/storage/v1/b?project=test") is not None,
+        )  # fmt: skip
         try:
-            self._wait()
             self._front = ThreadingHTTPServer(
                 ("127.0.0.1", 0), type("Front", (_Front,), {"server_of": self})
             )
@@ -87,23 +85,7 @@ class GcsServer:
             self._front.shutdown()
             self._front.server_close()
             self._thread.join()
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + 120
-        while True:
-            assert self.process is not None and self.process.poll() is None, (
-                self.folder / "log"
-            ).read_text()
-            try:
-                self.ask("GET", "/storage/v1/b?project=test")
-                return
-            except OSError:
-                assert time.monotonic() < deadline, "the server of GCS does not listen"
-                time.sleep(0.1)
+        self._program.stop()
 
 
 class _Front(BaseHTTPRequestHandler):

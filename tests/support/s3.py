@@ -1,14 +1,13 @@
 """A real server of S3 (SeaweedFS), of the test's own."""
 
 import json
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from support.ports import free_port
+from support.server_program import ServerProgram
 
 KEY, SECRET = "test-key", "test-secret"
 
@@ -23,7 +22,7 @@ class S3Server:
         self.folder = folder
         self.volumes = volumes
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self._program = ServerProgram(folder, "S3")
 
     @property
     def url(self) -> str:
@@ -57,53 +56,35 @@ class S3Server:
             *(f"{each}.port.grpc" for each in ("master", "volume", "filer", "s3")),
         )
         ports = [f"-{name}={free_port()}" for name in names]
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("weed")), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-                 f"-dir={self.folder / 'data'}", *ports, "-filer", "-s3", f"-s3.port={self.port}",
-                 f"-s3.config={self.folder / 's3.json'}", f"-volume.max={self.volumes}", "-master.volumeSizeLimitMB=64",
-                 "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"],
-                stdout=log, stderr=log,
-            )  # fmt: skip
-        try:
-            self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
+        self._program.start(
+            [str(Path(sys.executable).with_name("weed")), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+             f"-dir={self.folder / 'data'}", *ports, "-filer", "-s3", f"-s3.port={self.port}",
+             f"-s3.config={self.folder / 's3.json'}", f"-volume.max={self.volumes}", "-master.volumeSizeLimitMB=64",
+             "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"],
+            self._takes_objects,
+        )  # fmt: skip
         return self
 
     def __exit__(self, *stopped: object) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        self._program.stop()
 
-    def _wait(self) -> None:
-        """Until it takes an object: it listens a while before."""
+    def _takes_objects(self) -> bool:
+        """It listens a while before."""
         import obstore
+        from obstore.exceptions import BaseError
         from obstore.store import S3Store
 
-        deadline = time.monotonic() + 120
-        while True:
-            assert self.process is not None and self.process.poll() is None, (
-                self.folder / "log"
-            ).read_text()
-            try:
-                with urllib.request.urlopen(self.url, timeout=5):
-                    pass
-            except urllib.error.HTTPError:
+        try:
+            with urllib.request.urlopen(self.url, timeout=5):
                 pass
-            except OSError:
-                assert time.monotonic() < deadline, "the server of S3 does not listen"
-                time.sleep(0.2)
-                continue
-            store = S3Store(
-                "ready", access_key_id=KEY, secret_access_key=SECRET, endpoint=self.url, region="us-east-1",
-                client_options={"allow_http": True}, retry_config={"max_retries": 0},
-            )  # fmt: skip
-            try:
-                obstore.put(store, "ready", b"ready", use_multipart=False)
-                return
-            except Exception:
-                assert time.monotonic() < deadline, "the server of S3 takes nothing"
-                time.sleep(0.3)
+        except urllib.error.HTTPError:
+            pass  # it listens; who asks without a key is refused
+        store = S3Store(
+            "ready", access_key_id=KEY, secret_access_key=SECRET, endpoint=self.url, region="us-east-1",
+            client_options={"allow_http": True}, retry_config={"max_retries": 0},
+        )  # fmt: skip
+        try:
+            obstore.put(store, "ready", b"ready", use_multipart=False)
+        except BaseError:
+            return False
+        return True

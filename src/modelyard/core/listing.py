@@ -48,7 +48,7 @@ class Listing(Noun):
 
 class Hint(Noun):
     """A value that was searched for and that no version has; ``there``: those like it that some have, or else the
-    frequent ones."""
+    first ones."""
 
     field: str
     value: str

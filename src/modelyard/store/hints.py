@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Column, ColumnElement, Connection, exists, select
 
 from modelyard.core.licence import check_licence
 from modelyard.core.listing import Hint, Wanted, precision_of
@@ -13,7 +13,7 @@ from modelyard.store.facets import FACETS
 
 _l: Final = tables.listings
 _TOLD: Final = 5
-_LOOKED_AT: Final = 500  # values, the frequent ones: of architectures there may be thousands
+_LOOKED_AT: Final = 100  # values, the first: of architectures there may be thousands
 _ALIKE: Final = 0.5
 
 
@@ -29,12 +29,9 @@ def hints(session: Connection, wanted: Wanted) -> tuple[Hint, ...]:
         meant, column = check_licence(value) if name == "licence" else value, _l.c[name]
         if session.execute(select(_l.c.version_id).where(column == meant, *there).limit(1)).first():
             continue
-        frequent = select(column).where(column.is_not(None), *there).group_by(column)
-        frequent = frequent.order_by(func.count().desc(), column).limit(_LOOKED_AT)
-        values = session.execute(frequent).scalars().all()
         if name == "precision":
             meant = precision_of(value) or value
-        if values:
+        if values := _values(session, column, there):
             found.append(Hint(field=name, value=value, there=nearest(meant, values)))
     return tuple(found)
 
@@ -57,5 +54,21 @@ def _there(wanted: Wanted) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = [_l.c.deleted if wanted.status == "deleted" else ~_l.c.deleted]
     if wanted.project is not None:
         models = tables.models.c
-        found.append(_l.c.model_id.in_(select(models.id).where(models.project == wanted.project)))
+        # Looked up for one listing after the other: a project may have most of the models.
+        found.append(exists().where(models.id == _l.c.model_id, models.project == wanted.project))
+    return found
+
+
+def _values(session: Connection, column: Column[Any], there: list[ColumnElement[bool]]) -> list[str]:
+    """The values of a column in their order, each found in its index behind the one before: to count those of
+    every listing takes longer than a whole search may."""
+    found: list[str] = []
+    last = ""
+    while len(found) < _LOOKED_AT:
+        following = select(column).where(column > last, *there).order_by(column).limit(1)
+        value = session.execute(following).scalar()
+        if value is None:
+            break
+        found.append(value)
+        last = value
     return found
