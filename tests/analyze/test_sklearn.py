@@ -7,17 +7,16 @@ from collections import OrderedDict
 import joblib
 import numpy
 import pytest
-import skops.io
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 
 from modelyard.analyze import analyze
 from modelyard.core.errors import RejectedContent
+from support.later import Later
+
+ensemble, linear_model, pipeline = (
+    Later(f"sklearn.{name}") for name in ("ensemble", "linear_model", "pipeline")
+)
+features, selection = Later("sklearn.feature_extraction.text"), Later("sklearn.model_selection")
+preprocessing, svm, skops_io = Later("sklearn.preprocessing"), Later("sklearn.svm"), Later("skops.io")
 
 X = numpy.random.default_rng(0).random((40, 3))
 Y = numpy.tile([0, 1], 20)
@@ -34,7 +33,7 @@ def told(signature):
 
 
 WAYS = {
-    "m.skops": skops.io.dumps,
+    "m.skops": lambda model: skops_io.dumps(model),
     "m.joblib": joblibbed,
     "m.pkl": pickle.dumps,
     "old.pkl": lambda model: pickle.dumps(model, protocol=2),
@@ -48,7 +47,7 @@ WAYS = {
 
 @pytest.mark.parametrize("name", WAYS)
 def test_a_forest_tells_its_signature_however_it_was_saved(files_of, name):
-    model = RandomForestClassifier(5, random_state=0).fit(X, Y)
+    model = ensemble.RandomForestClassifier(5, random_state=0).fit(X, Y)
     analysis = analyze(files_of({name: WAYS[name](model)}))
     assert told(analysis.signature) == [
         ("features", "FP64", (3,)), ("label", "INT64", ()), ("probabilities", "FP64", (2,)),
@@ -64,12 +63,12 @@ def test_text_classes_are_bytes(files_of, skops_bytes, joblib_bytes):
 
 
 def test_classes_of_objects_are_read_from_their_nested_pickle(files_of):
-    model = LogisticRegression().fit(X, numpy.array(["a", "b"], dtype=object)[Y])
+    model = linear_model.LogisticRegression().fit(X, numpy.array(["a", "b"], dtype=object)[Y])
     assert analyze(files_of({"m.joblib": joblibbed(model)})).signature.outputs[0].datatype == "BYTES"
 
 
 def test_feature_names_become_scalar_inputs(files_of):
-    model = LogisticRegression().fit(X, Y)
+    model = linear_model.LogisticRegression().fit(X, Y)
     model.feature_names_in_ = numpy.array(["age", "height", "weight"], dtype=object)
     for name in ("m.skops", "m.joblib", "m.pkl"):
         analysis = analyze(files_of({name: WAYS[name](model)}))
@@ -84,21 +83,22 @@ def test_feature_names_become_scalar_inputs(files_of):
 @pytest.mark.parametrize(
     ("model", "output"),
     [
-        (Ridge().fit(X, Y), ("prediction", "FP64", ())),
-        (Ridge().fit(X, X[:, :2]), ("prediction", "FP64", (2,))),
-        (RandomForestRegressor(3).fit(X, Y), ("prediction", "FP64", ())),
-        (SVC().fit(X, Y), ("label", "INT64", ())),
+        (lambda: linear_model.Ridge().fit(X, Y), ("prediction", "FP64", ())),
+        (lambda: linear_model.Ridge().fit(X, X[:, :2]), ("prediction", "FP64", (2,))),
+        (lambda: ensemble.RandomForestRegressor(3).fit(X, Y), ("prediction", "FP64", ())),
+        (lambda: svm.SVC().fit(X, Y), ("label", "INT64", ())),
     ],
 )
 @pytest.mark.parametrize("name", ["m.skops", "m.joblib"])
 def test_outputs_are_those_that_the_estimator_has(files_of, model, output, name):
-    assert told(analyze(files_of({name: WAYS[name](model)})).signature)[1:] == [output]
+    assert told(analyze(files_of({name: WAYS[name](model())})).signature)[1:] == [output]
 
 
 @pytest.mark.parametrize("name", ["m.skops", "m.joblib"])
 def test_pipelines_and_searches_are_seen_through(files_of, name):
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), LogisticRegression()), {"logisticregression__C": [1.0]}
+    search = selection.GridSearchCV(
+        pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression()),
+        {"logisticregression__C": [1.0]},
     )
     analysis = analyze(files_of({name: WAYS[name](search.fit(X, Y))}))
     assert told(analysis.signature)[0] == ("features", "FP64", (3,))
@@ -106,7 +106,9 @@ def test_pipelines_and_searches_are_seen_through(files_of, name):
 
 
 def test_what_attributes_do_not_tell_is_left_to_the_executor(files_of):
-    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["good day", "bad night"], [0, 1])
+    model = pipeline.make_pipeline(features.TfidfVectorizer(), linear_model.LogisticRegression()).fit(
+        ["good day", "bad night"], [0, 1]
+    )
     analysis = analyze(files_of({"m.joblib": joblibbed(model)}))
     assert analysis.signature is None
     assert analysis.options["signature"] is None

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from sklearn.linear_model import LogisticRegression
 from starlette.testclient import TestClient
 
 
@@ -119,6 +118,8 @@ def test_a_corrupt_file_is_rejected_content(client: TestClient, upload) -> None:
 
 
 def test_a_pickle_needs_trust(client: TestClient, upload) -> None:
+    from sklearn.linear_model import LogisticRegression
+
     buffer = io.BytesIO()
     joblib.dump(LogisticRegression().fit(np.eye(2), [0, 1]), buffer)
     files = {"model.joblib": buffer.getvalue()}
@@ -131,6 +132,8 @@ def test_a_pickle_needs_trust(client: TestClient, upload) -> None:
 
 
 def test_trust_has_a_reason_that_is_kept(client: TestClient, upload) -> None:
+    from sklearn.linear_model import LogisticRegression
+
     buffer = io.BytesIO()
     joblib.dump(LogisticRegression().fit(np.eye(2), [0, 1]), buffer)
     asked = {

@@ -3,19 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy as np
 import pytest
-import xgboost
-from sklearn import datasets
 
 from executor.process import ExecutorProcess
 from fuzz.files import Files
 from modelyard.analyze import analyze
 from modelyard.core.model import Analysis
+from support.later import Dataset, Later
 
-IRIS = datasets.load_iris()
-DIABETES = datasets.load_diabetes()
+IRIS, DIABETES = (Dataset(name) for name in ("iris", "diabetes"))
+lightgbm, xgboost = Later("lightgbm"), Later("xgboost")
 ROUNDS: dict[str, Any] = {"n_estimators": 12, "max_depth": 3, "n_jobs": 1}
 LEAVES: dict[str, Any] = {**ROUNDS, "verbose": -1}
 

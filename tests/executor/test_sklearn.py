@@ -8,18 +8,20 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
-import sklearn
-from sklearn import cluster, datasets, ensemble, linear_model, neighbors, pipeline, preprocessing, svm
-from sklearn.base import BaseEstimator
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.impute import SimpleImputer
-from sklearn.model_selection import GridSearchCV
-from skops import io as skops_io
 
 from executor.process import ExecutorProcess, signature, spec
+from support.later import Dataset, Later
 
-IRIS = datasets.load_iris()
-DIABETES = datasets.load_diabetes()
+cluster, ensemble, linear_model, neighbors, pipeline, preprocessing, svm = (
+    Later(f"sklearn.{name}")
+    for name in ("cluster", "ensemble", "linear_model", "neighbors", "pipeline", "preprocessing", "svm")
+)
+features, impute, selection = (
+    Later(f"sklearn.{name}") for name in ("feature_extraction.text", "impute", "model_selection")
+)
+sklearn, skops_io = Later("sklearn"), Later("skops.io")
+
+IRIS, DIABETES = Dataset("iris"), Dataset("diabetes")
 NAN = float("nan")
 
 
@@ -110,17 +112,17 @@ def test_a_regressor_of_several_targets_answers_a_vector(tmp_path):
 @pytest.mark.parametrize(
     ("model", "output", "compute"),
     [
-        (preprocessing.StandardScaler(), "output", "transform"),
-        (preprocessing.OneHotEncoder(handle_unknown="ignore"), "output", "transform"),
-        (cluster.KMeans(3, random_state=0, n_init=1), "label", "predict"),
-        (ensemble.IsolationForest(n_estimators=20, random_state=0), "label", "predict"),
-        (svm.SVC(), "label", "predict"),
+        (lambda: preprocessing.StandardScaler(), "output", "transform"),
+        (lambda: preprocessing.OneHotEncoder(handle_unknown="ignore"), "output", "transform"),
+        (lambda: cluster.KMeans(3, random_state=0, n_init=1), "label", "predict"),
+        (lambda: ensemble.IsolationForest(n_estimators=20, random_state=0), "label", "predict"),
+        (lambda: svm.SVC(), "label", "predict"),
     ],
 )
 def test_transformers_clusterers_and_detectors_answer_what_the_library_does(
     tmp_path, model, output, compute
 ):
-    model.fit(IRIS.data, IRIS.target)
+    model = model().fit(IRIS.data, IRIS.target)
     with ExecutorProcess(tmp_path) as executor:
         hello = start(executor, tmp_path, model)
         (answer,) = executor.batch({"features": IRIS.data})
@@ -132,7 +134,7 @@ def test_transformers_clusterers_and_detectors_answer_what_the_library_does(
 
 def test_a_pipeline_over_texts_takes_text(tmp_path):
     texts = ["good film", "bad film", "great", "awful and bad"]
-    model = pipeline.make_pipeline(TfidfVectorizer(), linear_model.LogisticRegression()).fit(
+    model = pipeline.make_pipeline(features.TfidfVectorizer(), linear_model.LogisticRegression()).fit(
         texts, [1, 0, 1, 0]
     )
     with ExecutorProcess(tmp_path) as executor:
@@ -144,7 +146,7 @@ def test_a_pipeline_over_texts_takes_text(tmp_path):
 
 
 def test_a_search_serves_its_best_estimator(tmp_path):
-    model = GridSearchCV(svm.SVC(), {"C": [0.1, 10.0]}, n_jobs=1).fit(IRIS.data, IRIS.target)
+    model = selection.GridSearchCV(svm.SVC(), {"C": [0.1, 10.0]}, n_jobs=1).fit(IRIS.data, IRIS.target)
     with ExecutorProcess(tmp_path) as executor:
         start(executor, tmp_path, model)
         (answer,) = executor.batch({"features": IRIS.data})
@@ -188,14 +190,24 @@ def test_nan_is_refused_for_its_item_alone(tmp_path):
 @pytest.mark.parametrize(
     ("model", "allowed"),
     [
-        (ensemble.HistGradientBoostingClassifier(max_iter=5), True),
-        (pipeline.make_pipeline(SimpleImputer(), linear_model.LogisticRegression(max_iter=1000)), True),
-        (pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression()), False),
-        (neighbors.KNeighborsClassifier(3), False),
+        (lambda: ensemble.HistGradientBoostingClassifier(max_iter=5), True),
+        (
+            lambda: pipeline.make_pipeline(
+                impute.SimpleImputer(), linear_model.LogisticRegression(max_iter=1000)
+            ),
+            True,
+        ),
+        (
+            lambda: pipeline.make_pipeline(
+                preprocessing.StandardScaler(), linear_model.LogisticRegression()
+            ),
+            False,
+        ),
+        (lambda: neighbors.KNeighborsClassifier(3), False),
     ],
 )
 def test_nan_is_accepted_by_exactly_those_models_that_can_take_it(tmp_path, model, allowed):
-    model.fit(IRIS.data, IRIS.target)
+    model = model().fit(IRIS.data, IRIS.target)
     rows = np.full((1, 4), NAN)
     with ExecutorProcess(tmp_path) as executor:
         start(executor, tmp_path, model)
@@ -244,7 +256,7 @@ def test_a_pickle_is_not_opened_without_trust(tmp_path, loader):
     assert not (tmp_path / "opened").exists()
 
 
-class Doubler(BaseEstimator):
+class Doubler:
     """A type that skops does not know."""
 
     def fit(self, rows: Any, target: Any = None) -> "Doubler":

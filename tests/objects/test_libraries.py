@@ -7,29 +7,28 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import sqrt as root
 from pathlib import Path
 from typing import Any
 
-import lightgbm
 import numpy
 import onnx
 import pytest
-import xgboost
 import yaml
 from onnx import TensorProto, helper
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from modelyard.core.errors import InvalidInput, ModelyardError, RejectedContent
 from modelyard.objects import function, pushing, saving
 from modelyard.objects.library import Given
 from modelyard.objects.stages import Stages
 from modelyard.objects.terms import wanted_of
+from support.later import Later
+
+ensemble, linear_model, pipeline, preprocessing = (
+    Later(f"sklearn.{name}") for name in ("ensemble", "linear_model", "pipeline", "preprocessing")
+)
+features, lightgbm, xgboost = Later("sklearn.feature_extraction.text"), Later("lightgbm"), Later("xgboost")
 
 X = numpy.random.default_rng(0).random((40, 3))
 Y = (X[:, 0] > 0.5).astype(int)
@@ -84,25 +83,26 @@ def score(x: float, y: float = 1.0) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("model", "example", "file", "records"),
     [
-        (make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y), X[:3], "model.skops", 3),
-        (LinearRegression().fit(X, X[:, 0]), X[0], "model.skops", 1),
-        (make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(["good", "bad"], ["+", "-"]), ["good day"], "model.skops", 1),
-        (xgboost.XGBClassifier(n_estimators=3).fit(X, Y), X[:2], "model.ubj", 2),
-        (xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(X, Y), 3), X[:2], "model.ubj", 2),
-        (lightgbm.LGBMRegressor(n_estimators=3, verbose=-1).fit(X, X[:, 1]), X[:2], "model.txt", 2),
-        (graph(), numpy.ones((2, 2), "float32"), "model.onnx", 2),
+        (lambda: pipeline.make_pipeline(preprocessing.StandardScaler(), linear_model.LogisticRegression()).fit(X, Y), X[:3], "model.skops", 3),
+        (lambda: linear_model.LinearRegression().fit(X, X[:, 0]), X[0], "model.skops", 1),
+        (lambda: pipeline.make_pipeline(features.TfidfVectorizer(), linear_model.LogisticRegression()).fit(["good", "bad"], ["+", "-"]), ["good day"], "model.skops", 1),
+        (lambda: xgboost.XGBClassifier(n_estimators=3).fit(X, Y), X[:2], "model.ubj", 2),
+        (lambda: xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(X, Y), 3), X[:2], "model.ubj", 2),
+        (lambda: lightgbm.LGBMRegressor(n_estimators=3, verbose=-1).fit(X, X[:, 1]), X[:2], "model.txt", 2),
+        (graph, numpy.ones((2, 2), "float32"), "model.onnx", 2),
     ],
     ids=["pipeline", "regression", "texts", "xgboost", "booster", "lightgbm", "onnx"],
 )  # fmt: skip
 def test_an_object_is_kept_in_a_format_that_runs_nothing_and_the_same_bytes_each_time(
-    model: object, example: object, file: str, records: int
+    model: Callable[[], object], example: object, file: str, records: int
 ) -> None:
-    files, described, checked = made(model, example)
+    fitted = model()
+    files, described, checked = made(fitted, example)
     assert set(files) == {file, "model.yaml"}
     assert checked == records
     assert described["example"]
     assert f"numpy=={numpy.__version__}" in described["requirements"]
-    again, _, _ = made(model, example)
+    again, _, _ = made(fitted, example)
     assert {path: hashlib.sha256(data).digest() for path, data in again.items()} == {
         path: hashlib.sha256(data).digest() for path, data in files.items()
     }
@@ -119,15 +119,11 @@ def test_a_function_brings_what_it_uses_along() -> None:
 
 
 def test_trees_of_scikit_learn_need_a_word_of_trust_and_stay_out_of_pickles() -> None:
-    forest = RandomForestClassifier(n_estimators=2).fit(X, Y)
+    forest = ensemble.RandomForestClassifier(n_estimators=2).fit(X, Y)
     with pytest.raises(RejectedContent, match=r"sklearn\.tree\._tree\.Tree.*trust_pickle=True"):
         made(forest, X[:2])
     files, _, checked = made(forest, X[:2], trust=True)
     assert ("model.skops" in files, checked) == (True, 2)
-
-
-class Ours(LogisticRegression):
-    """As if a notebook had defined it."""
 
 
 def in_main(kind: type) -> object:
@@ -138,15 +134,15 @@ def in_main(kind: type) -> object:
 @pytest.mark.parametrize(
     ("model", "example", "told"),
     [
-        (lambda: LogisticRegression(), X, "is not fitted"),
+        (lambda: linear_model.LogisticRegression(), X, "is not fitted"),
         (lambda: xgboost.XGBClassifier(), X, "is not fitted"),
         (lambda: lightgbm.LGBMClassifier(), X, "is not fitted"),
-        (lambda: LogisticRegression().fit(X, Y), X[:, :2], r"has the shape \[2\] for 'features'; the model takes \[3\]"),
-        (lambda: in_main(type("Mine", (LogisticRegression,), {})), X, "defined in __main__"),
-        (lambda: LogisticRegression, X, "LogisticRegression is a class"),
+        (lambda: linear_model.LogisticRegression().fit(X, Y), X[:, :2], r"has the shape \[2\] for 'features'; the model takes \[3\]"),
+        (lambda: in_main(type("Mine", (linear_model.LogisticRegression,), {})), X, "defined in __main__"),
+        (lambda: linear_model.LogisticRegression, X, "LogisticRegression is a class"),
         (lambda: object(), X, "cannot be pushed. These can: XGBoost.*scikit-learn.*plain function"),
         (lambda: lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(X, numpy.where(Y, "yes", "no")), X, "does not keep the names of classes"),
-        (lambda: StandardScaler().fit(X), "a text", "example"),
+        (lambda: preprocessing.StandardScaler().fit(X), "a text", "example"),
         (lambda: lambda x: x, {"x": 1}, "no lambda"),
         (lambda: (lambda y: lambda x: x + y)(1), {"x": 1}, "uses y of the function around it"),
     ],
@@ -170,11 +166,11 @@ def test_a_function_that_uses_what_has_no_source_is_refused(tmp_path: Path) -> N
 
 
 def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
-    class Odd(LinearRegression):
+    class Odd(linear_model.LinearRegression):
         def predict(self, X: Any) -> Any:
             return super().predict(X) + 1
 
-    model = LinearRegression().fit(X, X[:, 0])
+    model = linear_model.LinearRegression().fit(X, X[:, 0])
     model.__class__ = Odd
     Odd.__module__, Odd.__qualname__ = "sklearn.linear_model._base", "LinearRegression"
     Odd.__name__ = "LinearRegression"

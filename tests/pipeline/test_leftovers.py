@@ -5,7 +5,6 @@ import os
 
 import joblib
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from modelyard.control import doctor
 from modelyard.core.settings import Home
@@ -52,6 +51,8 @@ def test_the_control_plane_at_its_start_keeps_what_is_in_use(running, scale) -> 
 
 
 def test_a_signature_that_only_loading_could_tell_is_learnt(running) -> None:
+    from sklearn.linear_model import LogisticRegression
+
     buffer = io.BytesIO()
     joblib.dump(LogisticRegression().fit(np.eye(3)[:2], [0, 1]), buffer)
     files = {"model.joblib": buffer.getvalue()}

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import ml_dtypes
 import numpy as np
-import openai
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 from serve.protocols.conftest import pools
+from support.later import Later
 from support.node import NodeProcess
 
 pytestmark = [
@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+openai = Later("openai")
 X = np.random.default_rng(1).standard_normal((5, 64)).astype("f")
 
 
@@ -149,14 +150,14 @@ def test_tritonclient_infers_with_asyncio(node: NodeProcess) -> None:
 
 
 @pytest.fixture(scope="module")
-def ai(node: NodeProcess) -> Iterator[openai.OpenAI]:
+def ai(node: NodeProcess) -> Iterator["openai.OpenAI"]:
     with openai.OpenAI(
         base_url=f"http://127.0.0.1:{node.port}/v1", api_key="none", max_retries=0
     ) as client:
         yield client
 
 
-def test_openai_lists_models(ai: openai.OpenAI) -> None:
+def test_openai_lists_models(ai: "openai.OpenAI") -> None:
     assert "embed" in [model.id for model in ai.models.list()]
     assert ai.models.retrieve("embed").object == "model"
     with pytest.raises(openai.NotFoundError):
@@ -164,7 +165,7 @@ def test_openai_lists_models(ai: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize("form", ["float", "base64", None])
-def test_openai_embeds(ai: openai.OpenAI, form: str | None) -> None:
+def test_openai_embeds(ai: "openai.OpenAI", form: str | None) -> None:
     options = {} if form is None else {"encoding_format": form}
     answer = ai.embeddings.create(model="embed", input=["banana", "b"], **options)
     vectors = [each.embedding for each in answer.data]
@@ -174,7 +175,7 @@ def test_openai_embeds(ai: openai.OpenAI, form: str | None) -> None:
     assert answer.usage.total_tokens == 0
 
 
-def test_openai_reads_our_errors(ai: openai.OpenAI) -> None:
+def test_openai_reads_our_errors(ai: "openai.OpenAI") -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         ai.embeddings.create(model="embed", input=[1, 2, 3])
     assert refused.value.param == "input" and refused.value.code == "invalid_input"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sklearn.linear_model import LinearRegression
 from tests.support.models import save_mlp
 
 from support.browser import CHROMIUM, fits, launched, watched
@@ -225,6 +224,8 @@ def test_a_folder_is_dropped_found_compared_and_its_alias_moved(
 def test_what_runs_code_is_refused_and_taken_when_it_is_trusted(
     address: str, page: Any, tmp_path: Path
 ) -> None:
+    from sklearn.linear_model import LinearRegression
+
     file = tmp_path / "model.pkl"
     file.write_bytes(pickle.dumps(LinearRegression().fit([[0.0], [1.0]], [0.0, 1.0])))
     page.goto(f"{address}/upload")
