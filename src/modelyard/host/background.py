@@ -18,10 +18,10 @@ _QUIET = 0.05  # processors that others compute with and still leave the machine
 
 
 class Background:
-    """Within the block, the process ``pid`` and what its threads start gives way: it has half of this process's
-    processors while others compute in user space, all of them while none does. Where a system does not tell
-    what computes, or has no affinities, nothing happens; it is no error if the process ends, but it may be
-    waited for only behind the block, for until then its id is nobody else's."""
+    """Within the block, the process ``pid``, which is niced, and what its threads start gives way: it has half of
+    this process's processors while what is not niced computes in user space, all of them while nothing does. Where
+    a system does not tell what computes, or has no affinities, nothing happens; it is no error if the process ends,
+    but it may be waited for only behind the block, for until then its id is nobody else's."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -43,10 +43,10 @@ class Background:
                 return
             half = half_of({cpu: _core(cpu) for cpu in allowed})
             width = Width()
-            before = _computed(self._pid, allowed)
+            before = _computed(allowed)
             _confine(self._pid, half)
             while not self._ended.wait(_INTERVAL):
-                now = _computed(self._pid, allowed)
+                now = _computed(allowed)
                 narrow = width.after(now - before)
                 before = now
                 _confine(self._pid, half if narrow else allowed)
@@ -80,18 +80,14 @@ def _core(cpu: int) -> str:
         return str(cpu)
 
 
-def _computed(pid: int, cpus: Collection[int]) -> float:
-    """Seconds that these processors have spent in user space on others than ``pid`` and its ended children. What
-    the kernel does for anybody does not count: it writes the files of a build down by itself."""
+def _computed(cpus: Collection[int]) -> float:
+    """Seconds that these processors have spent in user space at normal priority since the machine started. What is
+    niced is in the background as well, or two builds would each give way to the other; and what the kernel does
+    for anybody does not count: it writes the files of a build down by itself."""
     names = {f"cpu{cpu}" for cpu in cpus}
-    ticks = 0
     with open("/proc/stat") as file:
-        for line in file:
-            name, *fields = line.split()
-            if name in names:
-                ticks += int(fields[0]) + int(fields[1])
-    own = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (ticks - int(own[11]) - int(own[13])) / os.sysconf("SC_CLK_TCK")
+        lines = [line.split() for line in file]
+    return sum(int(user) for name, user, *_ in lines if name in names) / os.sysconf("SC_CLK_TCK")
 
 
 def _confine(pid: int, cpus: Collection[int]) -> None:
