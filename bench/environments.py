@@ -6,7 +6,8 @@ four callers in a closed loop: alone, beside a builder that makes the environmen
 transformers) again and again out of uv's cache, and beside one whose cache is empty each time, which downloads
 and unpacks as well (left out where no index can be reached). Models, load and builder share all cores. What the
 machine itself allows is measured too: beside one process that only counts, at the kernel's lowest priority. And
-what a build takes that has the machine to itself.
+what a build takes that has the machine to itself. The builder is told whether calls are answered, as a control plane
+tells it what its node reports.
 """
 
 import contextlib
@@ -48,6 +49,7 @@ _NAMES = {
 KINDS = tuple(_NAMES)
 _RUN = 12.0
 _UNDISTURBED = 40.0
+_WHOLE = {"warm cache": 40.0, "empty cache": 150.0}  # in which a build beside calls comes to its end
 _X = [0.5] * 64
 
 BUILDER = """
@@ -55,7 +57,7 @@ import os, subprocess, sys, time
 from pathlib import Path
 from modelyard.core.errors import ModelyardError
 from modelyard.package.environment import Environments
-place, empty, *lines = sys.argv[1:]
+place, empty, beside, *lines = sys.argv[1:]
 for number in range(1000):
     root = Path(place) / str(number)
     if empty == "empty":
@@ -63,7 +65,7 @@ for number in range(1000):
     print("begun", flush=True)
     started = time.perf_counter()
     try:
-        Environments(root / "environments").ensure(lines)
+        Environments(root / "environments", serving=lambda: beside == "beside").ensure(lines)
     except ModelyardError as error:
         sys.exit(error.message)
     print(time.perf_counter() - started, flush=True)
@@ -81,7 +83,10 @@ while True:
 
 def seconds(plan: Plan) -> float:
     beside = plan.repeats * len(KINDS) * (2 * plan.seconds(_RUN, 2.0) + 4)
-    return 30 + plan.count(10, 3) * 2 + 60 + beside + 2 * plan.seconds(_UNDISTURBED, 5.0)
+    whole = sum(plan.seconds(length, 5.0) for length in _WHOLE.values()) + 2 * plan.seconds(
+        _UNDISTURBED, 5.0
+    )
+    return 30 + plan.count(10, 3) * 2 + 60 + beside + whole
 
 
 def measure(plan: Plan) -> dict[str, Any]:
@@ -145,13 +150,17 @@ def _beside(plan: Plan, lines: tuple[str, ...]) -> dict[str, Any]:
                     for what, value in (*opened.items(), *closed.items()):
                         told.setdefault(what, []).append(value)
                     told.setdefault("builds", []).extend(builds.seconds)
-    undisturbed: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in ("warm cache", "empty cache"):
-            with _builder(Path(folder) / "builds", kind, lines) as builds:
+            whole: dict[str, list[float]] = {}
+            for kind, length in _WHOLE.items():
+                with _builder(Path(folder) / "builds", kind, lines) as builds:
+                    uvloop.run(_open(running.http, names, plan.seconds(length, 5.0)))
+                whole[kind] = builds.seconds
+        undisturbed: dict[str, list[float]] = {}
+        for kind in _WHOLE:
+            with _builder(Path(folder) / "builds", kind, lines, beside=False) as builds:
                 time.sleep(plan.seconds(_UNDISTURBED, 5.0))
             undisturbed[kind] = builds.seconds
-    return {"found": found, "left_out": missing, "undisturbed": undisturbed}
+    return {"found": found, "left_out": missing, "undisturbed": undisturbed, "whole": whole}
 
 
 class _Builds:
@@ -163,14 +172,18 @@ class _Builds:
 
 
 @contextlib.contextmanager
-def _builder(place: Path, kind: str, lines: tuple[str, ...]) -> Iterator[_Builds]:
+def _builder(place: Path, kind: str, lines: tuple[str, ...], beside: bool = True) -> Iterator[_Builds]:
     """A builder that builds and builds, or a loop, from before the block until its end; none for *alone*."""
     builds = _Builds()
     if kind == "alone":
         yield builds
         return
     how = "empty" if kind == "empty cache" else "warm"
-    program = ("-c", LOOP) if kind == "a loop" else ("-c", BUILDER, str(place), how, *lines)
+    program = (
+        ("-c", LOOP)
+        if kind == "a loop"
+        else ("-c", BUILDER, str(place), how, "beside" if beside else "alone", *lines)
+    )
     command = on(None, [sys.executable, *program])
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -238,9 +251,10 @@ def tables(result: dict[str, Any]) -> list[Table]:
         ("another model with the same, median", f"{median(result['again']):,.1f} ms"),
         ("the longest of them", f"{max(result['again']):,.1f} ms"),
     ]
-    for kind, took in result["beside"]["undisturbed"].items():
-        if took:
-            again.append((f"the large one, nothing beside it, {kind}", f"{median(took):,.1f} s"))
+    for kind in _WHOLE:
+        for how, where in (("nothing beside it", "undisturbed"), (f"beside {RATE:.0f} calls/s", "whole")):
+            if took := result["beside"][where][kind]:
+                again.append((f"the large one, {how}, {kind}", f"{median(took):,.1f} s"))
     rows = []
     for kind in KINDS:
         values = [_of(result, kind, what) for what in ("p50", "p99", "rate", "builds")]

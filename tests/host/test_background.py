@@ -74,6 +74,30 @@ def test_all_processors_once_nothing_else_computes(monkeypatch: pytest.MonkeyPat
             wait_until(lambda: affinities(pid) == {frozenset(everything)})
 
 
+class Told:
+    """A quota that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.joined: list[int] = []
+        self.held: list[float | None] = []
+        self.join = self.joined.append
+        self.hold = self.held.append
+
+
+@several
+@pytest.mark.parametrize(("half", "answered", "held"), [(1, True, 0.2), (1, False, None), (2, True, None)])
+def test_on_few_processors_it_has_a_part_of_one_while_calls_are_answered(
+    monkeypatch: pytest.MonkeyPatch, half: int, answered: bool, held: float | None
+) -> None:
+    told = Told()
+    monkeypatch.setattr("modelyard.host.background.Quota", lambda: told)
+    monkeypatch.setattr("modelyard.host.background.half_of", lambda cores: set(sorted(cores)[:half]))
+    with program(THREADS) as pid, Background(pid, lambda: answered):
+        wait_until(lambda: len(told.held) >= 2)
+        assert told.joined == [pid]
+        assert set(told.held) == {held}
+
+
 def test_a_process_that_ended_is_no_error() -> None:
     with program(THREADS) as pid:
         pass

@@ -4,27 +4,36 @@ A low priority alone is not enough. A thread of any priority that finds a proces
 the moment after waits for it to be given back, finds its caches cold, or, on a processor that shares its core, gets
 half of its speed: what 99 of 100 calls wait for grows with every processor that the background has threads on
 (``bench/environments.py`` has the figures). While nothing else computes the process may have them all.
+
+Where half is one processor, which may be the second thread of the core that serves, that is not enough either:
+while calls are answered the process has a fifth of its time, in slices of a millisecond, if the machine lets us.
 """
 
 import contextlib
 import os
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+
+from modelyard.host.quota import Quota
 
 _INTERVAL = 0.25  # seconds between two looks
 _LOOKS = 4  # how many quiet looks, one after the other, widen what was narrowed
 _QUIET = 0.05  # processors that others compute with and still leave the machine quiet
+_SLICE = 0.2  # of one processor, while calls are answered on a machine of few
 
 
 class Background:
     """Within the block, the process ``pid``, which is niced, and what its threads start gives way: it has half of
     this process's processors while what is not niced computes in user space, all of them while nothing does. Where
     a system does not tell what computes, or has no affinities, nothing happens; it is no error if the process ends,
-    but it may be waited for only behind the block, for until then its id is nobody else's."""
+    but it may be waited for only behind the block, for until then its id is nobody else's.
 
-    def __init__(self, pid: int) -> None:
+    ``serving`` says whether calls are answered on this machine; it is asked four times a second."""
+
+    def __init__(self, pid: int, serving: Callable[[], bool] = lambda: False) -> None:
         self._pid = pid
+        self._serving = serving
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"background {pid}", daemon=True)
 
@@ -43,13 +52,18 @@ class Background:
                 return
             half = half_of({cpu: _core(cpu) for cpu in allowed})
             width = Width()
+            quota = Quota()
+            quota.join(self._pid)
             before = _computed(allowed)
-            _confine(self._pid, half)
-            while not self._ended.wait(_INTERVAL):
+            narrow = True
+            while True:
+                _confine(self._pid, half if narrow else allowed)
+                quota.hold(_SLICE if len(half) == 1 and self._serving() else None)
+                if self._ended.wait(_INTERVAL):
+                    return
                 now = _computed(allowed)
                 narrow = width.after(now - before)
                 before = now
-                _confine(self._pid, half if narrow else allowed)
 
 
 class Width:

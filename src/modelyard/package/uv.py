@@ -15,6 +15,7 @@ from modelyard.host.background import Background
 from modelyard.package.sources import Sources
 
 Progress = Callable[[str], None]
+Serving = Callable[[], bool]
 
 _NICENESS = 10
 _INSTALLS = max(
@@ -30,19 +31,29 @@ _STORY = re.compile(r"^(Downloading|Downloaded|Prepared|Installed|Resolved|Using
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
-def run(arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress) -> None:
+def run(
+    arguments: Sequence[str],
+    *,
+    sources: Sources,
+    folder: Path,
+    lock: int,
+    progress: Progress,
+    serving: Serving = lambda: False,
+) -> None:
     """Run ``uv <arguments>`` in ``folder``; the lock's descriptor ``lock`` is handed down to it.
+
+    It gives way to what else computes, and further while ``serving`` says that models are called.
 
     When an index cannot be reached, what uv has in its cache is tried: enough for a model whose
     packages another one had. Raises RejectedContent when the requirements have no solution, Unavailable
     when an index cannot be reached or the disk is full, Internal for anything else; each with uv's reason.
     """
     try:
-        _run(arguments, sources=sources, folder=folder, lock=lock, progress=progress)
+        _run(arguments, sources, folder, lock, progress, serving)
     except Unreachable as unreachable:
         progress("the package index cannot be reached; trying what is cached")
         try:
-            _run(["--offline", *arguments], sources=sources, folder=folder, lock=lock, progress=progress)
+            _run(["--offline", *arguments], sources, folder, lock, progress, serving)
         except ModelyardError:
             raise unreachable from None
 
@@ -60,7 +71,12 @@ class Unsolvable(RejectedContent):
 
 
 def _run(
-    arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress
+    arguments: Sequence[str],
+    sources: Sources,
+    folder: Path,
+    lock: int,
+    progress: Progress,
+    serving: Serving,
 ) -> None:
     process = subprocess.Popen(
         [*_kindly(), binary(), "--color", "never", "--no-progress", *arguments],
@@ -78,7 +94,7 @@ def _run(
     with process:
         try:
             assert process.stderr is not None
-            with Background(process.pid):
+            with Background(process.pid, serving):
                 for line in process.stderr:
                     said.append(line.rstrip())
                     if match := _PROGRESS.match(line.strip()):
