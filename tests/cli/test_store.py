@@ -64,6 +64,10 @@ def test_a_sibling_that_is_kept_as_pieces_is_served_again_after_all_is_removed(
     shutil.rmtree(shell.home / "versions")
     shell.json("up")
     shell.json("deploy", str(tmp_path / "tuned.onnx"))
-    assert shell.json("predict", "tuned", "--set", "x=" + json.dumps([0.25] * 1024)) == first
+    (laid_out,) = (shell.home / "versions").rglob("tuned.onnx")
+    assert laid_out.read_bytes() == (tmp_path / "tuned.onnx").read_bytes()
+    # Whether ONNX Runtime packs the weights is decided anew by each executor, and moves the last digits.
+    again = shell.json("predict", "tuned", "--set", "x=" + json.dumps([0.25] * 1024))
+    assert again["y"] == pytest.approx(first["y"], rel=1e-4, abs=1e-4)
     assert any((shell.home / "blobs" / "cache").glob("??/*"))
     assert shell.json("store", "verify", "--deep")["troubles"] == []
