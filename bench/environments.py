@@ -253,7 +253,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
     ]
     for kind in _WHOLE:
         for how, where in (("nothing beside it", "undisturbed"), (f"beside {RATE:.0f} calls/s", "whole")):
-            if took := result["beside"][where][kind]:
+            if took := result["beside"].get(where, {}).get(kind):
                 again.append((f"the large one, {how}, {kind}", f"{median(took):,.1f} s"))
     rows = []
     for kind in KINDS:
