@@ -30,7 +30,7 @@ from support.stores import stored
 @contextmanager
 def a_bucket_server(folder: Path) -> Iterator[S3Server]:
     """A server of S3 that has the bucket ``yard``, and that this process's variables name meanwhile."""
-    with S3Server(folder / "server", volumes=200) as running, pytest.MonkeyPatch.context() as patch:
+    with S3Server(folder / "server") as running, pytest.MonkeyPatch.context() as patch:
         for name, value in running.variables.items():
             patch.setenv(name, value)
         first = folder / "first"

@@ -15,10 +15,10 @@ KEY, SECRET = "test-key", "test-secret"
 class S3Server:
     """A context manager that leaves no process behind; its buckets are made when something is put into them.
 
-    It holds ``volumes`` times 64 MiB.
+    It holds ``volumes`` times 64 MiB, which take room on the disk as they are filled.
     """
 
-    def __init__(self, folder: Path, volumes: int = 20) -> None:
+    def __init__(self, folder: Path, volumes: int = 200) -> None:
         self.folder = folder
         self.volumes = volumes
         self.port = free_port()
