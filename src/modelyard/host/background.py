@@ -46,7 +46,9 @@ class Background:
         self._thread.join()
 
     def _watch(self) -> None:
-        with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):  # it ended, or no Linux
+        if not hasattr(os, "sched_setaffinity"):
+            return
+        with contextlib.suppress(OSError):  # it ended
             allowed = os.sched_getaffinity(0)
             if len(allowed) < 2:
                 return

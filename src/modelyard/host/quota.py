@@ -21,7 +21,6 @@ class Quota:
 
     def __init__(self, root: Path = CGROUP_ROOT) -> None:
         self._group: Path | None = None
-        self._held: float | None = None
         self._second = (root / "cgroup.controllers").is_file()
         parent = root if self._second else root / "cpu"
         # Where no control group is, a folder would only be made.
@@ -32,12 +31,7 @@ class Quota:
                 (root / "cgroup.subtree_control").write_text("+cpu")
             (parent / _NAME).mkdir(exist_ok=True)
             self._group = parent / _NAME
-            self._write(None)
-
-    @property
-    def held(self) -> float | None:
-        """Processors that those in the group may have together; None: all that they find."""
-        return self._held
+        self.hold(None)
 
     def join(self, pid: int) -> None:
         """Put a process and what it starts from now on into the group. No error when it is gone."""
@@ -46,17 +40,14 @@ class Quota:
                 (self._group / "cgroup.procs").write_text(str(pid))
 
     def hold(self, processors: float | None) -> None:
-        """Let those in the group have so many processors together, at least a fifth of one; None: all."""
-        if self._group is not None and processors != self._held:
-            with contextlib.suppress(OSError):
-                self._write(processors)
-
-    def _write(self, processors: float | None) -> None:
-        assert self._group is not None
+        """Let those in the group have so many processors together, at least a fifth of one; None: all. Written each
+        time: another who builds on this machine may have written otherwise."""
+        if self._group is None:
+            return
         most = None if processors is None else max(_LEAST, int(processors * _PERIOD))
-        if self._second:
-            (self._group / "cpu.max").write_text(f"{'max' if most is None else most} {_PERIOD}")
-        else:
-            (self._group / "cpu.cfs_period_us").write_text(str(_PERIOD))
-            (self._group / "cpu.cfs_quota_us").write_text("-1" if most is None else str(most))
-        self._held = processors
+        with contextlib.suppress(OSError):
+            if self._second:
+                (self._group / "cpu.max").write_text(f"{'max' if most is None else most} {_PERIOD}")
+            else:
+                (self._group / "cpu.cfs_period_us").write_text(str(_PERIOD))
+                (self._group / "cpu.cfs_quota_us").write_text("-1" if most is None else str(most))
