@@ -11,15 +11,7 @@ from modelyard.core.deployment import Deployment, DeploymentSettings
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.manifest import FileEntry, manifest_of
 from modelyard.core.model import Analysis, Version
-from modelyard.core.routes import (
-    EndpointTraffic,
-    Footprint,
-    NodeStatus,
-    Pool,
-    PoolStatus,
-    Remote,
-    RouteTable,
-)
+from modelyard.core.routes import Footprint, NodeStatus, Pool, PoolStatus, Remote, RouteTable
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.deploy.plan import pool_of
 from modelyard.deploy.reconciler import Reconciler
@@ -42,7 +34,6 @@ class Node:
         self.says: dict[str, str] = {}
         self.told = 0
         self.footprint: Footprint | None = None
-        self.traffic: tuple[EndpointTraffic, ...] = ()
 
     def apply(self, table: RouteTable) -> None:
         if not self.up:
@@ -64,9 +55,7 @@ class Node:
             )
             for pool in self.table.pools
         )  # fmt: skip
-        return NodeStatus(
-            pid=1, generation=self.table.generation, started=0.0, pools=pools, traffic=self.traffic
-        )
+        return NodeStatus(pid=1, generation=self.table.generation, started=0.0, pools=pools)
 
     def logs(self, deployment: str, tail: int) -> str:
         return ""
@@ -164,27 +153,6 @@ def test_a_node_that_is_down_changes_no_state(yard: Yard) -> None:
     yard.node.up = True
     assert yard.steps()
     assert yard.endpoints.get("e").serving == id
-
-
-def test_it_knows_how_often_the_node_is_called(yard: Yard) -> None:
-    assert yard.reconciler.calls_per_second == 0.0
-    yard.node.traffic = tuple(
-        EndpointTraffic(
-            endpoint=name,
-            calls_per_second=rate,
-            errors_per_second=0.0,
-            p50=None,
-            p99=None,
-            calls=9,
-            errors=0,
-        )
-        for name, rate in (("e", 4.0), ("f", 2.5))
-    )
-    yard.steps()
-    assert yard.reconciler.calls_per_second == 6.5
-    yard.node.up = False  # what does not answer is called by nobody
-    yard.steps()
-    assert yard.reconciler.calls_per_second == 0.0
 
 
 def test_traffic_is_not_moved_in_the_database_before_the_node_took_the_table(yard: Yard) -> None:

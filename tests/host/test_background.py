@@ -24,9 +24,16 @@ several = pytest.mark.skipif(
 )
 
 
+autogroups = pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="this kernel knows niceness of processes only"
+)
+
+
 @contextmanager
-def program(code: str) -> Iterator[int]:
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+def program(code: str, *, leads: bool = True) -> Iterator[int]:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=leads
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
         try:
@@ -74,28 +81,43 @@ def test_all_processors_once_nothing_else_computes(monkeypatch: pytest.MonkeyPat
             wait_until(lambda: affinities(pid) == {frozenset(everything)})
 
 
-class Told:
-    """A quota that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.joined: list[int] = []
-        self.held: list[float | None] = []
-        self.join = self.joined.append
-        self.hold = self.held.append
+def session_of(pid: int | str) -> str:
+    """Which autogroup a process is in, and the niceness of that."""
+    return Path(f"/proc/{pid}/autogroup").read_text().strip()
 
 
-@several
-@pytest.mark.parametrize(("half", "answered", "held"), [(1, True, 0.2), (1, False, None), (2, True, None)])
-def test_on_few_processors_it_has_a_part_of_one_while_calls_are_answered(
-    monkeypatch: pytest.MonkeyPatch, half: int, answered: bool, held: float | None
-) -> None:
-    told = Told()
-    monkeypatch.setattr("modelyard.host.background.Quota", lambda: told)
-    monkeypatch.setattr("modelyard.host.background.half_of", lambda cores: set(sorted(cores)[:half]))
-    with program(THREADS) as pid, Background(pid, lambda: answered):
-        wait_until(lambda: len(told.held) >= 2)
-        assert told.joined == [pid]
-        assert set(told.held) == {held}
+@autogroups
+def test_the_session_of_the_process_is_niced_as_well() -> None:
+    with program(THREADS) as pid, Background(pid):
+        wait_until(lambda: session_of(pid).endswith(" nice 10"))
+
+
+@autogroups
+def test_a_wish_that_the_kernel_does_not_take_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[str] = []
+    write = Path.write_text
+
+    def full(self: Path, text: str) -> int:
+        if self.name == "autogroup" and len(refused) < 2:
+            refused.append(text)
+            raise BlockingIOError
+        return write(self, text)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with program(THREADS) as pid, Background(pid):
+        wait_until(lambda: session_of(pid).endswith(" nice 10"))
+    assert refused == ["10", "10"]
+
+
+@autogroups
+def test_a_session_that_others_share_is_left_alone() -> None:
+    before = session_of("self")
+    with program(THREADS, leads=False) as pid:
+        everything = os.sched_getaffinity(pid)
+        with program(LOOP), Background(pid):
+            if len(everything) > 1:
+                wait_until(lambda: is_narrow(pid, everything))
+        assert session_of(pid) == before
 
 
 def test_a_process_that_ended_is_no_error() -> None:

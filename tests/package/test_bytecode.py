@@ -1,7 +1,9 @@
 """Environments are compiled behind their first model, without running any of them."""
 
+import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -131,3 +133,21 @@ def test_an_environment_that_is_removed_meanwhile_leaves_nothing(folder: Path) -
         if not path.name.startswith((".locks", ".resolutions", ".used"))
     ]
     assert not list((folder.parent / ".used").iterdir())
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="this kernel knows no niceness of sessions"
+)
+def test_it_gives_way_as_a_process_and_as_a_session(tmp_path: Path) -> None:
+    packages = tmp_path / "lib" / "python3" / "site-packages"
+    packages.mkdir(parents=True)
+    os.mkfifo(packages / "one.py")  # it waits for somebody to write that
+    command = [sys.executable, "-S", "-I", bytecode.__file__, str(os.getpid())]
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True) as process:
+        try:
+            proc = Path(f"/proc/{process.pid}")
+            until(lambda: (proc / "autogroup").read_text().strip().endswith(" nice 19"))
+            until(lambda: len(os.sched_getaffinity(process.pid)) == 1)
+            assert os.getpriority(os.PRIO_PROCESS, process.pid) == 19
+        finally:
+            process.kill()

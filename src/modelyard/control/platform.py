@@ -52,7 +52,6 @@ from modelyard.store.verdicts import Verdicts
 from modelyard.store.versions import Versions
 
 _HOMES_KEPT = 5.0  # seconds
-_SERVES = 5.0  # calls a second from which builds beside them hold back further
 
 _log = logging.getLogger("modelyard.control")
 
@@ -111,11 +110,7 @@ class Platform:
             [Path(each.strip()) for each in (settings.signature_keys or "").split(",") if each.strip()],
             Signatures(self.database),
         )
-        self.environments = Environments(
-            self.home.environments,
-            downloads=settings.python_downloads,
-            serving=lambda: self.reconciler.calls_per_second >= _SERVES,
-        )
+        self.environments = Environments(self.home.environments, downloads=settings.python_downloads)
         self.target = LocalTarget(self.home)
         self.hub = JobHub()
         self.changes = threading.RLock()

@@ -78,18 +78,12 @@ class Reconciler:
         self._wanted: tuple[int, Wanted] | None = None
         self._revisions: dict[str, Revision] = {}
         self._node_answers: bool | None = None
-        self._calls_per_second = 0.0
         self._last_error: str | None = None
 
     @property
     def node_answers(self) -> bool | None:
         """Whether the target answered at the last pass; None before the first one."""
         return self._node_answers
-
-    @property
-    def calls_per_second(self) -> float:
-        """What all endpoints of the target answered lately, as of the last pass."""
-        return self._calls_per_second
 
     def start(self) -> None:
         """Start the thread."""
@@ -218,7 +212,6 @@ class Reconciler:
         if (status is not None) is not self._node_answers:
             self._node_answers = status is not None
             self._changed.notify()
-        self._calls_per_second = sum(each.calls_per_second for each in status.traffic) if status else 0.0
         return status
 
     def _carry_out(self, actions: Actions) -> bool:

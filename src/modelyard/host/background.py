@@ -1,39 +1,37 @@
-"""Work in the background: a process that leaves half of the processors to whatever else computes on this machine.
+"""Work in the background: a process that gives way to whatever else computes on this machine, in two respects.
 
-A low priority alone is not enough. A thread of any priority that finds a processor idle takes it, and who is called
-the moment after waits for it to be given back, finds its caches cold, or, on a processor that shares its core, gets
-half of its speed: what 99 of 100 calls wait for grows with every processor that the background has threads on
-(``bench/environments.py`` has the figures). While nothing else computes the process may have them all.
+Its niceness must count. Linux, where it has autogroups (sched(7)), shares the processors out between sessions first,
+and by niceness only between the processes of one: models have sessions of their own, so that a build of any niceness
+was their equal. A session has a niceness of its own, which is set here.
 
-Where half is one processor, which may be the second thread of the core that serves, that is not enough either:
-while calls are answered the process has a fifth of its time, in slices of a millisecond, if the machine lets us.
+And a thread of any niceness that finds a processor idle takes it; who is called the moment after finds its caches
+cold, or, on a processor that shares its core, gets half of its speed. So the process leaves half of the processors
+alone while anything else computes. While nothing does it may have them all.
+
+What each of the two brings: ``bench/environments.py``.
 """
 
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from modelyard.host.quota import Quota
-
+NICENESS = 10
 _INTERVAL = 0.25  # seconds between two looks
 _LOOKS = 4  # how many quiet looks, one after the other, widen what was narrowed
 _QUIET = 0.05  # processors that others compute with and still leave the machine quiet
-_SLICE = 0.2  # of one processor, while calls are answered on a machine of few
 
 
 class Background:
-    """Within the block, the process ``pid``, which is niced, and what its threads start gives way: it has half of
-    this process's processors while what is not niced computes in user space, all of them while nothing does. Where
-    a system does not tell what computes, or has no affinities, nothing happens; it is no error if the process ends,
-    but it may be waited for only behind the block, for until then its id is nobody else's.
+    """Within the block, the process ``pid``, which leads a session and has :data:`NICENESS`, gives way with all its
+    threads: its session has that niceness too, and it has half of this process's processors while what is not niced
+    computes in user space, all of them while nothing does. Where a system has no autogroups, does not tell what
+    computes, or has no affinities, that does not happen; it is no error if the process ends, but it may be waited
+    for only behind the block, for until then its id is nobody else's."""
 
-    ``serving`` says whether calls are answered on this machine; it is asked four times a second."""
-
-    def __init__(self, pid: int, serving: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._serving = serving
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=f"background {pid}", daemon=True)
 
@@ -50,17 +48,13 @@ class Background:
             return
         with contextlib.suppress(OSError):  # it ended
             allowed = os.sched_getaffinity(0)
-            if len(allowed) < 2:
-                return
-            half = half_of({cpu: _core(cpu) for cpu in allowed})
+            half = half_of({cpu: _core(cpu) for cpu in allowed}) or allowed
             width = Width()
-            quota = Quota()
-            quota.join(self._pid)
             before = _computed(allowed)
             narrow = True
             while True:
+                _nice_session(self._pid)
                 _confine(self._pid, half if narrow else allowed)
-                quota.hold(_SLICE if len(half) == 1 and self._serving() else None)
                 if self._ended.wait(_INTERVAL):
                     return
                 now = _computed(allowed)
@@ -104,6 +98,14 @@ def _computed(cpus: Collection[int]) -> float:
     with open("/proc/stat") as file:
         lines = [line.split() for line in file]
     return sum(int(user) for name, user, *_ in lines if name in names) / os.sysconf("SC_CLK_TCK")
+
+
+def _nice_session(pid: int) -> None:
+    """Give the session of ``pid`` its niceness; again at each look, for the kernel takes but ten such wishes a second
+    from all users together. A session that somebody else leads is left as it is: whoever is in it would be niced."""
+    if os.getsid(pid) == pid:
+        with contextlib.suppress(OSError):  # one wish too many, or no autogroups
+            Path(f"/proc/{pid}/autogroup").write_text(str(NICENESS))
 
 
 def _confine(pid: int, cpus: Collection[int]) -> None:

@@ -14,7 +14,7 @@ from modelyard.package.torch_build import TorchBuild
 
 class Wanted(msgspec.Struct, frozen=True):
     """What is to be built: normal requirements, who asks for each, and what they are built with. ``asked`` are
-    the versions that the interpreter was chosen by; ``serving`` says whether models are called meanwhile."""
+    the versions that the interpreter was chosen by."""
 
     requirements: tuple[str, ...]
     origins: dict[str, str]
@@ -22,7 +22,6 @@ class Wanted(msgspec.Struct, frozen=True):
     asked: tuple[str, ...]
     sources: Sources
     torch: TorchBuild
-    serving: uv.Serving
 
 
 def resolve(folder: Path, wanted: Wanted, lock: int, progress: uv.Progress) -> str:
@@ -43,7 +42,7 @@ def resolve(folder: Path, wanted: Wanted, lock: int, progress: uv.Progress) -> s
                 "pip", "compile", "requirements.in", "--output-file", "lock.txt", "--no-header", "--no-annotate",
                 "--no-build", "--python", str(wanted.interpreter.path), *arguments,
             ],
-            sources=wanted.sources, folder=folder, lock=lock, progress=progress, serving=wanted.serving,
+            sources=wanted.sources, folder=folder, lock=lock, progress=progress,
         )  # fmt: skip
     except uv.Unsolvable as error:
         if torch.constraint is not None:
@@ -68,7 +67,7 @@ def install(
     uv.run(
         ["venv", "--quiet", "--relocatable", "--allow-existing", "--no-project", "--python",
          str(wanted.interpreter.path), str(folder)],
-        sources=wanted.sources, folder=folder.parent, lock=lock, progress=progress, serving=wanted.serving,
+        sources=wanted.sources, folder=folder.parent, lock=lock, progress=progress,
     )  # fmt: skip
     (folder / "lock.txt").write_text(locked)
     count = len([line for line in locked.splitlines() if line and line[0] not in "#- "])
@@ -78,5 +77,5 @@ def install(
     uv.run(
         ["pip", "install", "--no-deps", "--no-build", "--requirements", "lock.txt", "--link-mode", "hardlink",
          "--python", str(folder / "bin" / "python"), *torch_arguments],
-        sources=wanted.sources, folder=folder, lock=lock, progress=progress, serving=wanted.serving,
+        sources=wanted.sources, folder=folder, lock=lock, progress=progress,
     )  # fmt: skip

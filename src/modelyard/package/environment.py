@@ -70,12 +70,10 @@ def _silent(_: str) -> None:
 
 class Environments:
     """The environments below ``root``. Safe with several processes and threads at once. ``downloads``: whether
-    uv may install a Python that is asked for and is not on this machine. ``serving`` says whether models are being
-    called beside a build, which then holds back further (:class:`modelyard.host.background.Background`)."""
+    uv may install a Python that is asked for and is not on this machine."""
 
-    def __init__(self, root: Path, *, downloads: bool = False, serving: uv.Serving = lambda: False) -> None:
+    def __init__(self, root: Path, *, downloads: bool = False) -> None:
         self._root = root.absolute()
-        self._serving = serving
         self._interpreters = Interpreters(self._root, downloads=downloads)
 
     def ensure(
@@ -137,7 +135,7 @@ class Environments:
         interpreter = self._interpreters.find(python, sources, progress)
         torch = choose_torch(normal, sources, tags=interpreter.tags)
         named = {normalize([line])[0]: who for line, who in (origins or {}).items() if normalize([line])}
-        wanted = Wanted(normal, named, interpreter, tuple(python), sources, torch, self._serving)
+        wanted = Wanted(normal, named, interpreter, tuple(python), sources, torch)
         key = _digest(normal, interpreter.identity, sources.digest, torch.constraint, torch.arguments)
         return key, wanted
 

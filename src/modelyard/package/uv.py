@@ -11,13 +11,11 @@ from pathlib import Path
 import uv
 
 from modelyard.core.errors import Internal, ModelyardError, RejectedContent, Unavailable
-from modelyard.host.background import Background
+from modelyard.host.background import NICENESS, Background
 from modelyard.package.sources import Sources
 
 Progress = Callable[[str], None]
-Serving = Callable[[], bool]
 
-_NICENESS = 10
 _INSTALLS = max(
     1, (os.cpu_count() or 1) // 2
 )  # threads that link or copy files; UV_CONCURRENT_INSTALLS is stronger
@@ -31,29 +29,19 @@ _STORY = re.compile(r"^(Downloading|Downloaded|Prepared|Installed|Resolved|Using
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
-def run(
-    arguments: Sequence[str],
-    *,
-    sources: Sources,
-    folder: Path,
-    lock: int,
-    progress: Progress,
-    serving: Serving = lambda: False,
-) -> None:
+def run(arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress) -> None:
     """Run ``uv <arguments>`` in ``folder``; the lock's descriptor ``lock`` is handed down to it.
-
-    It gives way to what else computes, and further while ``serving`` says that models are called.
 
     When an index cannot be reached, what uv has in its cache is tried: enough for a model whose
     packages another one had. Raises RejectedContent when the requirements have no solution, Unavailable
     when an index cannot be reached or the disk is full, Internal for anything else; each with uv's reason.
     """
     try:
-        _run(arguments, sources, folder, lock, progress, serving)
+        _run(arguments, sources=sources, folder=folder, lock=lock, progress=progress)
     except Unreachable as unreachable:
         progress("the package index cannot be reached; trying what is cached")
         try:
-            _run(["--offline", *arguments], sources, folder, lock, progress, serving)
+            _run(["--offline", *arguments], sources=sources, folder=folder, lock=lock, progress=progress)
         except ModelyardError:
             raise unreachable from None
 
@@ -71,12 +59,7 @@ class Unsolvable(RejectedContent):
 
 
 def _run(
-    arguments: Sequence[str],
-    sources: Sources,
-    folder: Path,
-    lock: int,
-    progress: Progress,
-    serving: Serving,
+    arguments: Sequence[str], *, sources: Sources, folder: Path, lock: int, progress: Progress
 ) -> None:
     process = subprocess.Popen(
         [*_kindly(), binary(), "--color", "never", "--no-progress", *arguments],
@@ -86,6 +69,7 @@ def _run(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         pass_fds=(lock,),
+        start_new_session=True,
         text=True,
         encoding="utf-8",
         errors="replace",
@@ -94,7 +78,7 @@ def _run(
     with process:
         try:
             assert process.stderr is not None
-            with Background(process.pid, serving):
+            with Background(process.pid):
                 for line in process.stderr:
                     said.append(line.rstrip())
                     if match := _PROGRESS.match(line.strip()):
@@ -112,7 +96,7 @@ def _kindly() -> list[str]:
     """What is put before a command that must not get in the way of models that serve. Its priority for the disk
     follows from that for the processor (ioprio_set(2))."""
     nice = shutil.which("nice")
-    return [] if nice is None else [nice, "-n", str(_NICENESS)]
+    return [] if nice is None else [nice, "-n", str(NICENESS)]
 
 
 @functools.cache
