@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from modelyard.core.deployment import Leave, Resources
+from modelyard.core.routes import Pool
 from modelyard.core.signature import Signature, TensorSpec
 from support.models import function_pool, mlp_pool
 from support.node import NodeProcess, wait_until
@@ -181,20 +182,31 @@ def sockets(pid: int) -> set[str]:
     return {name for name in found if name.startswith("socket:")}
 
 
-def test_a_fork_that_comes_too_late_has_nothing_of_who_was_started_in_its_place(tmp_path: Path) -> None:
-    """Its server is stopped when it has forked and not said so; the call is answered by another process."""
-    environment = tmp_path / "environment"
+def build(environment: Path, **modules: str) -> None:
+    """An environment in that folder, in place of what was there, with these modules."""
+    shutil.rmtree(environment, ignore_errors=True)
     venv.create(environment, with_pip=False, symlinks=True)
     (packages,) = environment.glob("lib/python*/site-packages")
-    (packages / "stops.py").write_text(STOPS)
+    for name, text in modules.items():
+        (packages / f"{name}.py").write_text(text)
+
+
+def pool_in(environment: Path, code: str) -> Pool:
+    """A function that runs in an environment, which lies beside it."""
+    pool = function_pool(environment.parent / "versions" / "m", code, leave=Leave())
+    executor = msgspec.structs.replace(pool.executor, python=str(environment / "bin" / "python"))
+    return msgspec.structs.replace(pool, executor=executor)
+
+
+def test_a_fork_that_comes_too_late_has_nothing_of_who_was_started_in_its_place(tmp_path: Path) -> None:
+    """Its server is stopped when it has forked and not said so; the call is answered by another process."""
+    build(tmp_path / "environment", stops=STOPS)
     code = (
         "import os, sys\nimport stops\n"
         "def predict(x: float):\n"
         "    return {'how': 'forked' if '--fork-server' in sys.argv else 'spawned', 'pid': os.getpid()}\n"
     )
-    pool = function_pool(tmp_path / "versions" / "m", code, leave=Leave())
-    executor = msgspec.structs.replace(pool.executor, python=str(environment / "bin" / "python"))
-    with NodeProcess(tmp_path / "home").serve(msgspec.structs.replace(pool, executor=executor)) as node:
+    with NodeProcess(tmp_path / "home").serve(pool_in(tmp_path / "environment", code)) as node:
         late: set[int] = set()
         with ThreadPoolExecutor(1) as caller:
             while not late:
@@ -256,26 +268,17 @@ def test_one_server_that_hangs_is_one_failure_however_many_wait_for_it(tmp_path:
 
 def test_an_environment_that_is_built_anew_has_another_server(tmp_path: Path) -> None:
     """The former one may read what was removed and nothing else: what is not imported yet would not be found."""
-    environment = tmp_path / "environments" / "one"
-
-    def build() -> None:
-        shutil.rmtree(environment, ignore_errors=True)
-        venv.create(environment, with_pip=False, symlinks=True)
-        (packages,) = environment.glob("lib/python*/site-packages")
-        for name in ("soon", "later"):
-            (packages / f"{name}.py").write_text("WORD = 1\n")
-
-    build()
+    environment = tmp_path / "environment"
+    modules = {"soon": "WORD = 1\n", "later": "WORD = 1\n"}
+    build(environment, **modules)
     code = (
         "import os, sys\nimport soon\n"
         "def predict(x: float):\n    how = 'forked' if '--fork-server' in sys.argv else 'spawned'\n"
         "    if x > 1:\n        import later\n    return {'how': how, 'pid': os.getpid()}\n"
     )
-    pool = function_pool(tmp_path / "versions" / "m", code, leave=Leave())
-    executor = msgspec.structs.replace(pool.executor, python=str(environment / "bin" / "python"))
-    with NodeProcess(tmp_path / "home").serve(msgspec.structs.replace(pool, executor=executor)) as node:
+    with NodeProcess(tmp_path / "home").serve(pool_in(environment, code)) as node:
         forked(node)
-        build()
+        build(environment, **modules)
         waken(node)
         assert node.post("/predict", {"x": 2.0})[0] == 200
         forked(node)
