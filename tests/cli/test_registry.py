@@ -1,6 +1,7 @@
 """What the registry's commands make of their words, without a platform."""
 
 import time
+from pathlib import Path
 
 import pytest
 import typer
@@ -64,3 +65,15 @@ def test_a_tree_has_its_branches() -> None:
 )
 def test_what_is_half_said_is_wrong_use(shell: Shell, arguments: list[str]) -> None:
     assert shell.run(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize("alias", ["A B", "latest", "3"])
+def test_an_alias_that_cannot_be_is_refused_before_anything_is_pushed(
+    shell: Shell, tmp_path: Path, alias: str
+) -> None:
+    (tmp_path / "model.onnx").touch()
+    refused = shell.run("models", "push", str(tmp_path / "model.onnx"), "--alias", alias)
+    assert (
+        refused.returncode == 1 and f"'{alias}' cannot be" in refused.stderr and "--alias" in refused.stderr
+    )
+    assert "pattern" not in refused.stderr and not (shell.home / "control.json").exists()

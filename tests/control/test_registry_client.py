@@ -68,6 +68,11 @@ def test_all_of_it(registry: Any) -> None:
     assert registry.change_card("fraud", task="rules", tags=["a"], because="x").card.tags == ("a",)
     assert registry.search(Wanted(tags=("a",), task="rules", min_size=1)).versions[0].model == "fraud"
 
+    nan = {"title": "T", "columns": ["auc"], "rows": [[float("nan")]]}
+    with pytest.raises(InvalidInput, match="finite") as caught:
+        registry.change_card("fraud", metrics=[nan])
+    assert caught.value.field == "metrics[0].rows[0][0]"
+
     tuned = registry.set_parent("fraud/2", "fraud/1", "fine_tune", tradeoff={"auc": [1, 2]}, because="x")
     assert tuned.parent.tradeoff == {"auc": [1, 2]}
     assert [node.number for node in registry.lineage("fraud/1")] == [1, 2]

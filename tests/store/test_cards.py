@@ -167,7 +167,7 @@ def test_figures_cost_the_same_however_many_versions_there_are(registry: Registr
     assert len(registry.listings.search(Wanted(all_versions=True), 100).versions) == 12
 
 
-@pytest.mark.parametrize("figures", [{"a": "good"}, {"a": None}, {"a": [1]}])
+@pytest.mark.parametrize("figures", [{"a": "good"}, {"a": None}, {"a": [1]}, {"a": float("nan")}])
 def test_a_figure_that_is_no_number_is_named(figures: dict) -> None:
     with pytest.raises(InvalidInput, match=r"The figure 'a' is .* which is no number"):
         figures_table(figures)

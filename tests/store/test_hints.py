@@ -52,6 +52,21 @@ def test_each_wrong_value_is_told_and_no_right_one(shelf: Registry) -> None:
     ]
 
 
+def test_tags_and_aliases_are_values_too(shelf: Registry) -> None:
+    shelf.add("tumour", card=Card(tags=("medicine", "tabular")))
+    for model in ("tumour", "iris"):
+        shelf.aliases.move(model, "production", 1, who="ada")
+    assert hinted(shelf, tags=("tabular", "medecine")) == [("tag", "medecine", ("medicine",))]
+    assert hinted(shelf, alias="prod") == [("alias", "prod", ("production",))]
+    assert hinted(shelf, alias="production", tags=("zzz",)) == [("tag", "zzz", ("medicine", "tabular"))]
+    with shelf.database.begin() as session:
+        secret = update(tables.models).where(tables.models.c.name == "tumour").values(project="secret")
+        session.execute(secret)
+    assert hinted(shelf, tags=("medecine",), alias="prod", project="default") == [
+        ("alias", "prod", ("production",))
+    ]
+
+
 def test_an_answer_of_nothing_to_right_values_is_nothing(shelf: Registry) -> None:
     assert hinted(shelf, format="GGUF", licence="mit") == []
     assert hinted(shelf, text="nowhere") == []

@@ -5,8 +5,9 @@ import pytest
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
 from modelyard.core.manifest import FileEntry, Manifest
-from modelyard.core.model import Analysis
+from modelyard.core.model import Analysis, Trust
 from modelyard.core.signature import Signature, TensorSpec
+from modelyard.store.audit import Audit
 from modelyard.store.database import Database
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.versions import Versions
@@ -50,6 +51,35 @@ def test_trust_is_given_but_never_taken(versions: Versions) -> None:
     assert versions.add("m", _manifest("a"), ANALYSIS, True)[0].trusted
     assert versions.add("m", _manifest("a"), ANALYSIS, False)[0].trusted
     assert versions.get("m", 1).trusted
+
+
+def test_the_first_reason_for_trust_is_kept_with_who_gave_it_and_each_is_audited(
+    database: Database,
+) -> None:
+    versions = Versions(database)
+    said = [
+        ("root", ""),
+        ("ada", "trained by us"),
+        ("bob", ""),
+        ("bob", "so says Ada"),
+        ("ada", "trained by us"),
+    ]
+    trust = [
+        versions.add("m", _manifest("a"), ANALYSIS, True, who=who, because=because)[0].trust
+        for who, because in said
+    ]
+    first, then = Trust(who="root", because=""), Trust(who="ada", because="trained by us")
+    assert trust == [first, then, then, then, then]
+    told = [
+        (each.who, each.what, each.why)
+        for each in reversed(Audit(database).list(9))
+        if each.what != "model.add"
+    ]
+    assert told == [
+        ("root", "version.add", "trusted"),
+        ("ada", "version.trust", "trained by us"),
+        ("bob", "version.trust", "so says Ada"),
+    ]
 
 
 def test_what_is_not_there_is_not_found(versions: Versions) -> None:

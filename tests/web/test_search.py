@@ -27,6 +27,12 @@ def test_a_link_changes_one_thing_and_begins_at_the_first_page() -> None:
         ("task", "y"),
     ]
     assert parse_qsl(search.without("tag", "t")[1:]) == [("text", "a b&c"), ("task", "x"), ("tag", "u")]
+    assert parse_qsl(search.instead("tag", "t", "v")[1:]) == [
+        ("text", "a b&c"),
+        ("task", "x"),
+        ("tag", "u"),
+        ("tag", "v"),
+    ]
     assert parse_qsl(search.following("next")[1:])[-1] == ("cursor", "next")
 
 

@@ -13,6 +13,7 @@ from modelyard.client.deploy_flow import name_of
 from modelyard.client.progress import StageProgress
 from modelyard.client.push_flow import Arrived
 from modelyard.core.card import Card, MetricsTable, check_card
+from modelyard.core.reference import check_alias
 from modelyard.core.units import format_bytes
 
 
@@ -33,6 +34,8 @@ def run(
 ) -> None:
     """Raises what hinders the fetching, the upload or the registration."""
     card = check_card(Card(task=task, licence=licence, tags=tuple(tags), metrics=_metrics(metrics)))
+    if alias is not None:
+        check_alias(alias, field="--alias")  # before a version is there
     found = place_of(model, sha256, tracking=tracking, trusted=trust_pickle)
     called = name_of(found.path, name)
     with client() as platform, StageProgress(quiet=as_json) as progress:

@@ -78,7 +78,8 @@ class Session:
 
     def api(self, method: str, path: str, body: object = None, *, timeout: float = 60.0) -> Flow[Reply]:
         """One call of the control API; the answer below 400. Raises the error that it brings."""
-        data = None if body is None else msgspec.json.encode(body)
+        # JSON has no word for NaN: msgspec would write null, and what was there before would be gone.
+        data = None if body is None else records.encode(msgspec.to_builtins(body))
         place = self.location
         headers = {} if self.user is None else {"modelyard-user": self.user}
         if self.project is not None:

@@ -75,6 +75,8 @@ def figures_table(figures: Mapping[str, object]) -> MetricsTable:
     for name, value in figures.items():
         try:
             rows.append((str(name), float(value)))  # pyright: ignore[reportArgumentType]
+            if not math.isfinite(rows[-1][1]):
+                raise ValueError
         except (TypeError, ValueError) as error:
             raise InvalidInput(
                 f"The figure {str(name)[:80]!r} is {str(value)[:80]!r}, which is no number.",

@@ -142,6 +142,6 @@ class RegisterStage:
             latest = self._versions.latest(parameters.model)
         except NotFound:
             return None
-        # Whether more or less trust changes something is for the registry to say.
+        # Whether more or less trust, or a reason for it, changes something is for the registry to say.
         same = latest.digest == manifest.digest and latest.trusted == parameters.trusted
-        return latest if same and parameters.card is None else None
+        return latest if same and parameters.card is None and not parameters.because else None

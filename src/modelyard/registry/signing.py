@@ -2,7 +2,7 @@
 
 What is signed is the list of a version's files with their SHA-256, which the platform has checked while the bytes
 came; so neither side reads the files again. A signature made here verifies a folder of the same files with the
-library's own command, and the other way round. The library is in the extra ``modelyard[signing]``.
+library's own command, and the other way round. The library is in the extra ``signing``.
 """
 
 import base64
@@ -28,7 +28,7 @@ LARGEST: Final = 16 * 1024 * 1024  # bytes of a bundle
 LEFT_OUT: Final = (SIGNATURE_PATH, ".git", ".gitattributes", ".github", ".gitignore")
 _MISSING: Final = (
     "File signatures are made and verified by the package model-signing, which is not installed here: pip install "
-    "'modelyard[signing]'"
+    "'.[signing]' in Modelyard's folder"
 )
 
 
@@ -119,11 +119,15 @@ class Signing:
             return [f"Its signature: {each.why}" for each in found] or [
                 "Its files are not signed (signatures = told)."
             ]
+        name = f"{version.model}/{version.number}"
         if not found:
-            raise _unsigned()
+            raise RejectedContent(
+                f"{name} may not be deployed: it is not signed, and signatures are required. Sign it, with a key whose "
+                f"public half is among signature_keys: modelyard models sign {name} --key private.pem",
+                field="version",
+            )
         raise RejectedContent(
-            f"{version.model}/{version.number} may not be deployed, because signatures are required: {found[-1].why}",
-            field="version",
+            f"{name} may not be deployed, because signatures are required: {found[-1].why}", field="version"
         )
 
 

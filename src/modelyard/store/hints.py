@@ -18,20 +18,21 @@ _ALIKE: Final = 0.5
 
 
 def hints(session: Connection, wanted: Wanted) -> tuple[Hint, ...]:
-    """One for each value of a facet that no version has, of those that the searcher sees; in a registry without
-    versions none."""
+    """One for each tag, alias or value of a facet that no version has, of those that the searcher sees; in a registry
+    where none has any, none."""
     there = _there(wanted)
+    asked = [(name, getattr(wanted, name), *_place(name, there)) for name in (*FACETS, "alias")]
+    asked += [("tag", tag, *_place("tag", there)) for tag in wanted.tags]
     found: list[Hint] = []
-    for name in FACETS:
-        value = getattr(wanted, name)
+    for name, value, column, seen in asked:
         if value is None:
             continue
-        meant, column = check_licence(value) if name == "licence" else value, _l.c[name]
-        if session.execute(select(_l.c.version_id).where(column == meant, *there).limit(1)).first():
+        meant = check_licence(value) if name == "licence" else value
+        if session.execute(select(column).where(column == meant, *seen).limit(1)).first():
             continue
         if name == "precision":
             meant = precision_of(value) or value
-        if values := _values(session, column, there):
+        if values := _values(session, column, seen):
             found.append(Hint(field=name, value=value, there=nearest(meant, values)))
     return tuple(found)
 
@@ -49,6 +50,16 @@ def nearest(meant: str, values: Sequence[str]) -> tuple[str, ...]:
     return tuple(value for each in order for value in folded[each])[:_TOLD] or tuple(values[:_TOLD])
 
 
+def _place(name: str, there: list[ColumnElement[bool]]) -> tuple[Column[Any], list[ColumnElement[bool]]]:
+    """Where the values lie that are asked for by ``name``, and which of them the searcher sees."""
+    tags, aliases = tables.card_tags.c, tables.aliases.c
+    if name == "tag":
+        return tags.tag, [exists().where(_l.c.model_id == tags.model_id, *there)]
+    if name == "alias":
+        return aliases.name, [exists().where(_l.c.version_id == aliases.version_id, *there)]
+    return _l.c[name], there
+
+
 def _there(wanted: Wanted) -> list[ColumnElement[bool]]:
     """The listings that a search of this project can find at all."""
     found: list[ColumnElement[bool]] = [_l.c.deleted if wanted.status == "deleted" else ~_l.c.deleted]
@@ -61,7 +72,10 @@ def _there(wanted: Wanted) -> list[ColumnElement[bool]]:
 
 def _values(session: Connection, column: Column[Any], there: list[ColumnElement[bool]]) -> list[str]:
     """The values of a column in their order, each found in its index behind the one before: to count those of
-    every listing takes longer than a whole search may."""
+    every listing takes longer than a whole search may. The names of aliases, a row for each model at most of the few
+    names that people give, have no index and are read."""
+    if column is tables.aliases.c.name:
+        return sorted(session.execute(select(column).where(*there).distinct().limit(_LOOKED_AT)).scalars())
     found: list[str] = []
     last = ""
     while len(found) < _LOOKED_AT:

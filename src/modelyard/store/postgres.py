@@ -69,7 +69,7 @@ class Postgres:
             from psycopg.conninfo import make_conninfo
         except ImportError as error:
             raise InvalidInput(
-                "A database of PostgreSQL needs the extra `postgres`: pip install 'modelyard[postgres]'.",
+                "A database of PostgreSQL needs the extra `postgres`: pip install '.[postgres]' in Modelyard's folder.",
                 field="database",
             ) from error
         told: dict[str, Any] = {

@@ -255,13 +255,16 @@ class Versions:
     def _again(self, session: Connection, row: Row[Any], trusted: bool, who: str, because: str) -> None:
         """What adding the files of a version that is there changes."""
         subject = f"{row.model}/{row.number}"
-        if trusted and not row.trusted:
-            session.execute(
-                update(tables.versions)
-                .where(tables.versions.c.id == row.id)
-                .values(trusted=True, trusted_by=who, trusted_because=because)
-            )
-            self._audit.record(who, "version.trust", subject, because, session)
+        if trusted and (not row.trusted or because):
+            # The first who says why is who is named; what others say later the audit has.
+            if not row.trusted or not row.trusted_because:
+                session.execute(
+                    update(tables.versions)
+                    .where(tables.versions.c.id == row.id)
+                    .values(trusted=True, trusted_by=who, trusted_because=because)
+                )
+            if because != row.trusted_because:
+                self._audit.record(who, "version.trust", subject, because, session)
         if row.deleted_time is not None:
             unmark(session, row.id, DELETED)
             self._audit.record(who, "version.restore", subject, "its files were added again", session)

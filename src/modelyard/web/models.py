@@ -56,7 +56,8 @@ def _models(request: Request) -> Response:
         search=search,
         versions=found.versions,
         hints=[
-            (hint, [(each, search.having(hint.field, each)) for each in hint.there]) for hint in found.hints
+            (hint, [(each, search.instead(hint.field, hint.value, each)) for each in hint.there])
+            for hint in found.hints
         ],
         next=None if found.next is None else search.following(found.next),
         found=f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}",

@@ -38,6 +38,11 @@ class Search(NamedTuple):
         """The same without one of the values of ``name``."""
         return _written(pair for pair in self.given if pair != (name, value) and pair[0] != "cursor")
 
+    def instead(self, name: str, value: str, other: str) -> str:
+        """The same with another value of ``name`` in place of one."""
+        kept = [pair for pair in self.given if pair != (name, value) and pair[0] != "cursor"]
+        return _written([*kept, (name, other)])
+
     def following(self, cursor: str) -> str:
         """The page behind ``cursor``."""
         return _written([*(pair for pair in self.given if pair[0] != "cursor"), ("cursor", cursor)])

@@ -92,7 +92,7 @@ def test_opinions_that_are_not_installed_are_told(
 ) -> None:
     monkeypatch.setattr(opinions, "version_of", lambda _: None)
     scans, absent = Safety(blobs, verdicts).look(_manifest(blobs, {"model.pkl": _estimator()}))
-    assert set(absent) == {"clamav", "fickling", "modelscan"} and "modelyard[scan]" in absent["fickling"]
+    assert set(absent) == {"clamav", "fickling", "modelscan"} and "'.[scan]'" in absent["fickling"]
     assert scans[0].verdict == "executes"
 
 

@@ -140,7 +140,8 @@ def scan(view: View, report: Report) -> None:
             import lz4.frame as lz4
         except ImportError:
             report.add(
-                "unreadable", "an LZ4 stream, which needs the package lz4 (modelyard[scan]) to be read"
+                "unreadable",
+                "an LZ4 stream, which needs the package lz4 (of Modelyard's extra 'scan') to be read",
             )
             return
     ways: dict[str, Callable[[], Iterator[bytes]]] = {

@@ -1,5 +1,5 @@
 """Second and third opinions on pickles: fickling (https://github.com/trailofbits/fickling) and modelscan
-(https://github.com/protectai/modelscan), where the extra ``modelyard[scan]`` is installed.
+(https://github.com/protectai/modelscan), where the extra ``scan`` is installed.
 
 They raise what our own walk says, and never lower it. They read whole pickles into memory, so that one over 16 MiB,
 or one with raw arrays of joblib between its opcodes, is left to our own walk; that is noted.
@@ -17,7 +17,7 @@ from modelyard.registry.scan.source import Source
 from modelyard.registry.scan.view import Report
 
 NAMES: Final = ("fickling", "modelscan")
-ABSENT: Final = "it is not installed; pip install 'modelyard[scan]'"
+ABSENT: Final = "it is not installed; pip install '.[scan]' in Modelyard's folder"
 _LARGEST: Final = 16 * 1024 * 1024
 Opinion = Callable[[Source, int, int, Report], None]
 

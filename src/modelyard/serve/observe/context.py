@@ -70,6 +70,6 @@ def check_tracing(endpoint: str) -> None:
         found = None
     if found is None:
         raise InvalidInput(
-            "Tracing needs OpenTelemetry: pip install 'modelyard[otel]', or unset otlp_endpoint.",
+            "Tracing needs OpenTelemetry: pip install '.[otel]' in Modelyard's folder, or unset otlp_endpoint.",
             field="otlp_endpoint",
         )
