@@ -70,6 +70,7 @@ def test_a_readme_that_comes_later_with_the_same_files_is_kept(registry: Registr
         ({"task": "Two Words"}, "task"),
         ({"tags": ["ok", "Ö"]}, "tags"),
         ({"licence": "what ever!"}, "licence"),
+        ({"licence": "MTI"}, "licence"),
         ({"paper": "javascript:alert(1)"}, "paper"),
         ({"homepage": "ftp://x"}, "homepage"),
         ({"colour": "red"}, "card"),

@@ -13,6 +13,7 @@ from modelyard.client.deploy_flow import name_of
 from modelyard.client.progress import StageProgress
 from modelyard.client.push_flow import Arrived
 from modelyard.core.card import Card, MetricsTable, check_card
+from modelyard.core.licence import check_listed
 from modelyard.core.reference import check_alias
 from modelyard.core.units import format_bytes
 
@@ -33,6 +34,8 @@ def run(
     as_json: bool,
 ) -> None:
     """Raises what hinders the fetching, the upload or the registration."""
+    if licence is not None:
+        check_listed(licence, field="--licence")
     card = check_card(Card(task=task, licence=licence, tags=tuple(tags), metrics=_metrics(metrics)))
     if alias is not None:
         check_alias(alias, field="--alias")  # before a version is there

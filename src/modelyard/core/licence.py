@@ -1,5 +1,6 @@
 """Licences by their SPDX identifiers, and which of them allow commercial use."""
 
+import difflib
 import re
 from typing import Final
 
@@ -28,6 +29,27 @@ def check_licence(spdx: str, *, field: str = "licence") -> str:
         )
     folded = spdx.lower()
     return _CANONICAL.get(folded, spdx.upper() if folded.startswith("cc-by") else spdx)
+
+
+def check_listed(spdx: str, *, field: str = "licence") -> str:
+    """The same of what people say: SPDX lists each of its names, or it is a ``LicenseRef-…``. READMEs and hubs have names
+    of their own, which are kept as they came. Raises InvalidInput with what may have been meant."""
+    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+    told = check_licence(spdx, field=field)
+    try:
+        canonicalize_license_expression(told)
+    except InvalidLicenseExpression as error:
+        near = ", ".join(
+            _CANONICAL[each] for each in difflib.get_close_matches(told.lower(), _CANONICAL, 3)
+        )
+        reference = re.sub(r"[^A-Za-z0-9.-]+", "-", told)
+        raise InvalidInput(
+            f"SPDX lists no licence {told!r}.{f' Did you mean {near}?' if near else ''} "
+            f"Write LicenseRef-{reference} for one that it does not list.",
+            field=field,
+        ) from error
+    return told
 
 
 def allows_commercial(spdx: str) -> bool | None:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from modelyard.core.card import MAX_TABLES, Card, CardAnswer, MetricsTable, check_card
 from modelyard.core.errors import InvalidInput
+from modelyard.core.licence import check_listed
 from modelyard.store import tables
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
@@ -67,6 +68,8 @@ class Cards:
             told: dict[str, Any] = msgspec.to_builtins(known)
             if "licence" in given and "commercial" not in given:
                 told["commercial"] = None
+            if isinstance(given.get("licence"), str):
+                check_listed(given["licence"])
             try:
                 card = msgspec.convert(told | dict(given), Card)
             except msgspec.ValidationError as error:
