@@ -9,7 +9,7 @@ from modelyard.core.units import format_bytes, format_count
 
 _EXECUTES = {
     "no": "nothing: loading runs no code of the model",
-    "pickle": "pickle: loading runs code; it will be asked for --trust-pickle",
+    "pickle": "pickle: loading runs code, so it needs --trust-pickle",
     "code": "the model's own Python code, inside its executor",
 }
 

@@ -217,11 +217,12 @@ def _address_if_ready(home: Home, name: str) -> str | None:
 
 
 def last_words(home: Home, name: str, lines: int = 15) -> str:
-    """The end of a program's log."""
+    """The end of a program's log, each line once: one that was started again and again says the same each time."""
     try:
         with (home.logs / f"{name}.log").open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 64 * 1024))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+            said = dict.fromkeys(reversed(file.read().decode(errors="replace").splitlines()))
+            return "\n".join(reversed([*said][:lines]))
     except OSError:
         return "(it wrote nothing)"
 

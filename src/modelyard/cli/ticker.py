@@ -1,10 +1,13 @@
-"""One changing line of progress at a terminal; each new text as a plain line elsewhere."""
+"""One changing line of progress at a terminal; elsewhere a plain line for each new text, and of those that differ in
+their figures alone one every few seconds."""
 
 import contextlib
+import re
 import sys
 import time
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_EVERY = 5.0  # seconds between plain lines that differ in figures
 
 
 class Ticker:
@@ -15,6 +18,7 @@ class Ticker:
         self._terminal = sys.stderr.isatty()
         self._begin = time.monotonic()
         self._last = ""
+        self._told = self._begin
         self._frame = 0
 
     def __enter__(self) -> "Ticker":
@@ -36,6 +40,13 @@ class Ticker:
                 mark = _FRAMES[self._frame % len(_FRAMES)]
                 sys.stderr.write(f"\r\x1b[2K{mark} {text} … {seconds:.1f} s")
                 sys.stderr.flush()
-            elif text != self._last:
+                self._last = text
+            elif text != self._last and (
+                _form(text) != _form(self._last) or time.monotonic() - self._told >= _EVERY
+            ):
                 print(f"{text} …", file=sys.stderr, flush=True)
-        self._last = text
+                self._last, self._told = text, time.monotonic()
+
+
+def _form(text: str) -> str:
+    return re.sub(r"\d+", "0", text)

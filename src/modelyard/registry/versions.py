@@ -62,20 +62,20 @@ def register(
     analysis = analyze(files)
     if analysis.because and analysis.executes != "no" and not trusted:
         raise NeedsTrust(
-            f"{analysis.because} When you trust who made it, deploy it with --trust-pickle.",
+            f"{analysis.because} When you trust who made it, say so with --trust-pickle --because 'WHY'.",
             field=str(analysis.options.get("file", manifest.files[0].path)),
         )
     if analysis.executes == "pickle" and not trusted:
         raise NeedsTrust(
             "This model is a pickle, and loading one runs whatever code is in it. Save it in a format that "
-            "cannot execute (skops, ONNX or safetensors); or, when you trust where it came from, deploy it "
-            "with --trust-pickle.",
+            "cannot execute (skops, ONNX or safetensors); or, when you trust where it came from, say so "
+            "with --trust-pickle --because 'WHY'.",
             field=str(analysis.options.get("file", manifest.files[0].path)),
         )
     if analysis.executes == "code" and analysis.adapter not in CODE and not trusted:
         raise NeedsTrust(
             "model.yaml asks for packages beside a format that runs no code by itself, and a package can. Leave "
-            "them out; or, when you trust who wrote it, deploy with --trust-pickle.",
+            "them out; or, when you trust who wrote it, say so with --trust-pickle --because 'WHY'.",
             field="model.yaml",
         )
     if not trusted:
@@ -128,7 +128,7 @@ def _require_trust(scans: list[FileScan], *, runs_code: bool) -> None:
         )
         raise NeedsTrust(
             f"It {what}: {told(bad, level)}. Save the model in a format that cannot execute (safetensors, ONNX, skops); "
-            "or, when you trust who made it, deploy it with --trust-pickle --because 'WHY'.",
+            "or, when you trust who made it, say so with --trust-pickle --because 'WHY'.",
             field=bad[0].path,
         )
 
