@@ -269,6 +269,9 @@ def test_the_audit_says_which_key_did_it(made: Yard) -> None:
     entry = made.ask("admin", "GET", "/api/v1/audit?limit=1").json()[0]
     assert (entry["who"], entry["what"], entry["project"]) == ("our-operator", "card.change", "ours")
     assert made.ask("other admin", "GET", "/api/v1/audit").text.count("our-operator") == 0
+    about = f"/api/v1/audit?about={made.ours.model}"
+    assert entry in made.ask("admin", "GET", about).json()
+    assert made.ask("other admin", "GET", about).json() == []
 
 
 def test_a_project_named_in_a_header_is_worked_in(made: Yard) -> None:

@@ -70,6 +70,9 @@ def test_the_first_reason_for_trust_is_kept_with_who_gave_it_and_each_is_audited
     ]
     first, then = Trust(who="root", because=""), Trust(who="ada", because="trained by us")
     assert trust == [first, then, then, then, then]
+    assert {each.subject for each in Audit(database).list(9, about="m")} == {"m", "m/1"}
+    assert {each.subject for each in Audit(database).list(9, about="m/1")} == {"m/1"}
+    assert Audit(database).list(9, about="_") == Audit(database).list(9, about="m/") == []
     told = [
         (each.who, each.what, each.why)
         for each in reversed(Audit(database).list(9))

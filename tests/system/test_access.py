@@ -90,6 +90,11 @@ def test_two_teams_on_one_platform(yard: Shell, tmp_path: Path) -> None:
     yard.json("projects", "move", "tint", "red")
     wait_until(lambda: predict(yard, "tint", secrets["bob"]) == 200, timeout=30, what="the move")
     assert predict(yard, "tint", again["secret"]) == 404
+    assert "is for an admin" in bob.run("audit").stderr
+    told = yard.run("audit", "tint", "--limit", "1")
+    assert told.returncode == 0, told.stderr
+    (moved,) = told.stdout.splitlines()[1:]
+    assert "model.move" in moved
     refused = yard.run("projects", "delete", "red")
     assert refused.returncode == 1 and "3 models" in refused.stderr
 
@@ -102,7 +107,7 @@ def test_two_teams_on_one_platform(yard: Shell, tmp_path: Path) -> None:
 
 async def told_of(url: str, key: str) -> Any:
     async with AsyncClient(url, key) as client:
-        return await client.access.me(), await client.access.projects()
+        return await client.access.me(), await client.access.projects(), await client.access.audit("blue")
 
 
 def test_the_clients_make_and_end_projects_and_keys(yard: Shell) -> None:
@@ -114,9 +119,10 @@ def test_the_clients_make_and_end_projects_and_keys(yard: Shell) -> None:
         assert client.access.key("ada") == made.key
         with pytest.raises(Conflict, match="has 1 key"):
             client.access.delete_project("blue")
-    me, projects = asyncio.run(told_of(url, made.secret))
+    me, projects, audit = asyncio.run(told_of(url, made.secret))
     assert (me.name, me.role, me.project) == ("ada", "admin", "blue")
     assert [each.name for each in projects] == ["blue"]
+    assert [(each.what, each.why) for each in audit] == [("project.create", "a team")]
     with Client(url, made.secret, project="default") as client, pytest.raises(NotFound):
         client.access.keys()
     with Client(url, home_key) as client:
@@ -124,3 +130,5 @@ def test_the_clients_make_and_end_projects_and_keys(yard: Shell) -> None:
         client.access.delete_project("blue")
         assert [each.name for each in client.access.projects()] == ["default"]
         assert client.access.keys() == []
+        told = [(each.what, each.why) for each in client.access.audit("blue", limit=2)]
+        assert told == [("project.delete", ""), ("project.create", "a team")]

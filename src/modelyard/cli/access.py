@@ -1,4 +1,4 @@
-"""What ``modelyard keys``, ``projects`` and ``whoami`` do."""
+"""What ``modelyard keys``, ``projects``, ``audit`` and ``whoami`` do."""
 
 import time
 from collections.abc import Sequence
@@ -113,6 +113,24 @@ def move(model: str, to: str, because: str, *, as_json: bool) -> None:
         return
     also = f", and so are its endpoints: {', '.join(moved.endpoints)}" if moved.endpoints else ""
     print(f"{model} is in the project {to} now{also}.")
+
+
+def audit(about: str | None, limit: int, *, as_json: bool) -> None:
+    """The newest first."""
+    with client() as platform:
+        found = platform.access.audit(about, limit=limit)
+    if as_json:
+        print_json(found)
+    elif not found:
+        print("Nothing was changed yet." if about is None else f"Nothing of {about} was changed.")
+    else:
+        print_table(
+            ["WHEN", "WHO", "WHAT", "OF", "WHY"],
+            [
+                [format_date(each.time, exact=True), each.who, each.what, each.subject, each.why]
+                for each in found
+            ],
+        )
 
 
 def whoami(*, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""``modelyard keys``, ``modelyard projects``, ``modelyard whoami``: who may do what."""
+"""``modelyard keys``, ``modelyard projects``, ``modelyard audit``, ``modelyard whoami``: who may do what, and who did."""
 
 from typing import Annotated, Literal
 
@@ -136,6 +136,22 @@ def move(
     room.move(model, to, because, as_json=as_json)
 
 
+def audit(
+    about: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ABOUT", help="A model, a version (fraud/3), an endpoint, a key, a project."
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many, the newest.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what, when and why."""
+    from modelyard.cli import access as room
+
+    room.audit(about, limit, as_json=as_json)
+
+
 def whoami(as_json: AsJson = False) -> None:
     """Show who you are to the platform: by which key, in which project, with which role."""
     from modelyard.cli import access as room
@@ -146,4 +162,5 @@ def whoami(as_json: AsJson = False) -> None:
 def add_to(app: typer.Typer) -> None:
     app.add_typer(keys, name="keys")
     app.add_typer(projects, name="projects")
+    app.command()(audit)
     app.command()(whoami)

@@ -7,6 +7,7 @@ from modelyard.client.answers import KeyMade, Me, ModelMoved
 from modelyard.client.flows import Session
 from modelyard.client.transport import Transport
 from modelyard.core.access import ApiKey, Project, Role
+from modelyard.core.audit import AuditEntry
 
 
 class Access:
@@ -20,6 +21,11 @@ class Access:
     def me(self) -> Me:
         """Who this client is, by the key that it sends."""
         return self._transport.run(flows.me(self._session))
+
+    def audit(self, about: str | None = None, *, limit: int = 100) -> list[AuditEntry]:
+        """Who changed what, when and why, the newest first, at most 1,000; ``about``: a model with its versions and
+        aliases (``fraud``), one of them (``fraud/3``), an endpoint, a key, a project. For admins."""
+        return self._transport.run(flows.audit(self._session, about, limit))
 
     def projects(self) -> list[Project]:
         """The projects that this client sees, and how much is in each."""

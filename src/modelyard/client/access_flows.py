@@ -7,10 +7,16 @@ from modelyard.client.answers import KeyMade, Me, ModelMoved, decode
 from modelyard.client.flows import Session, part
 from modelyard.client.steps import Flow
 from modelyard.core.access import ApiKey, Project, Role
+from modelyard.core.audit import AuditEntry
 
 
 def me(session: Session) -> Flow[Me]:
     return (yield from session.ask(Me, "/me"))
+
+
+def audit(session: Session, about: str | None, limit: int) -> Flow[list[AuditEntry]]:
+    asked = {"limit": limit} if about is None else {"limit": limit, "about": about}
+    return (yield from session.ask(list[AuditEntry], f"/audit?{urlencode(asked)}"))
 
 
 def projects(session: Session) -> Flow[list[Project]]:

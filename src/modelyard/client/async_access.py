@@ -7,6 +7,7 @@ from modelyard.client.answers import KeyMade, Me, ModelMoved
 from modelyard.client.async_transport import AsyncTransport
 from modelyard.client.flows import Session
 from modelyard.core.access import ApiKey, Project, Role
+from modelyard.core.audit import AuditEntry
 
 
 class AsyncAccess:
@@ -20,6 +21,11 @@ class AsyncAccess:
     async def me(self) -> Me:
         """Who this client is, by the key that it sends."""
         return await self._transport.run(flows.me(self._session))
+
+    async def audit(self, about: str | None = None, *, limit: int = 100) -> list[AuditEntry]:
+        """Who changed what, when and why, the newest first, at most 1,000; ``about``: a model with its versions and
+        aliases (``fraud``), one of them (``fraud/3``), an endpoint, a key, a project. For admins."""
+        return await self._transport.run(flows.audit(self._session, about, limit))
 
     async def projects(self) -> list[Project]:
         """The projects that this client sees, and how much is in each."""

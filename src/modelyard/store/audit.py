@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, union_all, update
+from sqlalchemy import Connection, insert, or_, select, union_all, update
 
-from modelyard.core.struct import Noun
+from modelyard.core.audit import AuditEntry
 from modelyard.store.database import Database
 from modelyard.store.nouns import without_nul
 from modelyard.store.tables import audit, counters, endpoints, models, remotes
@@ -15,19 +15,6 @@ from modelyard.store.tables import audit, counters, endpoints, models, remotes
 # The subject of all that changes what nodes are to serve: one at a time, since each counts the generation up.
 WANTED: Final = "wanted"
 _OF_ENDPOINTS: Final = frozenset({"endpoint", "deployment", "remotes"})
-
-
-class AuditEntry(Noun):
-    """One change. ``time`` is seconds since the epoch; ``what`` is ``noun.verb``. ``project`` is the one that it was
-    in; None: the installation's."""
-
-    id: int
-    time: float
-    who: str
-    what: str
-    subject: str
-    why: str = ""
-    project: str | None = None
 
 
 class Audit:
@@ -77,11 +64,15 @@ class Audit:
         session.execute(update(counters).where(generation).values(value=counters.c.value + 1))
         self.record(who, what, subject, why, session, project=project)
 
-    def list(self, limit: int, *, project: str | None = None) -> list[AuditEntry]:
-        """The latest entries (of one project when it is named), the newest first."""
+    def list(self, limit: int, *, project: str | None = None, about: str | None = None) -> list[AuditEntry]:
+        """The latest entries (of one project, and ``about`` one subject, when it is named), the newest first. What is
+        about ``fraud/3`` or ``fraud@production`` is about ``fraud`` too."""
         query = select(audit).order_by(audit.c.id.desc()).limit(limit)
         if project is not None:
             query = query.where(audit.c.project == project)
+        if about is not None:
+            parts = [audit.c.subject.startswith(about + mark, autoescape=True) for mark in "/@"]
+            query = query.where(or_(audit.c.subject == about, *parts))
         with self._database.session() as session:
             return [AuditEntry(**row) for row in session.execute(query).mappings()]
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query
 from modelyard.control.answers import ControlAnswer, HealthAnswer, NodeAnswer, StatusAnswer
 from modelyard.control.api.common import PREFIX, By, Here
 from modelyard.control.openapi import NounResponse, answers
+from modelyard.core.audit import AuditEntry
 from modelyard.core.version import VERSION
 from modelyard.host.process import resident_bytes
-from modelyard.store.audit import AuditEntry
 
 router = APIRouter(tags=["system"])
 
@@ -64,6 +64,12 @@ def ready(here: Here) -> NounResponse:
 
 
 @router.get(PREFIX + "/audit", responses=answers(list[AuditEntry]), response_model=None)
-def audit(here: Here, by: By, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> NounResponse:
-    """Who changed what, when and why; the newest first."""
-    return NounResponse(here.audit.list(limit, project=by.project))
+def audit(
+    here: Here,
+    by: By,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    about: Annotated[str | None, Query(max_length=200)] = None,
+) -> NounResponse:
+    """Who changed what, when and why; the newest first. ``about``: a model with all of its versions and aliases
+    (``fraud``), one of them (``fraud/3``, ``fraud@production``), an endpoint, a key, a project."""
+    return NounResponse(here.audit.list(limit, project=by.project, about=about))
