@@ -23,6 +23,9 @@ def test_a_day_is_all_of_it_in_the_readers_time(monkeypatch: pytest.MonkeyPatch)
         moment, same = span_of("2026-11-01T12:30")
         assert moment == same
         assert time.strftime("%H:%M", time.gmtime(moment)) == "11:30"
+        moment, same = span_of("2026-11-01 12:30:05")  # its end: what began at that second holds then
+        assert moment == same
+        assert time.strftime("%H:%M:%S", time.gmtime(moment)) == "11:30:05" and 0.99 < moment % 1 < 1
         assert span_of("1000.5") == (1000.5, 1000.5)
     finally:
         monkeypatch.undo()

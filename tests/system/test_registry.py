@@ -1,6 +1,7 @@
 """The registry as a team uses it, by the command line: found, moved, remembered, compared, deprecated, deleted."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -49,7 +50,12 @@ def test_a_version_from_its_upload_to_its_end(shell: Shell, tmp_path: Path) -> N
     held = shell.json("models", "history", "fraud", "--alias", "production", "--at", today)
     assert [(each["version"], each["why"]) for each in held] == [(1, "first"), (2, "better")]
     assert shell.json("models", "history", "fraud", "--at", "2001-01-01") == []
-    assert "better" in shell.run("models", "history", "fraud").stdout
+    last = shell.run("models", "history", "fraud").stdout.splitlines()[-1]
+    assert "better" in last
+    at = re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", last)  # the second, and so it can be asked for
+    assert at is not None
+    held = shell.json("models", "history", "fraud", "--at", at[0].strip())
+    assert [each["why"] for each in held] == ["better"]
 
     # Named everywhere, and told when it is deprecated.
     assert shell.json("models", "show", "fraud@production")["version"]["number"] == 2
