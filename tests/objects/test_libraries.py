@@ -195,6 +195,10 @@ def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
         ({"sha256": "0" * 64}, "sha256 is for files"),
         ({"name": None}, "push\\(model, NAME\\)"),
         ({"model": "somewhere/m.onnx", "example": X}, "example is for objects"),
+        (
+            {"model": "foo://x"},
+            "Nothing can be fetched from foo://; what is taken is a file or a folder here",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(options: dict[str, Any], told: str) -> None:

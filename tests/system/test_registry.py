@@ -67,7 +67,9 @@ def test_a_version_from_its_upload_to_its_end(shell: Shell, tmp_path: Path) -> N
     assert shell.json("deploy", "fraud@production", "--name", "shop")["version"] == 2
     unknown = shell.run("deploy", "fraud@staging", "--name", "shop")
     assert unknown.returncode == 1 and "it has production" in unknown.stderr
-    assert shell.run("deploy", "nothing-here").returncode == 2
+    for name, told in (("nothing-here", "nor a registered model."), ("Frauds", "did you mean fraud?")):
+        missing = shell.run("deploy", name)
+        assert missing.returncode == 2 and missing.stderr.rstrip().endswith(told)
 
     # Compared, and their descent known.
     compared = shell.json("models", "compare", "fraud/1", "fraud@production")
