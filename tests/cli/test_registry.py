@@ -1,6 +1,7 @@
 """What the registry's commands make of their words, without a platform."""
 
 import time
+from pathlib import Path
 
 import pytest
 import typer
@@ -51,6 +52,20 @@ def test_a_tree_has_its_branches() -> None:
         "│  └─ c/1  re_export  @x, @y  ←",
         "└─ b/2  fine_tune  (deprecated)",
     ]
+
+
+@pytest.mark.parametrize("name", ["fraud", "fraud/1"])
+@pytest.mark.parametrize("told", ["[1, 2]", "3", '"auc"', "null", '[{"auc": 0.93}]', '[["auc", 0.93]]'])
+def test_what_is_no_figures_is_told_with_what_is(
+    shell: Shell, tmp_path: Path, name: str, told: str
+) -> None:
+    file = tmp_path / "metrics.json"
+    file.write_text(told)
+    done = shell.run("models", "card", name, "--metrics", str(file))
+    assert done.returncode == 2
+    assert (
+        'neither an object of figures, {"accuracy": 0.93}, nor a list of tables, [{"title"' in done.stderr
+    )
 
 
 @pytest.mark.parametrize(
