@@ -41,6 +41,16 @@ def test_a_version_from_its_upload_to_its_end(shell: Shell, tmp_path: Path) -> N
     shell.json("models", "card", "fraud", "--task", "fraud-detection", "--because", "nobody had said")
     assert "fraud-detection" in shell.run("models", "list").stdout
 
+    metrics = tmp_path / "metrics.json"
+    for told in (
+        '{"auc": 0.93}',
+        '[{"title": "Metrics", "columns": ["metric", "value"], "rows": [["auc", 0.9]]}]',
+    ):
+        metrics.write_text(told)
+        assert (
+            "Metrics (fraud/1)" in shell.run("models", "card", "fraud/1", "--metrics", str(metrics)).stdout
+        )
+
     # An alias moves, and who lost is told.
     shell.json("models", "alias", "fraud", "production", "1", "--because", "first", "--expect", "0")
     lost = shell.run("models", "alias", "fraud", "production", "2", "--expect", "2")
