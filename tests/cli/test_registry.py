@@ -24,6 +24,9 @@ def test_a_day_is_all_of_it_in_the_readers_time(monkeypatch: pytest.MonkeyPatch)
         moment, same = span_of("2026-11-01T12:30")
         assert moment == same
         assert time.strftime("%H:%M", time.gmtime(moment)) == "11:30"
+        moment, same = span_of("2026-11-01 12:30:05")  # its end: what began at that second holds then
+        assert moment == same
+        assert time.strftime("%H:%M:%S", time.gmtime(moment)) == "11:30:05" and 0.99 < moment % 1 < 1
         assert span_of("1000.5") == (1000.5, 1000.5)
     finally:
         monkeypatch.undo()
@@ -49,6 +52,20 @@ def test_a_tree_has_its_branches() -> None:
         "│  └─ c/1  re_export  @x, @y  ←",
         "└─ b/2  fine_tune  (deprecated)",
     ]
+
+
+@pytest.mark.parametrize("name", ["fraud", "fraud/1"])
+@pytest.mark.parametrize("told", ["[1, 2]", "3", '"auc"', "null", '[{"auc": 0.93}]', '[["auc", 0.93]]'])
+def test_what_is_no_figures_is_told_with_what_is(
+    shell: Shell, tmp_path: Path, name: str, told: str
+) -> None:
+    file = tmp_path / "metrics.json"
+    file.write_text(told)
+    done = shell.run("models", "card", name, "--metrics", str(file))
+    assert done.returncode == 2
+    assert (
+        'neither an object of figures, {"accuracy": 0.93}, nor a list of tables, [{"title"' in done.stderr
+    )
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,25 @@ def test_wrong_use_exits_with_2(shell: Shell, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["deploy", "./nothing.onnx"], "There is no file or folder './nothing.onnx'."),
+        (["deploy", "nothing"], "neither a file or folder here, nor an entry of the catalog; which models"),
+        (["deploy", "minilm"], "The catalog has it: modelyard catalog deploy minilm"),
+        (["deploy", "foo://x"], "Nothing can be fetched from foo://; what is taken is a file or a folder here, hf://"),
+        (["models", "push", "foo://x"], "Nothing can be fetched from foo://; what is taken is"),
+        (["models", "push", "nothing"], "There is no file or folder 'nothing'."),
+        (["analyze", "minilm"], "There is no file or folder 'minilm'."),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_nowhere_is_told_by_what_may_be_named(
+    shell: Shell, arguments: list[str], told: str
+) -> None:
+    done = shell.run(*arguments)
+    assert done.returncode == 2 and told in done.stderr
+
+
+@pytest.mark.parametrize(
     "command", [["endpoints"], ["models"], ["jobs"], ["logs", "x"], ["delete", "x", "--yes"]]
 )
 def test_without_a_platform_the_error_says_what_to_do(shell: Shell, command: list[str]) -> None:

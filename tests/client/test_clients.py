@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,32 @@ def test_an_endpoint_of_a_newer_platform_is_understood(client: Any, script: Scri
     script.answer("GET", "/api/v1/endpoints", [ENDPOINT])
     (found,) = client.endpoints()
     assert (found.name, found.current.version, found.predict_url) == ("m", 1, "http://n/models/m/predict")
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda client: client.access.create_project("Vi sion"), "'Vi sion' cannot be a name: use"),
+        (lambda client: client.access.create_key("Ann Other"), "'Ann Other' cannot be a name: use"),
+        (lambda client: client.access.create_key("a", project="A"), "'A' cannot be a name: use"),
+        (lambda client: client.access.create_key("a", endpoints=["A"]), "'A' cannot be a name: use"),
+        (lambda client: client.access.move_model("m", "A"), "'A' cannot be a name: use"),
+        (lambda client: client.access.move_model("m/2", "a"), "without one: m"),
+        (lambda client: client.registry.alias("m/2", "production", 1), "without one: m"),
+        (lambda client: client.registry.remove_alias("m/2", "production"), "without one: m"),
+        (lambda client: client.registry.aliases("m@production"), "without one: m"),
+        (lambda client: client.registry.history("m/2"), "without one: m"),
+        (lambda client: client.registry.change_card("m/2", task="x"), "without one: m"),
+        (lambda client: client.model("m/2"), "without one: m"),
+        (lambda client: client.delete_model("m/2"), "without one: m"),
+    ],
+)
+def test_a_name_that_cannot_be_is_told_in_a_sentence_before_anything_is_sent(
+    script: Script, ask: Callable[[Client], object], told: str
+) -> None:
+    with Client(script.url, "the-key") as client, pytest.raises(InvalidInput, match=told):
+        ask(client)
+    assert script.requests == []
 
 
 def test_names_are_quoted_in_paths(client: Any, script: Script) -> None:

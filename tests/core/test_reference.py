@@ -5,7 +5,7 @@ import pytest
 from modelyard.core.errors import InvalidInput
 from modelyard.core.licence import allows_commercial, check_licence
 from modelyard.core.listing import precision_of
-from modelyard.core.reference import Reference, check_alias, parse_reference, parse_which
+from modelyard.core.reference import Reference, check_alias, parse_model, parse_reference, parse_which
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,19 @@ def test_a_version_is_named_in_three_ways(text: str, model: str, which: int | st
 def test_what_names_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_reference(text)
+
+
+@pytest.mark.parametrize("text", ["fraud/3", "fraud@production", "fraud@latest", "fraud/"])
+def test_where_a_model_is_named_a_version_is_told_apart(text: str) -> None:
+    with pytest.raises(InvalidInput, match="names a version; give the model's name without one: fraud"):
+        parse_model(text)
+
+
+@pytest.mark.parametrize("text", ["", "/", "/fraud", "Fraud"])
+def test_what_names_no_model_is_refused(text: str) -> None:
+    assert parse_model("fraud") == "fraud"
+    with pytest.raises(InvalidInput, match="cannot be a name"):
+        parse_model(text)
 
 
 @pytest.mark.parametrize(("text", "which"), [("3", 3), ("production", "production"), ("latest", None)])

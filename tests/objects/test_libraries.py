@@ -185,7 +185,19 @@ def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
     [
         ({"name": "No Name"}, "cannot be a name"),
         ({"tags": "one"}, "list of words"),
+        ({"tags": 5}, "list of words"),
+        ({"tags": ["one", 5]}, "list of words"),
+        ({"metrics": "0.9"}, r"metrics is a dict of figures, such as \{'accuracy': 0.93\}"),
+        ({"metrics": [0.9]}, "metrics is a dict of figures"),
+        ({"metrics": []}, "metrics is a dict of figures"),
+        ({"description": 5}, "description is a text, not '5'"),
+        ({"task": ["x"]}, r"task is a text, not \"\['x'\]\""),
+        ({"because": 5}, "because is a text"),
+        ({"licence": 5}, "licence is a text"),
+        ({"alias": 5}, "alias is a text"),
+        ({"name": 5}, "name is a text"),
         ({"licence": "nothing known !"}, "no SPDX identifier"),
+        ({"licence": "MTI"}, "Did you mean MIT"),
         ({"replicas": 2}, "deploy=True"),
         ({"deploy": True, "replicaz": 2}, "no option 'replicaz'; did you mean 'replicas'"),
         ({"exmaple": [1]}, "no option 'exmaple'; did you mean 'example'"),
@@ -195,6 +207,10 @@ def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
         ({"sha256": "0" * 64}, "sha256 is for files"),
         ({"name": None}, "push\\(model, NAME\\)"),
         ({"model": "somewhere/m.onnx", "example": X}, "example is for objects"),
+        (
+            {"model": "foo://x"},
+            "Nothing can be fetched from foo://; what is taken is a file or a folder here",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(options: dict[str, Any], told: str) -> None:

@@ -1,6 +1,7 @@
 """The registry as a team uses it, by the command line: found, moved, remembered, compared, deprecated, deleted."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_a_version_from_its_upload_to_its_end(shell: Shell, tmp_path: Path) -> N
     shell.json("models", "card", "fraud", "--task", "fraud-detection", "--because", "nobody had said")
     assert "fraud-detection" in shell.run("models", "list").stdout
 
+    metrics = tmp_path / "metrics.json"
+    for told in (
+        '{"auc": 0.93}',
+        '[{"title": "Metrics", "columns": ["metric", "value"], "rows": [["auc", 0.9]]}]',
+    ):
+        metrics.write_text(told)
+        assert (
+            "Metrics (fraud/1)" in shell.run("models", "card", "fraud/1", "--metrics", str(metrics)).stdout
+        )
+
     # An alias moves, and who lost is told.
     shell.json("models", "alias", "fraud", "production", "1", "--because", "first", "--expect", "0")
     lost = shell.run("models", "alias", "fraud", "production", "2", "--expect", "2")
@@ -49,7 +60,12 @@ def test_a_version_from_its_upload_to_its_end(shell: Shell, tmp_path: Path) -> N
     held = shell.json("models", "history", "fraud", "--alias", "production", "--at", today)
     assert [(each["version"], each["why"]) for each in held] == [(1, "first"), (2, "better")]
     assert shell.json("models", "history", "fraud", "--at", "2001-01-01") == []
-    assert "better" in shell.run("models", "history", "fraud").stdout
+    last = shell.run("models", "history", "fraud").stdout.splitlines()[-1]
+    assert "better" in last
+    at = re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", last)  # the second, and so it can be asked for
+    assert at is not None
+    held = shell.json("models", "history", "fraud", "--at", at[0].strip())
+    assert [each["why"] for each in held] == ["better"]
 
     # Named everywhere, and told when it is deprecated.
     assert shell.json("models", "show", "fraud@production")["version"]["number"] == 2
@@ -61,7 +77,9 @@ def test_a_version_from_its_upload_to_its_end(shell: Shell, tmp_path: Path) -> N
     assert shell.json("deploy", "fraud@production", "--name", "shop")["version"] == 2
     unknown = shell.run("deploy", "fraud@staging", "--name", "shop")
     assert unknown.returncode == 1 and "it has production" in unknown.stderr
-    assert shell.run("deploy", "nothing-here").returncode == 2
+    for name, told in (("nothing-here", "nor a registered model."), ("Frauds", "did you mean fraud?")):
+        missing = shell.run("deploy", name)
+        assert missing.returncode == 2 and missing.stderr.rstrip().endswith(told)
 
     # Compared, and their descent known.
     compared = shell.json("models", "compare", "fraud/1", "fraud@production")

@@ -123,13 +123,37 @@ def test_a_version_is_found_by_number_alias_and_as_the_latest(registry: TestClie
         )
 
 
+def test_the_history_of_aliases_tells_the_second_and_that_it_is_utc(
+    registry: TestClient, tmp_path: Path
+) -> None:
+    fraud(registry, tmp_path)
+    platform_of(registry).aliases.move("fraud", "production", 1, who="ann", why="")
+    text = registry.get("/models/fraud").text
+    assert "<th>When (UTC)</th>" in text
+    day, second = r"\d{4}-\d\d-\d\d", r"\d\d:\d\d:\d\d"
+    assert re.search(f'<td><time datetime="{day}T{second}Z">{day} {second}</time></td>', text)
+
+
 @pytest.mark.parametrize(
-    "path", ["/models/nobody", "/models/fraud/versions/9", "/models/fraud/versions/none"]
+    ("path", "what"),
+    [
+        ("/models/nobody", "model"),
+        ("/models/nobody/versions/1", "model"),
+        ("/models/nobody/compare?a=1&b=2", "model"),
+        ("/models/fraud/versions/9", "version"),
+        ("/models/fraud/versions/none", "version"),
+        ("/models/fraud/versions/9/files/model.onnx", "version"),
+        ("/models/fraud/versions/1/files/none", "file"),
+        ("/models/fraud/compare?a=1&b=99", "version"),
+        ("/models/fraud/compare?a=1&b=none", "version"),
+    ],
 )
-def test_what_is_not_there_is_a_page_of_404(registry: TestClient, tmp_path: Path, path: str) -> None:
+def test_what_is_not_there_is_a_page_of_404(
+    registry: TestClient, tmp_path: Path, path: str, what: str
+) -> None:
     fraud(registry, tmp_path)
     page = registry.get(path)
-    assert page.status_code == 404 and "There is no such model" in page.text
+    assert page.status_code == 404 and f"<h1>There is no such {what}</h1>" in page.text
 
 
 def test_a_name_that_cannot_be_is_a_page_of_400(registry: TestClient) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from modelyard.core.card import Card
 from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.model import Analysis
-from support.pages import TestClient, add, perceptron, platform_of
+from support.pages import TestClient, add, browser_of, perceptron, platform_of
 
 
 def named(text: str) -> list[str]:
@@ -25,6 +25,17 @@ def test_an_empty_registry_says_how_to_begin(registry: TestClient) -> None:
     text = registry.get("/models").text
     assert "There is no model yet" in text
     assert 'href="/upload"' in text and "modelyard deploy ./model.onnx" in text
+
+
+def test_a_viewer_is_not_led_to_what_he_may_not_do(tmp_path: Path) -> None:
+    with browser_of(tmp_path / "home", authentication=True) as browser:
+        for role, led in (("operator", True), ("viewer", False)):
+            _, key = platform_of(browser).keys.create(role, project="default", role=role)
+            browser.post("/login", data={"key": key})
+            assert ("Upload one" in browser.get("/models").text) is led
+        many(browser, 1)
+        assert "m000" in browser.get("/models").text
+        assert "/upload" not in browser.get("/models").text
 
 
 def test_models_are_found_by_words_and_filters(registry: TestClient, tmp_path: Path) -> None:
@@ -115,8 +126,6 @@ def test_a_path_without_a_page_is_told_on_one_to_a_browser_and_in_json_to_a_prog
 
 
 def test_with_authentication_every_page_asks_for_the_key(tmp_path: Path) -> None:
-    from support.pages import browser_of
-
     with browser_of(tmp_path / "home", authentication=True) as browser:
         for path in (
             "/models",

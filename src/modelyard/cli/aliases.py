@@ -71,6 +71,8 @@ def span_of(at: str) -> tuple[float, float]:
         except ValueError:
             continue
         begin = time.mktime(told)
+        if form.endswith("%S"):  # its end: a move that the history shows at this second holds then
+            return begin + 0.999999, begin + 0.999999
         if form != _FORMS[0]:
             return begin, begin
         # Not 24 hours on: a day in which clocks are put forward or back has others.
@@ -79,7 +81,8 @@ def span_of(at: str) -> tuple[float, float]:
     if re.fullmatch(r"\d+(\.\d+)?", at):
         return float(at), float(at)
     raise typer.BadParameter(
-        f"{at!r} is no time; write 2026-11-01, 2026-11-01T12:30, or seconds since 1970.", param_hint="--at"
+        f"{at!r} is no time; write 2026-11-01, 2026-11-01T12:30, 2026-11-01T12:30:05, or seconds since 1970.",
+        param_hint="--at",
     )
 
 
@@ -100,7 +103,7 @@ def _table(moves: Sequence[AliasMove]) -> None:
         ["SINCE", "ALIAS", "VERSION", "BEFORE", "BY", "BECAUSE"],
         [
             [
-                format_date(move.time),
+                format_date(move.time, exact=True),
                 move.alias,
                 "removed" if move.version is None else f"v{move.version}",
                 "" if move.former is None else f"v{move.former}",

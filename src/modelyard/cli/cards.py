@@ -41,6 +41,12 @@ def run(
             )
         except ValueError as error:
             raise typer.BadParameter(f"{metrics} is no JSON: {error}", param_hint="--metrics") from error
+        if not _are_tables(given["metrics"]):
+            raise typer.BadParameter(
+                f'{metrics} has neither an object of figures, {{"accuracy": 0.93}}, nor a list of tables, '
+                '[{"title": …, "columns": […], "rows": [[…]]}].',
+                param_hint="--metrics",
+            )
     with client() as platform:
         if given:
             reference = parse_reference(name)
@@ -55,14 +61,16 @@ def run(
         print_card(answer)
 
 
-def _sourced(tables: Any, version: str) -> Any:
-    """Tables that name no source are of the version that they are set of; what is no table the platform refuses."""
-    if not isinstance(tables, list):
-        return tables
-    return [
-        {**each, "source": each.get("source") or version} if isinstance(each, dict) else each
-        for each in tables
-    ]
+def _are_tables(told: Any) -> bool:
+    """Whether it has the form of tables; what is wrong within one of them the platform says."""
+    return isinstance(told, list) and all(
+        isinstance(each, dict) and {"title", "columns"} <= each.keys() for each in told
+    )
+
+
+def _sourced(tables: list[dict[str, Any]], version: str) -> list[dict[str, Any]]:
+    """Tables that name no source are of the version that they are set of."""
+    return [{**each, "source": each.get("source") or version} for each in tables]
 
 
 def print_card(answer: CardAnswer) -> None:

@@ -164,7 +164,7 @@ def deploy(
             f"{model} is registered; whether it is trusted was said when its files came.",
             param_hint="--trust-pickle",
         )
-    found = place_of(model, sha256, trusted=trust_pickle) if version is None else None
+    found = place_of(model, sha256, trusted=trust_pickle, or_name=True) if version is None else None
     run(
         found.path if found is not None else parse_reference(model),
         name,

@@ -220,7 +220,7 @@ def history(
         str | None,
         typer.Option(
             metavar="WHEN",
-            help="What held on a day (2026-11-01) or at a moment (2026-11-01T12:30), in your own time.",
+            help="What held on a day (2026-11-01) or at a moment (2026-11-01T12:30:05), in your own time.",
         ),
     ] = None,
     as_json: AsJson = False,

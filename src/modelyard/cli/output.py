@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from modelyard.core.errors import ModelyardError
 
 
-def format_date(moment: float) -> str:
-    """Seconds since the epoch as the reader's own clock shows them, to the minute."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+def format_date(moment: float, *, exact: bool = False) -> str:
+    """Seconds since the epoch as the reader's own clock shows them, to the minute; ``exact``: to the second."""
+    form = "%Y-%m-%d %H:%M:%S" if exact else "%Y-%m-%d %H:%M"
+    return time.strftime(form, time.localtime(moment))
 
 
 def print_json(value: Any) -> None:

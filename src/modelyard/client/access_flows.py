@@ -8,6 +8,8 @@ from modelyard.client.flows import Session, part
 from modelyard.client.steps import Flow
 from modelyard.core.access import ApiKey, Project, Role
 from modelyard.core.audit import AuditEntry
+from modelyard.core.names import check_name
+from modelyard.core.reference import parse_model
 
 
 def me(session: Session) -> Flow[Me]:
@@ -28,7 +30,7 @@ def project(session: Session, name: str) -> Flow[Project]:
 
 
 def create_project(session: Session, name: str, because: str) -> Flow[Project]:
-    body = {"name": name, "because": because}
+    body = {"name": check_name(name), "because": because}
     return decode((yield from session.api("POST", "/projects", body)).body, Project)
 
 
@@ -37,8 +39,8 @@ def delete_project(session: Session, name: str, because: str) -> Flow[None]:
 
 
 def move_model(session: Session, model: str, project: str, because: str) -> Flow[ModelMoved]:
-    body = {"project": project, "because": because}
-    reply = yield from session.api("PUT", f"/models/{part(model)}/project", body)
+    body = {"project": check_name(project, field="project"), "because": because}
+    reply = yield from session.api("PUT", f"/models/{part(parse_model(model))}/project", body)
     return decode(reply.body, ModelMoved)
 
 
@@ -60,10 +62,10 @@ def create_key(
     admin: bool,
 ) -> Flow[KeyMade]:
     body = {
-        "name": name,
-        "project": project,
+        "name": check_name(name),
+        "project": None if project is None else check_name(project, field="project"),
         "role": role,
-        "endpoints": list(endpoints),
+        "endpoints": [check_name(each, field="endpoints") for each in endpoints],
         "expires_in": expires_in,
         "admin": admin,
     }

@@ -27,6 +27,7 @@ from modelyard.core.errors import Unavailable
 from modelyard.core.job import Job
 from modelyard.core.model import Version
 from modelyard.core.provenance import Provenance
+from modelyard.core.reference import parse_model
 from modelyard.core.remotes import RemoteRoute
 from modelyard.core.routes import Remote
 from modelyard.core.scan import VersionScan
@@ -219,7 +220,7 @@ def models(session: Session) -> Flow[list[ModelInfo]]:
 
 
 def model(session: Session, name: str) -> Flow[ModelInfo]:
-    return (yield from session.ask(ModelInfo, f"/models/{part(name)}"))
+    return (yield from session.ask(ModelInfo, f"/models/{part(parse_model(name))}"))
 
 
 def version(session: Session, name: str, number: int) -> Flow[Version]:
@@ -260,7 +261,7 @@ def scanned(session: Session, name: str, number: int) -> Flow[VersionScan]:
 
 
 def delete_model(session: Session, name: str) -> Flow[None]:
-    yield from session.api("DELETE", f"/models/{part(name)}")
+    yield from session.api("DELETE", f"/models/{part(parse_model(name))}")
 
 
 def jobs(session: Session, state: str | None, limit: int) -> Flow[list[Job]]:

@@ -14,7 +14,7 @@ from modelyard.core.comparison import Comparison
 from modelyard.core.history import AliasMove, LineageNode
 from modelyard.core.listing import Page, Wanted
 from modelyard.core.model import Relation, Version
-from modelyard.core.reference import LATEST, Reference, parse_reference
+from modelyard.core.reference import LATEST, Reference, parse_model, parse_reference
 
 Named = str | Reference
 _DEFAULT = Wanted()
@@ -52,14 +52,14 @@ def find(session: Session, named: Named) -> Flow[Version]:
 
 
 def aliases(session: Session, model: str) -> Flow[dict[str, int]]:
-    return (yield from session.ask(ModelAliases, f"/models/{part(model)}/aliases")).aliases
+    return (yield from session.ask(ModelAliases, f"/models/{part(parse_model(model))}/aliases")).aliases
 
 
 def move_alias(
     session: Session, model: str, alias: str, version: int | str, because: str, expected: int | None
 ) -> Flow[AliasInfo]:
     body = {"version": version, "because": because, "expected": expected}
-    reply = yield from session.api("PUT", f"/models/{part(model)}/aliases/{part(alias)}", body)
+    reply = yield from session.api("PUT", f"/models/{part(parse_model(model))}/aliases/{part(alias)}", body)
     return decode(reply.body, AliasInfo)
 
 
@@ -69,7 +69,7 @@ def remove_alias(
     asked: dict[str, str | int] = {"because": because}
     if expected is not None:
         asked["expected"] = expected
-    path = f"/models/{part(model)}/aliases/{part(alias)}?{urlencode(asked)}"
+    path = f"/models/{part(parse_model(model))}/aliases/{part(alias)}?{urlencode(asked)}"
     return decode((yield from session.api("DELETE", path)).body, AliasInfo)
 
 
@@ -78,7 +78,7 @@ def history(
 ) -> Flow[list[AliasMove]]:
     told = {"alias": alias, "since": since, "until": until}
     asked = urlencode({name: value for name, value in told.items() if value is not None})
-    path = f"/models/{part(model)}/history" + (f"?{asked}" if asked else "")
+    path = f"/models/{part(parse_model(model))}/history" + (f"?{asked}" if asked else "")
     return (yield from session.ask(list[AliasMove], path))
 
 
@@ -88,7 +88,9 @@ def card(session: Session, named: Named) -> Flow[CardAnswer]:
 
 def change_card(session: Session, model: str, given: Mapping[str, Any], because: str) -> Flow[CardAnswer]:
     body = {**given, "because": because}
-    return decode((yield from session.api("PATCH", f"/models/{part(model)}/card", body)).body, CardAnswer)
+    return decode(
+        (yield from session.api("PATCH", f"/models/{part(parse_model(model))}/card", body)).body, CardAnswer
+    )
 
 
 def lineage(session: Session, named: Named) -> Flow[list[LineageNode]]:

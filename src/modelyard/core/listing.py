@@ -3,6 +3,7 @@
 import re
 from typing import Literal, get_args
 
+from modelyard.core.errors import InvalidInput
 from modelyard.core.model import Analysis, Mark
 from modelyard.core.struct import Noun
 
@@ -70,7 +71,7 @@ class Wanted(Noun):
     ``name`` is a model's, or the beginning of one with ``*`` behind it; every word of ``text`` must begin a word of the
     name, card, README or facts. Sizes are bytes, both bounds count as within; a version whose parameters are not known is within
     no bounds. Without ``all_versions`` only the latest of each model that is not deleted is found; what is deleted
-    only with the status *deleted*.
+    only with the status *deleted*. Raises InvalidInput for ``tags`` that are one text.
     """
 
     name: str | None = None
@@ -93,6 +94,10 @@ class Wanted(Noun):
     project: str | None = None
     all_versions: bool = False
     sort: Sort = "newest"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tags, str):  # its letters would be searched for, and nothing found
+            raise InvalidInput(f"tags is a list of words: ({self.tags[:80]!r},).", field="tags")
 
 
 class Facts(Noun):

@@ -40,6 +40,16 @@ def parse_reference(text: str, *, field: str = "version") -> Reference:
     return Reference(model=model, which=check_alias(which, field=field))
 
 
+def parse_model(text: str, *, field: str = "model") -> str:
+    """``text`` where a model is named and none of its versions. Raises InvalidInput that says so."""
+    model = re.split("[/@]", text, maxsplit=1)[0]
+    if model and model != text:
+        raise InvalidInput(
+            f"{text[:120]!r} names a version; give the model's name without one: {model[:80]}.", field=field
+        )
+    return check_name(text, field=field)
+
+
 def parse_which(text: str, *, field: str = "version") -> int | str | None:
     """The part behind the model: ``3``, ``production``, ``latest`` (None). Raises InvalidInput."""
     if text == LATEST:

@@ -1,17 +1,19 @@
 """What may be said with a push, in one place for both clients; checked before any work is done."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from modelyard.client.options import Options, settings_of
 from modelyard.core.card import Card, check_card, figures_table
 from modelyard.core.errors import InvalidInput
+from modelyard.core.licence import check_listed
 from modelyard.core.names import check_name
 from modelyard.objects.compare import TOLERANCE
 
 _OF_OBJECTS = ("example", "processor", "tolerance")
 _OF_FILES = ("sha256", "tracking_uri")
+_TEXTS = ("name", "sha256", "tracking_uri", "because", "description", "task", "licence", "alias")
 
 
 class Terms(Options, total=False):
@@ -91,6 +93,9 @@ def wanted_of(name: str | None, terms: Mapping[str, Any], *, files: bool) -> Wan
             f"{next(iter(options))} is an option of a deployment; say deploy=True, too.",
             field=next(iter(options)),
         )
+    for each, value in {"name": name, **given}.items():
+        if each in _TEXTS and value is not None and not isinstance(value, str):
+            raise InvalidInput(f"{each} is a text, not {str(value)[:80]!r}.", field=each)
     if given.get("alias") is not None:
         check_name(given["alias"], field="alias")
     return Wanted(
@@ -104,11 +109,19 @@ def wanted_of(name: str | None, terms: Mapping[str, Any], *, files: bool) -> Wan
 
 def _card(given: Mapping[str, Any]) -> Card:
     tags = given.get("tags", ())
-    if isinstance(tags, str):
+    words: tuple[Any, ...] = (
+        tuple(tags) if isinstance(tags, Iterable) and not isinstance(tags, str) else (None,)
+    )
+    if not all(isinstance(word, str) for word in words):
         raise InvalidInput("tags is a list of words.", field="tags")
-    tables = (figures_table(given["metrics"]),) if given.get("metrics") else ()
+    metrics = given.get("metrics", {})
+    if not isinstance(metrics, Mapping):
+        raise InvalidInput("metrics is a dict of figures, such as {'accuracy': 0.93}.", field="metrics")
+    tables = (figures_table(metrics),) if metrics else ()
+    if given.get("licence") is not None:
+        check_listed(given["licence"])
     card = Card(
-        text=given.get("description"), task=given.get("task"), licence=given.get("licence"), tags=tuple(tags),
+        text=given.get("description"), task=given.get("task"), licence=given.get("licence"), tags=words,
         metrics=tables,
     )  # fmt: skip
     return check_card(card)

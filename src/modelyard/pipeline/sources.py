@@ -80,8 +80,18 @@ def bring(
         return Found(brought.folder, source_of(brought.kind, model, brought.revision))
     path = Path(model).expanduser()
     if not path.exists():
+        if "://" in model:
+            raise InvalidInput(unknown_scheme(model), field="model")
         raise NotFound(f"There is no file or folder {model!r}.", field="model")
     return Found(path, Source(kind="path", name=path.absolute().name))
+
+
+def unknown_scheme(model: str) -> str:
+    """What is said of an address that begins as none that is taken does."""
+    return (
+        f"Nothing can be fetched from {model.partition('://')[0][:80]}://; what is taken is a file or a folder here, "
+        "hf://, https://, ssh:// or git@ (a git repository), s3://, gs://, az://, and mlflow:."
+    )
 
 
 def source_of(kind: str, address: str, revision: str | None) -> Source:

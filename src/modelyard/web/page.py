@@ -58,6 +58,8 @@ def or_problem(
 def problem(request: Request, error: ModelyardError, *, missing: str = "There is no such page") -> Response:
     """The page that says what went wrong."""
     title = missing if isinstance(error, NotFound) else "This did not work"
+    if isinstance(error, NotFound) and error.field in ("version", "alias"):
+        title = "There is no such version"  # of a model that is there, whatever the page is about
     return page(request, "problem.html", status=error.kind.http, title=title, sentence=error.message)
 
 

@@ -23,9 +23,10 @@ def unturned(text: str) -> str:
     return re.sub(r"[\u202a-\u202e\u2066-\u2069]", _written_out, text)
 
 
-def moment(seconds: float) -> str:
-    """Seconds since the epoch as ``2026-11-30 16:40``, UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+def moment(seconds: float, exact: bool = False) -> str:
+    """Seconds since the epoch as ``2026-11-30 16:40``, UTC; ``exact``: to the second."""
+    form = "%Y-%m-%d %H:%M:%S" if exact else "%Y-%m-%d %H:%M"
+    return datetime.fromtimestamp(seconds, UTC).strftime(form)
 
 
 def _written_out(found: re.Match[str]) -> str:
