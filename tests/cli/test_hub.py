@@ -30,7 +30,7 @@ def test_a_model_of_the_hub_is_one_command_away(shell: Shell, tmp_path: Path) ->
         assert "The hub shows no model 'Owner/Nothing'" in wrong.stderr
     missing = shell.run("deploy", "./nothing-here")
     assert missing.returncode == 2
-    assert "does not exist" in missing.stderr
+    assert "There is no file or folder './nothing-here'" in missing.stderr
 
 
 def test_bytes_go_in_as_a_file(shell: Shell, tmp_path: Path) -> None:

@@ -241,7 +241,7 @@ def test_files_are_pushed_by_the_command_line_and_by_python(shell: Shell, tmp_pa
     assert "there already" in said.stdout
     assert shell.json("deploy", "double@staging", "--name", "twice")["state"] == "ready"
     for arguments, code, told in (
-        (["models", "push", str(tmp_path / "nothing")], 2, "does not exist"),
+        (["models", "push", str(tmp_path / "nothing")], 2, "There is no file or folder"),
         (["models", "push", str(folder), "--metric", "auc"], 2, "NAME=NUMBER"),
         (["models", "push", str(folder), "--tracking-uri", "x"], 2, "for mlflow"),
         (["models", "push", str(folder), "--tag", "Not A Tag"], 1, "lower-case"),
