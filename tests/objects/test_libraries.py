@@ -204,6 +204,7 @@ def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
         ({"colour": "red"}, "no option 'colour'"),
         ({"metrics": {"auc": "good"}}, "'auc' is 'good', which is no number"),
         ({"alias": "A B"}, "cannot be a name"),
+        ({"alias": "latest"}, "cannot be an alias"),
         ({"sha256": "0" * 64}, "sha256 is for files"),
         ({"name": None}, "push\\(model, NAME\\)"),
         ({"model": "somewhere/m.onnx", "example": X}, "example is for objects"),

@@ -9,6 +9,7 @@ from modelyard.core.card import Card, check_card, figures_table
 from modelyard.core.errors import InvalidInput
 from modelyard.core.licence import check_listed
 from modelyard.core.names import check_name
+from modelyard.core.reference import check_alias
 from modelyard.objects.compare import TOLERANCE
 
 _OF_OBJECTS = ("example", "processor", "tolerance")
@@ -97,7 +98,7 @@ def wanted_of(name: str | None, terms: Mapping[str, Any], *, files: bool) -> Wan
         if each in _TEXTS and value is not None and not isinstance(value, str):
             raise InvalidInput(f"{each} is a text, not {str(value)[:80]!r}.", field=each)
     if given.get("alias") is not None:
-        check_name(given["alias"], field="alias")
+        check_alias(given["alias"])
     return Wanted(
         name=None if name is None else check_name(name), card=_card(given), settings=settings,
         example=given.get("example"), processor=given.get("processor"), tolerance=given.get("tolerance", TOLERANCE),

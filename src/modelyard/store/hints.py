@@ -72,8 +72,8 @@ def _there(wanted: Wanted) -> list[ColumnElement[bool]]:
 
 def _values(session: Connection, column: Column[Any], there: list[ColumnElement[bool]]) -> list[str]:
     """The values of a column in their order, each found in its index behind the one before: to count those of
-    every listing takes longer than a whole search may. The names of aliases, a row for each model at most of the few
-    names that people give, have no index and are read."""
+    every listing takes longer than a whole search may. The names of aliases, of which people give few, have no
+    index: their rows are read."""
     if column is tables.aliases.c.name:
         return sorted(session.execute(select(column).where(*there).distinct().limit(_LOOKED_AT)).scalars())
     found: list[str] = []
