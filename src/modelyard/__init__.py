@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modelyard.objects.pushing import Pushed as Pushed
     from modelyard.objects.pushing import push as push
     from modelyard.objects.pushing import push_async as push_async
+    from modelyard.registry.signing import signer as signer
 
 __version__ = VERSION
 
@@ -26,6 +27,7 @@ _HOMES = {
     "push": "modelyard.objects.pushing",
     "push_async": "modelyard.objects.pushing",
     "Pushed": "modelyard.objects.pushing",
+    "signer": "modelyard.registry.signing",
 }
 
 

@@ -106,6 +106,13 @@ def test_a_platform_that_requires_signatures_refuses_others(
         assert taken.status_code == 201, taken.text
         (found,) = client.get("/api/v1/models/shout/versions/1/signatures").json()
         assert (found["verdict"], found["key"], found["place"]) == ("verified", "public.pem", "model.sig")
+        told = {"upload": upload(client, FILES), "bundle": bundle}
+        beside = client.post("/api/v1/models/louder/versions", json=told)
+        assert beside.status_code == 201, beside.text
+        again = client.post("/api/v1/models/louder/versions", json={"upload": upload(client, FILES)})
+        assert again.status_code == 200, again.text
+        (found,) = client.get("/api/v1/models/louder/versions/1/signatures").json()
+        assert (found["verdict"], found["place"]) == ("verified", "")
     with pytest.raises(InvalidInput, match="signature_keys"):
         create_app(Settings(home=settings.home, control_port=0, signatures="required"))
 

@@ -111,6 +111,23 @@ def test_a_deployment_gets_the_traffic_and_then_all_is_calm(yard: Yard) -> None:
     assert yard.steps() and yard.node.told == told
 
 
+def test_a_deployment_that_gets_another_environment_gets_another_pool(yard: Yard) -> None:
+    id = yard.deploy(1)
+    yard.steps()
+    made: list[str | None] = []
+
+    def pool(version: Version, deployment: Deployment) -> Pool:
+        made.append(deployment.environment)
+        return pool_of(version, deployment, f"/{deployment.environment}", "/files", by_trust=False)
+
+    yard.reconciler._pool_source = pool
+    yard.endpoints.move_to(id, "other", "its own is gone")
+    assert yard.steps()
+    (now,) = yard.node.table.pools
+    assert (now.deployment, now.executor.python, made) == (id, "/other", ["other"])
+    assert yard.endpoints.get("e").serving == id
+
+
 def test_a_replacement_retires_the_former_one(yard: Yard) -> None:
     first = yard.deploy(1)
     yard.steps()

@@ -205,6 +205,8 @@ def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
         ({"metrics": {"auc": "good"}}, "'auc' is 'good', which is no number"),
         ({"alias": "A B"}, "cannot be a name"),
         ({"alias": "latest"}, "cannot be an alias"),
+        ({"sign": 7}, "sign is the path of a private key"),
+        ({"sign": "nowhere.pem"}, "There is no private key at nowhere.pem"),
         ({"sha256": "0" * 64}, "sha256 is for files"),
         ({"name": None}, "push\\(model, NAME\\)"),
         ({"model": "somewhere/m.onnx", "example": X}, "example is for objects"),

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from modelyard.core.errors import ModelyardError, NotFound, RejectedContent, Unavailable
@@ -99,6 +100,48 @@ def test_other_versions_are_another_environment(root):
     environments = Environments(root)
     assert environments.ensure(["iniconfig==2.1.0"]).id != environments.ensure(["iniconfig==2.0.0"]).id
     assert len(environments.list()) == 2
+
+
+def test_a_lockfile_builds_the_very_versions_again_and_they_stay(root):
+    first = Environments(root).ensure(["iniconfig==2.0.0"])
+    lockfile = msgspec.structs.replace(
+        Environments(root).lockfile(first.id), requirements=("iniconfig>=2",)
+    )
+    elsewhere = Environments(root.parent / "elsewhere")
+    said: list[str] = []
+    again = elsewhere.rebuild(lockfile, said.append)
+    assert (again.id, again.lock) == (first.id, "iniconfig==2.0.0\n")
+    assert run(again.python, "import importlib.metadata as m; print(m.version('iniconfig'))") == "2.0.0"
+    assert "installing 1 package" in said and "resolving" not in said
+    # Whoever asks for the same from now on has them as well.
+    assert elsewhere.ensure(["iniconfig>=2"]).id == first.id
+    assert elsewhere.rebuild(lockfile) == again
+    assert left_over(root.parent / "elsewhere") == []
+
+
+def test_a_lockfile_says_which_build_of_pytorch_it_was(root):
+    environments = Environments(root)
+    made = environments.ensure(SMALL)
+    assert environments.has(made.id)
+    assert environments.lockfile(made.id).torch_arguments == made.torch_arguments
+    shutil.rmtree(root / made.id / "bin")
+    assert not environments.has(made.id)
+    assert not environments.has("0" * 32)
+
+
+@pytest.mark.parametrize(
+    ("lock", "interpreter"), [("iniconfig==99.0.0\n", None), ("", "CPython 3.39.1 linux-x86_64")]
+)
+def test_a_lockfile_that_cannot_be_fulfilled_here_is_refused_and_leaves_nothing(root, lock, interpreter):
+    environments = Environments(root)
+    lockfile = environments.lockfile(environments.ensure([]).id)
+    wrong = msgspec.structs.replace(
+        lockfile, requirements=("iniconfig",), lock=lock, interpreter=interpreter or lockfile.interpreter
+    )
+    with pytest.raises(RejectedContent):
+        environments.rebuild(wrong)
+    assert left_over(root) == []
+    assert environments.ensure(["iniconfig"]).lock.startswith("iniconfig==2")  # it was not remembered
 
 
 def test_requirements_at_odds_are_named_in_the_refusal(root):

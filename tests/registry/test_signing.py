@@ -208,6 +208,64 @@ def test_required_takes_signed_models_alone(
     assert required.require(versions.get("shout", number)) == []
 
 
+def test_a_signature_can_come_beside_the_files_and_is_needed_once(
+    tmp_path: Path,
+    keys: Keys,
+    database: Database,
+    blobs: BlobStore,
+    keep: Callable[[dict[str, bytes]], Manifest],
+) -> None:
+    versions, kept = Versions(database), Signatures(database)
+    required = Signing("required", [keys.public], kept)
+    manifest = keep(FILES)
+
+    def add(bundle: str | None) -> tuple[int, bool]:
+        version, new = register(
+            blobs, versions, "shout", manifest, trusted=False, signing=required, bundle=bundle
+        )
+        return version.number, new
+
+    with pytest.raises(RejectedContent, match=r"models push PATH --sign private\.pem"):
+        add(None)
+    with pytest.raises(RejectedContent, match=r"none of the keys ours\.pub"):
+        add(sign(manifest, "shout", Keys(tmp_path, "theirs").private))
+    for wrong in ("{}", sign(keep({"model.py": b"x"}), "shout", keys.private)):
+        with pytest.raises(RejectedContent, match="no signature of these files"):
+            add(wrong)
+    assert versions.models() == []
+    bundle = signing.signer(keys.private)(manifest, "shout")
+    assert add(bundle) == (1, True)
+    (found,) = required.signatures(versions.get("shout", 1))
+    assert (found.verdict, found.key, found.place) == ("verified", "ours.pub", "")
+    assert required.require(versions.get("shout", 1)) == []
+    # The same files again are the version that was signed, whoever sends them.
+    assert add(None) == (1, False)
+    assert add(bundle) == (1, False)
+    # But for a key that does not count any more.
+    required = Signing("required", [Keys(tmp_path, "new").public], kept)
+    with pytest.raises(RejectedContent, match=r"none of the keys new\.pub"):
+        add(None)
+
+
+def test_a_signature_of_other_files_is_refused_whatever_the_policy(
+    keys: Keys, database: Database, blobs: BlobStore, keep: Callable[[dict[str, bytes]], Manifest]
+) -> None:
+    versions = Versions(database)
+    off = Signing("off", [], Signatures(database))
+    other = sign(keep({"model.py": b"x"}), "shout", keys.private)
+    with pytest.raises(RejectedContent, match="no signature of these files"):
+        register(blobs, versions, "shout", keep(FILES), trusted=False, signing=off, bundle=other)
+    assert versions.models() == []
+
+
+def test_a_key_that_signs_nothing_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no private key at"):
+        signing.signer(tmp_path / "nowhere.pem")
+    (tmp_path / "text.pem").write_text("no key")
+    with pytest.raises(InvalidInput, match="no private key that signs"):
+        signing.signer(tmp_path / "text.pem")
+
+
 def test_a_version_of_before_the_policy_can_be_signed_later(
     keys: Keys, database: Database, blobs: BlobStore, keep: Callable[[dict[str, bytes]], Manifest]
 ) -> None:

@@ -135,6 +135,33 @@ def test_deleting_takes_the_deployments_along(endpoints: Endpoints) -> None:
         endpoints.delete("e")
 
 
+def test_what_is_wanted_and_what_serves_is_current(endpoints: Endpoints) -> None:
+    first = endpoints.deploy("e", "m", 1, ONE, "env")
+    endpoints.serve("e", first.id)
+    second = endpoints.deploy("e", "m", 2, ONE, "env")
+    other = endpoints.deploy("a", "m", 1, ONE, None)
+    assert [each.id for each in endpoints.current()] == [first.id, second.id, other.id]
+    endpoints.serve("e", second.id)
+    endpoints.set_state(other.id, "failed", "no")
+    assert [each.id for each in endpoints.current()] == [second.id]
+
+
+def test_a_deployment_moves_to_another_environment(endpoints: Endpoints, database: Database) -> None:
+    made = endpoints.deploy("e", "m", 1, ONE, "env")
+    endpoints.serve("e", made.id)
+    before = endpoints.generation()
+    endpoints.move_to(made.id, "env", "the same")
+    assert endpoints.generation() == before
+    endpoints.move_to(made.id, "other", "its own is gone")
+    now = endpoints.deployment(made.id)
+    assert (now.environment, now.revision, now.state) == ("other", 1, "ready")
+    assert endpoints.generation() > before
+    (entry,) = [each for each in Audit(database).list(10) if each.what == "deployment.environment"]
+    assert "its own is gone" in entry.why
+    with pytest.raises(NotFound):
+        endpoints.move_to("none", "other", "")
+
+
 def test_the_oldest_endpoint_is_the_default(endpoints: Endpoints) -> None:
     assert endpoints.default() is None
     for name in ("z", "a"):

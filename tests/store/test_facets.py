@@ -54,6 +54,23 @@ def test_counts_are_of_what_the_other_filters_leave(database: Database) -> None:
     database.close()
 
 
+def test_tags_are_counted_among_what_is_found_and_several_hold_at_once(database: Database) -> None:
+    versions = Versions(database)
+    for number, (model, tags) in enumerate(
+        {"a": ("blood", "small"), "b": ("blood",), "c": ("small",), "d": ()}.items()
+    ):
+        files = Manifest(files=(FileEntry(path="m", size=1, sha256=f"{number}" * 64),))
+        analysis = Analysis(format="onnx" if model != "c" else "gguf", adapter="onnx")
+        versions.add(model, files, analysis, False, card=Card(tags=tags))
+    facets = Facets(database)
+    assert facets.values()["tag"] == (("blood", 2), ("small", 2))
+    assert facets.values(Wanted(tags=("blood",)))["tag"] == (("blood", 2), ("small", 1))
+    assert facets.values(Wanted(tags=("blood", "small")))["tag"] == (("blood", 1), ("small", 1))
+    assert facets.values(Wanted(format="gguf"))["tag"] == (("small", 1),)
+    assert facets.values(Wanted(format="skops"))["tag"] == ()
+    database.close()
+
+
 def test_counts_of_few_searches_are_kept(database: Database) -> None:
     facets = Facets(database)
     for number in range(200):

@@ -80,6 +80,32 @@ def test_facets_count_what_the_other_filters_leave(registry: TestClient) -> None
     assert re.search(r'<bdi>regression</bdi> <span class="dim">3</span>', text)
 
 
+def test_tags_can_be_chosen_together_and_are_taken_away_one_by_one(registry: TestClient) -> None:
+    versions = platform_of(registry).versions
+    for number, tags in enumerate((("blood", "small"), ("blood",), ("small",))):
+        files = Manifest(files=(FileEntry(path="m", size=number, sha256=f"{number:064x}"),))
+        versions.add(
+            f"m{number}", files, Analysis(format="onnx", adapter="onnx"), False, card=Card(tags=tags)
+        )
+
+    def links(text: str) -> dict[str, tuple[str, str]]:
+        section = text.partition("<h2>Tags</h2>")[2].partition("</section>")[0]
+        found = re.findall(r'href="([^"]+)"[^>]*><bdi>(\w+)</bdi> <span class="dim">(\d+)</span>', section)
+        return {tag: (link.replace("&amp;", "&"), many) for link, tag, many in found}
+
+    whole = links(registry.get("/models").text)
+    assert {tag: many for tag, (_, many) in whole.items()} == {"blood": "2", "small": "2"}
+    one = registry.get(whole["blood"][0]).text
+    assert named(one) == ["m1", "m0"] and links(one)["small"][1] == "1"
+    both = registry.get(links(one)["small"][0]).text
+    assert named(both) == ["m0"]
+    assert named(registry.get(links(both)["blood"][0]).text) == [
+        "m2",
+        "m0",
+    ]  # chosen: the link takes it away
+    assert "#small" in one and "Tags" not in registry.get("/models?format=gguf").text.partition("found")[0]
+
+
 def test_what_nothing_is_says_so_and_how_to_go_on(registry: TestClient) -> None:
     many(registry, 1)
     text = registry.get("/models?text=nowhere").text

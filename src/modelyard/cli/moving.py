@@ -65,7 +65,11 @@ def run_restore(file: Path, *, as_json: bool) -> None:
     settings = load_settings()
     with Ticker(quiet=as_json) as ticker:
         head = restore(settings, file, ticker.show)
-    _tell(head, f"{settings.home} is as it was. Next: modelyard up, then modelyard doctor", as_json=as_json)
+    line = (
+        f"{settings.home} is as it was, but for its environments. Next: modelyard up, which builds them again; "
+        "modelyard endpoints tells how far it is."
+    )
+    _tell(head, line, as_json=as_json)
 
 
 def _tell(backup: Backup, line: str, *, as_json: bool) -> None:

@@ -25,6 +25,7 @@ def run(
     trust_pickle: bool,
     because: str,
     sha256: str | None,
+    sign: Path | None,
     alias: str | None,
     task: str | None,
     licence: str | None,
@@ -39,12 +40,17 @@ def run(
     card = check_card(Card(task=task, licence=licence, tags=tuple(tags), metrics=_metrics(metrics)))
     if alias is not None:
         check_alias(alias, field="--alias")  # before a version is there
+    signs = None
+    if sign is not None:
+        from modelyard.registry.signing import signer
+
+        signs = signer(sign)
     found = place_of(model, sha256, tracking=tracking, trusted=trust_pickle)
     called = name_of(found.path, name)
     with client() as platform, StageProgress(quiet=as_json) as progress:
         arrived = platform.push(
             found.path, called, trust_pickle=trust_pickle, because=because, card=card if found.card is None else card.filled(found.card),
-            source=found.source, on_event=progress.show,
+            source=found.source, sign=signs, on_event=progress.show,
         )  # fmt: skip
         if alias is not None:
             platform.registry.alias(called, alias, arrived.version.number, because=because)

@@ -46,6 +46,10 @@ def push(
         str | None,
         typer.Option(metavar="HEX", help="The checksum that the file at an address must have."),
     ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY", help="Sign its files by this private key (PEM) before they are sent."),
+    ] = None,
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,6 +62,7 @@ def push(
         trust_pickle=trust_pickle,
         because=because,
         sha256=sha256,
+        sign=sign,
         alias=alias,
         task=task,
         licence=licence,

@@ -153,15 +153,16 @@ class AsyncClient:
         because: str = "",
         card: Card | None = None,
         source: Source | None = None,
+        sign: push_flow.Signer | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
     ) -> push_flow.Arrived:
         """Make a version of the file or folder ``path``, without deploying it; the same files are the same version.
 
-        The options are those of :meth:`deploy`; ``card`` fills what the model's card does not say yet. Raises
-        RejectedContent for files that are no model, or that execute code and are not trusted. Python objects are
-        pushed by ``modelyard.push``.
+        The options are those of :meth:`deploy`; ``card`` fills what the model's card does not say yet, ``sign`` signs
+        the files (``modelyard.signer("private.pem")``). Raises RejectedContent for files that are no model, or that
+        execute code and are not trusted. Python objects are pushed by ``modelyard.push``.
         """
-        terms = push_flow.Terms(trust_pickle, because, card, source)
+        terms = push_flow.Terms(trust_pickle, because, card, source, sign)
         return await self._run(push_flow.push(self._session, Path(path), name, terms, on_event or _ignore))
 
     async def pull(

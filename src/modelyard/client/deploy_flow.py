@@ -63,7 +63,7 @@ def begin(
     What was uploaded stays when this is interrupted: the next time only the missing files are sent.
     """
     endpoint_name = name_of(path, name)
-    upload = yield from upload_of(session, path, on_event)
+    upload, _ = yield from upload_of(session, path, on_event)
     wanted: dict[str, Any] = {
         "endpoint": endpoint_name,
         "upload": upload,
@@ -79,13 +79,13 @@ def begin(
     return decode(reply.body, Job)
 
 
-def upload_of(session: Session, path: Path, on_event: OnEvent) -> Flow[str]:
-    """Have the files of ``path`` at the platform; the id of the upload that has them."""
+def upload_of(session: Session, path: Path, on_event: OnEvent) -> Flow[tuple[str, Manifest]]:
+    """Have the files of ``path`` at the platform; the id of the upload that has them, and their list."""
     on_event(event("stage_started", "hash", f"Reading {path}"))
     files: list[LocalFile] = yield Work(lambda: find_files(path))
     manifest: Manifest = yield Work(lambda: digest_files(files, _reading(on_event)))
     on_event(event("stage_done", "hash", f"{len(files)} file(s)", manifest.size, manifest.size))
-    return (yield from send(session, files, manifest, on_event)).id
+    return (yield from send(session, files, manifest, on_event)).id, manifest
 
 
 def begin_version(session: Session, named: str, endpoint_name: str | None, wishes: Wishes) -> Flow[Job]:

@@ -1,5 +1,6 @@
 """The flow of a push: files become a version of a model, and are not deployed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,12 +8,15 @@ from modelyard.client.answers import decode
 from modelyard.client.deploy_flow import name_of, provenance, upload_of
 from modelyard.client.flows import Session, part
 from modelyard.client.registry_flows import card_body
-from modelyard.client.steps import Flow
+from modelyard.client.steps import Flow, Work
 from modelyard.client.upload_flow import OnEvent, event
 from modelyard.core.card import Card, CardAnswer
+from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.provenance import Source
 
+# Makes the signature (a bundle, JSON text) over a list of files, for the model of a name.
+Signer = Callable[[Manifest, str], str]
 _LONG = 3600.0  # seconds: the platform scans and analyzes every file before it answers
 
 
@@ -36,12 +40,13 @@ class Arrived(NamedTuple):
 
 class Terms(NamedTuple):
     """With what files are pushed. ``trust_pickle`` allows those that execute code, ``because`` says why; ``card`` fills what
-    the model's card does not say yet; ``source`` is where they came from (None: their path)."""
+    the model's card does not say yet; ``source`` is where they came from (None: their path). ``sign`` signs them."""
 
     trust_pickle: bool = False
     because: str = ""
     card: Card | None = None
     source: Source | None = None
+    sign: Signer | None = None
 
 
 def push(session: Session, path: Path, name: str | None, terms: Terms, on_event: OnEvent) -> Flow[Arrived]:
@@ -51,13 +56,17 @@ def push(session: Session, path: Path, name: str | None, terms: Terms, on_event:
     that is not there, RejectedContent for files that are no model or need trust.
     """
     model = name_of(path, name)
-    upload = yield from upload_of(session, path, on_event)
+    upload, manifest = yield from upload_of(session, path, on_event)
+    bundle: str | None = None
+    if (sign := terms.sign) is not None:
+        bundle = yield Work(lambda: sign(manifest, model))
     on_event(event("stage_started", "register", "Analyzing and scanning"))
     wanted = {
         "upload": upload,
         "trust_pickle": terms.trust_pickle,
         "because": terms.because,
         "card": card_body(terms.card),
+        "bundle": bundle,
         "provenance": provenance(terms.source or Source(kind="path", name=path.absolute().name)),
     }
     reply = yield from session.api("POST", f"/models/{part(model)}/versions", wanted, timeout=_LONG)

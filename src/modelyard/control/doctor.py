@@ -225,7 +225,10 @@ def _environments(home: Home, database: Database) -> Iterator[Finding]:
     for deployment in _living(Endpoints(database, home=_home_id(home, database))):
         python = home.environments / (deployment.environment or "-") / "bin" / "python"
         if not python.exists():
-            message = f"The environment {deployment.environment} is gone; deploy the endpoint again."
+            message = (
+                f"The environment {deployment.environment} is not on this machine; the control plane builds it again "
+                "while it runs (modelyard up)."
+            )
             yield Finding(kind="missing_environment", subject=deployment.endpoint, message=message)
 
 

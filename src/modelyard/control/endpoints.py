@@ -94,7 +94,9 @@ def _describe(
         footprint=shown.footprint if shown is not None else None,
         apart=shown.apart if shown is not None else None,
         traffic=traffic,
-        failure=_failure(newest, serving, shown, pools.get(wanted.id)) or _quarantined(version),
+        failure=_rebuilt(platform, serving or wanted)
+        or _failure(newest, serving, shown, pools.get(wanted.id))
+        or _quarantined(version),
         deprecated=version.deprecated,
     )
 
@@ -111,6 +113,12 @@ def _state(
     if pool.state in ("ready", "asleep", "waking") and serving.id != wanted.id:
         return "updating"
     return "starting" if pool.state == "draining" else pool.state
+
+
+def _rebuilt(platform: Platform, deployment: Deployment) -> str | None:
+    """What is told of an endpoint whose environment is gone, while it is built again."""
+    told = platform.rebuilder.told(deployment.id)
+    return None if told is None else f"Its environment is not on this machine, and is built again. {told}"
 
 
 def _failure(newest: Deployment, serving: Deployment | None, *pools: PoolStatus | None) -> str | None:

@@ -157,6 +157,7 @@ class Janitor:
         deleted = platform.retirement.collect(platform.clock())
         blobs = collect_garbage(platform.blobs, platform.uploads, platform.versions)
         platform.checks.forget()
+        platform.lockfiles.forget()
         platform.verdicts.forget(
             platform.versions.referenced_digests() | platform.uploads.referenced_digests()
         )

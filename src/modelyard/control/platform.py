@@ -11,6 +11,7 @@ from modelyard.control.blob_store import open_blobs
 from modelyard.control.hub import JobHub
 from modelyard.control.janitor import Janitor
 from modelyard.control.presence import Presence
+from modelyard.control.rebuilder import Rebuilder
 from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import Unavailable
 from modelyard.core.model import Version
@@ -40,6 +41,7 @@ from modelyard.store.jobs import Jobs
 from modelyard.store.keys import Keys
 from modelyard.store.lineage import Lineage
 from modelyard.store.listings import Listings
+from modelyard.store.lockfiles import Lockfiles
 from modelyard.store.owner import this_process
 from modelyard.store.pieces import Pieces
 from modelyard.store.projects import Projects
@@ -90,6 +92,7 @@ class Platform:
         self.endpoints = Endpoints(self.database, home=self.id, gone=self.homes.gone)
         self.remotes = Remotes(self.database, home=self.id)
         self.jobs = Jobs(self.database, home=self.id, gone=self.homes.gone)
+        self.lockfiles = Lockfiles(self.database)
         self.audit = Audit(self.database)
         self.projects = Projects(self.database)
         self.keys = Keys(self.database)
@@ -140,6 +143,7 @@ class Platform:
             jobs=self.jobs,
             projects=self.projects,
             environments=self.environments,
+            lockfiles=self.lockfiles,
             reconciler=self.reconciler,
             changes=self.changes,
             changed=self.changed,
@@ -160,6 +164,7 @@ class Platform:
             clock=self.database.time,
         )
         self.janitor = Janitor(self)
+        self.rebuilder = Rebuilder(self)
         self.presence = None
         if self.id is not None:
             self.presence = Presence(
@@ -228,6 +233,7 @@ class Platform:
             self.presence.start()
         self.reconciler.start()
         self.runner.start()
+        self.rebuilder.start()
         self.janitor.start()
 
     def stop(self) -> None:
@@ -236,6 +242,7 @@ class Platform:
         if self.presence is not None:
             self.presence.stop()
         self.janitor.stop()
+        self.rebuilder.stop(timeout=1.0)
         self.runner.stop(timeout=1.0)
         self.reconciler.stop(timeout=1.0)
         self.target.close()

@@ -28,6 +28,7 @@ FactField = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00
 CountField = Annotated[int, Field(ge=0, le=LARGEST)]
 
 
+Bundle = Annotated[str, Field(min_length=2, max_length=4_000_000)]
 Because = Annotated[str, Field(max_length=2000, description="why it is trusted")]
 
 
@@ -219,13 +220,14 @@ class ProvenanceRequest(Strict):
 
 class VersionRequest(Strict):
     """Make a version of a complete upload; ``card`` fills what the model's card does not say yet. ``because``: why it
-    is trusted."""
+    is trusted. ``bundle``: the signature of its files (JSON text), as model-signing writes it."""
 
     upload: IdField
     trust_pickle: bool = False
     because: Because = ""
     card: CardRequest | None = None
     provenance: ProvenanceRequest | None = None
+    bundle: Bundle | None = None
 
 
 class ScanRequest(Strict):
@@ -237,7 +239,7 @@ class ScanRequest(Strict):
 class SignatureRequest(Strict):
     """A file signature: the bundle (JSON text) that model-signing writes."""
 
-    bundle: Annotated[str, Field(min_length=2, max_length=1_000_000)]
+    bundle: Bundle
 
 
 class ResourcesRequest(Strict):

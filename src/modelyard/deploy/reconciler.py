@@ -182,8 +182,11 @@ class Reconciler:
         return self._wanted
 
     def _revision(self, deployment: Deployment) -> Revision:
-        """With the pool that was made when it was first seen: it must not change while it lives."""
+        """With the pool that was made when it was first seen: it must not change while it lives, unless its
+        environment did."""
         former = self._revisions.get(deployment.id)
+        if former is not None and former.deployment.environment != deployment.environment:
+            former = None
         if former is not None and former.signature_known:
             revision = Revision(deployment=deployment, pool=former.pool, memory=former.memory)
         else:

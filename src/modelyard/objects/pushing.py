@@ -51,7 +51,7 @@ def push(
     web, git, a bucket or MLflow, as ``modelyard models push`` takes them, which may name themselves.
 
     The terms are those of :class:`modelyard.objects.terms.Terms`: ``example``, ``processor``, ``tolerance``,
-    ``trust_pickle``, ``because``, ``description``, ``task``, ``licence``, ``tags``, ``metrics``, ``alias``, ``deploy``
+    ``trust_pickle``, ``because``, ``sign``, ``description``, ``task``, ``licence``, ``tags``, ``metrics``, ``alias``, ``deploy``
     (with the options of :class:`modelyard.client.options.Options`), ``sha256``, ``tracking_uri``, ``quiet``.
 
     Raises InvalidInput for what cannot be pushed, saying what can, RejectedContent for an object that cannot be saved, or
@@ -99,7 +99,7 @@ def _push(session: Session, model: object, wanted: Wanted, stages: Stages) -> Fl
             made = yield Work(lambda: save(model, folder, wanted, stages))
             found, checked = Found(folder, made.source), made.checked
         card = wanted.card if found.card is None else wanted.card.filled(found.card)
-        sent = push_flow.Terms(wanted.trusted, wanted.because, card, found.source)
+        sent = push_flow.Terms(wanted.trusted, wanted.because, card, found.source, wanted.sign)
         arrived = yield from push_flow.push(session, found.path, wanted.name, sent, stages.on_event)
         called, number = arrived.version.model, arrived.version.number
         if arrived.kept:

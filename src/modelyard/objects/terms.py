@@ -2,15 +2,18 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from modelyard.client.options import Options, settings_of
+from modelyard.client.push_flow import Signer
 from modelyard.core.card import Card, check_card, figures_table
 from modelyard.core.errors import InvalidInput
 from modelyard.core.licence import check_listed
 from modelyard.core.names import check_name
 from modelyard.core.reference import check_alias
 from modelyard.objects.compare import TOLERANCE
+from modelyard.registry.signing import signer
 
 _OF_OBJECTS = ("example", "processor", "tolerance")
 _OF_FILES = ("sha256", "tracking_uri")
@@ -28,6 +31,7 @@ class Terms(Options, total=False):
     ``trust_pickle`` allows a format that runs code when it loads, where there is no other; ``because`` is kept beside
     it. ``description`` (Markdown), ``task``, ``licence`` (SPDX) and ``tags`` fill the model's card with what it does not say
     yet; ``metrics`` are the version's own.
+    ``sign`` is the file of a private key by which the files are signed, before they are sent.
     ``alias`` is moved to the version; ``deploy`` deploys it on the endpoint of the model's name, with the rest, which
     are the options of a deployment. ``quiet``: nothing is shown meanwhile.
     """
@@ -44,6 +48,7 @@ class Terms(Options, total=False):
     licence: str | None
     tags: Sequence[str]
     metrics: Mapping[str, float] | None
+    sign: str | Path | None
     alias: str | None
     deploy: bool
     quiet: bool
@@ -62,6 +67,7 @@ class Wanted(NamedTuple):
     tracking_uri: str | None = None
     trusted: bool = False
     because: str = ""
+    sign: Signer | None = None
     alias: str | None = None
     deploy: bool = False
     quiet: bool = False
@@ -99,11 +105,14 @@ def wanted_of(name: str | None, terms: Mapping[str, Any], *, files: bool) -> Wan
             raise InvalidInput(f"{each} is a text, not {str(value)[:80]!r}.", field=each)
     if given.get("alias") is not None:
         check_alias(given["alias"])
+    key = given.get("sign")
+    if key is not None and not isinstance(key, str | Path):
+        raise InvalidInput(f"sign is the path of a private key, not {str(key)[:80]!r}.", field="sign")
     return Wanted(
         name=None if name is None else check_name(name), card=_card(given), settings=settings,
         example=given.get("example"), processor=given.get("processor"), tolerance=given.get("tolerance", TOLERANCE),
         sha256=given.get("sha256"), tracking_uri=given.get("tracking_uri"), trusted=bool(given.get("trust_pickle")),
-        because=given.get("because", ""), alias=given.get("alias"), deploy=bool(given.get("deploy")),
+        because=given.get("because", ""), sign=None if key is None else signer(key), alias=given.get("alias"), deploy=bool(given.get("deploy")),
         quiet=bool(given.get("quiet")),
     )  # fmt: skip
 

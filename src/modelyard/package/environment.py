@@ -26,6 +26,7 @@ from typing import Final
 import msgspec
 
 from modelyard.core.errors import NotFound
+from modelyard.core.lockfile import Lockfile
 from modelyard.core.struct import Noun
 from modelyard.package import build, uv
 from modelyard.package.build import Wanted
@@ -46,7 +47,7 @@ _USER: Final = ".user-"
 
 class Environment(Noun):
     """One environment. ``python`` is its interpreter's path, ``lock`` the exact versions, one a line;
-    ``size`` in bytes; ``created`` in seconds since the epoch."""
+    ``size`` in bytes; ``created`` in seconds since the epoch; ``torch_arguments`` as a :class:`Lockfile` has them."""
 
     id: str
     python: str
@@ -55,6 +56,7 @@ class Environment(Noun):
     interpreter: str
     size: int
     created: float
+    torch_arguments: tuple[str, ...] = ()
 
 
 class _Resolution(msgspec.Struct, forbid_unknown_fields=True):
@@ -107,6 +109,49 @@ class Environments:
             environment = self._build(resolution, wanted, progress)
             self.touch(environment.id)
             return environment
+
+    def rebuild(
+        self, lockfile: Lockfile, progress: uv.Progress = _silent, *, python: Sequence[str] = ()
+    ) -> Environment:
+        """The environment of a lockfile that another machine may have made: these very versions, for the same
+        minor version of Python. :meth:`ensure` of the same requirements answers it from then on.
+
+        Its id is the former one's where the interpreter is the same to its patch version. Raises RejectedContent
+        when there is no such Python among those that ``python`` allows, or these versions cannot be installed on
+        it; Unavailable as :meth:`ensure` does.
+        """
+        _, version, _ = lockfile.interpreter.split(" ", 2)
+        same = ".".join(version.split(".")[:2])
+        key, wanted = self._wanted(lockfile.requirements, progress, (*python, same), None)
+        resolution = _Resolution(
+            requirements=wanted.requirements,
+            lock=lockfile.lock,
+            environment=_environment_id(lockfile.lock, wanted.interpreter),
+            torch_arguments=lockfile.torch_arguments,
+        )
+        with _told_of_full_disk():
+            self._root.mkdir(parents=True, exist_ok=True)
+            environment = self._build(resolution, wanted, progress)
+            with hold(self._lock(key), lambda: progress("waiting for another process")):
+                if self._resolved(key) is None:
+                    self._remember(key, resolution)
+            self.touch(environment.id)
+            return environment
+
+    def lockfile(self, id: str) -> Lockfile:
+        """What ``id`` was built of. Raises NotFound."""
+        environment = self.get(id)
+        return Lockfile(
+            environment=id,
+            requirements=environment.requirements,
+            lock=environment.lock,
+            interpreter=environment.interpreter,
+            torch_arguments=environment.torch_arguments,
+        )
+
+    def has(self, id: str) -> bool:
+        """Whether it is there, and its interpreter too."""
+        return (self._root / id / _DESCRIPTION).exists() and self._python(id).exists()
 
     def compile(self, id: str) -> None:
         """Have its packages compiled, some time: who serves models from it may not write there. Returns at once."""
@@ -254,13 +299,17 @@ class Environments:
             resolution = _Resolution(
                 requirements=wanted.requirements,
                 lock=text,
-                environment=_digest(text, wanted.interpreter.identity)[:32],
+                environment=_environment_id(text, wanted.interpreter),
                 torch_arguments=wanted.torch.arguments,
             )
-            folder = self._root / ".resolutions"
-            folder.mkdir(exist_ok=True)
-            _write(folder / f"{key}.json", msgspec.json.format(msgspec.json.encode(resolution)))
+            self._remember(key, resolution)
             return resolution
+
+    def _remember(self, key: str, resolution: _Resolution) -> None:
+        """Under the lock of ``key``."""
+        folder = self._root / ".resolutions"
+        folder.mkdir(exist_ok=True)
+        _write(folder / f"{key}.json", msgspec.json.format(msgspec.json.encode(resolution)))
 
     def _build(self, resolution: _Resolution, wanted: Wanted, progress: uv.Progress) -> Environment:
         """Install the lock into a new virtual environment, unless it is there."""
@@ -282,6 +331,7 @@ class Environments:
                     interpreter=wanted.interpreter.identity,
                     size=_size(folder),
                     created=time.time(),
+                    torch_arguments=resolution.torch_arguments,
                 )
                 _write(folder / _DESCRIPTION, msgspec.json.format(msgspec.json.encode(environment)))
                 borrow(folder, [path for path in self._root.iterdir() if not path.name.startswith(".")])
@@ -363,6 +413,10 @@ def bytes_alone(folder: Path, seen: Links) -> int:
         if seen[which] == status.st_nlink:
             alone += status.st_size
     return alone
+
+
+def _environment_id(lock: str, interpreter: Interpreter) -> str:
+    return _digest(lock, interpreter.identity)[:32]
 
 
 def _digest(*values: object) -> str:

@@ -29,7 +29,7 @@ from modelyard.deploy.reconciler import Reconciler
 from modelyard.deploy.signal import Signal
 from modelyard.package.environment import Environments
 from modelyard.package.system import check_system
-from modelyard.pipeline import options, trust
+from modelyard.pipeline import building, options, trust
 from modelyard.pipeline.fetching import FETCH, Fetching
 from modelyard.pipeline.parameters import DeployParameters
 from modelyard.pipeline.register import RegisterStage
@@ -39,6 +39,7 @@ from modelyard.registry.signing import Signing
 from modelyard.store.blobs import BlobStore
 from modelyard.store.endpoints import Endpoints
 from modelyard.store.jobs import Jobs
+from modelyard.store.lockfiles import Lockfiles
 from modelyard.store.projects import Projects
 from modelyard.store.remotes import Remotes
 from modelyard.store.uploads import Uploads
@@ -67,6 +68,7 @@ class DeployPipeline:
         jobs: Jobs,
         projects: Projects,
         environments: Environments,
+        lockfiles: Lockfiles,
         reconciler: Reconciler,
         changes: threading.RLock,
         changed: Signal,
@@ -86,6 +88,7 @@ class DeployPipeline:
         self._jobs = jobs
         self._projects = projects
         self._environments = environments
+        self._lockfiles = lockfiles
         self._reconciler = reconciler
         self._changes = changes
         self._changed = changed
@@ -181,13 +184,7 @@ class DeployPipeline:
 
     def _build(self, run: Run, version: Version, settings: DeploymentSettings) -> str:
         """The environment of a version that is deployed with ``settings``."""
-        analysis = version.analysis
-        id = self._environments.ensure(
-            analysis.requirements,
-            self._build_progress(run),
-            python=[each for each in (analysis.python, settings.python) if each is not None],
-            origins=analysis.origins,
-        ).id
+        id = building.build(self._environments, version, settings, self._build_progress(run)).id
         self._environments.compile(id)
         return id
 
@@ -229,12 +226,13 @@ class DeployPipeline:
             environment = self._build(run, version, settings)
             with self._changes:
                 # The janitor removes under this lock what no revision uses yet.
-                if not folder.is_dir() or not self._is_there(environment):
+                if not folder.is_dir() or not self._environments.has(environment):
                     continue
                 self._refuse_when_outrun(run, parameters)
                 if self._settings(parameters).python != settings.python:
                     continue  # another deployment of the endpoint came between
                 settings = self._settings(parameters)
+                self._lockfiles.keep(self._environments.lockfile(environment))
                 return self._endpoints.deploy(
                     parameters.endpoint,
                     version.model,
@@ -256,13 +254,6 @@ class DeployPipeline:
             project=project,
             reset=parameters.reset,
         )
-
-    def _is_there(self, environment: str) -> bool:
-        try:
-            self._environments.get(environment)
-        except NotFound:
-            return False
-        return True
 
     def _refuse_when_outrun(self, run: Run, parameters: DeployParameters) -> None:
         """The later of two deployments of one endpoint wins, also when its stages were faster."""

@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, cast
@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from modelyard.core.errors import InvalidInput, RejectedContent, Unavailable
-from modelyard.core.manifest import Manifest
+from modelyard.core.manifest import FileEntry, Manifest, manifest_of
 from modelyard.core.model import Version
 from modelyard.core.signing import SIGNATURE_PATH, FileSignature, SignaturePolicy, Verdict
 from modelyard.store.blobs import BlobStore
@@ -29,6 +29,12 @@ LEFT_OUT: Final = (SIGNATURE_PATH, ".git", ".gitattributes", ".github", ".gitign
 _MISSING: Final = (
     "File signatures are made and verified by the package model-signing, which is not installed here: pip install "
     "'.[signing]' in Modelyard's folder"
+)
+
+_UNSIGNED: Final = (
+    "These files are not signed, and this platform takes signed models alone. Sign them as you push them: "
+    "modelyard models push PATH --sign private.pem, or modelyard.push(model, NAME, sign='private.pem'); or put the "
+    f"signature beside them as {SIGNATURE_PATH}."
 )
 
 
@@ -59,42 +65,45 @@ class Signing:
         for key in self._keys:
             check_key(key)
 
-    def look(self, blobs: BlobStore, manifest: Manifest) -> str | None:
-        """The bundle that comes with the files, if there is one: it is kept whatever the policy is today.
+    def look(
+        self, blobs: BlobStore, manifest: Manifest, given: str | None = None, known: Version | None = None
+    ) -> dict[str, str]:
+        """The bundles that come with the files, by their paths among these (empty: ``given`` beside them): they are
+        kept whatever the policy is today. ``known`` is the version that these files are already.
 
-        Raises RejectedContent where one is required, and there is none that holds.
+        Raises RejectedContent where one is required and none holds, not even one of ``known``; and for one that was
+        given and is of other files.
         """
+        bundles: dict[str, str] = {}
         there = next((file for file in manifest.files if file.path == SIGNATURE_PATH), None)
-        bundle = None
         if there is not None and there.size <= LARGEST:
-            bundle = blobs.files(manifest).read(SIGNATURE_PATH).decode("utf-8", "replace")
+            bundles[SIGNATURE_PATH] = blobs.files(manifest).read(SIGNATURE_PATH).decode("utf-8", "replace")
+        if given is not None:
+            _require_of(manifest, given, "these files")
+            bundles[""] = given
         if self.policy == "required":
-            if bundle is None:
-                raise _unsigned()
-            verdict, _, why = judge(manifest, bundle, self._keys)
-            if verdict != "verified":
+            kept = [] if known is None else self._signatures.list(known.model, known.number)
+            judged = [judge(manifest, each, self._keys) for each in bundles.values()]
+            judged += [judge(manifest, each.bundle, self._keys) for each in kept]
+            if not judged:
+                raise RejectedContent(_UNSIGNED, field=SIGNATURE_PATH)
+            if not any(verdict == "verified" for verdict, _, _ in judged):
                 raise RejectedContent(
-                    f"The signature of these files is not accepted: {why} This platform takes signed models alone.",
+                    f"The signature of these files is not accepted: {judged[0][2]} This platform takes signed models "
+                    "alone.",
                     field=SIGNATURE_PATH,
                 )
-        return bundle
+        return bundles
 
-    def keep(self, version: Version, bundle: str | None, *, place: str, who: str) -> None:
+    def keep(self, version: Version, bundles: Mapping[str, str], *, who: str) -> None:
         """Keep what :meth:`look` found."""
-        if bundle is not None:
+        for place, bundle in bundles.items():
             self._signatures.add(version.model, version.number, bundle, place=place, who=who)
 
     def add(self, version: Version, bundle: str, *, who: str) -> FileSignature:
         """Keep a signature that was made later. Raises RejectedContent for one of other files, InvalidInput for
         what is none."""
-        if len(bundle) > LARGEST:
-            raise InvalidInput(f"A signature has at most {LARGEST} bytes.", field="bundle")
-        try:
-            compare(version.manifest, statement_of(bundle))
-        except ValueError as error:
-            raise RejectedContent(
-                f"This is no signature of {version.model}/{version.number}: {error}", field="bundle"
-            ) from error
+        _require_of(version.manifest, bundle, f"{version.model}/{version.number}")
         self._signatures.add(version.model, version.number, bundle, who=who)
         digest = hashlib.sha256(bundle.encode()).hexdigest()
         return next(each for each in self.signatures(version) if each.digest == digest)
@@ -157,6 +166,19 @@ def sign(manifest: Manifest, name: str, key: Path) -> str:
             field="key",
         ) from error
     return signer.sign(library.signing.Payload(listed)).bundle.to_json()
+
+
+def signer(key: str | Path) -> Callable[[Manifest, str], str]:
+    """What signs the files of a push by the private ``key``: ``client.push(path, sign=modelyard.signer("private.pem"))``.
+
+    Raises, before anything is sent, InvalidInput for another key and Unavailable without the library.
+    """
+    path = Path(key)
+    if not path.is_file():
+        raise InvalidInput(f"There is no private key at {path}.", field="key")
+    probe = manifest_of([FileEntry(path="probe", size=0, sha256=hashlib.sha256().hexdigest())])
+    sign(probe, "probe", path)
+    return lambda manifest, name: sign(manifest, name, path)
 
 
 def judge(manifest: Manifest, bundle: str, keys: Iterable[Path]) -> tuple[Verdict, str | None, str]:
@@ -268,12 +290,14 @@ def _left_out(path: str, left_out: Iterable[str]) -> bool:
     return any(path == each or path.startswith(f"{each}/") for each in left_out)
 
 
-def _unsigned() -> RejectedContent:
-    return RejectedContent(
-        f"These files are not signed, and this platform takes signed models alone. Put the signature beside them as "
-        f"{SIGNATURE_PATH}: model_signing sign key FOLDER --private_key private.pem --signature FOLDER/{SIGNATURE_PATH}",
-        field=SIGNATURE_PATH,
-    )
+def _require_of(manifest: Manifest, bundle: str, what: str) -> None:
+    """Raise unless ``bundle`` is a signature of just these files, by whatever key."""
+    if len(bundle) > LARGEST:
+        raise InvalidInput(f"A signature has at most {LARGEST} bytes.", field="bundle")
+    try:
+        compare(manifest, statement_of(bundle))
+    except ValueError as error:
+        raise RejectedContent(f"This is no signature of {what}: {error}", field="bundle") from error
 
 
 class _Library(msgspec.Struct):

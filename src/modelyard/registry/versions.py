@@ -10,7 +10,6 @@ from modelyard.core.model import Analysis, Version
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival
 from modelyard.core.scan import FileScan, VerdictName
-from modelyard.core.signing import SIGNATURE_PATH
 from modelyard.registry.quarantine import CODE
 from modelyard.registry.readme import read_readme
 from modelyard.registry.scan.safety import Safety, refuse_malicious, told
@@ -35,6 +34,7 @@ def register(
     who: str = "system",
     arrival: Arrival | None = None,
     signing: Signing | None = None,
+    bundle: str | None = None,
     safety: Safety | None = None,
     progress: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
@@ -50,12 +50,16 @@ def register(
     ``signing`` requires, NeedsTrust for those that would execute code, or cannot be read to their end, without
     ``trusted``, Unavailable while a scanner that is required is away, InvalidInput for a name that cannot be one.
 
-    ``proven`` tells the digests that count as there when their bytes are (None: all); ``project`` is the one that the
+    ``bundle`` is the signature that came with the files, beside one that may be among them; a version that is there
+    already needs none anew. ``proven`` tells the digests that count as there when their bytes are (None: all); ``project`` is the one that the
     model is in, or is made in (see :meth:`Versions.add`).
     """
     check_name(model, field="model")
     require_blobs(blobs, manifest, proven)
-    bundle = signing.look(blobs, manifest) if signing is not None else None
+    bundles: dict[str, str] = {}
+    if signing is not None:
+        known = versions.with_digest(model, manifest.digest) if signing.policy == "required" else None
+        bundles = signing.look(blobs, manifest, bundle, known)
     scans, _ = (safety or Safety(blobs)).look(manifest, progress=progress, check=check)
     refuse_malicious(scans)
     files = blobs.files(manifest)
@@ -101,7 +105,7 @@ def register(
     if version.quarantine is not None:  # it was found to be bad before, and is not by what has looked now
         version = versions.set_quarantine(model, version.number, None, who=who)
     if signing is not None:
-        signing.keep(version, bundle, place=SIGNATURE_PATH, who=arrival.uploader if arrival else who)
+        signing.keep(version, bundles, who=arrival.uploader if arrival else who)
     return version, new
 
 

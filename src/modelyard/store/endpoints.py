@@ -165,6 +165,22 @@ class Endpoints:
             )
             return [_endpoint(row) for row in endpoints], [_noun(row) for row in deployments]
 
+    def current(self) -> builtins.list[Deployment]:
+        """What the endpoints of this home want and serve, unless it has failed; the oldest endpoint's first."""
+        deployments, traffic = tables.deployments, tables.traffic
+        points = traffic.c.endpoint_id == deployments.c.endpoint_id
+        query = (
+            select(deployments, tables.endpoints.c.name.label("endpoint"))
+            .select_from(deployments.join(tables.endpoints).join(traffic, points))
+            .where(deployments.c.id.in_((traffic.c.wanted, traffic.c.serving)))
+            .where(deployments.c.state != "failed")
+            .order_by(tables.endpoints.c.id, deployments.c.revision)
+        )
+        if self._home is not None:
+            query = query.where(tables.endpoints.c.home == self._home)
+        with self._database.session() as session:
+            return [_noun(row) for row in session.execute(query)]
+
     def deployment(self, id: str) -> Deployment:
         """Raises NotFound."""
         with self._database.session() as session:
@@ -235,6 +251,18 @@ class Endpoints:
                     self._point(session, found.id, wanted=deployment_id)
                 why = f"{why} in place of revision {former.revision} ({former.id})"
             self._audit.record_wanted(who, "endpoint.serve", endpoint, why, session)
+
+    def move_to(self, deployment_id: str, environment: str, why: str, *, who: str = "system") -> None:
+        """A deployment has another environment from now on, because its own could not be had any more. Raises
+        NotFound."""
+        with self._database.begin(WANTED) as session:
+            deployment = self._deployment(session, deployment_id)
+            if deployment.environment == environment:
+                return
+            one = tables.deployments.c.id == deployment_id
+            session.execute(update(tables.deployments).where(one).values(environment=environment))
+            what = f"revision {deployment.revision} ({deployment_id}): {why}"
+            self._audit.record_wanted(who, "deployment.environment", deployment.endpoint, what, session)
 
     def revert(self, endpoint: str, *, who: str = "system", why: str = "") -> None:
         """Want what has the traffic, after a rollout failed. Raises NotFound, and Conflict when

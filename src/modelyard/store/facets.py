@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Final
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from modelyard.core.listing import Wanted
 from modelyard.store import tables
 from modelyard.store.conditions import all_of
 from modelyard.store.database import Database
 
+# Those of which a listing has one value; tags are of a model, and it may have many.
 FACETS: Final = ("task", "category", "format", "precision", "licence", "architecture")
 _MOST: Final = 50  # values of a facet that are told, the frequent ones
 _SHARE: Final = 0.01  # of the time may be spent on counting
@@ -38,9 +39,9 @@ class Facets:
         self._counted: OrderedDict[Wanted, tuple[float, Values]] = OrderedDict()
 
     def values(self, wanted: Wanted | None = None) -> Values:
-        """By the name of a facet its values with their counts, the most frequent first. What is counted is what would
-        be found if the value were chosen: all else that is ``wanted`` holds, another value of the same facet does not
-        count. Raises what a search for it does."""
+        """By the name of a facet (:data:`FACETS` and ``tag``) its values with their counts, the most frequent first. What
+        is counted is what would be found if the value were chosen: all else that is ``wanted`` holds; another value of
+        the same facet does not count, but other tags do. Raises what a search for it does."""
         wanted = replace(wanted or Wanted(), sort="newest")
         known = self._counted.get(wanted)
         if known is not None and (self._clock() < known[0] or not self._lock.acquire(blocking=False)):
@@ -68,7 +69,23 @@ class Facets:
             found = _counts(session, wanted, free)
             for name in chosen:
                 found |= _counts(session, replace(wanted, **{name: None}), [name])
-        return {name: found[name] for name in FACETS}
+            found["tag"] = _tags(session, wanted)
+        return {name: found[name] for name in (*FACETS, "tag")}
+
+
+def _tags(session: Connection, wanted: Wanted) -> tuple[tuple[str, int], ...]:
+    """The tags of the listings that are all of it."""
+    listings, tags = tables.listings, tables.card_tags
+    many = func.count()
+    query = (
+        select(tags.c.tag, many)
+        .join(listings, listings.c.model_id == tags.c.model_id)
+        .where(*all_of(session, wanted, listings.c.version_id))
+        .group_by(tags.c.tag)
+        .order_by(many.desc(), tags.c.tag)
+        .limit(_MOST)
+    )
+    return tuple((row[0], row[1]) for row in session.execute(query))
 
 
 def _counts(session: Connection, wanted: Wanted, names: list[str]) -> Values:

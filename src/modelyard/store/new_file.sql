@@ -343,5 +343,11 @@ CREATE TABLE blob_checks (
 	trouble_json TEXT,
 	CONSTRAINT pk_blob_checks PRIMARY KEY (digest)
 );
-INSERT INTO "alembic_version" VALUES ('0011');
+CREATE TABLE lockfiles (
+	environment VARCHAR(64) NOT NULL,
+	kept FLOAT NOT NULL,
+	lockfile_json TEXT NOT NULL,
+	CONSTRAINT pk_lockfiles PRIMARY KEY (environment)
+);
+INSERT INTO "alembic_version" VALUES ('0012');
 INSERT INTO "counters" VALUES ('generation', 0);

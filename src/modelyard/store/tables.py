@@ -306,6 +306,15 @@ deployments: Final = Table(
     Index("ix_deployments_model", "model"),
 )
 
+# What the environments that deployments have were built of.
+lockfiles: Final = Table(
+    "lockfiles",
+    metadata,
+    Column("environment", String(64), primary_key=True),
+    Column("kept", Float, nullable=False),
+    Column("lockfile_json", Text, nullable=False),
+)
+
 # Apart from ``endpoints`` so that no two tables point at each other, and with both columns in the
 # key so that an endpoint can only be served by a deployment that exists and is its own.
 traffic: Final = Table(

@@ -121,6 +121,13 @@ class Versions:
         with self._database.session() as session:
             return noun(find(session, model, which))
 
+    def with_digest(self, model: str, digest: str) -> Version | None:
+        """The version of these files, if there is one; also a deleted one that is not yet gone."""
+        query = VERSIONS.where(tables.models.c.name == model, tables.versions.c.digest == digest)
+        with self._database.session() as session:
+            row = session.execute(query).one_or_none()
+        return None if row is None else noun(row)
+
     def of(self, model: str) -> builtins.list[Version]:
         """All versions of a model by their numbers, the deleted ones too. Raises NotFound."""
         with self._database.session() as session:

@@ -81,13 +81,27 @@ def _facets(visitor: Visitor, search: Search) -> list[Facet]:
         ),
     ]
     for name, counted in values.items():
+        if name == "tag":
+            continue
         shown = [_choice(search, name, value, count=count) for value, count in counted[:_SHOWN]]
         given = search.get(name)
         if given and not any(each.chosen for each in shown):
             shown.insert(0, _choice(search, name, given, count=dict(counted).get(given)))
         if shown:
             made.append(Facet(name.capitalize(), tuple(shown)))
+    if tags := _tags(search, dict(values.get("tag", ()))):
+        made.append(Facet("Tags", tags))
     return made
+
+
+def _tags(search: Search, counted: dict[str, int]) -> tuple[Choice, ...]:
+    """Those that are asked for, of which all hold, then the most frequent ones."""
+    asked = list(search.query.tag)
+    others = [tag for tag in counted if tag not in asked][:_SHOWN]
+    return (
+        *(Choice(tag, search.without("tag", tag), True, counted.get(tag)) for tag in asked),
+        *(Choice(tag, search.adding("tag", tag), False, counted[tag]) for tag in others),
+    )
 
 
 def _choice(

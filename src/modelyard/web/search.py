@@ -34,6 +34,11 @@ class Search(NamedTuple):
         kept = [(key, each) for key, each in self.given if key not in (name, "cursor")]
         return _written([*kept, (name, value)])
 
+    def adding(self, name: str, value: str) -> str:
+        """The same with one more value of ``name``."""
+        kept = [pair for pair in self.given if pair != (name, value) and pair[0] != "cursor"]
+        return _written([*kept, (name, value)])
+
     def without(self, name: str, value: str) -> str:
         """The same without one of the values of ``name``."""
         return _written(pair for pair in self.given if pair != (name, value) and pair[0] != "cursor")

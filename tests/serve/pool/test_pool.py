@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -161,3 +163,22 @@ def test_a_process_that_dies_while_results_are_on_their_way_is_not_held_against_
         statuses = list(clients.map(call, range(450)))
     assert [number for number, status in enumerate(statuses) if status != 200] == [149, 299, 449]
     assert {statuses[number] for number in (149, 299, 449)} == {500}
+
+
+def test_a_pool_whose_environment_is_not_there_waits_for_it_and_says_so(tmp_path: Path) -> None:
+    pool = function_pool(tmp_path / "m", "def predict(x: float):\n    return 2 * x\n")
+    place = tmp_path / "environment" / "bin" / "python"
+    spec = msgspec.structs.replace(pool.executor, python=str(place))
+    pool = msgspec.structs.replace(pool, executor=spec)
+    with NodeProcess(tmp_path / "home").serve(pool).start(wait=False) as node:
+        wait_until(lambda: node.status().pools[0].failure, what="a word on it")
+        told = node.status().pools[0]
+        assert told.state == "starting"  # it has not failed: a rollout waits for it
+        assert "not on this machine" in (told.failure or "")
+        status, answer = node.post("/predict", {"x": 2.0})
+        assert (status, answer["code"]) == (503, "unavailable")
+        assert "the control plane builds it again" in answer["error"]
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", place.parent.parent], check=True)
+        wait_until(lambda: node.status().pools[0].state == "ready", what="a replica in the environment")
+        assert node.status().pools[0].failure is None
+        assert node.post("/predict", {"x": 2.0})[0] == 200

@@ -62,6 +62,7 @@ def add_version(
         who=who,
         arrival=arrival_of(http, request.provenance),
         signing=here.signing,
+        bundle=request.bundle,
         because=request.because,
         safety=here.safety,
         proven=lambda: here.uploads.proven(upload),

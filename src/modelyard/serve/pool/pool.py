@@ -28,6 +28,7 @@ from modelyard.serve.pool.seats import Seats
 
 SHORT = 0.001  # seconds of computing below which a batch is learnt from every LEARN_EVERY seconds only
 LEARN_EVERY = 0.002
+UNBUILT = "Its environment is not on this machine; the control plane builds it again."
 
 
 class Pool:
@@ -56,6 +57,7 @@ class Pool:
         self.on_queued: Callable[[Call, Ticket], None] | None = None
         self.on_computed: Callable[[float, float], None] | None = None
         self.failing = False
+        self.unbuilt = False  # it fails for want of an environment, which is being built
         self._stopped = False
         self._retry_after = 1.0
         self.queue = Queue(spec)
@@ -315,6 +317,18 @@ class Pool:
             self.failing = True
             self.queue.clear(self._unavailable())
             self.look_whether_empty()
+
+    def look_for_environment(self) -> bool:
+        """Whether the interpreter of its executors is on this machine. While it is not, who waits is told."""
+        there = Path(self.spec.executor.python).exists()
+        if there is self.unbuilt:
+            self.unbuilt = self.failing = not there
+            self.failure = None if there else UNBUILT
+            if not there:
+                self._retry_after = 5.0
+                self.queue.clear(self._unavailable())
+                self.look_whether_empty()
+        return there
 
     def look_whether_empty(self) -> None:
         """Say so to whoever drains it."""

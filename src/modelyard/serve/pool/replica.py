@@ -117,6 +117,10 @@ class Replica:
 
     async def _supervise(self) -> None:
         while not self._stopping.is_set():
+            if not self._pool.look_for_environment():
+                self._set_state("backing_off")
+                await self._pause(ROOM)
+                continue
             if self._pool.failing and not self._pool.residence.has_room_to_try():
                 await self._pause(ROOM)
                 continue

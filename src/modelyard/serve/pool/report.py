@@ -29,6 +29,8 @@ def _state(pool: "Pool") -> PoolState:
     residence = pool.residence
     if pool.draining:
         return "draining"
+    if pool.unbuilt:
+        return "starting"  # it has not been tried
     if pool.failing or residence.crowded is not None:
         return "failing"
     if pool.serving:
