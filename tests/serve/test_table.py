@@ -165,3 +165,40 @@ def test_off_loopback_it_does_not_start_without_authentication(tmp_path) -> None
     )
     assert refused.returncode == 1
     assert b"authentication" in refused.stderr
+
+
+def test_equal_parts_of_a_table_are_one_object_and_nothing_else_changes(tmp_path) -> None:
+    import msgspec
+
+    from modelyard.core.routes import Route, RouteTable
+    from modelyard.serve.table import shared
+
+    pool = mlp_pool(tmp_path / "mlp")
+    pools = tuple(
+        msgspec.structs.replace(
+            pool, deployment=f"d{number}", endpoint=f"e{number}", example={"x": [number]}
+        )
+        for number in range(3)
+    )
+    routes = tuple(Route(endpoint=each.endpoint, deployment=each.deployment) for each in pools)
+    text = msgspec.json.encode(RouteTable(generation=1, pools=pools, routes=routes, keys=("k",)))
+
+    def read() -> RouteTable:
+        return msgspec.json.decode(text, type=RouteTable)
+
+    first = shared(read(), RouteTable())
+    assert first == read() and msgspec.json.encode(first) == text
+    one, two, three = first.pools
+    assert one.signature is two.signature is three.signature
+    assert one.executor.python is two.executor.python and one.serving is two.serving
+    assert one.executor.options["signature"] is two.executor.options["signature"]
+    assert one.deployment is first.routes[0].deployment
+    # A table that comes later has the pools that are there already, and the parts of those.
+    later = msgspec.structs.replace(
+        read(), generation=2, pools=(pools[0], msgspec.structs.replace(pools[1], replicas=2))
+    )
+    text = msgspec.json.encode(later)
+    then = shared(read(), first)
+    assert then == read()
+    assert then.pools[0] is one and then.pools[1] is not two
+    assert then.pools[1].signature is one.signature

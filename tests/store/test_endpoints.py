@@ -139,11 +139,17 @@ def test_what_is_wanted_and_what_serves_is_current(endpoints: Endpoints) -> None
     first = endpoints.deploy("e", "m", 1, ONE, "env")
     endpoints.serve("e", first.id)
     second = endpoints.deploy("e", "m", 2, ONE, "env")
-    other = endpoints.deploy("a", "m", 1, ONE, None)
-    assert [each.id for each in endpoints.current()] == [first.id, second.id, other.id]
+    other = endpoints.deploy("a", "m", 1, ONE, "another")
+    endpoints.deploy("n", "m", 1, ONE, None)
+    endpoints.deploy("z", "m", 1, ONE, "env")
+    assert endpoints.environments() == ["env", "another"]
+    assert [each.endpoint for each in endpoints.current("env")] == ["e", "e", "z"]
+    assert [each.id for each in endpoints.current("another")] == [other.id]
     endpoints.serve("e", second.id)
     endpoints.set_state(other.id, "failed", "no")
-    assert [each.id for each in endpoints.current()] == [second.id]
+    assert [each.id for each in endpoints.current("env") if each.endpoint == "e"] == [second.id]
+    assert endpoints.environments() == ["env"]
+    assert first.id not in {each.id for each in endpoints.current("env")}
 
 
 def test_a_deployment_moves_to_another_environment(endpoints: Endpoints, database: Database) -> None:

@@ -25,6 +25,17 @@ def versions(database: Database) -> Versions:
     return Versions(database)
 
 
+def test_several_are_read_at_once_and_what_is_not_there_is_left_out(database: Database) -> None:
+    versions = Versions(database)
+    for model in ("a", "b"):
+        for digit in "12":
+            versions.add(model, _manifest(digit), ANALYSIS, False)
+    found = versions.several([("a", 1), ("b", 2), ("b", 3), ("c", 1)])
+    assert found == {("a", 1): versions.get("a", 1), ("b", 2): versions.get("b", 2)}
+    assert versions.several([]) == {}
+    assert len(versions.several([("a", number) for number in range(1200)])) == 2
+
+
 def test_versions_are_numbered_within_their_model(versions: Versions) -> None:
     numbers = [
         versions.add(model, _manifest(letter), ANALYSIS, False)[0].number

@@ -1,18 +1,22 @@
 """What an endpoint looks like to people: the database's word and the node's, put together."""
 
+from typing import NamedTuple
+
 from modelyard.control.answers import EndpointAnswer, EndpointState
 from modelyard.control.platform import Platform
 from modelyard.core.access import EVERYBODY, Principal
 from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import NotFound, Unavailable
 from modelyard.core.model import Version
-from modelyard.core.routes import NodeStatus, PoolStatus
+from modelyard.core.routes import EndpointTraffic, NodeStatus, PoolStatus
 
 
 def describe(platform: Platform, name: str) -> EndpointAnswer:
     """One endpoint. Raises NotFound."""
     endpoint, revisions = _look(platform, name)
-    return _describe(platform, endpoint, revisions, platform.node_status())
+    shown = _shown(endpoint, revisions)
+    version = platform.versions.get(shown.model, shown.version)
+    return _describe(platform, endpoint, revisions, version, _seen(platform.node_status()))
 
 
 def describe_all(
@@ -23,10 +27,19 @@ def describe_all(
     endpoints, deployments = platform.endpoints.snapshot()
     for deployment in deployments:
         revisions.setdefault(deployment.endpoint, []).append(deployment)
-    return [
-        _describe(platform, endpoint, revisions[endpoint.name], status)
+    told = [
+        endpoint
         for endpoint in sorted(endpoints, key=lambda endpoint: endpoint.name)
         if endpoint.name in revisions and by.sees(endpoint.project) and by.calls(endpoint.name)
+    ]
+    shown = {endpoint.name: _shown(endpoint, revisions[endpoint.name]) for endpoint in told}
+    versions = platform.versions.several({(each.model, each.version) for each in shown.values()})
+    seen = _seen(status)
+    return [
+        _describe(platform, endpoint, revisions[endpoint.name], version, seen)
+        for endpoint in told
+        # Without one its endpoint was deleted just now, and then the version.
+        if (version := versions.get((shown[endpoint.name].model, shown[endpoint.name].version))) is not None
     ]
 
 
@@ -65,37 +78,55 @@ def _look(platform: Platform, name: str) -> tuple[Endpoint, list[Deployment]]:
     raise NotFound(f"There is no endpoint {name!r}; see: modelyard endpoints", field="endpoint")
 
 
+class _Seen(NamedTuple):
+    """What a node says, by deployment and by endpoint; ``answers``: it said something."""
+
+    answers: bool
+    pools: dict[str, PoolStatus]
+    traffic: dict[str, EndpointTraffic]
+
+
+def _seen(status: NodeStatus | None) -> _Seen:
+    if status is None:
+        return _Seen(False, {}, {})
+    return _Seen(
+        True,
+        {pool.deployment: pool for pool in status.pools},
+        {each.endpoint: each for each in status.traffic},
+    )
+
+
+def _shown(endpoint: Endpoint, revisions: list[Deployment]) -> Deployment:
+    """What serves, or is to serve where nothing does."""
+    return next(each for each in revisions if each.id == (endpoint.serving or endpoint.wanted))
+
+
 def _describe(
-    platform: Platform, endpoint: Endpoint, revisions: list[Deployment], status: NodeStatus | None
+    platform: Platform, endpoint: Endpoint, revisions: list[Deployment], version: Version, seen: _Seen
 ) -> EndpointAnswer:
     if not platform.is_here(endpoint):
-        status = None  # our node does not know it
+        seen = _seen(None)  # our node does not know it
     by_id = {deployment.id: deployment for deployment in revisions}
     wanted = by_id[endpoint.wanted]
     serving = by_id[endpoint.serving] if endpoint.serving is not None else None
     newest = max(revisions, key=lambda each: each.revision)
-    pools = {pool.deployment: pool for pool in status.pools} if status is not None else {}
-    shown = pools.get((serving or wanted).id)
-    version = platform.versions.get((serving or wanted).model, (serving or wanted).version)
+    shown = seen.pools.get((serving or wanted).id)
     signature = version.analysis.signature
     if signature is None and shown is not None:
         signature = shown.signature
-    traffic = None
-    if status is not None:
-        traffic = next((each for each in status.traffic if each.endpoint == endpoint.name), None)
     return EndpointAnswer(
         endpoint=endpoint,
         serving=serving,
         wanted=wanted,
         url=platform.endpoint_url(endpoint.name, endpoint.home),
-        state=_state(wanted, serving, shown, status is not None),
+        state=_state(wanted, serving, shown, seen.answers),
         replicas=shown.replicas if shown is not None else (),
         signature=signature,
         footprint=shown.footprint if shown is not None else None,
         apart=shown.apart if shown is not None else None,
-        traffic=traffic,
+        traffic=seen.traffic.get(endpoint.name),
         failure=_rebuilt(platform, serving or wanted)
-        or _failure(newest, serving, shown, pools.get(wanted.id))
+        or _failure(newest, serving, shown, seen.pools.get(wanted.id))
         or _quarantined(version),
         deprecated=version.deprecated,
     )

@@ -61,15 +61,12 @@ class Rebuilder:
         """Build all that is missing and can be built; how many deployments have one again. What cannot be built is
         told by :meth:`told`, and tried again by a later turn."""
         platform, built = self._platform, 0
-        current = platform.endpoints.current()
         missing: list[Deployment] = []
-        for deployment in current:
-            if deployment.environment is None:
-                continue
-            if not platform.environments.has(deployment.environment):
-                missing.append(deployment)
-            elif deployment.environment not in self._kept:
-                self._keep(deployment.environment)
+        for environment in platform.endpoints.environments():
+            if not platform.environments.has(environment):
+                missing += platform.endpoints.current(environment)
+            elif environment not in self._kept:
+                self._keep(environment)
         names = {deployment.id for deployment in missing}
         self._told = {id: line for id, line in self._told.items() if id in names}
         self._refused = {id: until for id, until in self._refused.items() if id in names}

@@ -56,6 +56,7 @@ class Node:
 
     def __init__(self, settings: Settings, node_key: str) -> None:
         self._home = Home(settings.home)
+        self._folder = self._home.run / "tmp"  # of executors
         self._settings = settings
         self._started = time.time()
         self._collector = NodeCollector(self._gauges)
@@ -75,7 +76,7 @@ class Node:
         budget = share_of_machine(PART) if settings.memory is None else int(settings.memory)
         self._memory = Memory(
             budget,
-            ForkServers(command, self._home.run / "tmp"),
+            ForkServers(command, self._folder),
             DeviceMemory(found, settings.device_memory, Nvml.open()),
         )
         self._collector.memory = self._memory
@@ -125,6 +126,7 @@ class Node:
             if table == current:
                 return
             check_routes(table)
+            table = kept.shared(table, current)
             try:
                 await asyncio.to_thread(kept.save, self._home.routes, table)
             except OSError as error:
@@ -166,7 +168,7 @@ class Node:
             spec,
             self._collector.endpoint(spec.endpoint, spec.model, spec.version),
             ModelLog(self._log_path(spec.deployment)),
-            self._home.run / "tmp",
+            self._folder,
             Learnt(self._home.run / "learnt" / f"{spec.deployment}.json", spec.digest),
             self._seats,
             self._memory,
@@ -214,12 +216,12 @@ class Node:
 
         Both sockets speak HTTP/1.1, HTTP/2 and gRPC; there are two because clients expect a port of gRPC.
         """
-        shutil.rmtree(self._home.run / "tmp", ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
         limits.sweep()
         if self._redis is not None:
             self._redis.start()
         self._memory.start()
-        self._follow(kept.load(self._home.routes))
+        self._follow(kept.shared(kept.load(self._home.routes), routes.RouteTable()))
         await self._jobs.start()
         server = Server(
             self.router,

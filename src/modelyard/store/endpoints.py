@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.deployment import Deployment, DeploymentSettings, DeploymentState, Endpoint
@@ -165,21 +165,33 @@ class Endpoints:
             )
             return [_endpoint(row) for row in endpoints], [_noun(row) for row in deployments]
 
-    def current(self) -> builtins.list[Deployment]:
-        """What the endpoints of this home want and serve, unless it has failed; the oldest endpoint's first."""
+    def current(self, environment: str) -> builtins.list[Deployment]:
+        """Of what the endpoints of this home want and serve, unless it has failed, that which has an environment; the
+        oldest endpoint's first."""
+        query = self._current(tables.deployments, tables.endpoints.c.name.label("endpoint"))
+        query = query.where(tables.deployments.c.environment == environment)
+        query = query.order_by(tables.endpoints.c.id, tables.deployments.c.revision)
+        with self._database.session() as session:
+            return [_noun(row) for row in session.execute(query)]
+
+    def environments(self) -> builtins.list[str]:
+        """Those that :meth:`current` deployments have; that of the oldest endpoint first."""
+        name = tables.deployments.c.environment
+        query = self._current(name).where(name.is_not(None)).group_by(name)
+        query = query.order_by(func.min(tables.endpoints.c.id))
+        with self._database.session() as session:
+            return [row[0] for row in session.execute(query)]
+
+    def _current(self, *columns: Any) -> Select[*tuple[Any, ...]]:
         deployments, traffic = tables.deployments, tables.traffic
         points = traffic.c.endpoint_id == deployments.c.endpoint_id
         query = (
-            select(deployments, tables.endpoints.c.name.label("endpoint"))
+            select(*columns)
             .select_from(deployments.join(tables.endpoints).join(traffic, points))
             .where(deployments.c.id.in_((traffic.c.wanted, traffic.c.serving)))
             .where(deployments.c.state != "failed")
-            .order_by(tables.endpoints.c.id, deployments.c.revision)
         )
-        if self._home is not None:
-            query = query.where(tables.endpoints.c.home == self._home)
-        with self._database.session() as session:
-            return [_noun(row) for row in session.execute(query)]
+        return query if self._home is None else query.where(tables.endpoints.c.home == self._home)
 
     def deployment(self, id: str) -> Deployment:
         """Raises NotFound."""

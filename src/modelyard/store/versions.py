@@ -2,11 +2,11 @@
 
 import builtins
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, CursorResult, Row, and_, delete, insert, select, update
+from sqlalchemy import Connection, CursorResult, Row, and_, delete, insert, select, tuple_, update
 
 from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.card import MAX_TEXT, Card
@@ -26,6 +26,8 @@ from modelyard.store.relist import relist
 from modelyard.store.retirement import endpoints_of, unmark
 from modelyard.store.version_rows import DELETED, VERSIONS, find, is_deleted, noun, subject
 from modelyard.store.version_rows import model_id as require_model
+
+_AT_ONCE: Final = 500  # names in one question: databases have a limit
 
 
 class Versions:
@@ -127,6 +129,17 @@ class Versions:
         with self._database.session() as session:
             row = session.execute(query).one_or_none()
         return None if row is None else noun(row)
+
+    def several(self, named: Collection[tuple[str, int]]) -> dict[tuple[str, int], Version]:
+        """Those of these models and numbers that there are."""
+        wanted = sorted(named)
+        which = tuple_(tables.models.c.name, tables.versions.c.number)
+        found: dict[tuple[str, int], Version] = {}
+        with self._database.session() as session:
+            for begin in range(0, len(wanted), _AT_ONCE):
+                query = VERSIONS.where(which.in_(wanted[begin : begin + _AT_ONCE]))
+                found |= {(row.model, row.number): noun(row) for row in session.execute(query)}
+        return found
 
     def of(self, model: str) -> builtins.list[Version]:
         """All versions of a model by their numbers, the deleted ones too. Raises NotFound."""

@@ -15,19 +15,31 @@ LOAD_BOUNDS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  
 
 
 class Histogram:
-    """Counts by upper bound, the last one being infinity."""
+    """Counts by upper bound, the last one being infinity. Of a thousand models most have nothing to count."""
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("_counts", "bounds", "total")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
+        self._counts: list[int] | None = None
         self.total = 0.0
 
     def observe(self, value: float) -> None:
         """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
+        self.add(bisect_left(self.bounds, value), value)
+
+    def add(self, place: int, value: float) -> None:
+        """Count one value whose ``place`` among the bounds is known."""
+        counts = self._counts
+        if counts is None:
+            counts = self._counts = [0] * (len(self.bounds) + 1)
+        counts[place] += 1
         self.total += value
+
+    @property
+    def counts(self) -> list[int]:
+        """By bound; not to be changed."""
+        return self._counts or [0] * (len(self.bounds) + 1)
 
     def cumulative(self) -> list[tuple[str, float]]:
         """Prometheus' (le, count) pairs."""

@@ -16,10 +16,14 @@ class ModelLog:
     """
 
     def __init__(self, path: Path, *, limit: int = 8 * 1024 * 1024) -> None:
-        self._path = path
+        self._place = str(path)  # a Path takes five times as much
         self._limit = limit
         self._file: BinaryIO | None = None
         self._tails: dict[str, deque[str]] = {}
+
+    @property
+    def _path(self) -> Path:
+        return Path(self._place)
 
     def write(self, replica: str, text: str) -> None:
         """Append the lines of ``text``, which the replica's process printed."""

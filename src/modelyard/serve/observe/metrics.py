@@ -154,9 +154,7 @@ class EndpointMetrics:
         """One call was answered, in ``latency`` seconds, with an error code or ``ok``."""
         self.codes[version, code] += 1
         bucket = bisect_left(LATENCY_BOUNDS, latency)
-        histogram = self.latency
-        histogram.counts[bucket] += 1
-        histogram.total += latency
+        self.latency.add(bucket, latency)
         second = int(self._clock())
         slot = self._recent.get(second % WINDOW)
         if slot is None or slot.second != second:

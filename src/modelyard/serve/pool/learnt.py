@@ -1,6 +1,7 @@
 """What a deployment has learnt of its devices, kept on disk: a node that starts again knows it at once."""
 
 import asyncio
+import functools
 import logging
 import math
 import time
@@ -19,6 +20,12 @@ from modelyard.serve.pool.frames import Cost
 log = logging.getLogger("modelyard.learnt")
 
 EVERY = 30.0  # seconds between two writings
+
+
+@functools.lru_cache(256)
+def _one(cost: Cost) -> Cost:
+    """Equal ones as one object: most of a thousand models have the same."""
+    return cost
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,12 +61,16 @@ class Learnt:
         self.cost: Cost | None = None
         self.compared = False
         self.apart: str | None = None
-        self._path = path
+        self._place = str(path)  # a Path takes five times as much
         self._digest = digest
         self._written = time.monotonic()
         self._dirty = False
         self._writing: asyncio.Task[None] | None = None
         self._load()
+
+    @property
+    def _path(self) -> Path:
+        return Path(self._place)
 
     def _load(self) -> None:
         try:
@@ -80,7 +91,8 @@ class Learnt:
                         "a device's law is learnt anew", extra={"device": name, "error": str(error)}
                     )
             self.footprint, self.awake = kept.footprint, kept.awake
-            self.signature, self.cost = kept.signature, kept.cost
+            self.signature = kept.signature
+            self.cost = None if kept.cost is None else _one(kept.cost)
             self.compared, self.apart = kept.compared, kept.apart
             self.tried = max(0.0, kept.tried)
             self.ceiling = math.inf if kept.ceiling is None else max(1.0, kept.ceiling)

@@ -74,6 +74,8 @@ class Pool:
         self._outputs: dict[str, tuple[str, tuple[int, ...]]] = {}
         if spec.signature is not None:
             self._expect(spec.signature)
+        if learnt.signature == spec.signature:
+            learnt.signature = spec.signature  # one object of two
         if learnt.signature is not None and learnt.cost is not None:
             # A sleeping model is called before its executor says this again.
             with contextlib.suppress(ValueError):
