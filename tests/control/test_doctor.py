@@ -159,6 +159,7 @@ def test_a_shared_database_of_an_older_version_is_told_and_left_as_it_is(
         session.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
         session.exec_driver_sql("DROP TABLE whereabouts")
         session.exec_driver_sql("DROP TABLE blob_checks")
+        session.exec_driver_sql("DROP TABLE lockfiles")
     (finding,) = doctor.examine(platform.home, database=url)
     assert finding.kind == "unfit_database" and "modelyard up" in finding.message
     assert platform.database.revision() == "0008"
