@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("modelyard.janitor")
 _NICE = 5
+_LOOK = 0.5  # seconds between two looks whether a deployment is on its way
 
 
 class Collected(Noun):
@@ -188,11 +189,13 @@ class Janitor:
 
     def _settle(self) -> int:
         platform = self._platform
-        count = 0
+        count, looked = 0, float("-inf")
         for row, model, number, manifest in platform.versions.manifests(self._looked_at):
-            if any(platform.jobs.list(1, state) for state in ("queued", "running")):
-                self._settled = False
-                break
+            if time.monotonic() - looked > _LOOK:
+                if any(platform.jobs.list(1, state) for state in ("queued", "running")):
+                    self._settled = False
+                    break
+                looked = time.monotonic()
             for settled in platform.blobs.settle(manifest):
                 count += 1
                 if not settled.whole:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from modelyard.core.deployment import Deployment
+from modelyard.core.deployment import Deployment, Endpoint
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.model import Version
 from modelyard.core.routes import Grant, NodeStatus, Pool, RouteTable
@@ -19,6 +19,7 @@ from modelyard.store.endpoints import Endpoints
 from modelyard.store.remotes import Remotes
 from modelyard.store.versions import Versions
 
+_Versions = dict[tuple[str, int], Version]
 _log = logging.getLogger("modelyard.reconciler")
 
 
@@ -145,6 +146,7 @@ class Reconciler:
             deployments = {deployment.id: deployment for deployment in revisions}
             remotes = self._remotes.list(here=True)
             grants = self._grants() if self._keys is not None else ()
+            versions = self._versions_of(endpoints, deployments)
             default = self._endpoints.default()
             if default is None and remotes:
                 default = remotes[0].endpoint
@@ -161,8 +163,8 @@ class Reconciler:
             lines.append(
                 Line(
                     endpoint=endpoint.name,
-                    wanted=self._revision(deployments[endpoint.wanted]),
-                    serving=self._revision(serving) if serving is not None else None,
+                    wanted=self._revision(deployments[endpoint.wanted], versions),
+                    serving=self._revision(serving, versions) if serving is not None else None,
                     superseded=tuple(superseded),
                 )
             )
@@ -181,7 +183,14 @@ class Reconciler:
         )
         return self._wanted
 
-    def _revision(self, deployment: Deployment) -> Revision:
+    def _versions_of(self, endpoints: list[Endpoint], deployments: dict[str, Deployment]) -> _Versions:
+        """Those of the revisions that are not known yet, asked for at once: at a start that is all of them. Whether one
+        was put into quarantine meanwhile is asked of every one."""
+        roles = {id for each in endpoints for id in (each.wanted, each.serving) if id is not None}
+        asked = roles if self._stop_quarantined else roles - self._revisions.keys()
+        return self._versions.several({(deployments[id].model, deployments[id].version) for id in asked})
+
+    def _revision(self, deployment: Deployment, versions: _Versions) -> Revision:
         """With the pool that was made when it was first seen: it must not change while it lives, unless its
         environment did."""
         former = self._revisions.get(deployment.id)
@@ -190,7 +199,7 @@ class Reconciler:
         if former is not None and former.signature_known:
             revision = Revision(deployment=deployment, pool=former.pool, memory=former.memory)
         else:
-            version = self._versions.get(deployment.model, deployment.version)
+            version = self._version(deployment, versions)
             revision = Revision(
                 deployment=deployment,
                 pool=former.pool if former is not None else self._pool_source(version, deployment),
@@ -199,11 +208,15 @@ class Reconciler:
             )
         self._revisions[deployment.id] = revision
         if self._stop_quarantined:
-            quarantine = self._versions.get(deployment.model, deployment.version).quarantine
+            quarantine = self._version(deployment, versions).quarantine
             if quarantine is not None:
                 why = f"Version {deployment.version} of {deployment.model} is in quarantine. {quarantine}"
                 return replace(revision, withheld=why)
         return revision
+
+    def _version(self, deployment: Deployment, versions: _Versions) -> Version:
+        known = versions.get((deployment.model, deployment.version))
+        return known or self._versions.get(deployment.model, deployment.version)
 
     def _observe(self) -> NodeStatus | None:
         try:

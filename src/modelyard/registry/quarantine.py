@@ -9,11 +9,12 @@ from modelyard.analyze import families
 from modelyard.core.errors import ModelyardError, RejectedContent
 from modelyard.core.model import Version
 from modelyard.core.scan import VerdictName, VersionScan
-from modelyard.registry.scan.safety import Safety, told
+from modelyard.registry.scan.safety import Kept, Safety, told
 from modelyard.store.versions import Versions
 
 _log = logging.getLogger("modelyard.quarantine")
 
+_AT_ONCE = 200  # versions of which is asked together what is known
 # Whoever deploys these knows that they are programs.
 CODE = frozenset({"function", "command"}) | families.names()
 
@@ -79,11 +80,15 @@ def require_safe(
 def recheck(safety: Safety, versions: Versions, stop: Callable[[], bool] = lambda: False) -> int:
     """Scan every version again for which a scanner is new or has new signatures; how many changed."""
     changed = 0
-    for version in versions.all():
+    every = versions.all()
+    kept: Kept = {}
+    for place, version in enumerate(every):
         if stop():
             break
+        if place % _AT_ONCE == 0:
+            kept = safety.kept(every[place : place + _AT_ONCE])
         try:
-            now = settle(versions, version, safety.scan(version))
+            now = settle(versions, version, safety.scan(version, kept=kept))
         except ModelyardError as error:
             _log.warning(
                 "%s version %d was not scanned again: %s", version.model, version.number, error.message

@@ -207,6 +207,8 @@ class BlobStore(BlobReader):
         if self._settling is None or self.pieces is None or self.remote:
             return []
         large = [file for file in manifest.files if file.size >= SMALLEST]
+        if not large:
+            return []
         known = self.pieces.with_rows({bytes.fromhex(file.sha256) for file in large})
         waiting = [
             file

@@ -6,7 +6,7 @@ file (where it is configured).
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from modelyard.registry.scan.scanner import Answer, Asked, NoScanner, look
 from modelyard.store.blobs import BlobStore
 from modelyard.store.verdicts import Verdicts
 
+Kept = Mapping[str, Sequence[Verdict]]  # by the SHA-256 of a file
 Progress = Callable[[str], None]
 _TOLD: Final = 3  # findings in a sentence
 
@@ -56,17 +57,19 @@ class Safety:
         progress: Progress = lambda _: None,
         check: Callable[[], None] = lambda: None,
         again: bool = False,
+        kept: Kept | None = None,
     ) -> tuple[list[FileScan], dict[str, str]]:
         """Every file of a manifest with its verdicts, and which scanners are absent, with the reason.
 
         Only what has no verdict of the present scanners is looked at (``again``: everything). ``check`` may raise to
-        break off. Raises ScannerAway while ClamAV is required and does not answer: nothing passes.
+        break off; ``kept`` is what :meth:`kept` said a moment ago. Raises ScannerAway while ClamAV is required and does not answer: nothing passes.
         """
         files = {file.sha256: file for file in manifest.files}
         known: dict[str, dict[str, Verdict]] = {digest: {} for digest in files}
-        if self._verdicts is not None:
-            for digest, each in self._verdicts.of(list(files)).items():
-                known[digest] = {verdict.scanner: verdict for verdict in each}
+        if kept is None:
+            kept = self._verdicts.of(list(files)) if self._verdicts is not None else {}
+        for digest in files:
+            known[digest] = {verdict.scanner: verdict for verdict in kept.get(digest, ())}
         absent: dict[str, str] = {}
 
         def wanted(scanner: str, version: str, among: Sequence[str]) -> list[FileEntry]:
@@ -110,11 +113,22 @@ class Safety:
         ]
         return scans, absent
 
+    def kept(self, versions: Iterable[Version]) -> Kept:
+        """What is known of the files of some versions, asked at once."""
+        digests = {file.sha256 for version in versions for file in version.manifest.files}
+        return self._verdicts.of(sorted(digests)) if self._verdicts is not None else {}
+
     def scan(
-        self, version: Version, *, again: bool = False, progress: Progress = lambda _: None
+        self,
+        version: Version,
+        *,
+        again: bool = False,
+        progress: Progress = lambda _: None,
+        kept: Kept | None = None,
     ) -> VersionScan:
-        """What is known of a version after looking at what was not looked at yet."""
-        files, absent = self.look(version.manifest, again=again, progress=progress)
+        """What is known of a version after looking at what was not looked at yet (``kept``: what :meth:`kept` said of it
+        a moment ago)."""
+        files, absent = self.look(version.manifest, again=again, progress=progress, kept=kept)
         return VersionScan(
             model=version.model,
             number=version.number,
