@@ -54,6 +54,23 @@ def test_a_deployment_keeps_its_source_and_no_job_keeps_a_secret(client: TestCli
     assert "secret" not in client.get("/api/v1/jobs").text
 
 
+def test_a_platform_that_asks_why_refuses_trust_without_a_reason_at_once(
+    settings: Settings, upload
+) -> None:
+    asking = Settings(home=settings.home, control_port=0, database=settings.database, trust_reason=True)
+    with TestClient(create_app(asking), base_url="http://localhost") as client:
+        told = {"upload": upload(client, FILES), "trust_pickle": True}
+        for path, body in (
+            ("models/shout/versions", told),
+            ("deployments", told | {"endpoint": "shout"}),
+        ):
+            refused = client.post(f"/api/v1/{path}", json=body)
+            assert (refused.status_code, refused.json()["field"]) == (400, "because"), refused.text
+        assert client.get("/api/v1/jobs").json() == []
+        taken = client.post("/api/v1/models/shout/versions", json=told | {"because": "I wrote it"})
+        assert taken.status_code == 201, taken.text
+
+
 @pytest.mark.parametrize(
     "source",
     [

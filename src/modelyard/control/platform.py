@@ -106,7 +106,11 @@ class Platform:
             raise
         self.verdicts = Verdicts(self.database)
         self.safety = Safety(
-            self.blobs, self.verdicts, clamav=settings.clamav, required=settings.clamav_required
+            self.blobs,
+            self.verdicts,
+            clamav=settings.clamav,
+            required=settings.clamav_required,
+            reasons=settings.trust_reason,
         )
         self.signing = Signing(
             settings.signatures,

@@ -55,6 +55,7 @@ class Settings(Noun):
     ``clamav`` is the address of a ClamAV daemon that looks at every file (``unix:/run/clamav/clamd.ctl``,
     ``tcp:host:3310``); with ``clamav_required`` nothing is deployed that it has not looked at. ``scan_policy`` says what
     becomes of endpoints whose version is found to be bad later: "tell" says so, "stop" takes them out of service.
+    With ``trust_reason`` nobody may trust what runs code without saying why.
     """
 
     home: str
@@ -83,6 +84,7 @@ class Settings(Noun):
     clamav: str | None = None
     clamav_required: bool = False
     scan_policy: Literal["tell", "stop"] = "tell"
+    trust_reason: bool = False
     mirror: str | None = None
     blobs: str | None = None
     blob_cache: int | str = 64 * 1024**3

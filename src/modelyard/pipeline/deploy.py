@@ -107,6 +107,7 @@ class DeployPipeline:
         """
         check_name(parameters.endpoint, field="endpoint")
         check_name(parameters.model, field="model")
+        self._safety.require_reason(parameters.trusted, parameters.because)
         told = msgspec.json.decode(
             msgspec.json.encode(parameters)
         )  # as the rows give it back, to be compared

@@ -48,13 +48,16 @@ def register(
     does not say yet is taken from ``card``, then from the README among the files, then from the analysis. Raises
     Conflict while bytes are missing, RejectedContent for files that cannot be served, are malicious or not signed as
     ``signing`` requires, NeedsTrust for those that would execute code, or cannot be read to their end, without
-    ``trusted``, Unavailable while a scanner that is required is away, InvalidInput for a name that cannot be one.
+    ``trusted``, Unavailable while a scanner that is required is away, InvalidInput for a name that cannot be one and for
+    trust without the reason that the platform asks for.
 
     ``bundle`` is the signature that came with the files, beside one that may be among them; a version that is there
     already needs none anew. ``proven`` tells the digests that count as there when their bytes are (None: all); ``project`` is the one that the
     model is in, or is made in (see :meth:`Versions.add`).
     """
     check_name(model, field="model")
+    if safety is not None:
+        safety.require_reason(trusted, because)
     require_blobs(blobs, manifest, proven)
     bundles: dict[str, str] = {}
     if signing is not None:

@@ -9,7 +9,7 @@ import msgspec
 import numpy
 import pytest
 
-from modelyard.core.errors import RejectedContent
+from modelyard.core.errors import InvalidInput, RejectedContent
 from modelyard.core.manifest import FileEntry, Manifest, manifest_of
 from modelyard.core.scan import Finding, Verdict
 from modelyard.registry import quarantine
@@ -280,3 +280,19 @@ def test_verdicts_of_files_that_are_gone_are_forgotten_but_the_bad_ones(verdicts
         verdicts.keep([Verdict(sha256=name, scanner="modelyard", version="1", verdict=verdict)])  # type: ignore[arg-type]
     assert verdicts.forget({"c" * 64}) == 1
     assert [len(each) for each in verdicts.of(["a" * 64, "b" * 64, "c" * 64]).values()] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("because", ["", "   "])
+def test_where_trust_needs_a_reason_none_is_given_without(
+    database: Database, blobs: BlobStore, verdicts: Verdicts, because: str
+) -> None:
+    versions, safety = Versions(database), Safety(blobs, verdicts, reasons=True)
+    manifest = _manifest(blobs, {"model.pkl": _estimator()})
+    with pytest.raises(InvalidInput, match="wants to know why") as caught:
+        register(blobs, versions, "m", manifest, trusted=True, because=because, safety=safety)
+    assert caught.value.field == "because"
+    assert versions.models() == []
+    version, _ = register(blobs, versions, "m", manifest, trusted=True, because="my own", safety=safety)
+    assert version.trust is not None and version.trust.because == "my own"
+    harmless = _manifest(blobs, {"model.onnx": _onnx()})
+    assert register(blobs, versions, "m", harmless, trusted=False, safety=safety)[1]

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from modelyard.core.errors import Internal, RejectedContent, Unavailable
+from modelyard.core.errors import Internal, InvalidInput, RejectedContent, Unavailable
 from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.model import Version
 from modelyard.core.scan import FileScan, Finding, Verdict, VerdictName, VersionScan, verdict_of, worst
@@ -33,7 +33,8 @@ class ScannerAway(Unavailable):
 
 
 class Safety:
-    """The scanners of one home. ``verdicts`` None: nothing is kept. ``clamav`` and ``required`` are the settings."""
+    """The scanners of one home, and its rule for trust. ``verdicts`` None: nothing is kept. ``clamav``, ``required`` and
+    ``reasons`` are the settings ``clamav``, ``clamav_required`` and ``trust_reason``."""
 
     def __init__(
         self,
@@ -42,13 +43,23 @@ class Safety:
         *,
         clamav: str | None = None,
         required: bool = False,
+        reasons: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._blobs = blobs
         self._verdicts = verdicts
         self._clamav = None if clamav is None else ClamAV(clamav)
         self._required = required
+        self._reasons = reasons
         self._clock = clock
+
+    def require_reason(self, trusted: bool, because: str) -> None:
+        """Raises InvalidInput where trust needs a reason, and there is none."""
+        if self._reasons and trusted and not because.strip():
+            raise InvalidInput(
+                "This platform wants to know why what runs code is trusted (trust_reason): --because 'WHY'.",
+                field="because",
+            )
 
     def look(
         self,
