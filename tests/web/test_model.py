@@ -233,3 +233,15 @@ def test_two_versions_are_compared(registry: TestClient, tmp_path: Path) -> None
     assert "The files are the same" in registry.get("/models/fraud/compare?a=1&b=1").text
     assert registry.get("/models/fraud/compare?a=1&b=7").status_code == 404
     assert registry.get("/models/fraud/compare?a=1&colour=2").status_code == 400
+
+
+def test_why_trust_was_needed_is_told_beside_who_gave_it(registry: TestClient, tmp_path: Path) -> None:
+    add(registry, "rules", {"model.pkl": pickled()}, trusted=True, because="I trained it")
+    text = registry.get("/models/rules").text
+    assert (
+        "I trained it" in text
+        and "It took trust because loading a pickle runs whatever code is in it." in text
+    )
+    add(registry, "plain", {"model.onnx": perceptron(tmp_path)}, trusted=True)
+    text = registry.get("/models/plain").text
+    assert "Trusted by" in text and "It took trust" not in text

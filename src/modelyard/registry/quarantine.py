@@ -26,6 +26,14 @@ def reason(version: Version, scan: VersionScan) -> str | None:
         return f"It is malicious: {told(bad, 'malicious')}."
     if version.trusted or version.analysis.adapter in CODE:
         return None
+    if (found := _found(scan)) is not None:
+        what, where = found
+        return f"It {what}, and nobody said that it is trusted: {where}."
+    return None
+
+
+def _found(scan: VersionScan) -> tuple[str, str] | None:
+    """The worst of what takes trust, and where it was found."""
     levels: tuple[tuple[VerdictName, str], ...] = (
         ("executes", "could run code"),
         ("unreadable", "cannot be read to the end"),
@@ -33,7 +41,7 @@ def reason(version: Version, scan: VersionScan) -> str | None:
     for level, what in levels:
         bad = [file for file in scan.files if file.verdict == level]
         if bad:
-            return f"It {what}, and nobody said that it is trusted: {told(bad, level)}."
+            return what, told(bad, level)
     return None
 
 
@@ -45,6 +53,22 @@ def let_in_by_trust(version: Version, scan: VersionScan) -> bool:
     if version.analysis.executes != "no" or any(file.verdict == "unscanned" for file in scan.files):
         return True
     return reason(replace(version, trusted=False), scan) is not None
+
+
+def trust_needed(version: Version, scan: VersionScan) -> str | None:
+    """Why it could not be deployed without trust, as the rest of a sentence; None where it needs none."""
+    analysis = version.analysis
+    if analysis.adapter in CODE:
+        return None
+    if analysis.because and analysis.executes != "no":
+        return analysis.because
+    if analysis.executes == "pickle":
+        return "loading a pickle runs whatever code is in it."
+    if analysis.executes == "code":
+        return "its model.yaml asks for packages beside a format that runs no code by itself, and a package can."
+    if (found := _found(scan)) is not None:
+        return f"it {found[0]}: {found[1]}."
+    return None
 
 
 def settle(versions: Versions, version: Version, scan: VersionScan) -> Version:

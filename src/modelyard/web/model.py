@@ -14,6 +14,7 @@ from modelyard.core.model import Version
 from modelyard.core.names import check_name
 from modelyard.core.reference import parse_which
 from modelyard.core.scan import FileScan, VersionScan
+from modelyard.registry.quarantine import trust_needed
 from modelyard.web import markdown
 from modelyard.web.lineage import draw
 from modelyard.web.page import HEADERS, or_problem, page
@@ -71,6 +72,7 @@ def show(
         more_files=max(0, len(version.manifest.files) - _FILES),
         scan=scan,
         findings=_findings(scan),
+        needed=trust_needed(version, scan),
         signatures=visitor.signatures(version),
         provenance=visitor.provenance(version),
         picture=draw(nodes, version.model, version.number) if len(nodes) > 1 else None,

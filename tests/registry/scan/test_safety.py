@@ -187,6 +187,7 @@ def test_what_needed_trust_was_let_in_by_it(
             register(blobs, versions, "m", manifest, trusted=False, safety=safety)
     version, _ = register(blobs, versions, "m", manifest, trusted=True, safety=safety)
     assert quarantine.let_in_by_trust(version, safety.seen(version)) is needed
+    assert (quarantine.trust_needed(version, safety.seen(version)) is not None) is needed
 
 
 def test_trust_counts_where_nothing_has_looked_or_something_is_found_later(
