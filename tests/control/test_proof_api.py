@@ -14,6 +14,7 @@ from modelyard.core.manifest import FileEntry, Manifest
 from modelyard.core.settings import Settings
 from modelyard.registry.signing import sign
 from support.bill import problem
+from support.node import wait_until
 
 FILES = {
     "model.py": b"def predict(text: str) -> str:\n    return text.upper()\n",
@@ -130,6 +131,16 @@ def test_a_platform_that_requires_signatures_refuses_others(
         assert again.status_code == 200, again.text
         (found,) = client.get("/api/v1/models/louder/versions/1/signatures").json()
         assert (found["verdict"], found["place"]) == ("verified", "")
+        deployed = client.post(
+            "/api/v1/deployments",
+            json={"endpoint": "loudest", "upload": upload(client, FILES), "bundle": bundle},
+        )
+        assert deployed.status_code == 202, deployed.text
+        path = "/api/v1/models/loudest/versions/1/signatures"
+        wait_until(
+            lambda: client.get(path).status_code == 200 and client.get(path).json(), what="its version"
+        )
+        assert [each["verdict"] for each in client.get(path).json()] == ["verified"]
     with pytest.raises(InvalidInput, match="signature_keys"):
         create_app(Settings(home=settings.home, control_port=0, signatures="required"))
 

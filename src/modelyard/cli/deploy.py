@@ -11,7 +11,7 @@ from modelyard.cli.common import client as platform_client
 from modelyard.cli.output import print_json, say
 from modelyard.client import example
 from modelyard.client.answers import EndpointInfo
-from modelyard.client.deploy_flow import name_of, raise_failure
+from modelyard.client.deploy_flow import Signer, name_of, raise_failure
 from modelyard.client.location import find_home
 from modelyard.client.progress import StageProgress
 from modelyard.client.synchronous import Client
@@ -35,6 +35,7 @@ def run(
     at_first: Mapping[str, Any] | None = None,
     source: Source | None = None,
     because: str = "",
+    sign: Signer | None = None,
     told: Mapping[str, Any] | None = None,
     card: Card | None = None,
 ) -> None:
@@ -66,6 +67,7 @@ def run(
                         reset=reset,
                         card=card,
                         source=source,
+                        sign=sign,
                         on_event=progress.show,
                     )
                 else:

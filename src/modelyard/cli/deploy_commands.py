@@ -107,6 +107,10 @@ def deploy(
         bool, typer.Option("--reset", help="Begin from the defaults, not from the options it has.")
     ] = False,
     sha256: Digest = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY", help="Sign its files by this private key (PEM) before they are sent."),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
     project: InProject = None,
     as_json: AsJson = False,
@@ -164,6 +168,16 @@ def deploy(
             f"{model} is registered; whether it is trusted was said when its files came.",
             param_hint="--trust-pickle",
         )
+    if version is not None and sign is not None:
+        raise typer.BadParameter(
+            f"{model} is registered; sign it: modelyard models sign {model} --key {sign}",
+            param_hint="--sign",
+        )
+    signs = None
+    if sign is not None:
+        from modelyard.registry.signing import signer
+
+        signs = signer(sign)
     found = place_of(model, sha256, trusted=trust_pickle, or_name=True) if version is None else None
     run(
         found.path if found is not None else parse_reference(model),
@@ -172,6 +186,7 @@ def deploy(
         card=None if found is None else found.card,
         trust_pickle=trust_pickle,
         because=because,
+        sign=signs,
         settings=settings,
         reset=reset,
         detach=detach,

@@ -89,6 +89,7 @@ class AsyncClient:
         because: str = "",
         reset: bool = False,
         source: Source | None = None,
+        sign: deploy_flow.Signer | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
         **options: Unpack[Options],
     ) -> EndpointInfo:
@@ -96,7 +97,7 @@ class AsyncClient:
 
         ``name`` defaults to the nearest to the file's name. ``trust_pickle`` allows a model whose
         loading runs code, and ``because`` is kept beside that. ``source`` says where the files came from (not given:
-        their path), for the version's provenance. ``on_event`` is told each step. The other options are those of
+        their path), for the version's provenance; ``sign`` signs them (``modelyard.signer("private.pem")``). ``on_event`` is told each step. The other options are those of
         :class:`modelyard.client.options.Options`; one that is not given stays as the endpoint has it,
         or with ``reset`` goes back to its default.
         Raises RejectedContent for files that are no model, Internal with the model's traceback when
@@ -108,7 +109,7 @@ class AsyncClient:
                 Path(path),
                 name,
                 deploy_flow.Wishes(
-                    trust_pickle, settings_of(options), reset, source=source, because=because
+                    trust_pickle, settings_of(options), reset, source=source, because=because, sign=sign
                 ),
                 on_event or _ignore,
             )
@@ -125,6 +126,7 @@ class AsyncClient:
         reset: bool = False,
         card: Card | None = None,
         source: Source | None = None,
+        sign: deploy_flow.Signer | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
     ) -> Job:
         """Upload what is missing and create the deployment's job, without waiting for it.
@@ -138,7 +140,13 @@ class AsyncClient:
                 Path(path),
                 name,
                 deploy_flow.Wishes(
-                    trust_pickle, settings or {}, reset, card=card, source=source, because=because
+                    trust_pickle,
+                    settings or {},
+                    reset,
+                    card=card,
+                    source=source,
+                    because=because,
+                    sign=sign,
                 ),
                 on_event or _ignore,
             )
@@ -153,7 +161,7 @@ class AsyncClient:
         because: str = "",
         card: Card | None = None,
         source: Source | None = None,
-        sign: push_flow.Signer | None = None,
+        sign: deploy_flow.Signer | None = None,
         on_event: Callable[[JobEvent], None] | None = None,
     ) -> push_flow.Arrived:
         """Make a version of the file or folder ``path``, without deploying it; the same files are the same version.

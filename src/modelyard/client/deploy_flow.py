@@ -27,13 +27,15 @@ from modelyard.core.reference import parse_reference
 from modelyard.core.version import VERSION
 
 PATIENCE = 60.0  # seconds that a job's stream may be away (the control plane restarts) before giving up
+# Makes the signature (a bundle, JSON text) over a list of files, for the model of a name.
+Signer = Callable[[Manifest, str], str]
 _ENDS = ("done", "failed", "cancelled")
 
 
 class Wishes(NamedTuple):
     """How to deploy. ``settings`` is a whole, or the part that is given; with ``reset`` the rest is the
     default, else it is as the endpoint has it. ``card`` fills what the model's card does not say yet. ``source`` is
-    where the files came from (None: their path); ``because``: why they are trusted."""
+    where the files came from (None: their path); ``because``: why they are trusted; ``sign`` signs them."""
 
     trust_pickle: bool
     settings: DeploymentSettings | Mapping[str, Any]
@@ -41,6 +43,7 @@ class Wishes(NamedTuple):
     card: Card | None = None
     source: Source | None = None
     because: str = ""
+    sign: Signer | None = None
 
 
 def name_of(path: Path, name: str | None) -> str:
@@ -63,7 +66,8 @@ def begin(
     What was uploaded stays when this is interrupted: the next time only the missing files are sent.
     """
     endpoint_name = name_of(path, name)
-    upload, _ = yield from upload_of(session, path, on_event)
+    upload, manifest = yield from upload_of(session, path, on_event)
+    bundle = yield from signed(manifest, endpoint_name, wishes.sign)
     wanted: dict[str, Any] = {
         "endpoint": endpoint_name,
         "upload": upload,
@@ -75,6 +79,8 @@ def begin(
     }
     if wishes.card is not None:
         wanted["card"] = wishes.card
+    if bundle is not None:
+        wanted["bundle"] = bundle
     reply = yield from session.api("POST", "/deployments", wanted)
     return decode(reply.body, Job)
 
@@ -86,6 +92,14 @@ def upload_of(session: Session, path: Path, on_event: OnEvent) -> Flow[tuple[str
     manifest: Manifest = yield Work(lambda: digest_files(files, _reading(on_event)))
     on_event(event("stage_done", "hash", f"{len(files)} file(s)", manifest.size, manifest.size))
     return (yield from send(session, files, manifest, on_event)).id, manifest
+
+
+def signed(manifest: Manifest, name: str, sign: Signer | None) -> Flow[str | None]:
+    """The signature of what is sent, for the model ``name``; None where nobody signs."""
+    if sign is None:
+        return None
+    signer = sign
+    return (yield Work(lambda: signer(manifest, name)))
 
 
 def begin_version(session: Session, named: str, endpoint_name: str | None, wishes: Wishes) -> Flow[Job]:

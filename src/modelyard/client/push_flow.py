@@ -1,22 +1,18 @@
 """The flow of a push: files become a version of a model, and are not deployed."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from modelyard.client.answers import decode
-from modelyard.client.deploy_flow import name_of, provenance, upload_of
+from modelyard.client.deploy_flow import Signer, name_of, provenance, signed, upload_of
 from modelyard.client.flows import Session, part
 from modelyard.client.registry_flows import card_body
-from modelyard.client.steps import Flow, Work
+from modelyard.client.steps import Flow
 from modelyard.client.upload_flow import OnEvent, event
 from modelyard.core.card import Card, CardAnswer
-from modelyard.core.manifest import Manifest
 from modelyard.core.model import Version
 from modelyard.core.provenance import Source
 
-# Makes the signature (a bundle, JSON text) over a list of files, for the model of a name.
-Signer = Callable[[Manifest, str], str]
 _LONG = 3600.0  # seconds: the platform scans and analyzes every file before it answers
 
 
@@ -57,9 +53,7 @@ def push(session: Session, path: Path, name: str | None, terms: Terms, on_event:
     """
     model = name_of(path, name)
     upload, manifest = yield from upload_of(session, path, on_event)
-    bundle: str | None = None
-    if (sign := terms.sign) is not None:
-        bundle = yield Work(lambda: sign(manifest, model))
+    bundle = yield from signed(manifest, model, terms.sign)
     on_event(event("stage_started", "register", "Analyzing and scanning"))
     wanted = {
         "upload": upload,

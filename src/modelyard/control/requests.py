@@ -340,6 +340,7 @@ class DeploymentRequest(Strict):
     card: CardRequest | None = None
     provenance: ProvenanceRequest | None = None
     because: Because = ""
+    bundle: Bundle | None = None
     settings: SettingsRequest = SettingsRequest()
     reset: bool = False
 

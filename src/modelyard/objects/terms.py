@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from modelyard.client.deploy_flow import Signer
 from modelyard.client.options import Options, settings_of
-from modelyard.client.push_flow import Signer
 from modelyard.core.card import Card, check_card, figures_table
 from modelyard.core.errors import InvalidInput
 from modelyard.core.licence import check_listed

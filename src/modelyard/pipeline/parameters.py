@@ -15,7 +15,7 @@ class DeployParameters(Noun):
 
     ``settings`` is the part of the options that is given; the rest stays as the endpoint has it, or
     with ``reset`` is the default. ``card`` fills what the model's does not say yet; ``who`` asked. ``arrival`` says
-    where an upload came from, ``project`` which project all of it is in (None: the model's, or the one that is always there).
+    where an upload came from, ``bundle`` is the signature that came with it, ``project`` which project all of it is in (None: the model's, or the one that is always there).
     """
 
     endpoint: str
@@ -30,6 +30,7 @@ class DeployParameters(Noun):
     who: str = "system"
     arrival: Arrival | None = None
     because: str = ""
+    bundle: str | None = None
     project: str | None = None
 
     def of_project(self, projects: Projects) -> str:

@@ -102,6 +102,8 @@ class RegisterStage:
                 version, new = self._checked(run, known), False
                 if parameters.arrival is not None:
                     self._versions.arrived(known.model, known.number, parameters.arrival)
+                if parameters.bundle is not None:
+                    self._signing.add(known, parameters.bundle, who=parameters.who)
             else:
                 version, new = register(
                     self._blobs,
@@ -114,6 +116,7 @@ class RegisterStage:
                     because=parameters.because,
                     arrival=parameters.arrival,
                     signing=self._signing,
+                    bundle=parameters.bundle,
                     safety=self._safety,
                     progress=run.progress,
                     check=run.check,

@@ -32,9 +32,9 @@ _MISSING: Final = (
 )
 
 _UNSIGNED: Final = (
-    "These files are not signed, and this platform takes signed models alone. Sign them as you push them: "
-    "modelyard models push PATH --sign private.pem, or modelyard.push(model, NAME, sign='private.pem'); or put the "
-    f"signature beside them as {SIGNATURE_PATH}."
+    "These files are not signed, and this platform takes signed models alone. Sign them as you send them: "
+    "modelyard models push PATH --sign private.pem (deploy has it, too), or modelyard.push(model, NAME, "
+    f"sign='private.pem'); or put the signature beside them as {SIGNATURE_PATH}."
 )
 
 

@@ -58,6 +58,7 @@ def deploy(here: Here, by: By, who: Caller, request: DeploymentRequest, http: Re
             who=who,
             arrival=arrival_of(http, request.provenance) if request.upload is not None else None,
             because=request.because,
+            bundle=request.bundle,
             project=by.project,
         )
     )
