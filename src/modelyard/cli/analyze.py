@@ -4,6 +4,7 @@ from pathlib import Path
 
 from modelyard.cli.output import print_facts, print_json, print_table
 from modelyard.core.model import Analysis
+from modelyard.core.requirements import without_ranges
 from modelyard.core.signature import Signature, TensorSpec
 from modelyard.core.units import format_bytes, format_count
 
@@ -60,7 +61,7 @@ def print_analysis(analysis: Analysis) -> None:
     shown = {label for label, _ in facts}
     facts += [(label, text) for label, text in analysis.details.items() if label not in shown]
     facts.append(("executes", analysis.because or _EXECUTES[analysis.executes]))
-    facts.append(("dependencies", "\n".join(analysis.requirements) or "none"))
+    facts.append(("dependencies", "\n".join(without_ranges(analysis.requirements)) or "none"))
     if analysis.imports:
         facts.append(("imports", ", ".join(analysis.imports)))
     if analysis.python is not None:

@@ -13,6 +13,7 @@ from modelyard.core.files import Files
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
 from modelyard.core.reference import parse_which
+from modelyard.core.requirements import without_ranges
 from modelyard.core.scan import FileScan, VersionScan
 from modelyard.registry.quarantine import trust_needed
 from modelyard.web import markdown
@@ -104,7 +105,7 @@ def _facts(version: Version) -> list[tuple[str, Any]]:
         ("runs code", None if known.executes == "no" else known.because or known.executes),
         ("network", "needs it" if known.network else None),
         *((label, text) for label, text in known.details.items()),
-        ("requirements", ", ".join(known.requirements)),
+        ("requirements", ", ".join(without_ranges(known.requirements))),
         ("system", ", ".join(known.system_packages)),
     ]
     found: dict[str, Any] = {}
