@@ -26,6 +26,28 @@ def openssl(*arguments: object) -> None:
     subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
 
+def test_a_name_of_nothing_is_told_with_the_one_that_was_meant(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "tumour"
+    folder.mkdir()
+    (folder / "model.py").write_bytes(DOUBLE)
+    shell.json("up")
+    shell.json("models", "push", str(folder))
+    for command in (
+        ["show", "tumuor"],
+        ["card", "tumuor"],
+        ["history", "tumuor"],
+        ["compare", "tumour", "tumuor"],
+    ):
+        refused = shell.run("models", *command)
+        assert refused.returncode == 1, command
+        assert "There is no model 'tumuor'. Did you mean 'tumour'?" in refused.stderr, command
+    shell.json("deploy", "tumour")
+    refused = shell.run("endpoints", "tumor")
+    assert "There is no endpoint 'tumor'" in refused.stderr and "Did you mean 'tumour'?" in refused.stderr
+    refused = shell.run("models", "show", "elephant")
+    assert "There is no model 'elephant'." in refused.stderr and "Did you mean" not in refused.stderr
+
+
 def test_a_version_tells_each_source_its_signature_and_its_materials(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "double"
     folder.mkdir()

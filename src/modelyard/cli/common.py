@@ -1,10 +1,14 @@
 """Options that many commands share, and the client they speak through."""
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from modelyard.client import Client
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
@@ -13,6 +17,7 @@ VersionName = Annotated[
 ]
 
 
+_NOTHING: Final = re.compile(r"There is no (model|endpoint) '([^']+)'")
 _named: str | None = None  # the project that this command was given
 
 
@@ -33,12 +38,43 @@ InProject = Annotated[
 ]
 
 
-def client() -> "Client":
-    """The client of the platform that runs here, or at MODELYARD_URL; in the project that was named."""
+@contextmanager
+def client() -> "Iterator[Client]":
+    """The client of the platform that runs here, or at MODELYARD_URL; in the project that was named. A name of nothing
+    is told with the one that was likely meant."""
     from modelyard.client.synchronous import Client
+    from modelyard.core.errors import NotFound
     from modelyard.core.settings import load_settings
 
-    return Client(project=_named or load_settings().project)
+    with Client(project=_named or load_settings().project) as platform:
+        try:
+            yield platform
+        except NotFound as error:
+            near = _nearest(platform, error.message)
+            if near is None:
+                raise
+            raise NotFound(f"{error.message} Did you mean {near!r}?", field=error.field) from error
+
+
+def _nearest(platform: "Client", told: str) -> str | None:
+    """The model or endpoint that is spelt most like the one that there is not; of models those that begin alike."""
+    from difflib import get_close_matches
+
+    from modelyard.core.errors import ModelyardError
+    from modelyard.core.listing import MOST, Wanted
+
+    kind, name = found.groups() if (found := _NOTHING.match(told)) else ("", "")
+    try:
+        if kind == "endpoint":
+            names = [each.name for each in platform.endpoints()]
+        elif kind == "model":
+            page = platform.registry.search(Wanted(name=f"{name[0]}*", sort="name"), limit=MOST)
+            names = [each.model for each in page.versions]
+        else:
+            return None
+    except ModelyardError:
+        return None
+    return next(iter(get_close_matches(name, names, 1)), None)
 
 
 def confirm(question: str, yes: bool) -> None:
