@@ -96,7 +96,9 @@ def test_versions_that_cannot_be_had_any_more_are_resolved_anew(
     (entry, *_) = [
         each for each in platform.audit.list(10, about="e") if each.what == "deployment.environment"
     ]
-    assert "resolved to now" in entry.why
+    assert "resolved to now" in entry.why and (lock is None or "iniconfig" in entry.why)
+    told = describe(platform, "e").failure
+    assert told is not None and "built again" in told and (lock is None or " → 2" in told)
 
 
 def test_a_python_that_is_not_there_is_resolved_anew(platform: Platform) -> None:
@@ -141,7 +143,9 @@ def test_an_index_that_is_away_is_asked_again_soon(
     with monkeypatch.context() as patched:
         patched.setattr(platform.environments, "ensure", away)
         assert platform.rebuilder.turn() == 0
-    assert "The index is away. It is tried again soon." in (platform.rebuilder.told(deployment) or "")
+    assert "The index is away. It is tried again within a minute." in (
+        platform.rebuilder.told(deployment) or ""
+    )
     monkeypatch.setattr(Rebuilder, "EVERY", 0.0)
     platform.rebuilder._refused.clear()  # half a minute passes
     assert platform.rebuilder.turn() == 1

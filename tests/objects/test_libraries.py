@@ -206,7 +206,9 @@ def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
         ({"alias": "A B"}, "cannot be a name"),
         ({"alias": "latest"}, "cannot be an alias"),
         ({"sign": 7}, "sign is the path of a private key"),
-        ({"sign": "nowhere.pem"}, "There is no private key at nowhere.pem"),
+        ({"sign": "nowhere.pem"}, "There is no private key at 'nowhere.pem'"),
+        ({"sign": "-----BEGIN EC PRIVATE KEY-----\nSECRET\n"}, "not the key itself"),
+        ({"sign": b"-----BEGIN EC PRIVATE KEY-----\nSECRET\n"}, "not a bytes"),
         ({"sha256": "0" * 64}, "sha256 is for files"),
         ({"name": None}, "push\\(model, NAME\\)"),
         ({"model": "somewhere/m.onnx", "example": X}, "example is for objects"),
@@ -219,7 +221,7 @@ def test_an_object_that_answers_otherwise_than_its_files_is_not_sent() -> None:
 def test_what_is_wrong_is_said_before_any_work(options: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidInput, match=told) as caught:
         pushing.push(**{"model": object(), "name": "m", **options})
-    assert caught.value.field
+    assert caught.value.field and "SECRET" not in caught.value.message
 
 
 def test_a_full_disk_is_said_and_nothing_is_left(temporary: Path) -> None:

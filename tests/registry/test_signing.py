@@ -262,8 +262,25 @@ def test_a_key_that_signs_nothing_is_told_before_anything_is_sent(tmp_path: Path
     with pytest.raises(InvalidInput, match="no private key at"):
         signing.signer(tmp_path / "nowhere.pem")
     (tmp_path / "text.pem").write_text("no key")
-    with pytest.raises(InvalidInput, match="no private key that signs"):
+    with pytest.raises(InvalidInput, match="no PEM of one"):
         signing.signer(tmp_path / "text.pem")
+    text = Keys(tmp_path, "ours").private.read_text()
+    with pytest.raises(InvalidInput, match="not the key itself") as caught:
+        signing.signer(text)
+    assert text.splitlines()[1] not in caught.value.message
+    write(ed25519.Ed25519PrivateKey.generate(), tmp_path / "ed.pem", tmp_path / "ed.pub")
+    with pytest.raises(InvalidInput, match="one of Ed25519, and the curves are P-256"):
+        signing.signer(tmp_path / "ed.pem")
+    locked = tmp_path / "locked.pem"
+    locked.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(InvalidInput, match=r"protected by a password.*-out unprotected\.pem"):
+        signing.signer(locked)
 
 
 def test_a_version_of_before_the_policy_can_be_signed_later(

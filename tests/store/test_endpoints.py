@@ -158,7 +158,8 @@ def test_a_deployment_moves_to_another_environment(endpoints: Endpoints, databas
     before = endpoints.generation()
     endpoints.move_to(made.id, "env", "the same")
     assert endpoints.generation() == before
-    endpoints.move_to(made.id, "other", "its own is gone")
+    endpoints.move_to(made.id, "other", "its own is gone", other="numpy is newer")
+    assert endpoints.deployment(made.id).reason == "numpy is newer"
     now = endpoints.deployment(made.id)
     assert (now.environment, now.revision, now.state) == ("other", 1, "ready")
     assert endpoints.generation() > before

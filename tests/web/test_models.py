@@ -106,6 +106,19 @@ def test_tags_can_be_chosen_together_and_are_taken_away_one_by_one(registry: Tes
     assert "#small" in one and "Tags" not in registry.get("/models?format=gguf").text.partition("found")[0]
 
 
+def test_what_is_not_shown_at_once_is_behind_more(registry: TestClient) -> None:
+    versions = platform_of(registry).versions
+    for number in range(20):
+        files = Manifest(files=(FileEntry(path="m", size=number, sha256=f"{number:064x}"),))
+        card = Card(task=f"task-{number:02}", tags=(f"tag-{number:02}",))
+        versions.add(f"m{number}", files, Analysis(format="onnx", adapter="onnx"), False, card=card)
+    text = registry.get("/models").text
+    assert text.count('<summary class="dim">12 more</summary>') == 2  # of the tasks and of the tags
+    assert all(f"task=task-{number:02}" in text and f"tag=tag-{number:02}" in text for number in range(20))
+    chosen = registry.get("/models?task=task-19").text
+    assert chosen.count("<bdi>task-19</bdi>") == 2  # the chip above what was found, and once among the filters
+
+
 def test_what_nothing_is_says_so_and_how_to_go_on(registry: TestClient) -> None:
     many(registry, 1)
     text = registry.get("/models?text=nowhere").text

@@ -9,6 +9,8 @@ from modelyard.core.errors import NotFound
 from modelyard.core.routes import EndpointTraffic
 from modelyard.core.units import format_bytes, format_seconds
 
+_REPORTED = ("failed", "failing", "updating")  # of these the log has more to say
+
 
 def list_endpoints(*, as_json: bool) -> None:
     with client() as platform:
@@ -37,7 +39,8 @@ def _print(endpoints: list[EndpointInfo]) -> None:
     for endpoint in endpoints:
         if endpoint.failure:
             print(f"\n{endpoint.name}: {_headline(endpoint.failure)}")
-            print(f"  the whole report: modelyard logs {endpoint.name}")
+            if endpoint.state in _REPORTED:
+                print(f"  the whole report: modelyard logs {endpoint.name}")
 
 
 def show(name: str, *, as_json: bool) -> None:
@@ -77,7 +80,9 @@ def show(name: str, *, as_json: bool) -> None:
     if endpoint.deprecated is not None:
         print(f"\nIts version is deprecated: {endpoint.deprecated.why}")
     if endpoint.failure:
-        print(f"\n{_headline(endpoint.failure)}\n  the whole report: modelyard logs {endpoint.name}")
+        print(f"\n{_headline(endpoint.failure)}")
+        if endpoint.state in _REPORTED:
+            print(f"  the whole report: modelyard logs {endpoint.name}")
 
 
 def _footprint(endpoint: EndpointInfo) -> list[tuple[str, str]]:

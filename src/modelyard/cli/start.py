@@ -160,6 +160,7 @@ def _wait_ready(home: Home, tell: Tell, supervisor: int | None) -> tuple[str, st
     """
     begin = time.monotonic()
     deadline = begin + READY_WITHIN
+    before = {name: _log_size(home, name) for name in ("node", "control")}
     while True:
         waiting = [name for name in ("node", "control") if _address_if_ready(home, name) is None]
         if not waiting and _is_watched(home):
@@ -172,7 +173,7 @@ def _wait_ready(home: Home, tell: Tell, supervisor: int | None) -> tuple[str, st
                 take_down(home, tell)
                 raise Internal(
                     f"The {name} does not start: {state[name].get('failure')}. Its last words, from "
-                    f"{home.logs / name}.log:\n{last_words(home, name)}"
+                    f"{home.logs / name}.log:\n{last_words(home, name, since=before[name])}"
                 )
         if time.monotonic() > deadline:
             raise Unavailable(
@@ -216,11 +217,20 @@ def _address_if_ready(home: Home, name: str) -> str | None:
     return None
 
 
-def last_words(home: Home, name: str, lines: int = 15) -> str:
-    """The end of a program's log, each line once: one that was started again and again says the same each time."""
+def _log_size(home: Home, name: str) -> int:
+    try:
+        return (home.logs / f"{name}.log").stat().st_size
+    except OSError:
+        return 0
+
+
+def last_words(home: Home, name: str, lines: int = 15, since: int = 0) -> str:
+    """The end of a program's log behind its first ``since`` bytes, each line once: one that was started again and again
+    says the same each time."""
     try:
         with (home.logs / f"{name}.log").open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 64 * 1024))
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(since if since <= size else 0, size - 64 * 1024))
             said = dict.fromkeys(reversed(file.read().decode(errors="replace").splitlines()))
             return "\n".join(reversed([*said][:lines]))
     except OSError:

@@ -18,7 +18,7 @@ from modelyard.client.steps import Flow, Listen, NextLine, Refused, Reply, Wait,
 from modelyard.client.upload_flow import OnEvent, event, send
 from modelyard.core.card import Card
 from modelyard.core.deployment import DeploymentSettings
-from modelyard.core.errors import Internal, ModelyardError, Unavailable
+from modelyard.core.errors import Internal, InvalidInput, ModelyardError, Unavailable
 from modelyard.core.job import Job, JobEvent
 from modelyard.core.manifest import Manifest
 from modelyard.core.names import check_name, suggest_name
@@ -98,6 +98,8 @@ def signed(manifest: Manifest, name: str, sign: Signer | None) -> Flow[str | Non
     """The signature of what is sent, for the model ``name``; None where nobody signs."""
     if sign is None:
         return None
+    if not callable(sign):
+        raise InvalidInput("sign takes what modelyard.signer('private.pem') gives.", field="sign")
     signer = sign
     return (yield Work(lambda: signer(manifest, name)))
 

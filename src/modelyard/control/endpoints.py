@@ -127,7 +127,8 @@ def _describe(
         traffic=seen.traffic.get(endpoint.name),
         failure=_rebuilt(platform, serving or wanted)
         or _failure(newest, serving, shown, seen.pools.get(wanted.id))
-        or _quarantined(version),
+        or _quarantined(version)
+        or (serving.reason if serving is not None and serving.state == "ready" else None),
         deprecated=version.deprecated,
     )
 

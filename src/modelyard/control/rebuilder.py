@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from modelyard.core.deployment import Deployment
 from modelyard.core.errors import ModelyardError, NotFound, Unavailable
+from modelyard.core.lockfile import difference
 from modelyard.package.environment import Environment
 from modelyard.pipeline.building import asked_python, build
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("modelyard.rebuilder")
 _NICE = 5
+_TOLD = 10  # packages of which is said what they became
 
 
 class _Stopped(Exception):
@@ -96,8 +98,10 @@ class Rebuilder:
         except ModelyardError as error:
             passes = isinstance(error, Unavailable)
             self._refused[deployment.id] = time.monotonic() + (self.EVERY / 2 if passes else self.REFUSED)
+            # Nobody has to deploy again, as who deploys is told to.
+            message = error.message.replace(", then deploy again", "")
             self._tell(
-                deployment, f"{error.message} It is tried again {'soon' if passes else 'in an hour'}."
+                deployment, f"{message} It is tried again {'within a minute' if passes else 'in an hour'}."
             )
             _log.warning("the environment of %s cannot be built: %s", deployment.endpoint, error.message)
             return False
@@ -115,7 +119,7 @@ class Rebuilder:
             self._tell(deployment, f"{line[:1].upper()}{line[1:]}.")
 
         progress("it begins")
-        environment, why = None, "nothing says which versions it had"
+        environment, why, other = None, "nothing says which versions it had", None
         if (lockfile := platform.lockfiles.get(former)) is not None:
             try:
                 python = asked_python(version, deployment.settings)
@@ -124,23 +128,29 @@ class Rebuilder:
             except Unavailable:
                 raise
             except ModelyardError as error:
-                why = f"the versions that it had cannot be installed here ({error.message})"
+                why = f"the versions that it had cannot be installed here ({error.message.partition('. ')[0]})"
         if environment is None:
             environment = build(platform.environments, version, deployment.settings, progress)
             why = f"what its requirements are resolved to now: {why}"
+            changed = () if lockfile is None else difference(lockfile.lock, environment.lock)
+            if changed:
+                more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
+                why += f": {', '.join(changed[:_TOLD])}{more}"
+            if lockfile is None or changed:
+                other = f"Its environment was built again, and has {why}."
         platform.environments.compile(environment.id)
-        self._move(deployment, environment, why)
+        self._move(deployment, environment, why, other)
         _log.info(
             "an environment was built again", extra={"endpoint": deployment.endpoint, "former": former, "id": environment.id, "how": why}
         )  # fmt: skip
 
-    def _move(self, deployment: Deployment, environment: Environment, why: str) -> None:
-        """Let the deployment have it. When its endpoint went meanwhile nobody needs it."""
+    def _move(self, deployment: Deployment, environment: Environment, why: str, other: str | None) -> None:
+        """Let the deployment have it, with a word on what is ``other`` in it. When its endpoint went meanwhile nobody needs it."""
         platform = self._platform
         with platform.changes:
             try:
                 self._keep(environment.id)
-                platform.endpoints.move_to(deployment.id, environment.id, why)
+                platform.endpoints.move_to(deployment.id, environment.id, why, other=other)
             except NotFound:
                 return
         platform.reconciler.wake()

@@ -92,7 +92,8 @@ class DeploymentSettings(Noun):
 
 
 class Deployment(Noun):
-    """One revision of an endpoint. ``reason`` says why a failed one failed."""
+    """One revision of an endpoint. ``reason`` says why a failed one failed, and of one that serves what is other than it
+    was when it was deployed."""
 
     id: str
     endpoint: str

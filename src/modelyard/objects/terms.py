@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from modelyard.client.deploy_flow import Signer
 from modelyard.client.options import Options, settings_of
@@ -31,7 +31,8 @@ class Terms(Options, total=False):
     ``trust_pickle`` allows a format that runs code when it loads, where there is no other; ``because`` is kept beside
     it. ``description`` (Markdown), ``task``, ``licence`` (SPDX) and ``tags`` fill the model's card with what it does not say
     yet; ``metrics`` are the version's own.
-    ``sign`` is the file of a private key by which the files are signed, before they are sent.
+    ``sign`` is the file of a private key (or :func:`modelyard.signer` of it) by which the files are signed, before they
+    are sent.
     ``alias`` is moved to the version; ``deploy`` deploys it on the endpoint of the model's name, with the rest, which
     are the options of a deployment. ``quiet``: nothing is shown meanwhile.
     """
@@ -48,7 +49,7 @@ class Terms(Options, total=False):
     licence: str | None
     tags: Sequence[str]
     metrics: Mapping[str, float] | None
-    sign: str | Path | None
+    sign: str | Path | Signer | None
     alias: str | None
     deploy: bool
     quiet: bool
@@ -105,16 +106,27 @@ def wanted_of(name: str | None, terms: Mapping[str, Any], *, files: bool) -> Wan
             raise InvalidInput(f"{each} is a text, not {str(value)[:80]!r}.", field=each)
     if given.get("alias") is not None:
         check_alias(given["alias"])
-    key = given.get("sign")
-    if key is not None and not isinstance(key, str | Path):
-        raise InvalidInput(f"sign is the path of a private key, not {str(key)[:80]!r}.", field="sign")
     return Wanted(
         name=None if name is None else check_name(name), card=_card(given), settings=settings,
         example=given.get("example"), processor=given.get("processor"), tolerance=given.get("tolerance", TOLERANCE),
         sha256=given.get("sha256"), tracking_uri=given.get("tracking_uri"), trusted=bool(given.get("trust_pickle")),
-        because=given.get("because", ""), sign=None if key is None else signer(key), alias=given.get("alias"), deploy=bool(given.get("deploy")),
+        because=given.get("because", ""), sign=_signer(given.get("sign")), alias=given.get("alias"), deploy=bool(given.get("deploy")),
         quiet=bool(given.get("quiet")),
     )  # fmt: skip
+
+
+def _signer(sign: Any) -> Signer | None:
+    if sign is None:
+        return None
+    if isinstance(sign, str | Path):
+        return signer(sign)
+    if callable(sign):
+        return cast("Signer", sign)
+    # What it is, is not told: it may be the key itself.
+    raise InvalidInput(
+        f"sign is the path of a private key, or what modelyard.signer gives, not a {type(sign).__name__}.",
+        field="sign",
+    )
 
 
 def _card(given: Mapping[str, Any]) -> Card:

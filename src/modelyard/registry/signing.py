@@ -160,12 +160,32 @@ def sign(manifest: Manifest, name: str, key: Path) -> str:
     try:
         signer = library.key.Signer(key)
     except (ValueError, TypeError, AttributeError, OSError) as error:
-        raise InvalidInput(
-            f"{key} is no private key that signs models ({str(error)[:200]}). Make one: openssl ecparam -name prime256v1 "
-            "-genkey -noout -out private.pem",
-            field="key",
-        ) from error
+        raise InvalidInput(f"{key} {_why_no_key(key)}", field="key") from error
     return signer.sign(library.signing.Payload(listed)).bundle.to_json()
+
+
+def _why_no_key(path: Path) -> str:
+    """What is wrong with a file that no model can be signed with, as the rest of a sentence."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        found = load_pem_private_key(path.read_bytes(), None)
+    except TypeError:
+        return (
+            "is protected by a password; models are signed by keys without one. Write it without, into another file: "
+            f"openssl pkey -in {path} -out unprotected.pem"
+        )
+    except (ValueError, UnsupportedAlgorithm, OSError):
+        return (
+            "is no private key that signs models: it is no PEM of one. Make one: openssl ecparam -name prime256v1 "
+            "-genkey -noout -out signing.pem"
+        )
+    kind = type(found).__name__.removesuffix("PrivateKey").strip("_") or "another"
+    return (
+        f"is no private key that signs models: it is one of {kind}, and the curves are P-256, P-384 and P-521. Make one: "
+        "openssl ecparam -name prime256v1 -genkey -noout -out signing.pem"
+    )
 
 
 def signer(key: str | Path) -> Callable[[Manifest, str], str]:
@@ -174,8 +194,14 @@ def signer(key: str | Path) -> Callable[[Manifest, str], str]:
     Raises, before anything is sent, InvalidInput for another key and Unavailable without the library.
     """
     path = Path(key)
+    if "PRIVATE KEY" in str(key) or "\n" in str(
+        key
+    ):  # never told again: it would stand in logs and notebooks
+        raise InvalidInput(
+            "The path of a file with the private key is asked for, not the key itself.", field="key"
+        )
     if not path.is_file():
-        raise InvalidInput(f"There is no private key at {path}.", field="key")
+        raise InvalidInput(f"There is no private key at {str(path)!r}.", field="key")
     probe = manifest_of([FileEntry(path="probe", size=0, sha256=hashlib.sha256().hexdigest())])
     sign(probe, "probe", path)
     return lambda manifest, name: sign(manifest, name, path)

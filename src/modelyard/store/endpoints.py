@@ -264,15 +264,26 @@ class Endpoints:
                 why = f"{why} in place of revision {former.revision} ({former.id})"
             self._audit.record_wanted(who, "endpoint.serve", endpoint, why, session)
 
-    def move_to(self, deployment_id: str, environment: str, why: str, *, who: str = "system") -> None:
-        """A deployment has another environment from now on, because its own could not be had any more. Raises
-        NotFound."""
+    def move_to(
+        self,
+        deployment_id: str,
+        environment: str,
+        why: str,
+        *,
+        other: str | None = None,
+        who: str = "system",
+    ) -> None:
+        """A deployment has another environment from now on, because its own could not be had any more; ``other`` says
+        what is not in it as it was, and stands with the deployment. Raises NotFound."""
         with self._database.begin(WANTED) as session:
             deployment = self._deployment(session, deployment_id)
             if deployment.environment == environment:
                 return
             one = tables.deployments.c.id == deployment_id
-            session.execute(update(tables.deployments).where(one).values(environment=environment))
+            values = {"environment": environment} | (
+                {} if other is None else {"reason": without_nul(other)}
+            )
+            session.execute(update(tables.deployments).where(one).values(values))
             what = f"revision {deployment.revision} ({deployment_id}): {why}"
             self._audit.record_wanted(who, "deployment.environment", deployment.endpoint, what, session)
 

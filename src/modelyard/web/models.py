@@ -35,6 +35,7 @@ class Facet(NamedTuple):
 
     title: str
     choices: tuple[Choice, ...]
+    more: tuple[Choice, ...] = ()
 
 
 @router.get("/models")
@@ -83,25 +84,30 @@ def _facets(visitor: Visitor, search: Search) -> list[Facet]:
     for name, counted in values.items():
         if name == "tag":
             continue
-        shown = [_choice(search, name, value, count=count) for value, count in counted[:_SHOWN]]
+        every = [_choice(search, name, value, count=count) for value, count in counted]
+        shown, more = every[:_SHOWN], every[_SHOWN:]
         given = search.get(name)
         if given and not any(each.chosen for each in shown):
             shown.insert(0, _choice(search, name, given, count=dict(counted).get(given)))
+            more = [each for each in more if not each.chosen]
         if shown:
-            made.append(Facet(name.capitalize(), tuple(shown)))
-    if tags := _tags(search, dict(values.get("tag", ()))):
-        made.append(Facet("Tags", tags))
+            made.append(Facet(name.capitalize(), tuple(shown), tuple(more)))
+    tags = _tags(search, dict(values.get("tag", ())))
+    if tags.choices:
+        made.append(tags)
     return made
 
 
-def _tags(search: Search, counted: dict[str, int]) -> tuple[Choice, ...]:
+def _tags(search: Search, counted: dict[str, int]) -> Facet:
     """Those that are asked for, of which all hold, then the most frequent ones."""
     asked = list(search.query.tag)
-    others = [tag for tag in counted if tag not in asked][:_SHOWN]
-    return (
-        *(Choice(tag, search.without("tag", tag), True, counted.get(tag)) for tag in asked),
-        *(Choice(tag, search.adding("tag", tag), False, counted[tag]) for tag in others),
+    chosen = tuple(Choice(tag, search.without("tag", tag), True, counted.get(tag)) for tag in asked)
+    others = tuple(
+        Choice(tag, search.adding("tag", tag), False, count)
+        for tag, count in counted.items()
+        if tag not in asked
     )
+    return Facet("Tags", chosen + others[:_SHOWN], others[_SHOWN:])
 
 
 def _choice(

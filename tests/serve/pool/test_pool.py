@@ -1,6 +1,7 @@
 """A pool of real executors: batches ahead, streams, want of memory, devices, what is learnt and kept."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -163,6 +164,28 @@ def test_a_process_that_dies_while_results_are_on_their_way_is_not_held_against_
         statuses = list(clients.map(call, range(450)))
     assert [number for number, status in enumerate(statuses) if status != 200] == [149, 299, 449]
     assert {statuses[number] for number in (149, 299, 449)} == {500}
+
+
+def test_a_replica_that_has_outlived_its_environment_is_started_anew(tmp_path: Path) -> None:
+    pool = function_pool(
+        tmp_path / "m",
+        "import os\ndef predict(x: float):\n    import colorsys\n    return float(os.getpid())\n",
+    )
+    place = tmp_path / "environment"
+    command = [sys.executable, "-m", "venv", "--without-pip", place]
+    subprocess.run(command, check=True)
+    spec = msgspec.structs.replace(pool.executor, python=str(place / "bin" / "python"))
+    with NodeProcess(tmp_path / "home").serve(msgspec.structs.replace(pool, executor=spec)) as node:
+        before = node.post("/predict", {"x": 2.0})
+        shutil.rmtree(place)
+        subprocess.run(command, check=True)
+
+        def renewed() -> bool:
+            status, answer = node.post("/predict", {"x": 2.0})
+            assert status in (200, 503), answer
+            return status == 200 and answer != before[1]
+
+        wait_until(renewed, what="another process")
 
 
 def test_a_pool_whose_environment_is_not_there_waits_for_it_and_says_so(tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ class Safety:
         """Raises InvalidInput where trust needs a reason, and there is none."""
         if self._reasons and trusted and not because.strip():
             raise InvalidInput(
-                "This platform wants to know why what runs code is trusted (trust_reason): --because 'WHY'.",
+                "This platform wants to know why what runs code is trusted (trust_reason): --because 'WHY', or because in "
+                "Python and over HTTP.",
                 field="because",
             )
 

@@ -92,7 +92,7 @@ class ForkServers:
         """An executor with these descriptors, from the server of ``key``; None when there is none yet."""
         self._starts[key] = self._starts.get(key, 0) + 1
         server = self._servers.get(key)
-        if server is not None and server.ready and server.made != _made(key.python):
+        if server is not None and server.ready and server.made != made(key.python):
             # It may read the folder that was removed, and not the one that is there now.
             log.info("an environment was built anew; so is its fork server", extra={"python": key.python})
             self._drop(key)
@@ -127,7 +127,7 @@ class ForkServers:
             self._command,
             self._folder / f"forks-{self._count}",
             tuple(self._modules[key]),
-            _made(key.python),
+            made(key.python),
         )
         server.task = asyncio.create_task(self._open(key, server), name=f"fork server of {key.python}")
 
@@ -175,7 +175,7 @@ class ForkServers:
             self._drop(key)
 
 
-def _made(python: str) -> tuple[int, ...]:
+def made(python: str) -> tuple[int, ...]:
     """Changes when the environment of this interpreter is removed and built again in the same place."""
     for path in (Path(python).parent.parent / "pyvenv.cfg", Path(python)):
         with contextlib.suppress(OSError):

@@ -273,6 +273,8 @@ class Memory:
         ledger.own = proportional_bytes(os.getpid()) or 0
         ledger.servers = self.forks.look() if self.forks is not None else 0
         for each in list(self._members.values()):
+            if each.state == "awake":
+                each.renew()
             await each.watch()
             if each.look(now):
                 await each.measure(now)

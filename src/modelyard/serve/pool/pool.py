@@ -348,8 +348,9 @@ class Pool:
         if self._stopped:
             return Unavailable("This deployment is being stopped; call again.", retry_after=1.0)
         reason = (self.failure or "").partition("\n")[0]
+        where = "endpoints" if self.unbuilt else "logs"
         return Unavailable(
-            f"{self.spec.endpoint!r} cannot start: {reason} See: modelyard logs {self.spec.endpoint}",
+            f"{self.spec.endpoint!r} cannot start: {reason} See: modelyard {where} {self.spec.endpoint}",
             retry_after=self._retry_after,
         )
 

@@ -18,6 +18,7 @@ from modelyard.serve.pool.batch import Batch
 from modelyard.serve.pool.bounds import UNHELD, bounds_of
 from modelyard.serve.pool.channel import Events
 from modelyard.serve.pool.executor import ExecutorProcess
+from modelyard.serve.pool.forks import made
 from modelyard.serve.pool.frames import BatchResult, Failed, Hello
 from modelyard.serve.pool.limits import Limits
 from modelyard.serve.pool.proof import OUT_OF_MEMORY, NotProven, Proof
@@ -58,6 +59,9 @@ class Replica:
         self._hung = False
         self._grew: str | None = None  # why it was ended that took too much memory
         self._gave_way = False  # it was tried in vain before, and others needed the memory
+        self._made: tuple[
+            int, ...
+        ] = ()  # which of the environments that were built there it was started in
         self._served = False  # this process answered its canary
         self._proving: asyncio.Task[None] | None = None
         self._died = asyncio.Event()
@@ -167,6 +171,7 @@ class Replica:
         self._failed, self._served, self._hung, self._grew = None, False, False, None
         self._later_bytes = 0
         self._gave_way = False
+        self._made = made(self._pool.spec.executor.python)
         self._died.clear()
         ending = ""
 
@@ -381,6 +386,18 @@ class Replica:
         """End the process now; the supervisor notices and starts another."""
         if self._executor is not None:
             self._executor.kill()
+
+    def renew(self) -> None:
+        """End the process when its environment was removed and built again: what it has not read of the former one yet
+        is gone, and the calls that need it would fail for ever."""
+        now = made(self._pool.spec.executor.python)
+        if self.state == "ready" and now and now != self._made:
+            self._made = now
+            log.warning("an executor's environment was built again", extra={"replica": self.id})
+            self._pool.log.note(
+                self.id, "modelyard: its environment was built again, and so its process is"
+            )
+            self.kill()
 
     def end_grown(self, why: str) -> None:
         """End the process, which takes too much: whatever it computes may be the cause."""

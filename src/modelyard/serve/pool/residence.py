@@ -352,6 +352,11 @@ class Residence:
         due = self.size.due(now) or (used and now - self._measured_at > MEASURE_EVERY)
         return due and self.state == "awake"
 
+    def renew(self) -> None:
+        """Start anew what has outlived its environment."""
+        for replica in self.replicas:
+            replica.renew()
+
     async def watch(self) -> None:
         """See what its processes take that have not served yet."""
         if self.state == "waking":

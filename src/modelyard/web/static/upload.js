@@ -149,9 +149,14 @@ function refuse(error) {
 }
 
 form.addEventListener("submit", (event) => { event.preventDefault(); if (!sending) send({}); });
+element("because").addEventListener("input", () => element("because").setCustomValidity(""));
 element("trusted").addEventListener("click", () => {
   const because = element("because").value.trim();
-  if (!because) { element("because").focus(); return; }
+  if (!because) {
+    element("because").setCustomValidity("Say why it is trusted.");
+    element("because").reportValidity();
+    return;
+  }
   send({ trust_pickle: true, because });
 });
 element("cancel").addEventListener("click", () => sending && sending.cancel());
