@@ -116,7 +116,9 @@ def test_what_is_not_shown_at_once_is_behind_more(registry: TestClient) -> None:
     assert text.count('<summary class="dim">12 more</summary>') == 2  # of the tasks and of the tags
     assert all(f"task=task-{number:02}" in text and f"tag=tag-{number:02}" in text for number in range(20))
     chosen = registry.get("/models?task=task-19").text
-    assert chosen.count("<bdi>task-19</bdi>") == 2  # the chip above what was found, and once among the filters
+    assert (
+        chosen.count("<bdi>task-19</bdi>") == 2
+    )  # the chip above what was found, and once among the filters
 
 
 def test_what_nothing_is_says_so_and_how_to_go_on(registry: TestClient) -> None:
