@@ -2,6 +2,7 @@
 
 import re
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -10,12 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modelyard.client import Client
+    from modelyard.client.deploy_flow import Signer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 VersionName = Annotated[
     str, typer.Argument(metavar="VERSION", help="NAME/3, NAME@production, or NAME (its latest).")
 ]
 
+SigningKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign", metavar="KEY", help="Sign its files by this private key (PEM) before they are sent."
+    ),
+]
 
 _NOTHING: Final = re.compile(r"There is no (model|endpoint) '([^']+)'")
 _named: str | None = None  # the project that this command was given
@@ -75,6 +83,15 @@ def _nearest(platform: "Client", told: str) -> str | None:
     except ModelyardError:
         return None
     return next(iter(get_close_matches(name, names, 1)), None)
+
+
+def signer_of(key: Path | None) -> "Signer | None":
+    """What signs files by ``key``; None where nobody does. Raises InvalidInput for a key that is none."""
+    if key is None:
+        return None
+    from modelyard.registry.signing import signer
+
+    return signer(key)
 
 
 def confirm(question: str, yes: bool) -> None:

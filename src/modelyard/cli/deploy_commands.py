@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from modelyard.cli.common import AsJson, InProject
+from modelyard.cli.common import AsJson, InProject, SigningKey, signer_of
 
 Device = Literal["auto", "cpu", "cuda"]
 Source = Annotated[
@@ -107,10 +107,7 @@ def deploy(
         bool, typer.Option("--reset", help="Begin from the defaults, not from the options it has.")
     ] = False,
     sha256: Digest = None,
-    sign: Annotated[
-        Path | None,
-        typer.Option(metavar="KEY", help="Sign its files by this private key (PEM) before they are sent."),
-    ] = None,
+    sign: SigningKey = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait until it serves.")] = False,
     project: InProject = None,
     as_json: AsJson = False,
@@ -173,11 +170,7 @@ def deploy(
             f"{model} is registered; sign it: modelyard models sign {model} --key {sign}",
             param_hint="--sign",
         )
-    signs = None
-    if sign is not None:
-        from modelyard.registry.signing import signer
-
-        signs = signer(sign)
+    signs = signer_of(sign)  # a key that is none is told before anything is fetched
     found = place_of(model, sha256, trusted=trust_pickle, or_name=True) if version is None else None
     run(
         found.path if found is not None else parse_reference(model),

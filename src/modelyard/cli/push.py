@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from modelyard.cli.common import client
+from modelyard.cli.common import client, signer_of
 from modelyard.cli.output import print_facts, print_json
 from modelyard.cli.sources import place_of
 from modelyard.client.deploy_flow import name_of
@@ -40,11 +40,7 @@ def run(
     card = check_card(Card(task=task, licence=licence, tags=tuple(tags), metrics=_metrics(metrics)))
     if alias is not None:
         check_alias(alias, field="--alias")  # before a version is there
-    signs = None
-    if sign is not None:
-        from modelyard.registry.signing import signer
-
-        signs = signer(sign)
+    signs = signer_of(sign)  # a key that is none is told before anything is fetched
     found = place_of(model, sha256, tracking=tracking, trusted=trust_pickle)
     called = name_of(found.path, name)
     with client() as platform, StageProgress(quiet=as_json) as progress:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.common import AsJson, VersionName
+from modelyard.cli.common import AsJson, SigningKey, VersionName
 
 TrackingUri = Annotated[
     str | None,
@@ -46,10 +46,7 @@ def push(
         str | None,
         typer.Option(metavar="HEX", help="The checksum that the file at an address must have."),
     ] = None,
-    sign: Annotated[
-        Path | None,
-        typer.Option(metavar="KEY", help="Sign its files by this private key (PEM) before they are sent."),
-    ] = None,
+    sign: SigningKey = None,
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
 ) -> None:

@@ -97,7 +97,8 @@ class Client:
 
         ``name`` defaults to the nearest to the file's name. ``trust_pickle`` allows a model whose
         loading runs code, and ``because`` is kept beside that. ``source`` says where the files came from (not given:
-        their path), for the version's provenance; ``sign`` signs them (``modelyard.signer("private.pem")``). ``on_event`` is told each step. The other options are those of
+        their path), for the version's provenance; ``sign`` signs them (``modelyard.signer("private.pem")``).
+        ``on_event`` is told each step. The other options are those of
         :class:`modelyard.client.options.Options`; one that is not given stays as the endpoint has it,
         or with ``reset`` goes back to its default.
         Raises RejectedContent for files that are no model, Internal with the model's traceback when
