@@ -207,9 +207,14 @@ class _Client:
         return body
 
     def _page(self, wanted: Wanted, limit: int, cursor: str | None) -> Any:
-        asked = {name: getattr(wanted, name) for name in wanted.__struct_fields__ if name != "tags"}
+        asked = {
+            name: getattr(wanted, name)
+            for name in wanted.__struct_fields__
+            if name not in ("tags", "metrics")
+        }
         given = [(name, str(value)) for name, value in asked.items() if value is not None]
         given += [("tag", tag) for tag in wanted.tags] + [("limit", str(limit))]
+        given += [("metric", bound) for bound in wanted.metrics]
         if cursor is not None:
             given.append(("cursor", cursor))
         return json.loads(self.get(f"/api/v1/versions?{urlencode(given)}"))

@@ -12,9 +12,12 @@ from typing import Any
 from sqlalchemy import insert, select, text
 
 from modelyard.core.card import Card
-from modelyard.core.listing import SORTS, Wanted, facts_of
+from modelyard.core.figure import figures_of
+from modelyard.core.listing import BY_METRIC, SORTS, Wanted, facts_of
 from modelyard.core.manifest import FileEntry, Manifest
+from modelyard.core.metrics import MetricsTable, figures_table
 from modelyard.core.model import Analysis
+from modelyard.store import figures
 from modelyard.store import tables as rows_of
 from modelyard.store.database import Database
 from modelyard.store.nouns import pack
@@ -45,6 +48,7 @@ _FORMATS = [
 ]
 _LICENCES = [("MIT", 40), ("Apache-2.0", 40), ("CC-BY-NC-4.0", 15), ("LicenseRef-Own", 4), ("CC0-1.0", 1)]
 _PRECISIONS = ["float32", "float16", "bfloat16", "int8", "Q4_K_M"]
+_DATA = ["mnli", "sst2", "cola", "qqp", "rte"]
 _ARCHITECTURES = ["BertModel", "EsmModel", "LlamaForCausalLM", "ViTForImageClassification", "T5Model"]
 
 
@@ -58,7 +62,18 @@ def fill(database: Database, versions: int, seed: int = 1) -> list[str]:
     weights = [1 / (rank + 1) for rank in range(len(vocabulary))]
     rows: dict[str, list[dict[str, Any]]] = {
         name: []
-        for name in ("models", "cards", "tags", "versions", "aliases", "marks", "listings", "words")
+        for name in (
+            "models",
+            "cards",
+            "tags",
+            "versions",
+            "metrics",
+            "aliases",
+            "marks",
+            "listings",
+            "figures",
+            "words",
+        )
     }
     id = model_id = 0
     while id < versions:
@@ -98,6 +113,8 @@ def fill(database: Database, versions: int, seed: int = 1) -> list[str]:
             "aliases": rows_of.aliases,
             "marks": rows_of.marks,
             "listings": rows_of.listings,
+            "metrics": rows_of.version_metrics,
+            "figures": rows_of.figures,
         }
         for name, table in into.items():
             for start in range(0, len(rows[name]), 5000):
@@ -126,6 +143,7 @@ def _version(
     analysis = Analysis(
         format=form, adapter=form, parameters=parameters, details=details, requirements=("numpy>=1.26,<3",)
     )
+    metrics = _metrics(chance, id)
     files = [
         FileEntry(
             path=f"file{each}.bin",
@@ -142,6 +160,9 @@ def _version(
             "analysis_json": pack(analysis), "trusted": False, "created": 1.0 + id,
         }
     )  # fmt: skip
+    if metrics:
+        rows["metrics"].append({"version_id": id, "tables_json": pack(metrics)})
+        rows["figures"] += figures.rows_of(id, figures_of(metrics))
     rows["listings"].append(
         {
             "version_id": id, "model_id": model_id, "model": name, "number": number, "latest": number == count,
@@ -158,6 +179,21 @@ def _version(
     )
 
 
+def _metrics(chance: random.Random, id: int) -> list[MetricsTable]:
+    """Of two thirds of the versions: figures that nearly all of these have, one that few have, and in one of fifty a
+    table of many data."""
+    if id % 3 == 0:
+        return []
+    told = {"auc": round(chance.random(), 4), "Latency (ms)": round(10 ** chance.uniform(-1, 3), 2)}
+    if chance.random() < 0.01:
+        told["recall@10"] = round(chance.random(), 2)
+    tables = [figures_table(told)]
+    if id % 50 == 0:
+        rows = tuple(("task", data, "accuracy", round(chance.random(), 3)) for data in _DATA)
+        tables.append(MetricsTable(title="Results", columns=("task", "data", "metric", "value"), rows=rows))
+    return tables
+
+
 def _check(database: Database, chance: random.Random, versions: int) -> None:
     """What was written at once is what the registry itself would have written."""
     ids = chance.sample(range(1, versions + 1), 20)
@@ -166,11 +202,12 @@ def _check(database: Database, chance: random.Random, versions: int) -> None:
         .where(rows_of.listings.c.version_id.in_(ids))
         .order_by(rows_of.listings.c.version_id)
     )
+    figures_of_sample = select(rows_of.figures).where(rows_of.figures.c.version_id.in_(ids))
     with database.begin() as session:
-        before = session.execute(of_sample).all()
+        before = session.execute(of_sample).all(), {*session.execute(figures_of_sample)}
         for id in ids:
             relist(session, id)
-        assert session.execute(of_sample).all() == before
+        assert (session.execute(of_sample).all(), {*session.execute(figures_of_sample)}) == before
 
 
 def _of(chance: random.Random, weighted: list[tuple[str, int]]) -> str:
@@ -183,7 +220,7 @@ def searches(chance: random.Random, words: list[str], times: int) -> Iterator[tu
     kinds: dict[str, Callable[[], Wanted]] = {
         "newest": Wanted,
         "every version, newest": lambda: Wanted(all_versions=True),
-        **{f"in the order of {sort}": lambda sort=sort: Wanted(sort=sort) for sort in SORTS[2:]},
+        **{f"in the order of {sort}": lambda sort=sort: Wanted(sort=sort) for sort in SORTS[2:] if sort not in BY_METRIC},
         "every version by size": lambda: Wanted(all_versions=True, sort="-size"),
         "a name": lambda: Wanted(name=f"{pick(words)}-{pick(words)}-{chance.randint(1, 20_000)}"),
         "the beginning of a name": lambda: Wanted(name=f"{pick(words)[:3]}*", sort="name"),
@@ -208,6 +245,17 @@ def searches(chance: random.Random, words: list[str], times: int) -> Iterator[tu
         "a small project by size": lambda: Wanted(project=RARE, sort="-size", all_versions=True),
         "a frequent word in a small project": lambda: Wanted(project=RARE, text=words[chance.randint(0, 5)]),
         "a large project by name": lambda: Wanted(project="default", sort="name"),
+        "a figure": lambda: Wanted(metrics=(f"auc>={chance.random():.2f}",)),
+        "a figure and its order": lambda: Wanted(metrics=(f"auc<={chance.random():.2f}",), sort="-metric"),
+        "the best of all versions": lambda: Wanted(metrics=("latency (ms)",), sort="metric", all_versions=True),
+        "the best of a category": lambda: Wanted(metrics=("auc",), sort="-metric", category=pick(_CATEGORIES)),
+        "the best of a rare licence": lambda: Wanted(metrics=("auc",), sort="-metric", licence="CC0-1.0", all_versions=True),
+        "a rare figure in its order": lambda: Wanted(metrics=("recall@10>0.5",), sort="-metric"),
+        "a figure on some data": lambda: Wanted(metrics=(f"accuracy[{pick(_DATA)}]>0.5",), sort="-metric", all_versions=True),
+        "two figures by size": lambda: Wanted(metrics=("auc>=0.9", "latency_ms<1"), sort="size", all_versions=True),
+        "a frequent word by a figure": lambda: Wanted(metrics=("auc",), sort="-metric", text=words[chance.randint(0, 5)]),
+        "a rare word by a figure": lambda: Wanted(metrics=("auc",), sort="-metric", text=words[chance.randint(3000, 4999)]),
+        "a figure that none has": lambda: Wanted(metrics=("auc>=1.5",), all_versions=True),
         "an alias": lambda: Wanted(alias="production"),
         "an alias by size": lambda: Wanted(alias="production", sort="-size"),
         "usable, by parameters": lambda: Wanted(status="usable", sort="parameters"),

@@ -160,6 +160,8 @@ def test_a_shared_database_of_an_older_version_is_told_and_left_as_it_is(
         session.exec_driver_sql("DROP TABLE whereabouts")
         session.exec_driver_sql("DROP TABLE blob_checks")
         session.exec_driver_sql("DROP TABLE lockfiles")
+        session.exec_driver_sql("DROP TABLE figures")
+        session.exec_driver_sql("DROP TABLE version_metrics")
     (finding,) = doctor.examine(platform.home, database=url)
     assert finding.kind == "unfit_database" and "modelyard up" in finding.message
     assert platform.database.revision() == "0008"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.core.card import Card, MetricsTable
+from modelyard.core.card import Card
+from modelyard.core.metrics import MetricsTable
 from modelyard.registry.readme import Readme, read_readme
 from modelyard.store.files import FolderFiles
 
@@ -45,7 +46,7 @@ def test_the_front_matter_fills_a_card(tmp_path: Path) -> None:
         commercial=True,
         task="feature-extraction",
         tags=("feature-extraction", "sentence-transformers"),
-        metrics=(MetricsTable(title="Results", columns=columns, rows=rows, source="README"),),
+        metrics=(MetricsTable(title="Results (README)", columns=columns, rows=rows),),
     )
     assert readme(tmp_path, FULL) == Readme("# Mini\n\nText.\n", card)
 

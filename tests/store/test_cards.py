@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from modelyard.core.card import Card, MetricsTable, figures_table
+from modelyard.core.card import Card
 from modelyard.core.errors import InvalidInput, NotFound
 from modelyard.core.listing import Wanted
+from modelyard.core.metrics import MetricsTable, figures_table
 from support.registry import Registry
 
 
@@ -125,26 +126,30 @@ def test_figures_that_are_set_leave_those_of_other_versions(registry: Registry) 
 
     first, second = ("Metrics", "m/1"), ("Metrics", "m/2")
     assert change(("GLUE", "")) == [("GLUE", ""), second, first]
-    assert change(("again", ""), ("recall", "m/1")) == [("again", ""), ("recall", "m/1"), second]
-    assert change(("paper", "https://a")) == [("paper", "https://a"), ("recall", "m/1"), second]
+    assert change(("again", ""), ("recall", "m/1")) == [("again", ""), second, ("recall", "m/1")]
+    assert change(("paper", "https://a")) == [("paper", "https://a"), second, ("recall", "m/1")]
+    assert change(first) == [("paper", "https://a"), second, first]  # of the model nothing was said
     assert registry.cards.change("m", {"title": "M"}, who="ada").metrics != ()
     assert change() == []  # said to be none
 
 
-def test_figures_that_are_set_push_the_oldest_of_versions_out(registry: Registry) -> None:
-    for number in range(50):
+def test_figures_are_not_set_of_a_version_that_there_is_not(registry: Registry) -> None:
+    registry.add("m", card=Card(metrics=(figures_table({"accuracy": 0.9}),)))
+    given = [{"title": "t", "columns": ["a"]}, {"title": "t", "columns": ["a"], "source": "m/2"}]
+    with pytest.raises(InvalidInput, match="has no version 2") as told:
+        registry.cards.change("m", {"metrics": given}, who="ada")
+    assert told.value.field == "metrics[1].source"
+    assert registry.cards.get("m").card.figures("m/1") == {"accuracy": 0.9}
+
+
+def test_of_very_many_figures_the_newest_are_read_and_none_is_lost(registry: Registry) -> None:
+    for number in range(53):
         registry.add("m", card=Card(metrics=(figures_table({"accuracy": number / 100}),)))
     card = registry.cards.change("m", {"metrics": [{"title": "GLUE", "columns": ["a"]}]}, who="ada")
     assert (len(card.metrics), card.metrics[0].title) == (50, "GLUE")
-    assert card.figures("m/50") == {"accuracy": 0.49} and card.figures("m/1") == {}
-
-
-def test_of_very_many_figures_the_newest_are_kept(registry: Registry) -> None:
-    for number in range(53):
-        registry.add("m", card=Card(metrics=(figures_table({"accuracy": number / 100}),)))
-    card = registry.cards.get("m").card
-    assert len(card.metrics) == 50 and card.figures("m/53") == {"accuracy": 0.52}
-    assert card.figures("m/1") == {}
+    assert card.figures("m/53") == {"accuracy": 0.52} and card.figures("m/1") == {}
+    first = registry.cards.get("m", 1).card
+    assert (len(first.metrics), first.figures("m/1")) == (50, {"accuracy": 0.0})
 
 
 def test_figures_cost_the_same_however_many_versions_there_are(registry: Registry) -> None:

@@ -15,12 +15,20 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
+from modelyard.core.card import Card
 from modelyard.core.errors import Conflict, Unavailable
 from modelyard.core.listing import Wanted
+from modelyard.core.manifest import FileEntry, Manifest
+from modelyard.core.metrics import MetricsTable
+from modelyard.core.model import Analysis
 from modelyard.store import new_file, tables, words
+from modelyard.store.cards import Cards
 from modelyard.store.database import REVISION, Database, script_of_migrations
 from modelyard.store.jobs import Jobs
+from modelyard.store.lineage import Lineage
 from modelyard.store.listings import Listings
+from modelyard.store.nouns import pack
+from modelyard.store.versions import Versions
 from support.postgres import PostgresServer
 
 PLACE = "sys.argv[1] if '://' in sys.argv[1] else __import__('pathlib').Path(sys.argv[1])"
@@ -144,7 +152,10 @@ import sys
 from modelyard.store.database import Database
 from modelyard.core.listing import Wanted
 from modelyard.store.jobs import Jobs
+from modelyard.store.lineage import Lineage
 from modelyard.store.listings import Listings
+from modelyard.store.nouns import pack
+from modelyard.store.versions import Versions
 database = Database(PLACE)
 sys.stdin.readline()
 database.migrate()
@@ -222,4 +233,42 @@ def test_what_was_there_before_the_registry_is_listed(tmp_path: Path) -> None:
             session.execute(select(tables.listings).order_by(tables.listings.c.version_id)).all() == before
         )
         assert session.execute(select(tables.models.c.last)).scalar() == 2
+    database.close()
+
+
+def test_figures_of_cards_become_those_of_their_versions(tmp_path: Path) -> None:
+    """From revision 0012, where a card had the tables of its versions, to the newest."""
+    database = Database(tmp_path / "modelyard.db")
+    database.migrate()
+    versions, cards = Versions(database), Cards(database)
+    for number in (1, 2):
+        manifest = Manifest(files=(FileEntry(path="m", size=number, sha256=str(number) * 64),))
+        versions.add("m", manifest, Analysis(format="onnx", adapter="onnx"), False)
+    Lineage(database).set(("m", 2), ("m", 1), "variant", tradeoff={"ms": [9, 3]}, who="ada")
+    told = [
+        MetricsTable(title="GLUE", columns=("data", "accuracy"), rows=(("mnli", 0.8),), source="paper"),
+        MetricsTable(title="M", columns=("metric", "value"), rows=(("auc", 0.9),), source="m/2"),
+        MetricsTable(title="M", columns=("metric", "value"), rows=(("auc", 0.7),), source="m/9"),
+    ]
+    with database.begin() as session:
+        for name in ("figures", "version_metrics"):
+            session.exec_driver_sql(f"DROP TABLE {name}")
+        session.execute(
+            insert(tables.cards).values(
+                model_id=1, card_json=pack(Card(metrics=tuple(told))), changed=1.0, who="a"
+            )
+        )
+        session.exec_driver_sql("UPDATE alembic_version SET version_num = '0012'")
+    database.migrate()
+    card = cards.get("m", 2).card
+    assert card.figures("m/2") == {"auc": 0.9}
+    assert [table.source for table in card.metrics] == ["m/2", "paper", "m/9"]
+    with database.session() as session:
+        before = session.execute(select(tables.figures)).all()
+    assert {(row.version_id, row.name, row.data, row.value) for row in before} >= {
+        (2, "auc", "", 0.9), (2, "ms", "", 3.0), (1, "accuracy", "mnli", 0.8), (2, "accuracy", "mnli", 0.8),
+    }  # fmt: skip
+    Listings(database).rebuild()
+    with database.session() as session:
+        assert {*session.execute(select(tables.figures))} == {*before}
     database.close()

@@ -7,6 +7,7 @@ import pytest
 from modelyard.core.card import Card
 from modelyard.core.listing import Wanted
 from modelyard.core.manifest import FileEntry, Manifest
+from modelyard.core.metrics import MetricsTable, figures_table
 from modelyard.core.model import Analysis
 from modelyard.store.database import Database
 from modelyard.store.facets import Facets
@@ -87,4 +88,17 @@ def test_what_was_counted_is_told_a_hundred_times_as_long_as_counting_took(datab
     add(versions, "a", "1", "docking")
     assert facets.values()["task"] == ()
     assert facets.values()["task"] == (("docking", 1),)
+    database.close()
+
+
+def test_names_of_figures_are_counted_once_a_version(database: Database) -> None:
+    versions = Versions(database)
+    table = MetricsTable(title="t", columns=("data", "f1", "auc"), rows=(("x", 0.5, 0.6), ("y", 0.6, 0.6)))
+    for digit, metrics in (("1", (table,)), ("2", (figures_table({"f1": 0.9}),)), ("3", ())):
+        files = Manifest(files=(FileEntry(path="m", size=1, sha256=digit * 64),))
+        analysis = Analysis(format="onnx", adapter="onnx")
+        versions.add(f"m{digit}", files, analysis, False, card=Card(metrics=metrics))
+    facets = Facets(database)
+    assert facets.values()["metric"] == (("f1", 2), ("auc", 1))
+    assert facets.values(Wanted(metrics=("auc>0.5",), sort="metric"))["metric"] == (("auc", 1), ("f1", 1))
     database.close()

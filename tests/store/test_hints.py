@@ -5,6 +5,7 @@ from sqlalchemy import update
 
 from modelyard.core.card import Card
 from modelyard.core.listing import Wanted
+from modelyard.core.metrics import MetricsTable, figures_table
 from modelyard.store import tables
 from modelyard.store.hints import nearest
 from support.registry import Registry
@@ -110,3 +111,27 @@ def test_five_are_told_the_same_word_first() -> None:
     values = ["b-onnx", *(f"onnx-{number}" for number in range(9)), "ONNX"]
     assert nearest("onnx", values) == ("ONNX", "b-onnx", "onnx-0", "onnx-1", "onnx-2")
     assert nearest("zzz", values) == tuple(values[:5])
+
+
+def test_of_a_figure_the_nearest_is_told(shelf: Registry) -> None:
+    assert hinted(shelf, metrics=("auc",)) == []  # nothing was measured at all
+    for auc in (0.7, 0.9):
+        shelf.add("fraud", card=Card(metrics=(figures_table({"auc": auc, "loss": 1 - auc}),)))
+    shelf.add(
+        "bert",
+        card=Card(
+            metrics=(MetricsTable(title="t", columns=("data", "f1", "n"), rows=(("mnli", 0.5, 9),)),)
+        ),
+    )
+
+    def hint(bound: str, **wanted: object) -> list[tuple[str, ...]]:
+        return [there for _, _, there in hinted(shelf, metrics=(bound,), **wanted)]
+
+    assert hint("auc>=0.95") == hint("auc>2") == [("auc=0.9",)]
+    assert hint("auc<0.1") == [("auc=0.7",)]
+    assert hint("auc=0.8") == [("auc=0.7", "auc=0.9")]
+    assert hint("acu>0.5") == [("auc>0.5",)]
+    assert hint("f1[mnil]>0.1") == [("f1[mnli]>0.1",)]
+    assert hint("f1[mnli]>0.6") == [("f1[mnli]=0.5",)]
+    assert hint("auc>=0.9", format="GGUF") == []  # some have it
+    assert hint("auc>=0.95", project="other") == []  # others' are not told

@@ -15,7 +15,8 @@ from sqlalchemy import select, text
 from modelyard.core.card import Card
 from modelyard.core.deployment import DeploymentSettings
 from modelyard.core.errors import Conflict, InvalidInput, NotFound
-from modelyard.core.listing import SORTS, Wanted
+from modelyard.core.listing import BY_METRIC, SORTS, Wanted
+from modelyard.core.metrics import figures_table
 from modelyard.store import conditions, tables
 from modelyard.store.database import Database
 from modelyard.store.listings import Listings
@@ -141,12 +142,19 @@ def test_what_is_gone_is_not_found(shelf: Registry, clock: Clock) -> None:
         assert session.execute(text("SELECT count(*) FROM listings_words")).scalar() == 3
 
 
+def _measured(auc: float) -> Card:
+    return Card(metrics=(figures_table({"auc": auc}),))
+
+
 @pytest.mark.parametrize("sort", SORTS)
 def test_pages_stay_stable_under_inserts_and_deletions(shelf: Registry, sort: str) -> None:
     for number in range(40):
-        shelf.add(f"m{number % 7}", size=number % 3, parameters=number % 5 or None)
-    wanted = Wanted(all_versions=True, sort=sort)  # type: ignore[arg-type]
-    before = names(shelf, 200, all_versions=True, sort=sort)
+        shelf.add(
+            f"m{number % 7}", size=number % 3, parameters=number % 5 or None, card=_measured(number % 4)
+        )
+    metrics = ("auc",) if sort in BY_METRIC else ()
+    wanted = Wanted(all_versions=True, sort=sort, metrics=metrics)  # type: ignore[arg-type]
+    before = names(shelf, 200, all_versions=True, sort=sort, metrics=metrics)
     seen: list[str] = []
     gone: set[str] = set()
     cursor = None
@@ -160,7 +168,7 @@ def test_pages_stay_stable_under_inserts_and_deletions(shelf: Registry, sort: st
         shelf.retirement.delete(first.model, first.number, grace=0, who="ada")
         shelf.retirement.collect(shelf.clock.now)
         gone.add(f"{first.model}/{first.number}")
-        shelf.add("m3", size=1, parameters=2)
+        shelf.add("m3", size=1, parameters=2, card=_measured(2))
         shelf.add("aaa")
     assert len(seen) == len(set(seen))
     assert [each for each in seen if each in before] == [each for each in before if each in seen]

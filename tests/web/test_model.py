@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.core.card import Card, figures_table
+from modelyard.core.card import Card
 from modelyard.core.manifest import FileEntry, Manifest
+from modelyard.core.metrics import figures_table
 from modelyard.core.model import Analysis
 from modelyard.core.signature import Signature, TensorSpec
 from support.pages import TestClient, add, perceptron, pickled, platform_of

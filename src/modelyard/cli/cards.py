@@ -11,7 +11,8 @@ import typer
 
 from modelyard.cli.common import client
 from modelyard.cli.output import print_facts, print_json, print_table
-from modelyard.core.card import Card, CardAnswer, figures_table
+from modelyard.core.card import Card, CardAnswer
+from modelyard.core.metrics import figures_table
 from modelyard.core.reference import parse_reference
 
 

@@ -5,6 +5,8 @@ from modelyard.cli.output import print_json, print_table, say
 from modelyard.core.listing import Listing, Wanted
 from modelyard.core.units import format_bytes, format_count
 
+_FIGURES = 4  # of a version
+
 
 def find(wanted: Wanted, limit: int, cursor: str | None, *, as_json: bool) -> None:
     """Print a page; how to see the next goes to stderr."""
@@ -34,16 +36,17 @@ def find(wanted: Wanted, limit: int, cursor: str | None, *, as_json: bool) -> No
             "TASK",
             "ALIASES",
             "ENDPOINTS",
+            *(["FIGURES"] if wanted.metrics else []),
             "",
         ],
-        [_row(each) for each in page.versions],
+        [_row(each, measured=bool(wanted.metrics)) for each in page.versions],
         right=(2, 4),
     )
     if page.next is not None:
         say(f"There are more: the same with --cursor {page.next}")
 
 
-def _row(listing: Listing) -> list[str]:
+def _row(listing: Listing, *, measured: bool) -> list[str]:
     state = (
         "deleted"
         if listing.deleted is not None
@@ -63,5 +66,13 @@ def _row(listing: Listing) -> list[str]:
         listing.task or listing.category or "",
         ", ".join(listing.aliases),
         ", ".join(listing.endpoints),
+        *([_figures(listing)] if measured else []),
         state,
     ]
+
+
+def _figures(listing: Listing) -> str:
+    """Those that were asked for; of a figure on very many data the first ones."""
+    told = [f"{each.told} {each.value:g}" for each in listing.figures[:_FIGURES]]
+    more = len(listing.figures) - len(told)
+    return ", ".join([*told, f"{more} more"] if more else told)

@@ -54,6 +54,14 @@ def find(
     adapter: Annotated[str | None, typer.Option(help="Run by this adapter.")] = None,
     precision: Annotated[str | None, typer.Option(help="Of most weights, such as float16.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be repeated: all of them.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BOUND",
+            help="A measured figure, in quotes: 'auc>=0.9', 'accuracy[mnli]>0.8', or auc for those that have one; may be "
+            "repeated.",
+        ),
+    ] = None,
     alias: Annotated[str | None, typer.Option(help="That this alias names, such as production.")] = None,
     min_size: Annotated[str | None, typer.Option(metavar="SIZE", help="Bytes of its files: 10MB.")] = None,
     max_size: Annotated[str | None, typer.Option(metavar="SIZE", help="The most.")] = None,
@@ -69,8 +77,10 @@ def find(
         bool, typer.Option("--all-versions", help="Every version, not only the latest of each model.")
     ] = False,
     sort: Annotated[
-        Literal["newest", "oldest", "name", "size", "-size", "parameters", "-parameters"],
-        typer.Option(help="A minus: the largest first."),
+        Literal[
+            "newest", "oldest", "name", "size", "-size", "parameters", "-parameters", "metric", "-metric"
+        ],
+        typer.Option(help="A minus: the largest first. metric: by the first --metric."),
     ] = "newest",
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
     cursor: Annotated[
@@ -102,6 +112,7 @@ def find(
         adapter=adapter,
         precision=precision,
         tags=tuple(tag or ()),
+        metrics=tuple(metric or ()),
         alias=alias,
         min_size=size(min_size, "--min-size"),
         max_size=size(max_size, "--max-size"),

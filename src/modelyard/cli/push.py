@@ -12,8 +12,9 @@ from modelyard.cli.sources import place_of
 from modelyard.client.deploy_flow import name_of
 from modelyard.client.progress import StageProgress
 from modelyard.client.push_flow import Arrived
-from modelyard.core.card import Card, MetricsTable, check_card
+from modelyard.core.card import Card, check_card
 from modelyard.core.licence import check_listed
+from modelyard.core.metrics import MetricsTable
 from modelyard.core.reference import check_alias
 from modelyard.core.units import format_bytes
 

@@ -38,8 +38,8 @@ def search(session: Session, wanted: Wanted, limit: int, cursor: str | None) -> 
         value = getattr(wanted, name)
         if value == getattr(_DEFAULT, name):
             continue
-        if name == "tags":
-            asked += [("tag", tag) for tag in value]
+        if name in ("tags", "metrics"):
+            asked += [(name.removesuffix("s"), each) for each in value]
         else:
             asked.append((name, str(value).lower() if isinstance(value, bool) else str(value)))
     if cursor is not None:

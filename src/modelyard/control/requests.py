@@ -176,6 +176,14 @@ class SearchQuery(BaseModel):
     adapter: FactField | None = None
     precision: FactField | None = None
     tag: Annotated[list[WordField], Field(max_length=20)] = []
+    metric: Annotated[
+        list[
+            Annotated[
+                str, Field(min_length=1, max_length=500, description="auc>=0.9, accuracy[mnli]>0.8, or auc")
+            ]
+        ],
+        Field(max_length=10),
+    ] = []
     alias: NameField | None = None
     min_size: CountField | None = None
     max_size: CountField | None = None
@@ -190,8 +198,8 @@ class SearchQuery(BaseModel):
 
     def wanted(self) -> Wanted:
         """As a noun of core."""
-        told = self.model_dump(exclude={"limit", "cursor", "tag"})
-        return Wanted(**told, tags=tuple(self.tag))
+        told = self.model_dump(exclude={"limit", "cursor", "tag", "metric"})
+        return Wanted(**told, tags=tuple(self.tag), metrics=tuple(self.metric))
 
 
 class SourceRequest(Strict):

@@ -1,29 +1,18 @@
 """The card of a model: what people should know of it beside its files."""
 
-import math
 import re
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from modelyard.core.errors import InvalidInput
+from modelyard.core.figure import figures_of
 from modelyard.core.licence import allows_commercial, check_licence
+from modelyard.core.metrics import MAX_TABLES, MetricsTable, check_table
 from modelyard.core.struct import Noun
 
 MAX_TEXT: Final = 256 * 1024  # characters of Markdown
-MAX_TABLES: Final = 50  # of figures
 _WORD: Final = re.compile(r"[a-z0-9](?:[a-z0-9._+-]{0,62}[a-z0-9+])?")
-
-
-class MetricsTable(Noun):
-    """Figures that somebody measured: ``rows`` have a cell for each of ``columns``; ``source`` says where they are from, or
-    of which version they are (``fraud/3``)."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | int | float | None, ...], ...] = ()
-    source: str = ""
 
 
 class Card(Noun):
@@ -46,14 +35,9 @@ class Card(Noun):
     metrics: tuple[MetricsTable, ...] = ()
 
     def figures(self, version: str) -> dict[str, float]:
-        """The numbers that ``version`` (``fraud/3``) was pushed with, by what was measured."""
-        return {
-            str(row[0]): float(row[1])
-            for table in self.metrics
-            if table.source == version and len(table.columns) == 2
-            for row in table.rows
-            if isinstance(row[1], int | float)
-        }
+        """The numbers that ``version`` (``fraud/3``) was pushed with, by what was measured (and on what)."""
+        own = (table for table in self.metrics if table.source == version)
+        return {figure.told: figure.value for figure in figures_of(own)}
 
     def filled(self, other: "Card") -> "Card":
         """This card, with what it does not say yet taken from ``other``."""
@@ -67,22 +51,6 @@ class Card(Noun):
         ):  # what is said of one licence is not true of another
             lacking |= {"licence": other.licence, "commercial": other.commercial}
         return msgspec.structs.replace(self, **lacking)
-
-
-def figures_table(figures: Mapping[str, object]) -> MetricsTable:
-    """Figures by name as a table. Raises InvalidInput for what is no number."""
-    rows: list[tuple[str, float]] = []
-    for name, value in figures.items():
-        try:
-            rows.append((str(name), float(value)))  # pyright: ignore[reportArgumentType]
-            if not math.isfinite(rows[-1][1]):
-                raise ValueError
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(
-                f"The figure {str(name)[:80]!r} is {str(value)[:80]!r}, which is no number.",
-                field="metrics",
-            ) from error
-    return MetricsTable(title="Metrics", columns=("metric", "value"), rows=tuple(rows))
 
 
 class CardAnswer(Noun):
@@ -117,7 +85,7 @@ def check_card(card: Card) -> Card:
     if len(card.metrics) > MAX_TABLES:
         raise InvalidInput(f"A card has {MAX_TABLES} tables of metrics at most.", field="metrics")
     for index, table in enumerate(card.metrics):
-        _check_table(table, f"metrics[{index}]")
+        check_table(table, f"metrics[{index}]")
     licence = None if card.licence is None else check_licence(card.licence)
     commercial = card.commercial
     if commercial is None and licence is not None:
@@ -140,23 +108,3 @@ def _check_word(word: str, field: str) -> None:
             "a letter or a digit, such as token-classification.",
             field=field,
         )
-
-
-def _check_table(table: MetricsTable, field: str) -> None:
-    if not table.columns or len(table.columns) > 30 or len(table.rows) > 500:
-        raise InvalidInput("A table has 1 to 30 columns and 500 rows at most.", field=field)
-    if any(len(text) > 500 for text in (table.title, table.source, *table.columns)):
-        raise InvalidInput(
-            "A title, a source and a column's name have 500 characters at most.", field=field
-        )
-    for index, row in enumerate(table.rows):
-        if len(row) != len(table.columns):
-            raise InvalidInput(
-                f"The row has {len(row)} cells, and there are {len(table.columns)} columns.",
-                field=f"{field}.rows[{index}]",
-            )
-        for cell in row:
-            if isinstance(cell, float) and not math.isfinite(cell):
-                raise InvalidInput("A figure is a finite number.", field=f"{field}.rows[{index}]")
-            if isinstance(cell, str) and len(cell) > 500:
-                raise InvalidInput("A cell has 500 characters at most.", field=f"{field}.rows[{index}]")

@@ -1,14 +1,18 @@
 """A version as search finds it, and what may be searched by."""
 
 import re
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from modelyard.core.errors import InvalidInput
+from modelyard.core.figure import Figure, parse_bound
 from modelyard.core.model import Analysis, Mark
 from modelyard.core.struct import Noun
 
 Status = Literal["usable", "deployed", "deprecated", "quarantined", "deleted"]
-Sort = Literal["newest", "oldest", "name", "size", "-size", "parameters", "-parameters"]
+Sort = Literal[
+    "newest", "oldest", "name", "size", "-size", "parameters", "-parameters", "metric", "-metric"
+]
+BY_METRIC: Final = ("metric", "-metric")
 SORTS: tuple[Sort, ...] = get_args(Sort)
 MOST = 200  # listings of a page
 
@@ -20,7 +24,7 @@ _PRECISIONS = {
 
 class Listing(Noun):
     """One version. ``size`` is the bytes of all files; ``precision`` the element type of most weights, ``parameters``
-    their count, None where the files do not tell. ``endpoints`` want or serve it; ``quarantine`` is why it may not be
+    their count, None where the files do not tell; ``figures`` are those that were asked for. ``endpoints`` want or serve it; ``quarantine`` is why it may not be
     deployed."""
 
     model: str
@@ -41,6 +45,7 @@ class Listing(Noun):
     tags: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     endpoints: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
     latest: bool = False
     deprecated: Mark | None = None
     deleted: Mark | None = None
@@ -69,9 +74,11 @@ class Wanted(Noun):
     """What is searched for; None and empty ask for nothing. All that is asked for must hold.
 
     ``name`` is a model's, or the beginning of one with ``*`` behind it; every word of ``text`` must begin a word of the
-    name, card, README or facts. Sizes are bytes, both bounds count as within; a version whose parameters are not known is within
+    name, card, README or facts; ``metrics`` are bounds of measured figures (``auc>=0.9``, ``accuracy[mnli]>0.8``, or
+    ``auc``: it has one), and the first of them is what the sorts *metric* and *-metric* go by. Sizes are bytes, both bounds count as within; a version whose parameters are not known is within
     no bounds. Without ``all_versions`` only the latest of each model that is not deleted is found; what is deleted
-    only with the status *deleted*. Raises InvalidInput for ``tags`` that are one text.
+    only with the status *deleted*. Raises InvalidInput for ``tags`` or ``metrics`` that are one text, for what is no bound,
+    and for an order by figures without any.
     """
 
     name: str | None = None
@@ -85,6 +92,7 @@ class Wanted(Noun):
     adapter: str | None = None
     precision: str | None = None
     tags: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
     alias: str | None = None
     min_size: int | None = None
     max_size: int | None = None
@@ -98,6 +106,14 @@ class Wanted(Noun):
     def __post_init__(self) -> None:
         if isinstance(self.tags, str):  # its letters would be searched for, and nothing found
             raise InvalidInput(f"tags is a list of words: ({self.tags[:80]!r},).", field="tags")
+        if isinstance(self.metrics, str):
+            raise InvalidInput(f"metrics is a list of bounds: ({self.metrics[:80]!r},).", field="metrics")
+        for bound in self.metrics:
+            parse_bound(bound)
+        if self.sort in BY_METRIC and not self.metrics:
+            raise InvalidInput(
+                "Say which figure to sort by: metric=auc, or metric=auc>=0.9.", field="metric"
+            )
 
 
 class Facts(Noun):

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple, cast
 
 from modelyard.client.deploy_flow import Signer
 from modelyard.client.options import Options, settings_of
-from modelyard.core.card import Card, check_card, figures_table
+from modelyard.core.card import Card, check_card
 from modelyard.core.errors import InvalidInput
 from modelyard.core.licence import check_listed
+from modelyard.core.metrics import figures_table
 from modelyard.core.names import check_name
 from modelyard.core.reference import check_alias
 from modelyard.objects.compare import TOLERANCE

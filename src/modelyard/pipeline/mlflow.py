@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from modelyard.analyze import analyze
-from modelyard.core.card import Card, MetricsTable, check_card, word_of
+from modelyard.core.card import Card, check_card, word_of
 from modelyard.core.errors import NotFound, RejectedContent
+from modelyard.core.metrics import MetricsTable
 from modelyard.core.model import Analysis
 from modelyard.core.names import suggest_name
 from modelyard.core.provenance import Source
@@ -210,20 +211,20 @@ def _card(tags: Mapping[str, str], run: Run | None) -> Card:
     ]
     tables: list[MetricsTable] = []
     if run is not None:
-        source = f"MLflow's run {run.id}"
+        of_run = f"of MLflow's run {run.id}"
         figures = [
             (name[:500], value) for name, value in sorted(run.metrics.items()) if math.isfinite(value)
         ]
         if figures:
-            tables.append(_table("Metrics", ("metric", "value"), figures, source))
+            tables.append(_table(f"Metrics {of_run}", ("metric", "value"), figures))
         if run.parameters:
             told = [(name[:500], value[:500]) for name, value in sorted(run.parameters.items())]
-            tables.append(_table("Parameters", ("parameter", "value"), told, source))
+            tables.append(_table(f"Parameters {of_run}", ("parameter", "value"), told))
     return check_card(Card(tags=tuple(sorted(set(words))[:100]), metrics=tuple(tables)))
 
 
-def _table(title: str, columns: tuple[str, str], rows: Any, source: str) -> MetricsTable:
-    return MetricsTable(title=title, columns=columns, rows=tuple(rows[:_MOST_ROWS]), source=source)
+def _table(title: str, columns: tuple[str, str], rows: Any) -> MetricsTable:
+    return MetricsTable(title=title, columns=columns, rows=tuple(rows[:_MOST_ROWS]))
 
 
 def _readme(name: str, description: str, run: Run | None) -> str:

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from modelyard.analyze.model_yaml import load_yaml
-from modelyard.core.card import MAX_TEXT, Card, MetricsTable, check_card, word_of
+from modelyard.core.card import MAX_TEXT, Card, check_card, word_of
 from modelyard.core.errors import InvalidInput, RejectedContent
 from modelyard.core.files import Files
+from modelyard.core.metrics import MetricsTable
 
 _NAMES = ("README.md", "readme.md", "Readme.md", "README.markdown")
 _MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
@@ -106,7 +107,7 @@ def _metrics(told: Any) -> tuple[MetricsTable, ...]:
     if not rows:
         return ()
     columns = ("task", "data", "metric", "value")
-    return (MetricsTable(title="Results", columns=columns, rows=tuple(rows[:500]), source="README"),)
+    return (MetricsTable(title="Results (README)", columns=columns, rows=tuple(rows[:500])),)
 
 
 def _name(told: Any) -> str:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Collection
 
+from msgspec.structs import replace
+
 from modelyard.analyze import analyze
 from modelyard.core.card import Card, check_card
 from modelyard.core.errors import Conflict, InvalidInput, RejectedContent
 from modelyard.core.manifest import Manifest
+from modelyard.core.metrics import MAX_TABLES
 from modelyard.core.model import Analysis, Version
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival
@@ -88,8 +91,7 @@ def register(
     if not trusted:
         _require_trust(scans, runs_code=analysis.adapter in CODE)
     readme = read_readme(files)
-    said = (card or Card()).filled(readme.card if readme is not None else Card())
-    said = said.filled(_licensed(analysis))
+    said = _said(card or Card(), Card() if readme is None else readme.card).filled(_licensed(analysis))
     # The upload may have expired meanwhile: no version is made of bytes that were collected.
     with blobs.referring():
         require_blobs(blobs, manifest, proven)
@@ -110,6 +112,12 @@ def register(
     if signing is not None:
         signing.keep(version, bundles, who=arrival.uploader if arrival else who)
     return version, new
+
+
+def _said(card: Card, readme: Card) -> Card:
+    """What came with the files, then what they say themselves; the figures of both."""
+    figures = (*card.metrics, *(table for table in readme.metrics if table not in card.metrics))
+    return replace(card.filled(readme), metrics=figures[:MAX_TABLES])
 
 
 def _licensed(analysis: Analysis) -> Card:

@@ -1,35 +1,56 @@
 """What is searched for, as conditions that listings fulfil; and how they are looked for."""
 
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, case, exists, func, or_, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    tuple_,
+)
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.expression import UnaryExpression
 
 from modelyard.core.errors import InvalidInput
+from modelyard.core.figure import Bound, parse_bound
 from modelyard.core.licence import check_licence
-from modelyard.core.listing import Wanted
-from modelyard.store import tables, words
+from modelyard.core.listing import BY_METRIC, Wanted
+from modelyard.store import figures, tables, words
 
 _l: Final = tables.listings
+_f: Final = tables.figures
 _SAMPLE: Final = 100
+_MANY: Final = 0.05
 _STRIDE: Final = 2_654_435_761  # 2^32 over the golden ratio: its multiples are spread evenly
 _EQUAL: Final = ("task", "category", "architecture", "format", "adapter", "precision")
 
 
 class _Plan(NamedTuple):
-    """``likely``: many listings have the words; ``ordered``: so many are wanted that the fastest is to walk them in
-    the order of the page until it is full."""
+    """``likely``: many listings have the words; ``ordered``: so many are wanted (or so few have the figure that they
+    are put in order by) that the fastest is to walk them in the order of the page until it is full; ``rare``: few are
+    within these bounds, so that they are looked up at once."""
 
     likely: bool
     ordered: bool
+    rare: tuple[Bound, ...] = ()
 
 
 def all_of(session: Connection, wanted: Wanted, order: Column[Any]) -> list[ColumnElement[bool]]:
-    """The conditions of a listing that is all of it, for a page in the ``order`` of a column."""
+    """The conditions of a listing that is all of it, for a page in the ``order`` of a column: one of the listings, or the
+    value of the figure that ``wanted`` is sorted by, of which these are the conditions too."""
     plan = _plan(session, wanted)
     return [
+        *(_ranked(session, wanted, first=plan.ordered) if wanted.sort in BY_METRIC else ()),
         *_conditions(wanted, order if plan.ordered else None, looked_up=not plan.ordered),
+        *_standing(wanted, order if plan.ordered else None),
+        *_measured(session, _bounds(wanted), plan.rare),
         *_text(session, wanted, likely=plan.likely),
     ]
 
@@ -39,27 +60,77 @@ def _plan(session: Connection, wanted: Wanted) -> _Plan:
     and sort half of the table for fifty of it. PostgreSQL knows by itself."""
     if session.dialect.name != "sqlite":
         return _Plan(likely=False, ordered=False)
-    conditions, words_ = _conditions(wanted, None, looked_up=False), _text(session, wanted, likely=True)
     last = session.execute(select(func.max(_l.c.version_id))).scalar() or 0
     if last < 20 * _SAMPLE:
         return _Plan(likely=False, ordered=False)
+    bounds, others = _bounds(wanted), _conditions(wanted, None, looked_up=False)
+    ranked = [parse_bound(each) for each in wanted.metrics[:1] if wanted.sort in BY_METRIC]
+    asked = {
+        "text": _text(session, wanted, likely=True),
+        "narrow": others,  # what an index may be of
+        "rest": [*others, *_standing(wanted, None), *_measured(session, bounds)],
+        "ranked": _measured(session, ranked),
+        **{bound.told: _measured(session, [bound]) for bound in bounds},
+    }
+    counted = _counted(session, last, asked)
+    many = {name for name, count in counted.items() if count >= _MANY * _SAMPLE}
+    rare = tuple(bound for bound in bounds if bound.told not in many)
+    likely = bool(asked["text"]) and "text" in many
+    if "ranked" not in many:
+        ordered = True
+    elif asked["text"]:
+        ordered = likely and counted["rest"] > 0
+    else:
+        # No index tells which are the latest of those within a bound that many are within.
+        ordered = "rest" in many or (bool(bounds) and not rare and "narrow" in many)
+    return _Plan(likely, ordered, rare)
+
+
+def _counted(
+    session: Connection, last: int, asked: Mapping[str, list[ColumnElement[bool]]]
+) -> dict[str, int]:
+    """How many of a hundred listings fulfil all of each; ``last`` is the highest id."""
     step = last // _SAMPLE
     # One of each hundredth, and not the same of each: what a program registers repeats itself.
     ids = [1 + number * step + number * _STRIDE % step for number in range(_SAMPLE)]
-    row = session.execute(
-        select(
-            func.sum(case((and_(True, *words_), 1), else_=0)).label("text"),
-            func.sum(case((and_(True, *conditions), 1), else_=0)).label("rest"),
-        ).where(_l.c.version_id.in_(ids))
-    ).one()
-    text, rest = row.text or 0, row.rest or 0
-    if not words_:
-        return _Plan(likely=False, ordered=rest >= 0.05 * _SAMPLE)
-    return _Plan(likely=text >= 0.05 * _SAMPLE, ordered=text >= 0.05 * _SAMPLE and rest > 0)
+    sums = [func.sum(case((and_(True, *conditions), 1), else_=0)) for conditions in asked.values()]
+    row = session.execute(select(*sums).where(_l.c.version_id.in_(ids))).one()
+    return {name: count or 0 for name, count in zip(asked, row, strict=True)}
+
+
+def _ranked(session: Connection, wanted: Wanted, *, first: bool) -> list[ColumnElement[bool]]:
+    """The one row of figures that each listing is put in order by: looked at ``first``, in its order, or for one listing
+    after the other (on SQLite: PostgreSQL knows by itself)."""
+    bound = parse_bound(wanted.metrics[0])
+    found = figures.ranked(bound, falling=wanted.sort == "-metric")
+    if not first and session.dialect.name == "sqlite":
+        found[0] = _plain(_f.c.name) == bound.name
+    return [_f.c.version_id == _l.c.version_id, *found]
+
+
+def _bounds(wanted: Wanted) -> list[Bound]:
+    """Those that the order does not imply."""
+    bounds = [parse_bound(each) for each in wanted.metrics]
+    return bounds[1:] if wanted.sort in BY_METRIC and bounds[0].comparison != "=" else bounds
+
+
+def _measured(
+    session: Connection, bounds: Iterable[Bound], rare: Collection[Bound] = ()
+) -> list[ColumnElement[bool]]:
+    """Whether a listing has figures within ``bounds``; those within the ``rare`` ones are looked up at once. For each of
+    the others SQLite would read all that is within the bound, and not what the listing has."""
+    held = _f.alias("held")  # beside the figure that it is sorted by
+    value = _plain(held.c.value) if session.dialect.name == "sqlite" else None
+    return [
+        _l.c.version_id.in_(select(held.c.version_id).where(*figures.bounded(bound, held)))
+        if bound in rare
+        else exists().where(held.c.version_id == _l.c.version_id, *figures.bounded(bound, held, value))
+        for bound in bounds
+    ]
 
 
 def _conditions(wanted: Wanted, order: Column[Any] | None, *, looked_up: bool) -> list[ColumnElement[bool]]:
-    """All but the words. With ``order``, on SQLite, no index is used but that of this column. What stands in other
+    """All but the words, the figures and the state. With ``order``, on SQLite, no index is used but that of this column. What stands in other
     tables is ``looked_up`` there, all of it at once, or else for one listing after the other: a project with most of the
     models is not listed for fifty of them."""
 
@@ -101,10 +172,11 @@ def _conditions(wanted: Wanted, order: Column[Any] | None, *, looked_up: bool) -
         found.append(among("version_id", aliases.version_id, aliases.name == wanted.alias))
     if wanted.status in ("deleted", "deprecated"):
         found.append(among("version_id", marks.version_id, marks.mark == wanted.status))
-    return found + _standing(wanted, column("model"))
+    return found
 
 
-def _standing(wanted: Wanted, model: ColumnElement[str]) -> list[ColumnElement[bool]]:
+def _standing(wanted: Wanted, order: Column[Any] | None) -> list[ColumnElement[bool]]:
+    """Whether a listing is in the state that is asked for; with ``order`` as for :func:`_conditions`."""
     if wanted.status == "deleted":
         return []
     if wanted.status is None and not wanted.all_versions and wanted.alias is None:
@@ -117,6 +189,7 @@ def _standing(wanted: Wanted, model: ColumnElement[str]) -> list[ColumnElement[b
         if not wanted.all_versions and wanted.alias is None:
             found.append(_l.c.latest)
     elif wanted.status == "deployed":
+        model = _l.c.model if order is None or order is _l.c.model else _plain(_l.c.model)
         found.append(
             tuple_(model, _l.c.number).in_(
                 deployed(tables.deployments.c.model, tables.deployments.c.version)
@@ -125,7 +198,7 @@ def _standing(wanted: Wanted, model: ColumnElement[str]) -> list[ColumnElement[b
     return found
 
 
-def _plain(column: Column[Any]) -> ColumnElement[Any]:
+def _plain(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """The column as an expression that no index is of."""
     plus: operators.custom_op[Any] = operators.custom_op("+")
     return UnaryExpression(column, operator=plus, type_=column.type)

@@ -13,7 +13,7 @@ from modelyard.store.nouns import pack
 
 class _Cursor(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     search: str
-    key: int | str
+    key: int | float | str
     id: int
 
 
@@ -21,13 +21,13 @@ def _search_of(wanted: Wanted) -> str:
     return hashlib.sha256(pack(wanted).encode()).hexdigest()[:12]
 
 
-def write_cursor(wanted: Wanted, key: int | str, id: int) -> str:
+def write_cursor(wanted: Wanted, key: float | str, id: int) -> str:
     """The place behind the listing ``id``, which has ``key`` in what is sorted by."""
     packed = msgspec.json.encode(_Cursor(_search_of(wanted), key, id))
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, wanted: Wanted) -> tuple[int | str, int]:
+def read_cursor(cursor: str, wanted: Wanted) -> tuple[float | str, int]:
     """Key and id. Raises InvalidInput for what is no cursor, or that of another search."""
     try:
         packed = base64.b64decode(

@@ -20,7 +20,7 @@ __all__ = ["REVISION", "Database", "DatabaseAway", "open_database", "script_of_m
 
 # The newest file under migrations/versions. Compared with the database at start, so that Alembic
 # (and its memory) is only needed when there is something to migrate. A new file needs none of it (new_file.py).
-REVISION: Final = "0012"
+REVISION: Final = "0013"
 
 
 class Database:

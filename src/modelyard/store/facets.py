@@ -14,7 +14,7 @@ from modelyard.store import tables
 from modelyard.store.conditions import all_of
 from modelyard.store.database import Database
 
-# Those of which a listing has one value; tags are of a model, and it may have many.
+# Those of which a listing has one value; of tags and figures it may have many.
 FACETS: Final = ("task", "category", "format", "precision", "licence", "architecture")
 _MOST: Final = 50  # values of a facet that are told, the frequent ones
 _SHARE: Final = 0.01  # of the time may be spent on counting
@@ -39,9 +39,9 @@ class Facets:
         self._counted: OrderedDict[Wanted, tuple[float, Values]] = OrderedDict()
 
     def values(self, wanted: Wanted | None = None) -> Values:
-        """By the name of a facet (:data:`FACETS` and ``tag``) its values with their counts, the most frequent first. What
+        """By the name of a facet (:data:`FACETS`, ``tag`` and ``metric``: the names of figures) its values with their counts, the most frequent first. What
         is counted is what would be found if the value were chosen: all else that is ``wanted`` holds; another value of
-        the same facet does not count, but other tags do. Raises what a search for it does."""
+        the same facet does not count, but other tags and figures do. Raises what a search for it does."""
         wanted = replace(wanted or Wanted(), sort="newest")
         known = self._counted.get(wanted)
         if known is not None and (self._clock() < known[0] or not self._lock.acquire(blocking=False)):
@@ -70,7 +70,8 @@ class Facets:
             for name in chosen:
                 found |= _counts(session, replace(wanted, **{name: None}), [name])
             found["tag"] = _tags(session, wanted)
-        return {name: found[name] for name in (*FACETS, "tag")}
+            found["metric"] = _metrics(session, wanted)
+        return {name: found[name] for name in (*FACETS, "tag", "metric")}
 
 
 def _tags(session: Connection, wanted: Wanted) -> tuple[tuple[str, int], ...]:
@@ -83,6 +84,21 @@ def _tags(session: Connection, wanted: Wanted) -> tuple[tuple[str, int], ...]:
         .where(*all_of(session, wanted, listings.c.version_id))
         .group_by(tags.c.tag)
         .order_by(many.desc(), tags.c.tag)
+        .limit(_MOST)
+    )
+    return tuple((row[0], row[1]) for row in session.execute(query))
+
+
+def _metrics(session: Connection, wanted: Wanted) -> tuple[tuple[str, int], ...]:
+    """The names of the figures of the listings that are all of it."""
+    listings, figures = tables.listings, tables.figures
+    many = func.count()
+    query = (
+        select(figures.c.name, many)
+        .join(listings, listings.c.version_id == figures.c.version_id)
+        .where(figures.c.highest, *all_of(session, wanted, listings.c.version_id))  # once a version
+        .group_by(figures.c.name)
+        .order_by(many.desc(), figures.c.name)
         .limit(_MOST)
     )
     return tuple((row[0], row[1]) for row in session.execute(query))

@@ -4,21 +4,24 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
 from sqlalchemy import Column, ColumnElement, Connection, exists, select
 
+from modelyard.core.figure import Bound, parse_bound
 from modelyard.core.licence import check_licence
 from modelyard.core.listing import Hint, Wanted, precision_of
-from modelyard.store import tables
+from modelyard.store import figures, tables
 from modelyard.store.facets import FACETS
 
 _l: Final = tables.listings
+_f: Final = tables.figures
 _TOLD: Final = 5
 _LOOKED_AT: Final = 100  # values, the first: of architectures there may be thousands
 _ALIKE: Final = 0.5
 
 
 def hints(session: Connection, wanted: Wanted) -> tuple[Hint, ...]:
-    """One for each tag, alias or value of a facet that no version has, of those that the searcher sees; in a registry
+    """One for each tag, alias, figure or value of a facet that no version has, of those that the searcher sees; in a registry
     where none has any, none."""
     there = _there(wanted)
     asked = [(name, getattr(wanted, name), *_place(name, there)) for name in (*FACETS, "alias")]
@@ -34,7 +37,44 @@ def hints(session: Connection, wanted: Wanted) -> tuple[Hint, ...]:
             meant = precision_of(value) or value
         if values := _values(session, column, seen):
             found.append(Hint(field=name, value=value, there=nearest(meant, values)))
+    found += [
+        Hint(field="metric", value=told, there=near)
+        for told in wanted.metrics
+        if (near := _measured(session, parse_bound(told), there))
+    ]
     return tuple(found)
+
+
+def _measured(session: Connection, bound: Bound, there: list[ColumnElement[bool]]) -> tuple[str, ...]:
+    """Bounds in place of one that no version is within: the figure that is nearest to it, or else other names."""
+    seen = exists().where(_l.c.version_id == _f.c.version_id, *there).correlate(_f)
+
+    def first(*conditions: ColumnElement[bool], order: Any = None) -> Any:
+        query = select(_f.c.data, _f.c.value).where(*conditions, seen)
+        return session.execute((query if order is None else query.order_by(order)).limit(1)).first()
+
+    if first(*figures.bounded(bound)):
+        return ()
+    named = replace(bound, comparison=None)
+    if not first(*figures.bounded(named)):
+        of_name = replace(named, data=None)
+        if bound.data is not None and first(*figures.bounded(of_name)):
+            data = _values(session, _f.c.data, [_f.c.name == bound.name, seen])
+            return tuple(replace(bound, data=each).told for each in nearest(bound.data, data))
+        names = _values(session, _f.c.name, [seen])
+        return tuple(replace(bound, name=each, data=None).told for each in nearest(bound.name, names))
+    near = [
+        row.value
+        for least, asked in ((True, (">", ">=", "=")), (False, ("<", "<=", "=")))
+        if bound.comparison in asked
+        and (
+            row := first(
+                *figures.bounded(replace(bound, comparison="<=" if least else ">=")),
+                order=_f.c.value.desc() if least else _f.c.value,
+            )
+        )
+    ]
+    return tuple(replace(bound, comparison="=", value=value).told for value in near)
 
 
 def nearest(meant: str, values: Sequence[str]) -> tuple[str, ...]:

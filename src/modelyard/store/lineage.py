@@ -13,6 +13,7 @@ from modelyard.store import projects, tables
 from modelyard.store.audit import Audit
 from modelyard.store.database import Database
 from modelyard.store.nouns import pack, unpack_object
+from modelyard.store.relist import relist
 from modelyard.store.version_rows import VERSIONS, find
 
 _MOST = 5000  # versions of a tree that are shown
@@ -68,6 +69,7 @@ class Lineage:
                     who=who,
                 )
             )
+            relist(session, made.id)  # it is found by the figures, too
             self._audit.record(
                 who, "lineage.set", told, f"{relation} of {of}{': ' + why if why else ''}", session
             )
@@ -78,6 +80,7 @@ class Lineage:
             row = find(session, model, which)
             gone = session.execute(delete(tables.lineage).where(tables.lineage.c.version_id == row.id))
             if gone.rowcount:
+                relist(session, row.id)
                 self._audit.record(who, "lineage.remove", f"{model}/{row.number}", why, session)
 
     def tree(self, model: str, which: int | str | None) -> list[LineageNode]:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
 from sqlalchemy import Column, ColumnElement, Connection, Row, func, select, tuple_
 
 from modelyard.core.card import Card
 from modelyard.core.errors import InvalidInput
+from modelyard.core.figure import Figure, parse_bound
 from modelyard.core.listing import MOST, Listing, Page, Wanted
 from modelyard.core.model import Mark
-from modelyard.store import tables
+from modelyard.store import figures, tables
 from modelyard.store.conditions import all_of, deployed
 from modelyard.store.cursors import read_cursor, write_cursor
 from modelyard.store.database import Database
@@ -29,6 +31,8 @@ _KEYS: Final[
     "-size": (_l.c.size, True),
     "parameters": (_l.c.parameters, False),
     "-parameters": (_l.c.parameters, True),
+    "metric": (tables.figures.c.value, False),
+    "-metric": (tables.figures.c.value, True),
 }
 
 
@@ -51,13 +55,14 @@ class Listings:
             conditions = all_of(session, wanted, column)
             if cursor is not None:
                 conditions.append(_behind(column, falling, *read_cursor(cursor, wanted)))
-            order = (column.desc(), _l.c.version_id.desc()) if falling else (column, _l.c.version_id)
+            id = column.table.c.version_id
+            order = (column.desc(), id.desc()) if falling else (column, id)
             if column is _l.c.version_id:
                 order = order[:1]
             query = select(_l.c.version_id, column.label("key")).where(*conditions).order_by(*order)
             found = session.execute(query.limit(limit + 1)).all()
             shown = found[:limit]
-            listed = _listings(session, [row.version_id for row in shown])
+            listed = _listings(session, [row.version_id for row in shown], wanted.metrics)
             hinted = hints(session, wanted) if not found and cursor is None else ()
         last = shown[-1] if len(found) > limit else None
         return Page(
@@ -68,6 +73,7 @@ class Listings:
 
     def count(self, wanted: Wanted, most: int) -> int:
         """How many listings are all of it; ``most`` + 1 when there are more than ``most``, which are not counted."""
+        wanted = replace(wanted, sort="newest")
         with self._database.session() as session:
             conditions = all_of(session, wanted, _l.c.version_id)
             some = select(_l.c.version_id).where(*conditions).limit(most + 1)
@@ -82,11 +88,11 @@ class Listings:
 def _behind(column: Column[Any], falling: bool, key: Any, id: int) -> ColumnElement[bool]:
     if column is _l.c.version_id:
         return column < id if falling else column > id
-    here, there = tuple_(column, _l.c.version_id), tuple_(key, id)
+    here, there = tuple_(column, column.table.c.version_id), tuple_(key, id)
     return here < there if falling else here > there
 
 
-def _listings(session: Connection, ids: Sequence[int]) -> list[Listing]:
+def _listings(session: Connection, ids: Sequence[int], metrics: Sequence[str]) -> list[Listing]:
     """The listings of a page, with what is only looked up for what is shown."""
     if not ids:
         return []
@@ -113,10 +119,11 @@ def _listings(session: Connection, ids: Sequence[int]) -> list[Listing]:
     for row in session.execute(select(tables.marks).where(tables.marks.c.version_id.in_(ids))):
         marks[row.version_id, row.mark] = Mark(time=row.time, who=row.who, why=row.why, until=row.until)
     endpoints = _endpoints(session, rows.values())
+    measured = figures.told(session, ids, [parse_bound(each) for each in metrics])
     return [
         _noun(
             rows[id], aliases.get(id, ()), endpoints.get((rows[id].model, rows[id].number), ()),
-            marks.get((id, DEPRECATED)), marks.get((id, DELETED)),
+            measured[id], marks.get((id, DEPRECATED)), marks.get((id, DELETED)),
         )
         for id in ids
     ]  # fmt: skip
@@ -138,6 +145,7 @@ def _noun(
     row: Row[Any],
     aliases: Sequence[str],
     endpoints: Sequence[str],
+    measured: tuple[Figure, ...],
     deprecated: Mark | None,
     deleted: Mark | None,
 ) -> Listing:
@@ -161,6 +169,7 @@ def _noun(
         tags=card.tags,
         aliases=tuple(aliases),
         endpoints=tuple(endpoints),
+        figures=measured,
         latest=row.latest,
         quarantine=row.quarantine,
         deprecated=deprecated,

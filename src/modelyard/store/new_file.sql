@@ -349,5 +349,23 @@ CREATE TABLE lockfiles (
 	lockfile_json TEXT NOT NULL,
 	CONSTRAINT pk_lockfiles PRIMARY KEY (environment)
 );
-INSERT INTO "alembic_version" VALUES ('0012');
+CREATE TABLE version_metrics (
+	version_id INTEGER NOT NULL,
+	tables_json TEXT NOT NULL,
+	CONSTRAINT pk_version_metrics PRIMARY KEY (version_id),
+	CONSTRAINT fk_version_metrics_version_id FOREIGN KEY(version_id) REFERENCES versions (id) ON DELETE CASCADE
+);
+CREATE TABLE figures (
+	version_id INTEGER NOT NULL,
+	name VARCHAR(100) NOT NULL,
+	data VARCHAR(100) NOT NULL,
+	value FLOAT NOT NULL,
+	highest BOOLEAN NOT NULL,
+	lowest BOOLEAN NOT NULL,
+	CONSTRAINT pk_figures PRIMARY KEY (version_id, name, data),
+	CONSTRAINT fk_figures_version_id FOREIGN KEY(version_id) REFERENCES versions (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_figures_name_value ON figures (name, value, version_id);
+CREATE INDEX ix_figures_name_data_value ON figures (name, data, value, version_id);
+INSERT INTO "alembic_version" VALUES ('0013');
 INSERT INTO "counters" VALUES ('generation', 0);

@@ -13,8 +13,8 @@ from modelyard.core.errors import InvalidInput
 from modelyard.core.listing import Facts, facts_of
 from modelyard.core.manifest import Manifest
 from modelyard.core.model import Analysis
-from modelyard.store import tables, words
-from modelyard.store.nouns import unpack
+from modelyard.store import figures, tables, words
+from modelyard.store.nouns import unpack, unpack_object
 from modelyard.store.version_rows import DELETED, DEPRECATED, is_deleted
 
 _l: Final = tables.listings
@@ -49,10 +49,14 @@ def _list(session: Connection, version_id: int) -> int:
             tables.models.c.name.label("model"),
             tables.cards.c.card_json,
             tables.readmes.c.text.label("readme"),
+            tables.version_metrics.c.tables_json,
+            tables.lineage.c.tradeoff_json,
         )
         .join(tables.models, tables.models.c.id == tables.versions.c.model_id)
         .outerjoin(tables.cards, tables.cards.c.model_id == tables.versions.c.model_id)
         .outerjoin(tables.readmes, tables.readmes.c.version_id == tables.versions.c.id)
+        .outerjoin(tables.version_metrics, tables.version_metrics.c.version_id == tables.versions.c.id)
+        .outerjoin(tables.lineage, tables.lineage.c.version_id == tables.versions.c.id)
     )
     row = session.execute(query.where(tables.versions.c.id == version_id)).one()
     marks = set(
@@ -86,6 +90,7 @@ def _list(session: Connection, version_id: int) -> int:
     }
     session.execute(delete(_l).where(_l.c.version_id == version_id))
     session.execute(insert(_l).values(listed))
+    figures.put(session, version_id, figures.known(row.tables_json, unpack_object(row.tradeoff_json), card))
     told = (
         row.model, card.title, card.summary, card.task, card.category, said.licence, listed["architecture"],
         facts.format, facts.adapter, facts.precision, *facts.imports, *card.tags, row.readme if card.text is None else card.text,

@@ -18,7 +18,7 @@ from modelyard.store.relist import rebuild
 from modelyard.store.tables import counters, metadata
 
 # What is made anew from the other tables by :func:`settle`, and what is true of one database alone.
-DERIVED: Final = frozenset({"listings", "version_blobs", "whereabouts"})
+DERIVED: Final = frozenset({"listings", "figures", "version_blobs", "whereabouts"})
 # Those that are pointed at first.
 TABLES: Final[tuple[Table, ...]] = tuple(
     table for table in metadata.sorted_tables if table.name not in DERIVED

@@ -179,6 +179,29 @@ readmes: Final = Table(
     Column("text", Text, nullable=False),
 )
 
+# What was measured of a version: its own tables of figures, without the version as their source.
+version_metrics: Final = Table(
+    "version_metrics",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("tables_json", Text, nullable=False),
+)
+
+# The single numbers that search compares, made anew with the listing: of the version, of what its lineage says, and of
+# its model. ``highest`` and ``lowest`` tell one of those with the same name, which may be of several data.
+figures: Final = Table(
+    "figures",
+    metadata,
+    Column("version_id", Integer, ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("data", String(100), primary_key=True),
+    Column("value", Float, nullable=False),
+    Column("highest", Boolean, nullable=False),
+    Column("lowest", Boolean, nullable=False),
+    Index("ix_figures_name_value", "name", "value", "version_id"),
+    Index("ix_figures_name_data_value", "name", "data", "value", "version_id"),
+)
+
 # What search reads: a narrow row for each version, made anew from the other tables by everything that changes them
 # (``store/relist.py``). Unknown parameters are -1, so that every page has an order. The words of free text stand
 # beside it, in whatever each database has for that (``store/words.py``).

@@ -19,7 +19,7 @@ from modelyard.core.signature import Signature
 from modelyard.store import possession, projects, provenance, tables
 from modelyard.store.aliases import forget_aliases
 from modelyard.store.audit import WANTED, Audit
-from modelyard.store.cards import fill_card
+from modelyard.store.cards import fill_card, measured
 from modelyard.store.database import Database
 from modelyard.store.nouns import pack, unpack, without_nul
 from modelyard.store.relist import relist
@@ -74,9 +74,11 @@ class Versions:
                 if arrival is not None:
                     provenance.note(session, existing.id, manifest.digest, arrival, self._clock())
                 self._again(session, existing, trusted, who, because)
-                self._keep_readme(session, existing.id, readme)
+                again = self._keep_readme(session, existing.id, readme)
+                if measured(session, existing.id, card) or again:
+                    relist(session, existing.id)
                 if card is not None:
-                    self._fill(session, model, existing.model_id, card, who, existing.number)
+                    self._fill(session, model, existing.model_id, card, who)
                 return noun(find(session, model, existing.number)), False
             model_id = self._model_id(session, model, who, project or DEFAULT_PROJECT)
             last = select(tables.models.c.last).where(tables.models.c.id == model_id).with_for_update()
@@ -104,10 +106,11 @@ class Versions:
             self._audit.record(who, "version.add", f"{model}/{number}", _told(trusted, because), session)
             if quarantine is not None:
                 self._audit.record(who, "version.quarantine", f"{model}/{number}", quarantine, session)
-            if not self._keep_readme(session, id, readme):
-                relist(session, id)
+            self._keep_readme(session, id, readme)
+            measured(session, id, card)
+            relist(session, id)
             if card is not None:
-                self._fill(session, model, model_id, card, who, number)
+                self._fill(session, model, model_id, card, who)
             return noun(find(session, model, number)), True
 
     def get(self, model: str, number: int) -> Version:
@@ -291,18 +294,15 @@ class Versions:
 
     @staticmethod
     def _keep_readme(session: Connection, id: int, readme: str | None) -> bool:
-        """Keep the README of a version that has none yet; whether its listing was made anew for that."""
+        """Keep the README of a version that has none yet; whether its listing is to be made anew for that."""
         held = select(tables.readmes.c.version_id).where(tables.readmes.c.version_id == id)
         if readme is None or session.execute(held).first() is not None:
             return False
         session.execute(insert(tables.readmes).values(version_id=id, text=without_nul(readme[:MAX_TEXT])))
-        relist(session, id)
         return True
 
-    def _fill(
-        self, session: Connection, model: str, model_id: int, card: Card, who: str, number: int
-    ) -> None:
-        if fill_card(session, model_id, card, self._clock(), who, f"{model}/{number}"):
+    def _fill(self, session: Connection, model: str, model_id: int, card: Card, who: str) -> None:
+        if fill_card(session, model_id, card, self._clock(), who):
             self._audit.record(who, "card.fill", model, "", session)
 
     @staticmethod

@@ -5,7 +5,9 @@ from typing import Final, NamedTuple, get_args
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
+from modelyard.core.figure import parse_bound
 from modelyard.core.listing import Status
+from modelyard.store.facets import Values
 from modelyard.web.page import or_problem, page
 from modelyard.web.search import Search, read_search
 from modelyard.web.visitor import Visitor
@@ -19,6 +21,7 @@ SORTS: Final = (
     ("newest", "newest first"), ("oldest", "oldest first"), ("name", "by name"), ("-size", "largest files first"),
     ("size", "smallest files first"), ("-parameters", "most parameters first"), ("parameters", "fewest parameters first"),
 )  # fmt: skip
+BY_FIGURE: Final = (("-metric", "highest {} first"), ("metric", "lowest {} first"))
 
 
 class Choice(NamedTuple):
@@ -51,6 +54,7 @@ def _models(request: Request) -> Response:
     found = visitor.search(wanted, limit, search.query.cursor)
     whole = found.next is None and search.query.cursor is None
     count = len(found.versions) if whole else visitor.count(wanted, _COUNTED)
+    values = visitor.facets(wanted)
     return page(
         request,
         "models.html",
@@ -62,15 +66,21 @@ def _models(request: Request) -> Response:
         ],
         next=None if found.next is None else search.following(found.next),
         found=f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}",
-        facets=_facets(visitor, search),
+        facets=_facets(search, values),
+        measured=[name for name, _ in values.get("metric", ())],
         chosen=[(name, value, search.without(name, value)) for name, value in search.filters],
-        sorts=SORTS,
+        sorts=_sorts(search),
         empty=not found.versions and not search.filters and search.query.cursor is None,
     )
 
 
-def _facets(visitor: Visitor, search: Search) -> list[Facet]:
-    values = visitor.facets(search.query.wanted())
+def _sorts(search: Search) -> list[tuple[str, str]]:
+    """The orders that there are; by the first figure that is asked for, too."""
+    named = [parse_bound(each).named for each in search.query.metric[:1]]
+    return [*SORTS, *((value, label.format(name)) for name in named for value, label in BY_FIGURE)]
+
+
+def _facets(search: Search, values: Values) -> list[Facet]:
     made = [
         Facet("Status", tuple(_choice(search, "status", each) for each in get_args(Status))),
         Facet(
@@ -82,7 +92,7 @@ def _facets(visitor: Visitor, search: Search) -> list[Facet]:
         ),
     ]
     for name, counted in values.items():
-        if name == "tag":
+        if name in ("tag", "metric"):
             continue
         every = [_choice(search, name, value, count=count) for value, count in counted]
         shown, more = every[:_SHOWN], every[_SHOWN:]
@@ -92,22 +102,22 @@ def _facets(visitor: Visitor, search: Search) -> list[Facet]:
             more = [each for each in more if not each.chosen]
         if shown:
             made.append(Facet(name.capitalize(), tuple(shown), tuple(more)))
-    tags = _tags(search, dict(values.get("tag", ())))
-    if tags.choices:
-        made.append(tags)
-    return made
-
-
-def _tags(search: Search, counted: dict[str, int]) -> Facet:
-    """Those that are asked for, of which all hold, then the most frequent ones."""
-    asked = list(search.query.tag)
-    chosen = tuple(Choice(tag, search.without("tag", tag), True, counted.get(tag)) for tag in asked)
-    others = tuple(
-        Choice(tag, search.adding("tag", tag), False, count)
-        for tag, count in counted.items()
-        if tag not in asked
+    several = (
+        _several(search, "Figures", "metric", search.query.metric, dict(values.get("metric", ()))),
+        _several(search, "Tags", "tag", search.query.tag, dict(values.get("tag", ()))),
     )
-    return Facet("Tags", chosen + others[:_SHOWN], others[_SHOWN:])
+    return made + [each for each in several if each.choices]
+
+
+def _several(search: Search, title: str, name: str, asked: list[str], counted: dict[str, int]) -> Facet:
+    """Those that are asked for, of which all hold, then the most frequent ones."""
+    chosen = tuple(Choice(each, search.without(name, each), True, counted.get(each)) for each in asked)
+    others = tuple(
+        Choice(each, search.adding(name, each), False, count)
+        for each, count in counted.items()
+        if each not in asked
+    )
+    return Facet(title, chosen + others[:_SHOWN], others[_SHOWN:])
 
 
 def _choice(

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from modelyard.control.errors import field_of
 from modelyard.control.requests import SearchQuery
 from modelyard.core.errors import InvalidInput
+from modelyard.core.listing import BY_METRIC
 from modelyard.core.units import parse_bytes, parse_count
 
 Pairs = tuple[tuple[str, str], ...]
@@ -61,11 +62,11 @@ class Search(NamedTuple):
 def read_search(pairs: Iterable[tuple[str, str]]) -> Search:
     """What an address asks for; a field that was left empty asks for nothing. Raises InvalidInput, also for a name that
     nothing is known of."""
-    given = tuple(dict.fromkeys((name, value.strip()) for name, value in pairs if value.strip()))
+    given = _meant(dict.fromkeys((name, value.strip()) for name, value in pairs if value.strip()))
     told: dict[str, Any] = {}
     for name, value in given:
-        if name == "tag":
-            told.setdefault("tag", []).append(value)
+        if name in ("tag", "metric"):
+            told.setdefault(name, []).append(value)
         else:
             told[name] = _READ[name](value, field=name) if name in _READ else value
     try:
@@ -78,6 +79,14 @@ def read_search(pairs: Iterable[tuple[str, str]]) -> Search:
         raise InvalidInput(f"{field}: {first['msg']}.", field=field) from error
 
 
+def _meant(pairs: Iterable[tuple[str, str]]) -> Pairs:
+    """Without an order by figures when none is asked for any more: it has lost its meaning."""
+    kept = tuple(pairs)
+    if any(name == "metric" for name, _ in kept):
+        return kept
+    return tuple((name, value) for name, value in kept if name != "sort" or value not in BY_METRIC)
+
+
 def _written(pairs: Iterable[tuple[str, str]]) -> str:
-    text = urlencode([pair for pair in pairs if pair[1]])
+    text = urlencode(_meant(pair for pair in pairs if pair[1]))
     return f"?{text}" if text else "?"
