@@ -68,6 +68,12 @@ def test_all_of_it(registry: Any) -> None:
     assert registry.change_card("fraud", task="rules", tags=["a"], because="x").card.tags == ("a",)
     assert registry.search(Wanted(tags=("a",), task="rules", min_size=1)).versions[0].model == "fraud"
 
+    figures = {"title": "T", "columns": ["metric", "value"], "rows": [["auc", 0.9]], "source": "fraud/2"}
+    registry.change_card("fraud", metrics=[figures])
+    (found,) = registry.search(Wanted(metrics=("auc>=0.9", "auc<1"), sort="-metric")).versions
+    assert (found.number, found.figures[0].told, found.figures[0].value) == (2, "auc", 0.9)
+    assert registry.search(Wanted(metrics=("auc>0.9",))).hints[0].there == ("auc=0.9",)
+
     nan = {"title": "T", "columns": ["auc"], "rows": [[float("nan")]]}
     with pytest.raises(InvalidInput, match="finite") as caught:
         registry.change_card("fraud", metrics=[nan])

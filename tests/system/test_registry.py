@@ -51,6 +51,23 @@ def test_a_version_from_its_upload_to_its_end(shell: Shell, tmp_path: Path) -> N
             "Metrics (fraud/1)" in shell.run("models", "card", "fraud/1", "--metrics", str(metrics)).stdout
         )
 
+    # Found by what it was measured at, the best first.
+    metrics.write_text('{"AUC": 0.95, "p99 (ms)": 4}')
+    shell.run("models", "card", "fraud/2", "--metrics", str(metrics))
+    best = shell.json("models", "search", "--metric", "auc>=0.9", "--sort", "-metric", "--all-versions")
+    assert [(each["number"], each["figures"]) for each in best["versions"]] == [
+        (2, [{"name": "auc", "value": 0.95, "data": ""}]),
+        (1, [{"name": "auc", "value": 0.9, "data": ""}]),
+    ]
+    fast = shell.run("models", "search", "--metric", "p99 (ms) < 5", "--metric", "auc").stdout
+    assert "p99_ms 4, auc 0.95" in fast and "FIGURES" in fast
+    none = shell.run("models", "search", "--metric", "auc>=0.99")
+    assert none.stderr == "No version has the metric auc>=0.99; there is auc=0.95.\n"
+    wrong = shell.run("models", "search", "--metric", "auc=>0.9")
+    assert wrong.returncode != 0 and "write 'auc>=0.9'" in wrong.stderr
+    unsaid = shell.run("models", "search", "--sort", "metric")
+    assert unsaid.returncode != 0 and "Say which figure" in unsaid.stderr
+
     # An alias moves, and who lost is told.
     shell.json("models", "alias", "fraud", "production", "1", "--because", "first", "--expect", "0")
     lost = shell.run("models", "alias", "fraud", "production", "2", "--expect", "2")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from modelyard.core.card import Card
 from modelyard.core.manifest import FileEntry, Manifest
+from modelyard.core.metrics import figures_table
 from modelyard.core.model import Analysis
 from support.pages import TestClient, add, browser_of, perceptron, platform_of
 
@@ -106,6 +107,40 @@ def test_tags_can_be_chosen_together_and_are_taken_away_one_by_one(registry: Tes
     assert "#small" in one and "Tags" not in registry.get("/models?format=gguf").text.partition("found")[0]
 
 
+def measured(registry: TestClient) -> None:
+    versions = platform_of(registry).versions
+    for number, told in enumerate(({"auc": 0.7, "ms": 9}, {"auc": 0.9}, {"ROC AUC": 0.8}, {})):
+        files = Manifest(files=(FileEntry(path="m", size=number, sha256=f"{number:064x}"),))
+        card = Card(metrics=(figures_table(told),) if told else ())
+        versions.add(f"m{number}", files, Analysis(format="onnx", adapter="onnx"), False, card=card)
+
+
+def test_models_are_found_and_ordered_by_their_figures(registry: TestClient) -> None:
+    measured(registry)
+    whole = registry.get("/models").text
+    section = whole.partition("<h2>Figures</h2>")[2].partition("</section>")[0]
+    told = re.findall(r'href="([^"]+)"[^>]*><bdi>(\w+)</bdi> <span class="dim">(\d+)</span>', section)
+    assert [(name, many) for _, name, many in told] == [("auc", "2"), ("ms", "1"), ("roc_auc", "1")]
+    assert '<option value="-metric"' not in whole and '<option value="roc_auc">' in whole
+    having = registry.get(told[0][0].replace("&amp;", "&")).text
+    assert named(having) == ["m1", "m0"] and '<option value="-metric">highest auc first</option>' in having
+    best = registry.get("/models", params={"metric": "auc>=0.7", "sort": "metric"}).text
+    assert named(best) == ["m0", "m1"] and "<strong>auc</strong> 0.7" in best
+    assert '<option value="metric" selected>' in best
+    chip = re.search(r'class="chip" href="([^"]+)"[^>]*>metric: <bdi>auc&gt;=0.7</bdi>', best)
+    assert chip is not None and chip[1] == "/models?"  # the order goes with the figure
+    assert named(registry.get("/models?metric=&sort=-metric").text) == ["m3", "m2", "m1", "m0"]
+
+
+def test_a_figure_that_none_reaches_is_told_with_the_nearest(registry: TestClient) -> None:
+    measured(registry)
+    text = registry.get("/models", params={"metric": "auc>=0.99", "sort": "-metric"}).text
+    told = re.search(r"<p>No version has the (.*?)</p>", text)
+    assert told is not None and re.sub("<[^>]+>", "", told[1]) == "metric auc&gt;=0.99; there is auc=0.9."
+    link = re.search(r'href="([^"]+)"', told[1])
+    assert link is not None and named(registry.get(link[1].replace("&amp;", "&")).text) == ["m1"]
+
+
 def test_what_is_not_shown_at_once_is_behind_more(registry: TestClient) -> None:
     versions = platform_of(registry).versions
     for number in range(20):
@@ -143,6 +178,7 @@ def test_an_address_that_cannot_be_is_a_page_that_says_why(registry: TestClient)
         ("/models?min_size=huge", "is not a size"),
         ("/models?cursor=rubbish", "This is no cursor"),
         ("/models?status=gone", "status"),
+        ("/models?metric=auc%3E%3Dhigh", "no number to compare auc with"),
     ):
         page = registry.get(address)
         assert page.status_code == 400 and told in page.text and "<h1>" in page.text

@@ -36,6 +36,16 @@ def test_a_link_changes_one_thing_and_begins_at_the_first_page() -> None:
     assert parse_qsl(search.following("next")[1:])[-1] == ("cursor", "next")
 
 
+def test_an_order_by_figures_goes_with_the_last_of_them() -> None:
+    search = read_search([("metric", "auc>=0.9"), ("metric", "ms<5"), ("sort", "-metric")])
+    assert search.query.wanted().metrics == ("auc>=0.9", "ms<5")
+    one = parse_qsl(search.without("metric", "ms<5")[1:])
+    assert one == [("metric", "auc>=0.9"), ("sort", "-metric")]
+    assert read_search(one).without("metric", "auc>=0.9") == "?"
+    assert read_search([("metric", ""), ("sort", "metric"), ("task", "x")]).query.sort == "newest"
+    assert parse_qsl(search.adding("metric", "f1")[1:])[-1] == ("metric", "f1")
+
+
 @pytest.mark.parametrize(
     ("pair", "field"),
     [

@@ -8,7 +8,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
+from modelyard.core.card import CardAnswer
 from modelyard.core.errors import ModelyardError, NotFound
+from modelyard.core.figure import figure_key, figures_of
 from modelyard.core.files import Files
 from modelyard.core.model import Version
 from modelyard.core.names import check_name
@@ -24,7 +26,7 @@ from modelyard.web.visitor import Visitor
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 MISSING: Final = "There is no such model"
-_VERSIONS, _FILES, _MOVES, _FINDINGS = 20, 200, 50, 100
+_VERSIONS, _FILES, _MOVES, _FINDINGS, _FIGURES = 20, 200, 50, 100, 6
 _PIECE: Final = 1024 * 1024
 
 
@@ -66,6 +68,7 @@ def show(
         analysis=version.analysis,
         card=card.card,
         card_from=card,
+        figures=_figures(card),
         text=None if card.card.text is None else markdown.to_html(card.card.text),
         cut=card.card.text is not None and markdown.is_cut(card.card.text),
         facts=_facts(version),
@@ -87,6 +90,13 @@ def show(
         endpoints=visitor.endpoints(version) if used is None else used,
         wrong=wrong,
     )
+
+
+def _figures(card: CardAnswer) -> list[str]:
+    """What the version was measured by, by the names that search has for it."""
+    own = (table for table in card.card.metrics if table.source == f"{card.model}/{card.version}")
+    names = dict.fromkeys(figure_key(figure.name) for figure in figures_of(own))
+    return list(names)[:_FIGURES]
 
 
 def _facts(version: Version) -> list[tuple[str, Any]]:
