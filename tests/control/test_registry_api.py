@@ -112,8 +112,9 @@ def test_it_is_found_by_what_it_is(fraud: TestClient) -> None:
 def test_a_value_that_no_version_has_is_told_with_those_like_it(fraud: TestClient) -> None:
     answer = fraud.get(f"{V}/versions?format=onnxx&licence=mit&text=fraud").json()
     hint = {"field": "format", "value": "onnxx", "there": ["onnx"]}
-    assert answer == {"versions": [], "next": None, "hints": [hint]}
-    assert fraud.get(f"{V}/versions?format=onnx&text=nowhere").json()["hints"] == []
+    assert answer == {"versions": [], "next": None, "hints": [hint], "obstacles": []}
+    nowhere = fraud.get(f"{V}/versions?format=onnx&text=nowhere").json()
+    assert (nowhere["hints"], nowhere["obstacles"]) == ([], [{"field": "text", "value": "nowhere"}])
     wrong = fraud.get(f"{V}/versions?status=usabel")
     assert wrong.status_code == 400 and "'usable'" in wrong.json()["error"]
 

@@ -230,8 +230,11 @@ def test_two_versions_are_compared(registry: TestClient, tmp_path: Path) -> None
     assert "Which two?" in registry.get("/models/fraud/compare").text
     text = registry.get("/models/fraud/compare?a=1&b=latest&contents=true").text
     assert "model.onnx" in text and "[4, 8]" in text and "[4, 16]" in text
-    assert "Nobody has noted figures of these" in text
+    assert re.search(r"AUC\[&lt;b&gt;set&lt;/b&gt;\].*0\.93.*0\.93", text)  # each has its own README's
     assert "The files are the same" in registry.get("/models/fraud/compare?a=1&b=1").text
+    for seed in (1, 2):
+        add(registry, "plain", {"model.onnx": perceptron(tmp_path, seed=seed)})
+    assert "Nobody has noted figures of these" in registry.get("/models/plain/compare?a=1&b=2").text
     assert registry.get("/models/fraud/compare?a=1&b=7").status_code == 404
     assert registry.get("/models/fraud/compare?a=1&colour=2").status_code == 400
 

@@ -172,6 +172,16 @@ def test_a_value_that_no_version_has_leads_to_those_like_it(registry: TestClient
     assert "No version has" not in registry.get("/models?task=docking&text=nowhere").text
 
 
+def test_filters_that_exclude_each_other_lead_out(registry: TestClient) -> None:
+    measured(registry)
+    text = registry.get("/models", params={"metric": ["auc", "ms>5", "roc_auc"], "name": "m3"}).text
+    assert "some without" not in text  # it takes two
+    text = registry.get("/models", params={"metric": ["auc", "ms>5"], "name": "m2", "max_size": "1B"}).text
+    link = re.search(r'<p>There would be <a href="([^"]+)">some without</a> the name <bdi>m2</bdi>', text)
+    assert link is not None and named(registry.get(link[1].replace("&amp;", "&")).text) == ["m0"]
+    assert text.count("some without") == 1
+
+
 def test_an_address_that_cannot_be_is_a_page_that_says_why(registry: TestClient) -> None:
     for address, told in (
         ("/models?colour=red", "nothing that can be searched by"),

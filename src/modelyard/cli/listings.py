@@ -24,6 +24,12 @@ def find(wanted: Wanted, limit: int, cursor: str | None, *, as_json: bool) -> No
         for hint in page.hints:
             there = "there is" if len(hint.there) == 1 else "there are"
             say(f"No version has the {hint.field} {hint.value}; {there} {', '.join(hint.there)}.")
+        for obstacle in page.obstacles:
+            say(
+                "There are some that are not the latest of their model: --all-versions."
+                if obstacle.field == "all_versions"
+                else f"Without the {obstacle.field.replace('_', ' ')} {obstacle.value} there would be some."
+            )
         return
     print_table(
         [

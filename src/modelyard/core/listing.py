@@ -61,13 +61,22 @@ class Hint(Noun):
     there: tuple[str, ...]
 
 
+class Obstacle(Noun):
+    """Something that was searched for without which something would be found; of the field ``all_versions``: among the
+    older versions there is something."""
+
+    field: str
+    value: str
+
+
 class Page(Noun):
     """Some listings; ``next`` is the cursor of those that follow (None: there are none). ``hints`` come with a first
-    page that is empty."""
+    page that is empty; when there are none, ``obstacles``: what each alone keeps everything out."""
 
     versions: tuple[Listing, ...]
     next: str | None = None
     hints: tuple[Hint, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
 
 
 class Wanted(Noun):

@@ -17,6 +17,7 @@ from modelyard.store.cursors import read_cursor, write_cursor
 from modelyard.store.database import Database
 from modelyard.store.hints import hints
 from modelyard.store.nouns import unpack
+from modelyard.store.obstacles import obstacles
 from modelyard.store.relist import rebuild
 from modelyard.store.version_rows import DELETED, DEPRECATED
 
@@ -46,7 +47,7 @@ class Listings:
         """The first ``limit`` listings that are all of it, or those behind ``cursor``, in the order of
         ``wanted.sort``. A page begins behind the last listing of the one before, whatever was added or deleted since:
         what is there all the while is on exactly one page. When nothing is found, hints tell which of the values no
-        version has. Raises InvalidInput for a cursor of another search.
+        version has, or else obstacles which of them each keep everything out. Raises InvalidInput for a cursor of another search.
         """
         if not 1 <= limit <= MOST:
             raise InvalidInput(f"A page has 1 to {MOST} versions.", field="limit")
@@ -63,12 +64,15 @@ class Listings:
             found = session.execute(query.limit(limit + 1)).all()
             shown = found[:limit]
             listed = _listings(session, [row.version_id for row in shown], wanted.metrics)
-            hinted = hints(session, wanted) if not found and cursor is None else ()
+            empty = not found and cursor is None
+            hinted = hints(session, wanted) if empty else ()
+            blocking = obstacles(session, wanted) if empty and not hinted else ()
         last = shown[-1] if len(found) > limit else None
         return Page(
             versions=tuple(listed),
             next=None if last is None else write_cursor(wanted, last.key, last.version_id),
             hints=hinted,
+            obstacles=blocking,
         )
 
     def count(self, wanted: Wanted, most: int) -> int:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from modelyard.core.figure import parse_bound
-from modelyard.core.listing import Status
+from modelyard.core.listing import Obstacle, Status
 from modelyard.store.facets import Values
 from modelyard.web.page import or_problem, page
 from modelyard.web.search import Search, read_search
@@ -64,6 +64,12 @@ def _models(request: Request) -> Response:
             (hint, [(each, search.instead(hint.field, hint.value, each)) for each in hint.there])
             for hint in found.hints
         ],
+        obstacles=[
+            (each, search.having("all_versions", "true"))
+            if each.field == "all_versions"
+            else (each, _away(search, each))
+            for each in found.obstacles
+        ],
         next=None if found.next is None else search.following(found.next),
         found=f"{count:,}" if count <= _COUNTED else f"more than {_COUNTED:,}",
         facets=_facets(search, values),
@@ -72,6 +78,13 @@ def _models(request: Request) -> Response:
         sorts=_sorts(search),
         empty=not found.versions and not search.filters and search.query.cursor is None,
     )
+
+
+def _away(search: Search, obstacle: Obstacle) -> str:
+    """The link without it; sizes stand in the address as they were written."""
+    if obstacle.field in ("tag", "metric"):
+        return search.without(obstacle.field, obstacle.value)
+    return search.having(obstacle.field, "")
 
 
 def _sorts(search: Search) -> list[tuple[str, str]]:
