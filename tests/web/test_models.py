@@ -127,7 +127,7 @@ def test_models_are_found_and_ordered_by_their_figures(registry: TestClient) -> 
     best = registry.get("/models", params={"metric": "auc>=0.7", "sort": "metric"}).text
     assert named(best) == ["m0", "m1"] and "<strong>auc</strong> 0.7" in best
     assert '<option value="metric" selected>' in best
-    chip = re.search(r'class="chip" href="([^"]+)"[^>]*>metric: <bdi>auc&gt;=0.7</bdi>', best)
+    chip = re.search(r'class="chip" href="([^"]+)"[^>]*>figure: <bdi>auc&gt;=0.7</bdi>', best)
     assert chip is not None and chip[1] == "/models?"  # the order goes with the figure
     assert named(registry.get("/models?metric=&sort=-metric").text) == ["m3", "m2", "m1", "m0"]
 
@@ -136,7 +136,7 @@ def test_a_figure_that_none_reaches_is_told_with_the_nearest(registry: TestClien
     measured(registry)
     text = registry.get("/models", params={"metric": "auc>=0.99", "sort": "-metric"}).text
     told = re.search(r"<p>No version has the (.*?)</p>", text)
-    assert told is not None and re.sub("<[^>]+>", "", told[1]) == "metric auc&gt;=0.99; there is auc=0.9."
+    assert told is not None and re.sub("<[^>]+>", "", told[1]) == "figure auc&gt;=0.99; there is auc=0.9."
     link = re.search(r'href="([^"]+)"', told[1])
     assert link is not None and named(registry.get(link[1].replace("&amp;", "&")).text) == ["m1"]
 

@@ -98,11 +98,8 @@ class Rebuilder:
         except ModelyardError as error:
             passes = isinstance(error, Unavailable)
             self._refused[deployment.id] = time.monotonic() + (self.EVERY / 2 if passes else self.REFUSED)
-            # Nobody has to deploy again, as who deploys is told to.
-            message = error.message.replace(", then deploy again", "")
-            self._tell(
-                deployment, f"{message} It is tried again {'within a minute' if passes else 'in an hour'}."
-            )
+            again = "within a minute" if passes else "in an hour"
+            self._tell(deployment, f"{error.message} It is tried again {again}.")
             _log.warning("the environment of %s cannot be built: %s", deployment.endpoint, error.message)
             return False
         self._told.pop(deployment.id, None)

@@ -113,8 +113,7 @@ def _failure(status: int, said: Sequence[str]) -> ModelyardError:
         return Unsolvable(reason)
     if _NETWORK.search(text):
         return Unreachable(
-            f"The packages cannot be fetched: {_shortened(reason)} Check the network and the package index, "
-            "then deploy again.",
+            f"The packages cannot be fetched: {_shortened(reason)} Check the network and the package index.",
             retry_after=30.0,
         )
     if status < 0:
@@ -126,7 +125,7 @@ def disk_full() -> Unavailable:
     """The error for a disk on which an environment has no room."""
     return Unavailable(
         "The disk is full: the environment could not be built, and what was begun is removed. "
-        "Free some space and deploy again.",
+        "Free some space.",
         retry_after=60.0,
     )
 
