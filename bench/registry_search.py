@@ -1,7 +1,7 @@
 """How long does it take to find something among 100,000 versions?
 
 A registry of 20,000 models with 1 to 9 versions each, in SQLite and in PostgreSQL (each as it is set by default: durable).
-35 kinds of searches, each with other values every time: the first page and the one behind it, 50 versions each with their
+47 kinds of searches, each with other values every time: the first page and the one behind it, 50 versions each with their
 aliases, marks and endpoints. Three ways: as a client asks a real control plane (`GET /versions`, the whole of it), the
 search alone (`Listings.search`), and the same beside a writer that adds versions and moves aliases without a pause. Then
 what a person waits for who types `modelyard models list` and `search`, what the first requests after a start take with

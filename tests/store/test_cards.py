@@ -133,6 +133,31 @@ def test_figures_that_are_set_leave_those_of_other_versions(registry: Registry) 
     assert change() == []  # said to be none
 
 
+def test_figures_of_a_readme_come_with_it_once_and_behind_the_others(registry: Registry) -> None:
+    def again(*metrics: MetricsTable, readme: str | None = None) -> list[str]:
+        table = (MetricsTable(title="Results (README)", columns=("metric", "value"), rows=(("auc", 0.5),)),)
+        registry.add(
+            "m",
+            of="files",
+            card=Card(metrics=metrics),
+            readme=readme,
+            readme_metrics=table if readme else (),
+        )
+        return [each.title for each in registry.cards.get("m").card.metrics]
+
+    pushed, other = figures_table({"auc": 0.9}), MetricsTable(title="GLUE", columns=("a", "b"))
+    assert again(pushed) == ["Metrics"]
+    assert again(readme="# M") == ["Metrics", "Results (README)"]
+    assert again(other, readme="# M") == ["GLUE", "Metrics", "Results (README)"]
+    assert registry.cards.get("m").card.figures("m/1") == {"auc": 0.9}
+    given = {"title": "by hand", "columns": ["metric", "value"], "rows": [["auc", 0.7]], "source": "m/1"}
+    registry.cards.change("m", {"metrics": [given]}, who="ada")
+    assert again(readme="# M") == ["by hand"]  # what people set stays
+    assert again(pushed, readme="# M") == ["Metrics", "by hand"]  # what was measured again comes first
+    registry.cards.change("m", {"metrics": []}, who="ada")
+    assert again(readme="# M") == []
+
+
 def test_figures_are_not_set_of_a_version_that_there_is_not(registry: Registry) -> None:
     registry.add("m", card=Card(metrics=(figures_table({"accuracy": 0.9}),)))
     given = [{"title": "t", "columns": ["a"]}, {"title": "t", "columns": ["a"], "source": "m/2"}]

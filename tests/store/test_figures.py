@@ -176,6 +176,15 @@ def test_of_many_what_was_asked_for_comes_page_by_page(registry: Registry, bound
         assert registry.listings.count(wanted, 5000) == len(found)
 
 
+@pytest.mark.parametrize("name", ["text", "rest", "narrow", "ranked", "value", "name"])
+def test_a_figure_may_have_any_name(registry: Registry, name: str) -> None:
+    large.fill(registry.database, 2100)  # so many that searches are planned
+    made = registry.add("m", card=Card(metrics=(figures_table({name: 0.5}),)))
+    for sort in ("newest", *BY_METRIC):
+        assert names(registry, f"{name}>=0.5", sort=sort) == [f"m/{made.number}"]
+        assert names(registry, "auc", f"{name}>=0.5", sort=sort, all_versions=True) == []
+
+
 @pytest.mark.parametrize(
     ("wanted", "field"),
     [

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from modelyard.core.card import Card
 from modelyard.core.manifest import FileEntry, Manifest
+from modelyard.core.metrics import MetricsTable
 from modelyard.core.model import Analysis, Version
 from modelyard.store.aliases import Aliases
 from modelyard.store.cards import Cards
@@ -57,10 +58,19 @@ class Registry:
         details: dict[str, str] | None = None,
         card: Card | None = None,
         readme: str | None = None,
+        readme_metrics: tuple[MetricsTable, ...] = (),
         of: str | None = None,
     ) -> Version:
         """One more version of ``model``, of other files than all before (or those named by ``of``)."""
         self.made = getattr(self, "made", 0) + 1
         analysis = Analysis(format=format, adapter=format, parameters=parameters, details=details or {})
         text = of or f"{model} {self.made}"
-        return self.versions.add(model, manifest(text, size), analysis, False, card=card, readme=readme)[0]
+        return self.versions.add(
+            model,
+            manifest(text, size),
+            analysis,
+            False,
+            card=card,
+            readme=readme,
+            readme_metrics=readme_metrics,
+        )[0]

@@ -8,7 +8,6 @@ from modelyard.analyze import analyze
 from modelyard.core.card import Card, check_card
 from modelyard.core.errors import Conflict, InvalidInput, RejectedContent
 from modelyard.core.manifest import Manifest
-from modelyard.core.metrics import MAX_TABLES
 from modelyard.core.model import Analysis, Version
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival
@@ -91,7 +90,8 @@ def register(
     if not trusted:
         _require_trust(scans, runs_code=analysis.adapter in CODE)
     readme = read_readme(files)
-    said = _said(card or Card(), Card() if readme is None else readme.card).filled(_licensed(analysis))
+    written = Card() if readme is None else readme.card
+    said = (card or Card()).filled(replace(written, metrics=())).filled(_licensed(analysis))
     # The upload may have expired meanwhile: no version is made of bytes that were collected.
     with blobs.referring():
         require_blobs(blobs, manifest, proven)
@@ -105,6 +105,7 @@ def register(
             arrival=arrival,
             card=said,
             readme=None if readme is None else readme.text,
+            readme_metrics=written.metrics,
             project=project,
         )
     if version.quarantine is not None:  # it was found to be bad before, and is not by what has looked now
@@ -112,12 +113,6 @@ def register(
     if signing is not None:
         signing.keep(version, bundles, who=arrival.uploader if arrival else who)
     return version, new
-
-
-def _said(card: Card, readme: Card) -> Card:
-    """What came with the files, then what they say themselves; the figures of both."""
-    figures = (*card.metrics, *(table for table in readme.metrics if table not in card.metrics))
-    return replace(card.filled(readme), metrics=figures[:MAX_TABLES])
 
 
 def _licensed(analysis: Analysis) -> Card:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -131,11 +131,17 @@ def fill_card(session: Connection, model_id: int, card: Card, now: float, who: s
     return True
 
 
-def measured(session: Connection, version_id: int, card: Card | None) -> bool:
-    """Keep the figures of a version that its ``card`` came with, in place of its own; whether that changed something. Its
-    listing is not made anew by this."""
+def measured(
+    session: Connection, version_id: int, card: Card | None, readme: Sequence[MetricsTable] = ()
+) -> bool:
+    """Keep the figures of a version that its ``card`` came with, in place of its own of the same title, before all others;
+    those of its ``readme`` behind them. Whether that changed something. Its listing is not made anew by this."""
     own = [] if card is None else [table for table in card.metrics if not table.source]
-    return bool(own) and figures.keep(session, version_id, own)
+    if not own and not readme:
+        return False
+    titles = {table.title for table in own}
+    held = [table for table in figures.of(session, version_id) if table.title not in titles]
+    return figures.keep(session, version_id, [*own, *held, *readme][:MAX_TABLES])
 
 
 def _version_of(model: str, table: MetricsTable) -> int | None:

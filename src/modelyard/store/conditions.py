@@ -1,6 +1,7 @@
 """What is searched for, as conditions that listings fulfil; and how they are looked for."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -32,58 +33,97 @@ _STRIDE: Final = 2_654_435_761  # 2^32 over the golden ratio: its multiples are 
 _EQUAL: Final = ("task", "category", "architecture", "format", "adapter", "precision")
 
 
+class Found(NamedTuple):
+    """The ``conditions`` of listings, by what they are put in order, and by which id those that are equal in that."""
+
+    conditions: list[ColumnElement[bool]]
+    key: ColumnElement[Any]
+    id: ColumnElement[int]
+
+
 class _Plan(NamedTuple):
     """``likely``: many listings have the words; ``ordered``: so many are wanted (or so few have the figure that they
-    are put in order by) that the fastest is to walk them in the order of the page until it is full; ``rare``: few are
-    within these bounds, so that they are looked up at once."""
+    are put in order by) that the fastest is to walk them in the order of the page until it is full; ``few``: so few
+    beside many that have this figure that all of them are read and put in order."""
 
-    likely: bool
-    ordered: bool
-    rare: tuple[Bound, ...] = ()
+    likely: bool = False
+    ordered: bool = False
+    few: bool = False
 
 
-def all_of(session: Connection, wanted: Wanted, order: Column[Any]) -> list[ColumnElement[bool]]:
-    """The conditions of a listing that is all of it, for a page in the ``order`` of a column: one of the listings, or the
-    value of the figure that ``wanted`` is sorted by, of which these are the conditions too."""
-    plan = _plan(session, wanted)
-    return [
-        *(_ranked(session, wanted, first=plan.ordered) if wanted.sort in BY_METRIC else ()),
-        *_conditions(wanted, order if plan.ordered else None, looked_up=not plan.ordered),
-        *_standing(wanted, order if plan.ordered else None),
-        *_measured(session, _bounds(wanted), plan.rare),
+def all_of(session: Connection, wanted: Wanted, order: Column[Any]) -> Found:
+    """What is all of it, for a page in the ``order`` of a column: one of the listings, or the value of the figure that
+    ``wanted`` is sorted by, of which these are the conditions too."""
+    bounds = _bounds(wanted)
+    rare = {bound: ids for bound in bounds if (ids := figures.few(session, bound)) is not None}
+    plan = _plan(session, wanted, [bound for bound in bounds if bound not in rare])
+    walked = order if plan.ordered else None
+    conditions = [
+        *_conditions(wanted, walked, looked_up=not plan.ordered),
+        *_standing(wanted, walked),
+        *_measured(session, bounds, rare),
         *_text(session, wanted, likely=plan.likely),
     ]
+    if wanted.sort in BY_METRIC:
+        return _ranked(session, wanted, conditions, few=plan.few)
+    return Found(conditions, order, _l.c.version_id)
 
 
-def _plan(session: Connection, wanted: Wanted) -> _Plan:
+def _ranked(
+    session: Connection, wanted: Wanted, conditions: list[ColumnElement[bool]], *, few: bool
+) -> Found:
+    """With the one figure that each listing is put in order by: read in its order, or, of ``few``, one listing after the
+    other."""
+    bound, falling = parse_bound(wanted.metrics[0]), wanted.sort == "-metric"
+    if not few:
+        of_listing = [_f.c.version_id == _l.c.version_id, *figures.ranked(bound, _f, falling=falling)]
+        return Found([*of_listing, *conditions], _f.c.value, _f.c.version_id)
+    held = _f.alias("ranked")
+    value = _plain(held.c.value) if _is_sqlite(session) else held.c.value
+    of_listing = [
+        held.c.version_id == _l.c.version_id,
+        *figures.ranked(bound, held, value, falling=falling),
+    ]
+    key = select(held.c.value).where(*of_listing).correlate(_l).scalar_subquery()
+    # Not "exists": PostgreSQL would join with all that have the figure.
+    return Found([key.is_not(None), *conditions], key, _l.c.version_id)
+
+
+def _is_sqlite(session: Connection) -> bool:
+    return session.dialect.name == "sqlite"
+
+
+def _plan(session: Connection, wanted: Wanted, bounds: Sequence[Bound]) -> _Plan:
     """How to search, by what a hundred listings say: SQLite, which keeps no statistics, would take any index there is
-    and sort half of the table for fifty of it. PostgreSQL knows by itself."""
-    if session.dialect.name != "sqlite":
-        return _Plan(likely=False, ordered=False)
+    and sort half of the table for fifty of it. PostgreSQL knows by itself, but for the order of figures: its statistics
+    are of the values of all of them together. ``bounds`` are those that many are within."""
+    by_figure = wanted.sort in BY_METRIC
+    if not _is_sqlite(session) and (not by_figure or wanted.text is not None):
+        return _Plan()
     last = session.execute(select(func.max(_l.c.version_id))).scalar() or 0
     if last < 20 * _SAMPLE:
-        return _Plan(likely=False, ordered=False)
-    bounds, others = _bounds(wanted), _conditions(wanted, None, looked_up=False)
-    ranked = [parse_bound(each) for each in wanted.metrics[:1] if wanted.sort in BY_METRIC]
+        return _Plan()
+    others = _conditions(wanted, None, looked_up=False)
     asked = {
         "text": _text(session, wanted, likely=True),
         "narrow": others,  # what an index may be of
         "rest": [*others, *_standing(wanted, None), *_measured(session, bounds)],
-        "ranked": _measured(session, ranked),
-        **{bound.told: _measured(session, [bound]) for bound in bounds},
     }
+    if by_figure:
+        asked["figure"] = _measured(session, [parse_bound(wanted.metrics[0])])
     counted = _counted(session, last, asked)
     many = {name for name, count in counted.items() if count >= _MANY * _SAMPLE}
-    rare = tuple(bound for bound in bounds if bound.told not in many)
+    if not _is_sqlite(session):
+        return _Plan(few="figure" in many and "rest" not in many)
     likely = bool(asked["text"]) and "text" in many
-    if "ranked" not in many:
+    if by_figure and "figure" not in many:
         ordered = True
     elif asked["text"]:
         ordered = likely and counted["rest"] > 0
     else:
         # No index tells which are the latest of those within a bound that many are within.
-        ordered = "rest" in many or (bool(bounds) and not rare and "narrow" in many)
-    return _Plan(likely, ordered, rare)
+        ordered = "rest" in many or (bool(bounds) and "narrow" in many)
+    return _Plan(likely, ordered, by_figure and not ordered)
 
 
 def _counted(
@@ -98,16 +138,6 @@ def _counted(
     return {name: count or 0 for name, count in zip(asked, row, strict=True)}
 
 
-def _ranked(session: Connection, wanted: Wanted, *, first: bool) -> list[ColumnElement[bool]]:
-    """The one row of figures that each listing is put in order by: looked at ``first``, in its order, or for one listing
-    after the other (on SQLite: PostgreSQL knows by itself)."""
-    bound = parse_bound(wanted.metrics[0])
-    found = figures.ranked(bound, falling=wanted.sort == "-metric")
-    if not first and session.dialect.name == "sqlite":
-        found[0] = _plain(_f.c.name) == bound.name
-    return [_f.c.version_id == _l.c.version_id, *found]
-
-
 def _bounds(wanted: Wanted) -> list[Bound]:
     """Those that the order does not imply."""
     bounds = [parse_bound(each) for each in wanted.metrics]
@@ -115,14 +145,14 @@ def _bounds(wanted: Wanted) -> list[Bound]:
 
 
 def _measured(
-    session: Connection, bounds: Iterable[Bound], rare: Collection[Bound] = ()
+    session: Connection, bounds: Iterable[Bound], rare: Mapping[Bound, Sequence[int]] = MappingProxyType({})
 ) -> list[ColumnElement[bool]]:
-    """Whether a listing has figures within ``bounds``; those within the ``rare`` ones are looked up at once. For each of
+    """Whether a listing has figures within ``bounds``; those that have one within a ``rare`` one are named. For each of
     the others SQLite would read all that is within the bound, and not what the listing has."""
     held = _f.alias("held")  # beside the figure that it is sorted by
-    value = _plain(held.c.value) if session.dialect.name == "sqlite" else None
+    value = _plain(held.c.value) if _is_sqlite(session) else None
     return [
-        _l.c.version_id.in_(select(held.c.version_id).where(*figures.bounded(bound, held)))
+        _l.c.version_id.in_(rare[bound])
         if bound in rare
         else exists().where(held.c.version_id == _l.c.version_id, *figures.bounded(bound, held, value))
         for bound in bounds
@@ -130,9 +160,9 @@ def _measured(
 
 
 def _conditions(wanted: Wanted, order: Column[Any] | None, *, looked_up: bool) -> list[ColumnElement[bool]]:
-    """All but the words, the figures and the state. With ``order``, on SQLite, no index is used but that of this column. What stands in other
-    tables is ``looked_up`` there, all of it at once, or else for one listing after the other: a project with most of the
-    models is not listed for fifty of them."""
+    """All but the words, the figures and the state. With ``order``, on SQLite, no index is used but that of this
+    column. What stands in other tables is ``looked_up`` there, all of it at once, or else for one listing after the
+    other: a project with most of the models is not listed for fifty of them."""
 
     def column(name: str) -> ColumnElement[Any]:
         found = _l.c[name]

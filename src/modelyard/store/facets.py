@@ -81,7 +81,7 @@ def _tags(session: Connection, wanted: Wanted) -> tuple[tuple[str, int], ...]:
     query = (
         select(tags.c.tag, many)
         .join(listings, listings.c.model_id == tags.c.model_id)
-        .where(*all_of(session, wanted, listings.c.version_id))
+        .where(*all_of(session, wanted, listings.c.version_id).conditions)
         .group_by(tags.c.tag)
         .order_by(many.desc(), tags.c.tag)
         .limit(_MOST)
@@ -96,7 +96,9 @@ def _metrics(session: Connection, wanted: Wanted) -> tuple[tuple[str, int], ...]
     query = (
         select(figures.c.name, many)
         .join(listings, listings.c.version_id == figures.c.version_id)
-        .where(figures.c.highest, *all_of(session, wanted, listings.c.version_id))  # once a version
+        .where(
+            figures.c.highest, *all_of(session, wanted, listings.c.version_id).conditions
+        )  # once a version
         .group_by(figures.c.name)
         .order_by(many.desc(), figures.c.name)
         .limit(_MOST)
@@ -109,7 +111,9 @@ def _counts(session: Connection, wanted: Wanted, names: list[str]) -> Values:
     if not names:
         return {}
     query = select(*(tables.listings.c[name] for name in names))
-    rows = session.execute(query.where(*all_of(session, wanted, tables.listings.c.version_id))).all()
+    rows = session.execute(
+        query.where(*all_of(session, wanted, tables.listings.c.version_id).conditions)
+    ).all()
     return {
         name: tuple(
             sorted(

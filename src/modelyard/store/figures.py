@@ -15,6 +15,7 @@ from modelyard.store.nouns import pack, unpack
 
 _own: Final = tables.version_metrics
 _f: Final = tables.figures
+_FEW: Final = 500
 Tables = tuple[MetricsTable, ...]
 
 
@@ -29,6 +30,12 @@ def keep(session: Connection, version_id: int, measured: Sequence[MetricsTable])
     if measured:
         session.execute(insert(_own).values(version_id=version_id, tables_json=packed))
     return True
+
+
+def of(session: Connection, version_id: int) -> Tables:
+    """The tables of a version, without it as their source."""
+    held = session.execute(select(_own.c.tables_json).where(_own.c.version_id == version_id)).scalar()
+    return () if held is None else unpack(held, Tables)
 
 
 def kept(session: Connection, model: str, model_id: int, most: int, first: int | None = None) -> Tables:
@@ -103,15 +110,25 @@ def bounded(
     return found
 
 
-def ranked(bound: Bound, *, falling: bool) -> list[ColumnElement[bool]]:
+def few(session: Connection, bound: Bound) -> list[int] | None:
+    """The versions that have a figure within ``bound``; None when they are many."""
+    # In the order of the index, so that no database reads all figures to find that there are none.
+    query = select(_f.c.version_id).where(*bounded(bound)).order_by(_f.c.value).limit(_FEW + 1)
+    found = session.execute(query).scalars().all()
+    return None if len(found) > _FEW else sorted({*found})
+
+
+def ranked(
+    bound: Bound, of: FromClause, value: ColumnElement[float] | None = None, *, falling: bool
+) -> list[ColumnElement[bool]]:
     """The conditions of the one row that a version within ``bound`` is put in order by: where it has figures of several
     data, the highest or the lowest one, whichever ``bound`` asks for, or else the order."""
     if bound.comparison == "=":
         bound = replace(bound, comparison=None)  # of several rows any may be the equal one
-    found = bounded(bound)
+    found = bounded(bound, of, value)
     if bound.data is None:
         highest = falling if bound.comparison is None else bound.comparison in (">=", ">")
-        found.append(_f.c.highest if highest else _f.c.lowest)
+        found.append(of.c.highest if highest else of.c.lowest)
     return found
 
 

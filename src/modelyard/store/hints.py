@@ -49,9 +49,9 @@ def _measured(session: Connection, bound: Bound, there: list[ColumnElement[bool]
     """Bounds in place of one that no version is within: the figure that is nearest to it, or else other names."""
     seen = exists().where(_l.c.version_id == _f.c.version_id, *there).correlate(_f)
 
-    def first(*conditions: ColumnElement[bool], order: Any = None) -> Any:
+    def first(*conditions: ColumnElement[bool], order: ColumnElement[float] = _f.c.value) -> Any:
         query = select(_f.c.data, _f.c.value).where(*conditions, seen)
-        return session.execute((query if order is None else query.order_by(order)).limit(1)).first()
+        return session.execute(query.order_by(order).limit(1)).first()
 
     if first(*figures.bounded(bound)):
         return ()

@@ -53,14 +53,16 @@ class Listings:
             raise InvalidInput(f"A page has 1 to {MOST} versions.", field="limit")
         column, falling = _KEYS[wanted.sort]
         with self._database.session() as session:
-            conditions = all_of(session, wanted, column)
+            conditions, key, id = all_of(session, wanted, column)
             if cursor is not None:
-                conditions.append(_behind(column, falling, *read_cursor(cursor, wanted)))
-            id = column.table.c.version_id
-            order = (column.desc(), id.desc()) if falling else (column, id)
-            if column is _l.c.version_id:
-                order = order[:1]
-            query = select(_l.c.version_id, column.label("key")).where(*conditions).order_by(*order)
+                conditions.append(_behind(key, id, falling, *read_cursor(cursor, wanted)))
+            shown_key = key.label("key")
+            order = [shown_key, id] if key is not id else [id]
+            query = (
+                select(_l.c.version_id, shown_key)
+                .where(*conditions)
+                .order_by(*(each.desc() if falling else each for each in order))
+            )
             found = session.execute(query.limit(limit + 1)).all()
             shown = found[:limit]
             listed = _listings(session, [row.version_id for row in shown], wanted.metrics)
@@ -79,7 +81,7 @@ class Listings:
         """How many listings are all of it; ``most`` + 1 when there are more than ``most``, which are not counted."""
         wanted = replace(wanted, sort="newest")
         with self._database.session() as session:
-            conditions = all_of(session, wanted, _l.c.version_id)
+            conditions, *_ = all_of(session, wanted, _l.c.version_id)
             some = select(_l.c.version_id).where(*conditions).limit(most + 1)
             return session.execute(select(func.count()).select_from(some.subquery())).scalar_one()
 
@@ -89,10 +91,12 @@ class Listings:
             return rebuild(session)
 
 
-def _behind(column: Column[Any], falling: bool, key: Any, id: int) -> ColumnElement[bool]:
-    if column is _l.c.version_id:
-        return column < id if falling else column > id
-    here, there = tuple_(column, column.table.c.version_id), tuple_(key, id)
+def _behind(
+    key: ColumnElement[Any], id: ColumnElement[int], falling: bool, last: Any, last_id: int
+) -> ColumnElement[bool]:
+    if key is id:
+        return id < last_id if falling else id > last_id
+    here, there = tuple_(key, id), tuple_(last, last_id)
     return here < there if falling else here > there
 
 

@@ -24,7 +24,7 @@ def obstacles(session: Connection, wanted: Wanted) -> tuple[Obstacle, ...]:
         obstacle
         for obstacle, without in _each_away(replace(wanted, sort="newest"))
         if session.execute(
-            select(_l.c.version_id).where(*all_of(session, without, _l.c.version_id)).limit(1)
+            select(_l.c.version_id).where(*all_of(session, without, _l.c.version_id).conditions).limit(1)
         ).first()
     )
 

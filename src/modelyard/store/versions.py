@@ -2,7 +2,7 @@
 
 import builtins
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +12,7 @@ from modelyard.core.access import DEFAULT_PROJECT
 from modelyard.core.card import MAX_TEXT, Card
 from modelyard.core.errors import Conflict, NotFound
 from modelyard.core.manifest import Manifest
+from modelyard.core.metrics import MetricsTable
 from modelyard.core.model import Analysis, Model, Version
 from modelyard.core.names import check_name
 from modelyard.core.provenance import Arrival, Provenance
@@ -51,6 +52,7 @@ class Versions:
         quarantine: str | None = None,
         card: Card | None = None,
         readme: str | None = None,
+        readme_metrics: Sequence[MetricsTable] = (),
         project: str | None = None,
     ) -> tuple[Version, bool]:
         """The version of ``manifest`` in ``model``, and whether it is new.
@@ -58,7 +60,7 @@ class Versions:
         One that is there already stays as it is, but becomes trusted when it comes as trusted, is restored when it
         was deleted, and its provenance has ``arrival`` too. The model is made when there is none; its card is filled
         with what it does not say yet and ``card`` says, and has the figures of each version. ``because``: why it is trusted; ``readme`` is the Markdown of
-        the version's own README. Raises InvalidInput for a name that cannot be one.
+        the version's own README, ``readme_metrics`` the figures in it. Raises InvalidInput for a name that cannot be one.
 
         A model that is made belongs to ``project`` (None: to the one that is always there). Raises Conflict when the
         model is there and of another one, NotFound when there is no such project.
@@ -74,8 +76,8 @@ class Versions:
                 if arrival is not None:
                     provenance.note(session, existing.id, manifest.digest, arrival, self._clock())
                 self._again(session, existing, trusted, who, because)
-                again = self._keep_readme(session, existing.id, readme)
-                if measured(session, existing.id, card) or again:
+                came = self._keep_readme(session, existing.id, readme)
+                if measured(session, existing.id, card, readme_metrics if came else ()) or came:
                     relist(session, existing.id)
                 if card is not None:
                     self._fill(session, model, existing.model_id, card, who)
@@ -107,7 +109,7 @@ class Versions:
             if quarantine is not None:
                 self._audit.record(who, "version.quarantine", f"{model}/{number}", quarantine, session)
             self._keep_readme(session, id, readme)
-            measured(session, id, card)
+            measured(session, id, card, readme_metrics)
             relist(session, id)
             if card is not None:
                 self._fill(session, model, model_id, card, who)
