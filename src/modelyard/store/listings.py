@@ -124,7 +124,9 @@ def _listings(session: Connection, ids: Sequence[int], metrics: Sequence[str]) -
     for row in session.execute(named):
         aliases.setdefault(row.version_id, []).append(row.name)
     marks: dict[tuple[int, str], Mark] = {}
-    for row in session.execute(select(tables.marks).where(tables.marks.c.version_id.in_(ids))):
+    marked = [id for id, row in rows.items() if row.deprecated or row.deleted]
+    of_marked = select(tables.marks).where(tables.marks.c.version_id.in_(marked))
+    for row in session.execute(of_marked) if marked else ():
         marks[row.version_id, row.mark] = Mark(time=row.time, who=row.who, why=row.why, until=row.until)
     endpoints = _endpoints(session, rows.values())
     measured = figures.told(session, ids, [parse_bound(each) for each in metrics])
