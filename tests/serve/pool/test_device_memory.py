@@ -154,7 +154,11 @@ def test_a_model_that_grows_over_a_device_starts_anew_and_the_others_do_not(tmp_
 def test_a_node_that_starts_again_knows_what_models_take_of_devices(tmp_path: Path, former: bool) -> None:
     node = NodeProcess(tmp_path / "home", MODELYARD_DEVICES=ONE).serve(*zoo(tmp_path, 2))
     with node:
-        settled(node)
+        # One that has answered serves; what it takes is measured a moment later.
+        wait_until(
+            lambda: settled(node) and all(pool.footprint is not None for pool in node.status().pools),
+            what="all to be measured",
+        )
     kept = tmp_path / "home/run/learnt/m0-1.json"
     known = json.loads(kept.read_text())
     assert known["footprint"]["devices"]["cpu"]["loaded"] > BALLAST * 10**6
@@ -166,8 +170,18 @@ def test_a_node_that_starts_again_knows_what_models_take_of_devices(tmp_path: Pa
         for name in ("m0", "m1", "m0"):
             call(node, name)
             assert devices(node)["cpu:0"].used <= devices(node)["cpu:0"].budget
-        footprint = next(pool for pool in node.status().pools if pool.endpoint == "m0").footprint
-        assert footprint is not None and footprint.devices["cpu"].loaded > BALLAST * 10**6
+        footprint = wait_until(
+            lambda: next(
+                (
+                    pool.footprint
+                    for pool in node.status().pools
+                    if pool.endpoint == "m0" and pool.footprint is not None and pool.footprint.devices
+                ),
+                None,
+            ),
+            what="m0 to be measured",
+        )
+        assert footprint.devices["cpu"].loaded > BALLAST * 10**6
 
 
 def greedy(

@@ -152,6 +152,8 @@ class Size:
                 else None,
             )
         )
+        if replica.pid != pid or replica.state == "stopping":
+            return False  # what was read may be of what was left of it
         former = self._learnt.footprint
         self._settles_at = time.monotonic() + SETTLE
         self._ran_out = None
