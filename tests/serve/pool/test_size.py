@@ -24,6 +24,7 @@ class Copy:
     id: str = "mlp-1-0"
     pid: int = os.getpid()
     answered: bool = True
+    state: str = "ready"
     device_bytes: int | None = None
     seat: Seat = field(default_factory=lambda: Seat("cpu", None, 1))
 
@@ -62,3 +63,16 @@ def test_it_is_looked_at_once_when_it_was_loaded(tmp_path: Path) -> None:
     assert size.seen
     size.ended()
     assert not size.seen
+
+
+def test_what_is_read_of_a_replica_that_is_stopped_meanwhile_is_not_learnt(tmp_path: Path) -> None:
+    size, replica, learnt = loaded(tmp_path)
+
+    async def stopped_while_it_is_weighed() -> bool:
+        weighing = asyncio.create_task(size.weigh(replica, [replica], 1.0))
+        await asyncio.sleep(0)  # its process is being read
+        replica.state = "stopping"
+        return await weighing
+
+    assert not asyncio.run(stopped_while_it_is_weighed())
+    assert learnt.footprint is None and not size.seen
