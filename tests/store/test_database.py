@@ -248,7 +248,7 @@ def test_figures_of_cards_become_those_of_their_versions(tmp_path: Path) -> None
     told = [
         MetricsTable(title="GLUE", columns=("data", "accuracy"), rows=(("mnli", 0.8),), source="paper"),
         MetricsTable(title="M", columns=("metric", "value"), rows=(("auc", 0.9),), source="m/2"),
-        MetricsTable(title="M", columns=("metric", "value"), rows=(("auc", 0.7),), source="m/9"),
+        MetricsTable(title="M", columns=("metric", "value"), rows=(("AUC", 0.7), ("MS", 1)), source="m/9"),
     ]
     with database.begin() as session:
         for name in ("figures", "version_metrics"):

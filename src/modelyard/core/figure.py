@@ -15,13 +15,10 @@ from modelyard.core.struct import Noun
 Comparison = Literal[">=", "<=", ">", "<", "="]
 MOST: Final = 1000  # figures of a version that can be searched by, the first
 _LONGEST: Final = 100
-_NAMED: Final = (
-    "metric",
-    "measure",
-    "score name",
-)  # heads of a column in which each row names what was measured,
-_VALUES: Final = ("value", "score", "result")  # of that with the numbers then,
-_DATA: Final = ("data", "dataset", "data set", "benchmark", "task")  # and of that which says on what
+# Heads of a column in which each row names what was measured, has the number, and says on what.
+_NAMED: Final = ("metric", "measure", "score name")
+_VALUES: Final = ("value", "score", "result")
+_DATA: Final = ("data", "dataset", "data set", "benchmark", "task")
 COMPARED: Final[Mapping[Comparison, Callable[[Any, float], Any]]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "=": operator.eq,
 }  # fmt: skip

@@ -39,7 +39,8 @@ class Facets:
         self._counted: OrderedDict[Wanted, tuple[float, Values]] = OrderedDict()
 
     def values(self, wanted: Wanted | None = None) -> Values:
-        """By the name of a facet (:data:`FACETS`, ``tag`` and ``metric``: the names of figures) its values with their counts, the most frequent first. What
+        """By the name of a facet (:data:`FACETS`, ``tag`` and ``metric``: the names of figures) its values with their
+        counts, the most frequent first. What
         is counted is what would be found if the value were chosen: all else that is ``wanted`` holds; another value of
         the same facet does not count, but other tags and figures do. Raises what a search for it does."""
         wanted = replace(wanted or Wanted(), sort="newest")

@@ -7,7 +7,6 @@ from typing import Any, Final
 from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, FromClause, delete, insert, select
 
-from modelyard.core.card import Card
 from modelyard.core.figure import COMPARED, MOST, Bound, Figure, figure_key, figures_of, tradeoff_figures
 from modelyard.core.metrics import MetricsTable
 from modelyard.store import tables
@@ -22,13 +21,12 @@ Tables = tuple[MetricsTable, ...]
 def keep(session: Connection, version_id: int, measured: Sequence[MetricsTable]) -> bool:
     """Keep tables of figures as those of a version, in place of what it had; whether that changed something. Its listing
     is not made anew by this."""
-    packed = pack([replace(table, source="") for table in measured])
-    held = session.execute(select(_own.c.tables_json).where(_own.c.version_id == version_id)).scalar()
-    if packed == held or (held is None and not measured):
+    told = tuple(replace(table, source="") for table in measured)
+    if told == of(session, version_id):
         return False
     session.execute(delete(_own).where(_own.c.version_id == version_id))
-    if measured:
-        session.execute(insert(_own).values(version_id=version_id, tables_json=packed))
+    if told:
+        session.execute(insert(_own).values(version_id=version_id, tables_json=pack(told)))
     return True
 
 
@@ -57,13 +55,12 @@ def kept(session: Connection, model: str, model_id: int, most: int, first: int |
     return tuple(found[:most])
 
 
-def known(own: str | None, tradeoff: Mapping[str, Any] | None, card: Card) -> tuple[Figure, ...]:
-    """All figures of a version: of its own tables (JSON), of what its lineage tells, and, of what none of these names,
-    of its model's card."""
-    measured = () if own is None else figures_of(unpack(own, Tables))
-    measured += tradeoff_figures(tradeoff)
+def known(own: Tables, tradeoff: Mapping[str, Any] | None, of_model: Tables) -> tuple[Figure, ...]:
+    """All figures of a version: of its own tables, of what its lineage tells, and, of what none of these names, of
+    those of its model."""
+    measured = figures_of(own) + tradeoff_figures(tradeoff)
     named = {figure_key(figure.name) for figure in measured}
-    return measured + tuple(each for each in figures_of(card.metrics) if figure_key(each.name) not in named)
+    return measured + tuple(each for each in figures_of(of_model) if figure_key(each.name) not in named)
 
 
 def put(session: Connection, version_id: int, measured: Iterable[Figure]) -> None:

@@ -90,7 +90,8 @@ def _list(session: Connection, version_id: int) -> int:
     }
     session.execute(delete(_l).where(_l.c.version_id == version_id))
     session.execute(insert(_l).values(listed))
-    figures.put(session, version_id, figures.known(row.tables_json, unpack_object(row.tradeoff_json), card))
+    own = () if row.tables_json is None else unpack(row.tables_json, figures.Tables)
+    figures.put(session, version_id, figures.known(own, unpack_object(row.tradeoff_json), card.metrics))
     told = (
         row.model, card.title, card.summary, card.task, card.category, said.licence, listed["architecture"],
         facts.format, facts.adapter, facts.precision, *facts.imports, *card.tags, row.readme if card.text is None else card.text,

@@ -12,9 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from alembic import op
 
-from modelyard.core.figure import figures_of, tradeoff_figures
-from modelyard.core.metrics import MetricsTable
-from modelyard.store.figures import rows_of
+from modelyard.store.figures import Tables, known, rows_of
 
 revision = "0013"
 down_revision = "0012"
@@ -89,7 +87,7 @@ def _split(bind: sa.Connection, model_id: int, model: str, card: dict[str, Any])
             {"card": json.dumps({**card, "metrics": others}), "id": model_id},
         )
     rows: list[dict[str, Any]] = []
-    of_model = _figures(others)
+    of_model = _tables(others)
     for version in versions:
         tables = own.get(version.number)
         if tables:
@@ -98,12 +96,10 @@ def _split(bind: sa.Connection, model_id: int, model: str, card: dict[str, Any])
                 {"id": version.id, "tables": json.dumps(tables)},
             )
         tradeoff = None if version.tradeoff_json is None else json.loads(version.tradeoff_json)
-        measured = (*_figures(tables or []), *tradeoff_figures(tradeoff))
-        named = {each.name for each in measured}
-        rows += rows_of(version.id, (*measured, *(each for each in of_model if each.name not in named)))
+        rows += rows_of(version.id, known(_tables(tables or []), tradeoff, of_model))
     for start in range(0, len(rows), _AT_ONCE):
         bind.execute(sa.insert(_FIGURES), rows[start : start + _AT_ONCE])
 
 
-def _figures(tables: list[dict[str, Any]]) -> tuple[Any, ...]:
-    return figures_of(msgspec.convert(tables, tuple[MetricsTable, ...]))
+def _tables(told: list[dict[str, Any]]) -> Tables:
+    return msgspec.convert(told, Tables)
